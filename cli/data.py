@@ -1,0 +1,52 @@
+"""`mmppl data`: the recipes, or what is in a file or recipe."""
+
+from typing import Annotated, Any
+
+import typer
+
+from .options import As, Download, Json, Root, pairs
+from .output import as_json, columns, number
+
+
+def data(
+    data: Annotated[str | None, typer.Argument(metavar="[D]", help="A file (.npz) or a recipe.", show_default=False)] = None,
+    root: Root = None,
+    as_: As = [],
+    download: Download = False,
+    json: Json = False,
+) -> str:
+    """List the recipes; or describe D: shapes, likelihoods, what is missing, splits.
+
+    \b
+    mmppl data
+    mmppl data digits-two-view:rotate=fresh
+    mmppl data mine.npz --as age=normal
+    """
+    if data is None:
+        from mmppl.datasets import recipes
+
+        if json:
+            return as_json({"recipes": [dict(name=name, line=line, needs=needs) for name, line, needs in recipes()]})
+        return columns([(name, line, f"needs {needs}") for name, line, needs in recipes()])
+    import mmppl
+
+    found = mmppl.read(data, root=root, as_=pairs("--as", as_), download=download).describe()
+    return as_json(found) if json else _text(found)
+
+
+def _text(found: dict[str, Any]) -> str:
+    split = ", ".join(f"{part} {count:,}" for part, count in found["split"].items())
+    head = f"{found['name']}: {found['n']:,} rows ({split}{'' if found['has_split'] else '; drawn here'})"
+    rows = [["name", "role", "shape", "likelihood", "transform", "observed"]]
+    for m in found["modalities"]:
+        kind = m["likelihood"] if m["scale"] is None else f"{m['likelihood']}, scale {m['scale']}"
+        classes = m["classes"]
+        shown = "" if classes is None else f"{len(classes)} classes: {', '.join(map(str, classes[:12]))}"
+        shown += ", ..." if classes is not None and len(classes) > 12 else ""
+        shape = "×".join(map(str, m["shape"])) or "one number"
+        rows.append([m["name"], m["role"], shape, kind, m["transform"], f"{m['observed']:.1%}", shown])
+    patterns = [[name.replace("+", " + "), number(count)] for name, count in found["patterns"].items()]
+    if found["empty_rows"]:
+        patterns.append(["(no modality at all)", number(found["empty_rows"])])
+    few = patterns[:16] + ([[f"({len(patterns) - 16} more)"]] if len(patterns) > 16 else [])
+    return f"{head}\n\n{columns(rows)}\n\nrows that have\n{columns([['  ' + p[0], *p[1:]] for p in few])}"

@@ -1,0 +1,106 @@
+"""`mmppl fit`: fit a program to data and leave a run folder."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmppl.errors import MMPPLError, UsageError
+
+from .options import As, Download, Json, Root, choice, pairs
+from .output import as_json, columns, number
+from .progress import talk
+from .query import example
+
+if TYPE_CHECKING:
+    from mmppl import Run
+
+DRAWS = 16  # per test row, for the numbers at the end of a fit
+
+
+class Interrupted(MMPPLError):
+    """Ctrl-C during a fit."""
+
+    exit_code = 130
+
+
+def fit(
+    context: typer.Context,
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Program file or name of an installed one.")],
+    data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the program's own.")] = None,
+    root: Root = None,
+    out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; default runs/<program>-<time>.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="P", help="Settings by name; see `mmppl show PROGRAM`.")] = None,
+    set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter.")] = [],
+    as_: As = [],
+    hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Default: preset, then program.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="B", help="Rows per step.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="Adam's learning rate.")] = None,
+    schedule: Annotated[str | None, typer.Option(metavar="cosine|constant", help="Of the learning rate.")] = None,
+    clip: Annotated[float | None, typer.Option(metavar="X", help="Bound of the gradient's norm.")] = None,
+    patience: Annotated[int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of all random draws.")] = 0,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
+    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit in --out was.")] = False,
+    download: Download = False,
+    json: Json = False,
+) -> str:
+    """Fit PROGRAM and leave a run folder; then tell how well it does on the test rows.
+
+    \b
+    mmppl fit cmmd
+    mmppl fit mvae --data mine.npz --set latent_dim=10 --hide 0.3 --out runs/mine
+    """
+    choice("--device", device, ("auto", "cpu", "cuda"))
+    for option, value, allowed in (("--schedule", schedule, ("cosine", "constant")), ("--precision", precision, ("fp32", "bf16"))):
+        if value is not None:
+            choice(option, value, allowed)
+    if resume and out is None:
+        raise UsageError("--resume: name the run folder to go on with, --out RUN.")
+    folder = out or Path("runs") / f"{Path(program).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    hyper, likelihoods = pairs("--set", set_), pairs("--as", as_)
+    try:
+        import mmppl
+
+        with talk() as say:
+            run = mmppl.fit(
+                program,
+                data,
+                hyper=hyper,
+                preset=preset,
+                epochs=epochs,
+                batch_size=batch_size,
+                lr=lr,
+                schedule=schedule,  # type: ignore[arg-type]
+                clip=clip,
+                patience=patience,
+                seed=seed,
+                device=device,
+                precision=precision,  # type: ignore[arg-type]
+                out=folder,
+                resume=resume,
+                say=say,
+                root=root,
+                as_=likelihoods,
+                hide=hide,
+                download=download,
+            )
+        found = run.summary() | {"metrics": _test(run, root)}
+    except KeyboardInterrupt:
+        raise Interrupted(_how_to_resume(folder, context.obj)) from None
+    return as_json(found) if json else _text(found, run, program)
+
+
+def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
+    """The command line that was given, completed so that it goes on in `folder`."""
+    if not (folder / "run.json").is_file():
+        return "interrupted before the fit began; nothing is kept"
+    words = [word for word in words if word != "--resume"]
+    named = any(word == "--out" or word.startswith("--out=") for word in words)
+    line = shlex.join(["mmppl", *words, *([] if named else ["--out", str(folder)]), "--resume"])
+    return f"interrupted; go on with: {line}"

@@ -1,0 +1,132 @@
+"""The application: which commands there are, where their results go, and what an error becomes.
+
+Commands return the text of their result. It alone goes to stdout; whatever is printed on the way goes to stderr.
+"""
+
+import contextlib
+import errno
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+import typer.main
+
+import mmppl
+from mmppl.errors import MMPPLError
+
+from .data import data
+from .evaluate import evaluate
+from .fit import fit
+from .plot import plot
+from .query import query
+from .show import show
+
+app = typer.Typer(
+    name="mmppl",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 110},
+)
+
+
+def _printing(command: Callable[..., str]) -> Callable[..., None]:
+    """The command, whose returned text is all that reaches stdout."""
+
+    @functools.wraps(command)
+    def run(*args: object, **options: object) -> None:
+        with contextlib.redirect_stdout(sys.stderr):
+            text = command(*args, **options)
+        print(text, flush=True)
+
+    run.__annotations__ = command.__annotations__ | {"return": None}
+    return run
+
+
+for _command in (fit, query, evaluate, plot, show, data):
+    app.command(_command.__name__)(_printing(_command))
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Fit models of several modalities, any of which may be missing, and ask them what they know.
+
+    \b
+    mmppl fit cmmd --out runs/cmmd           fit a model to its default data
+    mmppl query runs/cmmd --rows 0:5         ask it about five test rows
+    """
+    if version:
+        print(f"mmppl {mmppl.__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line (default: of this process) and return its exit code.
+
+    0 done, 1 failure, 2 usage, 3 untrusted code refused, 4 run folder locked, 5 bad data, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("mmppl", [w for w in words if w != "--debug"], obj=words) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        code, line = _explain(error)
+        if line:
+            print(f"mmppl: {' '.join(line.split())}", file=sys.stderr)
+        if isinstance(error, OSError):
+            _drop_stdout()
+        return code
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """Exit code and line of an error; an empty line where there is nobody to read it."""
+    if isinstance(error, MMPPLError):
+        return error.exit_code, str(error) if error.exit_code == 130 else f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, BrokenPipeError):
+        return 1, ""
+    if hasattr(error, "format_message"):  # of typer's parser, wherever the installed version keeps the class
+        return 2, f"error: {_usage(error)}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or "the device"
+        return 1, f"error: no space left on {place}: free some and run again with --resume"
+    if isinstance(error, OSError) and error.filename:
+        return 1, f"error: {error.strerror}: {error.filename}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return 1, "error: out of memory: take a smaller --batch-size, fewer --draws or fewer --rows"
+    return 1, f"internal error: {type(error).__name__}: {error}; run again with --debug"
+
+
+def _usage(error: BaseException) -> str:
+    """What the parser found wrong, the nearest option, and where to read on."""
+    near = list(getattr(error, "possibilities", None) or [])
+    if near:
+        text = f"{getattr(error, 'message', error)}. Did you mean {near[0]}?"
+    else:
+        text = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "mmppl"
+    return f"{text.rstrip('.')}{'' if text.endswith('?') else '.'} See `{path} --help`."
+
+
+def _drop_stdout() -> None:
+    """What is still buffered for a pipe or a disk that takes no more would fail again when Python ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

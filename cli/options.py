@@ -1,0 +1,58 @@
+"""What the options of several commands have in common: their declarations, and the parsing of their little languages."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmppl.errors import UsageError, suggest
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Root = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the files that a recipe needs; default $MMPPL_DATA.")
+]
+As = Annotated[
+    list[str],
+    typer.Option("--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ... or ignore."),
+]
+Download = Annotated[bool, typer.Option("--download", help="Let a recipe fetch its files.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has left.")]
+OwnProgram = Annotated[
+    Path | None, typer.Option("--program", metavar="FILE", help="Your own copy of the run's program, to be executed.")
+]
+Trust = Annotated[bool, typer.Option("--trust-program", help="Execute RUN/program.py, whoever wrote it.")]
+
+
+def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE, several times → a dict."""
+    parted = {text: text.partition("=") for text in texts}
+    for text, (name, equals, _) in parted.items():
+        if not name or not equals:
+            raise UsageError(f"{option} {text}: expected NAME=VALUE.")
+    return {name.strip(): value.strip() for name, _, value in parted.values()}
+
+
+def names(text: str | None) -> list[str] | None:
+    """a,b → a list; an empty text is an empty list, None stays None."""
+    return None if text is None else [part for part in (part.strip() for part in text.split(",")) if part]
+
+
+def rows(text: str | None) -> slice | None:
+    """A:B → a slice, either end of which may be left out; one number is one row."""
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    try:
+        start = int(first or 0) if colon else int(first)
+        stop = (int(last) if last else None) if colon else start + 1
+    except ValueError:
+        raise UsageError(f"--rows {text}: expected A:B, two row numbers such as 0:5.") from None
+    return slice(start, stop)
+
+
+def choice(option: str, value: str, allowed: Sequence[str]) -> str:
+    """`value` if it is one of `allowed`."""
+    if value not in allowed:
+        raise UsageError(f"{option} {value}: choose from {', '.join(allowed)}.{suggest(value, list(allowed))}")
+    return value

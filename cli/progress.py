@@ -1,0 +1,70 @@
+"""What a fit says while it runs, on stderr: a bar on a terminal, elsewhere a plain line now and then."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmppl.fitting import Progress
+
+EVERY = 10.0  # seconds between plain lines
+
+
+@contextlib.contextmanager
+def talk() -> "Iterator[Callable[[str | Progress], None]]":
+    """A function for `say=`: hears messages and progress, and shows them."""
+    if sys.stderr.isatty():
+        with _bar() as say:
+            yield say
+    else:
+        yield _lines()
+
+
+@contextlib.contextmanager
+def _bar() -> "Iterator[Callable[[str | Progress], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    text = [TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[state]}", markup=False)]
+    with Progress(*text, console=console, transient=True) as bar:
+        task = bar.add_task("fit", total=None, state="", visible=False)
+
+        def say(event: "str | Progress") -> None:
+            if isinstance(event, str):
+                console.print(event, markup=False, highlight=False)
+                return
+            done = event.epoch - 1 + event.step / max(event.steps, 1)
+            bar.update(task, total=event.epochs, completed=round(done, 2), state=_state(event), visible=True)
+
+        yield say
+
+
+def _lines() -> "Callable[[str | Progress], None]":
+    last = time.monotonic()
+
+    def say(event: "str | Progress") -> None:
+        nonlocal last
+        if isinstance(event, str):
+            print(event, file=sys.stderr, flush=True)
+        elif time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            print(f"epoch {event.epoch}/{event.epochs}  {_state(event)}", file=sys.stderr, flush=True)
+
+    return say
+
+
+def _state(event: "Progress") -> str:
+    return f"loss {event.loss:.4g}  {event.rows_per_second:,.0f} rows/s  {_duration(event.eta_seconds)} left"
+
+
+def _duration(seconds: float) -> str:
+    """3 h 20 min, 4 min 10 s, 12 s."""
+    if seconds != seconds or seconds == float("inf"):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

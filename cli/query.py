@@ -1,0 +1,103 @@
+"""`mmppl query`: ask a run about rows of data."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmppl.errors import UsageError
+
+from .options import Json, OwnProgram, Root, RunFolder, Trust, choice, names, rows
+from .output import as_json
+
+if TYPE_CHECKING:
+    from mmppl import Run
+
+
+def query(
+    run: RunFolder,
+    data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="PART", help="test, train, valid or all; default: test, or all of a --data.")
+    ] = None,
+    rows_: Annotated[str | None, typer.Option("--rows", metavar="A:B", help="Only rows A to B-1 of these.")] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(metavar="a,b", help="What the answer may look at; default: what each row has. --given= is the prior."),
+    ] = None,
+    want: Annotated[
+        str | None,
+        typer.Option(metavar="c,z", help="Modalities, labels, z, evidence; default: labels and what is not given."),
+    ] = None,
+    draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 64,
+    method: Annotated[str, typer.Option(metavar="guide|importance", help="How the latent is inferred.")] = "guide",
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
+    root: Root = None,
+    program: OwnProgram = None,
+    trust: Trust = False,
+    json: Json = False,
+) -> str:
+    """Ask RUN: the latent, a label or a missing modality, given what each row has, and how sure it is.
+
+    \b
+    mmppl query runs/cmmd --given rotated --want label,noisy --rows 0:5
+    mmppl query runs/cmmd --data mine.npz --out answer.npz
+    """
+    choice("--method", method, ("guide", "importance"))
+    if split is not None:
+        choice("--split", split, ("train", "valid", "test", "all"))
+    chosen = rows(rows_)
+    if out is not None and (out.suffix not in (".npz", ".csv") or not out.parent.is_dir()):
+        raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
+    import mmppl
+
+    loaded = mmppl.Run.load(run, program=program, trust=trust)
+    seen = names(given)
+    answer = loaded.query(
+        data,
+        given=seen,
+        want=wanted(loaded, seen) if want is None else names(want),
+        draws=draws,
+        method=method,
+        seed=seed,
+        split=split,
+        rows=chosen,
+        root=root,
+    )
+    if out is not None:
+        answer.save(out)
+    if json:
+        return as_json(answer.to_json())
+    return str(out) if out is not None else answer.table()
+
+
+def wanted(run: "Run", given: list[str] | None) -> list[str]:
+    """What a query asks for when it does not say: the labels, and the modalities that are not given.
+
+    Where each row gives what it has, that is only the labels, and the modalities that a conditional model generates.
+    """
+    labels = [m.name for m in run.modalities if m.role == "label"]
+    views = [m.name for m in run.modalities if m.role == "modality"]
+    if given is None:
+        conditions = run.program.conditions
+        others = [name for name in views if name not in conditions] if conditions else []
+    else:
+        others = [name for name in views if name not in given]
+    return [name for name in labels if name not in (given or [])] + others or ["z"]
+
+
+def example(run: "Run", program: str | None = None) -> str:
+    """A query line that works for this run: the conditions, or the first modality, given; a label and a view wanted.
+
+    Args:
+        program: the program's file, where the installed ones do not include it.
+    """
+    conditions = () if program else run.program.conditions
+    views = [m.name for m in run.modalities if m.role == "modality"]
+    labels = [m.name for m in run.modalities if m.role == "label"]
+    given = list(conditions) or views[:1]
+    want = labels[:1] + [name for name in views if name not in given][:1] or ["z"]
+    line = ["mmppl", "query", str(run.path), "--given", ",".join(given), "--want", ",".join(want), "--rows", "0:5"]
+    return shlex.join(line + (["--program", program] if program else []))

@@ -1,0 +1,126 @@
+"""`mmppl show`: what a program or a run is."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmppl.errors import UsageError, suggest
+
+from .options import Json
+from .output import as_json, columns, number
+
+if TYPE_CHECKING:
+    from mmppl import Program, Run
+
+
+def show(
+    what: Annotated[str, typer.Argument(metavar="PROGRAM|RUN", help="A program (name or file) or a run folder.")],
+    json: Json = False,
+) -> str:
+    """Show a program's hyper-parameters and presets, or what a run was and how to ask it. Executes nothing of a run.
+
+    \b
+    mmppl show cmmd
+    mmppl show runs/cmmd
+    """
+    if Path(what).is_dir():
+        import mmppl
+
+        run = mmppl.Run.load(Path(what))
+        return as_json({"path": str(run.path), **run.info}) if json else _run_text(run)
+    from mmppl.program import installed_programs, load_program
+
+    known = sorted(installed_programs())
+    if what not in known and not Path(what).is_file():
+        raise UsageError(f"no program or run {what!r}; programs: {', '.join(known)}.{suggest(what, known)}")
+    found = _program(load_program(what))
+    return as_json(found) if json else _program_text(found)
+
+
+def _program(cls: "type[Program]") -> dict[str, Any]:
+    """All that can be read off a program's class."""
+    from mmppl.program import hyper_parameters
+
+    about, described = _docstring(inspect.getdoc(cls) or "")
+    return {
+        "program": cls.__name__,
+        "about": about,
+        "hyper": {
+            name: {
+                "type": inspect.formatannotation(parameter.annotation).replace("typing.", ""),
+                "default": None if parameter.default is parameter.empty else parameter.default,
+                "about": described.get(name, ""),
+            }
+            for name, parameter in hyper_parameters(cls).items()
+        },
+        "training": cls.training,
+        "presets": cls.presets,
+        "default_data": cls.default_data,
+    }
+
+
+def _docstring(text: str) -> tuple[str, dict[str, str]]:
+    """A docstring → the text before its sections, and name → description of its section Args (also "a, b: both")."""
+    about, _, rest = text.partition("\nArgs:\n")
+    about = re.split(r"\n[A-Z][A-Za-z ]+:\n", about)[0]
+    described: dict[str, str] = {}
+    current: list[str] = []
+    for line in inspect.cleandoc(rest).splitlines() if not rest[:1].strip() else []:
+        entry = re.match(r"(\w+(?:, \w+)*): +(.*)", line)
+        if entry:
+            current = entry[1].split(", ")
+            described |= dict.fromkeys(current, entry[2].strip())
+        elif line.startswith(" "):
+            described |= {name: f"{described[name]} {line.strip()}" for name in current}
+        elif line.strip():
+            break
+    return about.strip(), described
+
+
+def _program_text(found: dict[str, Any]) -> str:
+    rows = [[f"  {name}", f"{h['type']} = {h['default']!r}", h["about"]] for name, h in found["hyper"].items()]
+    parts = [
+        f"{found['program']}: {found['about']}",
+        f"hyper-parameters (--set NAME=VALUE)\n{columns(rows)}" if rows else "no hyper-parameters",
+        f"training  {_settings(found['training'])}",
+    ]
+    if found["presets"]:
+        presets = [[f"  {name}", _settings(preset)] for name, preset in found["presets"].items()]
+        parts.append(f"presets (--preset NAME)\n{columns(presets)}")
+    if found["default_data"]:
+        parts.append(f"default data  {found['default_data']}")
+    return "\n\n".join(parts)
+
+
+def _run_text(run: "Run") -> str:
+    from .fit import next_query
+
+    info = run.info
+    result = info.get("result") or {}
+    schema = [
+        ["  " + m.name, m.role, "×".join(map(str, m.shape)) or "one number", m.likelihood, f"transform {m.transform}"]
+        for m in run.modalities
+    ]
+    state = info["status"] if info["status"] == "done" else f"{info['status']} (go on with `mmppl fit ... --resume`)"
+    rows = [
+        ["program", f"{info['program']['name']} ({info['program']['sha256'][:12]})"],
+        ["data", f"{info['data']['spec']}, {info['data']['n']:,} rows"],
+        ["hyper", _settings(info["hyper"])],
+        ["training", _settings(info["training"])],
+        ["seed", str(info["seed"])],
+        ["status", state],
+    ]
+    for key in ("epochs", "seconds", "loss"):
+        if key in result:
+            rows.append([key, number(result[key])])
+    for name, value in result.get("terms", {}).items():
+        rows.append([name, f"{number(value)} × {number(result.get('weights', {}).get(name))}"])
+    rows += [[name, number(value)] for name, value in result.get("metrics", {}).items()]
+    return f"{run.path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\nnext: {next_query(run)}"
+
+
+def _settings(settings: dict[str, Any]) -> str:
+    return "  ".join(f"{name}={number(value)}" for name, value in settings.items())

@@ -1,0 +1,141 @@
+"""A batch of rows, what is observed in it, and what a program may look at and must score."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from .modality import Modality
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of a data set of N.
+
+    Args:
+        values: name → (B, *shape). What stands where `observed` is False never matters, not even NaN.
+        observed: name → (B,) bool.
+        index: (B,) row numbers.
+        size: N, the number of rows that the batch stands for (the size of Pyro's "data" plate).
+        encoded: the M names that a guide may see, in the order of the last axis of `seen`.
+        seen: (B, M) or (S, B, M) bool ⊆ observed; None: all that is observed.
+        active: (S, B) or (B,) bool, applied to every site, KLs included; None: every row counts.
+        scored: name → (B,) or (S, B) bool ⊆ observed; None: all that is observed.
+        free: names that `observe` samples instead of scoring (what a query wants).
+    """
+
+    values: Mapping[str, Tensor]
+    observed: Mapping[str, Tensor]
+    index: Tensor
+    size: int
+    encoded: tuple[str, ...]
+    seen: Tensor = None  # type: ignore[assignment]  # filled below
+    active: Tensor | None = None
+    scored: Mapping[str, Tensor] = None  # type: ignore[assignment]  # filled below
+    free: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        if self.seen is None:
+            object.__setattr__(self, "seen", self._stacked_observed())
+        if self.scored is None:
+            object.__setattr__(self, "scored", dict(self.observed))
+
+    def _stacked_observed(self) -> Tensor:
+        if not self.encoded:
+            return torch.zeros(len(self.index), 0, dtype=torch.bool, device=self.index.device)
+        return torch.stack([self.observed[name] for name in self.encoded], -1)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def value(self, name: str) -> Tensor:
+        """(B, *shape) values with zeros where nothing was observed: the only way to the likelihood."""
+        value, observed = self.values[name], self.observed[name]
+        return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, torch.zeros_like(value))
+
+    def input(self, modality: Modality) -> Tensor:
+        """(B, input_size) floats with zeros where nothing was observed: the only way to an encoder."""
+        return torch.where(
+            self.observed[modality.name].unsqueeze(-1), modality.as_input(self.values[modality.name]), 0.0
+        )
+
+    def sees(self, name: str) -> Tensor:
+        """(B,) or (S, B) bool: the guide may look at `name` in that row (and subset)."""
+        return self.seen[..., self.encoded.index(name)]
+
+    def under(self, subsets: Tensor, scored: Literal["observed", "seen"] = "observed") -> Batch:
+        """The same rows under S subsets of the encoded modalities at once.
+
+        Args:
+            subsets: (S, M) bool.
+            scored: what the likelihood scores in each subset: all that is observed, or only what the guide sees.
+                Names that no guide sees (labels) are scored wherever they are observed.
+        Returns:
+            a batch with `seen` (S, B, M) and `active` (S, B): subset s counts for row b iff s is non-empty and
+            s ⊆ observed[b], so each row meets each of its own subsets exactly once.
+        """
+        observed = self._stacked_observed()
+        subsets = subsets.to(observed.device).unsqueeze(1)  # (S, 1, M)
+        active = (observed | ~subsets).all(-1) & subsets.any(-1)
+        seen = subsets & observed
+        if self.active is not None:
+            active = active & self.active
+        chosen = dict(self.observed)
+        if scored == "seen":
+            chosen |= {name: seen[..., i] for i, name in enumerate(self.encoded)}
+        return dataclasses.replace(self, seen=seen, active=active, scored=chosen)
+
+    def seeing(self, names: Sequence[str]) -> Batch:
+        """The same rows when a guide may look at `names` only (and there only at what is observed)."""
+        allowed = torch.tensor([name in names for name in self.encoded], dtype=torch.bool, device=self.index.device)
+        return dataclasses.replace(self, seen=self._stacked_observed() & allowed)
+
+    def wanting(self, names: Sequence[str]) -> Batch:
+        """The same rows when `names` are to be sampled rather than scored."""
+        return dataclasses.replace(self, free=frozenset(names))
+
+    def counting(self, rows: Tensor) -> Batch:
+        """The same batch in which only `rows`, (B,) bool, count; the others add nothing to any term."""
+        return dataclasses.replace(self, active=rows if self.active is None else self.active & rows)
+
+    @contextmanager
+    def plates(self) -> Iterator[None]:
+        """Pyro plates "data" (dim −1, size N) and, under subsets, "subsets" (dim −2), with the active mask."""
+        with ExitStack() as stack:
+            stack.enter_context(pyro.plate("data", self.size, subsample=self.index, dim=-1))
+            if self.seen.ndim == 3:
+                stack.enter_context(pyro.plate("subsets", self.seen.shape[0], dim=-2))
+            if self.active is not None:
+                stack.enter_context(poutine.mask(mask=self.active))
+            yield
+
+
+def all_subsets(modalities: int) -> Tensor:
+    """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers."""
+    numbers = torch.arange(1, 2**modalities).unsqueeze(-1)
+    return (numbers >> torch.arange(modalities)) & 1 == 1
+
+
+def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | None = None) -> None:
+    """Score a modality under its likelihood or, where a query wants it, sample it.
+
+    Args:
+        output: (..., B, modality.output_size) decoder output.
+        scale: overrides the modality's own scale (model units; broadcasts against the features).
+    """
+    from .likelihoods import likelihood_of
+
+    likelihood = likelihood_of(modality)(modality, output, scale)
+    if modality.name in batch.free:
+        pyro.sample(modality.name, likelihood)
+        return
+    with poutine.mask(mask=batch.scored[modality.name]):
+        pyro.sample(modality.name, likelihood, obs=batch.value(modality.name))

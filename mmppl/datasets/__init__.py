@@ -1,0 +1,103 @@
+"""Recipes: data sets of the papers, made from files or packages at hand. `name:option=value,option=value`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One line of the table: what it gives, what it needs, and its options (a tuple of words, or int)."""
+
+    line: str
+    needs: str
+    options: Mapping[str, tuple[str, ...] | type[int]]
+    make: Callable[..., Dataset]
+
+
+def _digits_two_view(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .digits import digits_two_view
+
+    return digits_two_view(**options)
+
+
+def _digits_three(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .digits import digits_three
+
+    return digits_three(**options)
+
+
+def _mnist_two_view(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .mnist import mnist_two_view
+
+    return mnist_two_view(root, download=download, **options)
+
+
+TABLE = {
+    "digits-two-view": Recipe(
+        "1,797 8×8 digits: rotated; another one of the class with noise; label",
+        "nothing",
+        {"rotate": ("fixed", "fresh"), "seed": int},
+        _digits_two_view,
+    ),
+    "digits-three": Recipe(
+        "1,797 8×8 digits: image; 32 numbers that profile another one of the class; its name as 8 letters; label",
+        "nothing",
+        {"seed": int},
+        _digits_three,
+    ),
+    "mnist-two-view": Recipe(
+        "70,000 28×28 digits: rotated; another one of the class with noise; label",
+        "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download",
+        {"rotate": ("fixed", "fresh"), "seed": int},
+        _mnist_two_view,
+    ),
+}
+
+
+def recipes() -> list[tuple[str, str, str]]:
+    """(name, what it is, what it needs) of every recipe."""
+    return [(name, recipe.line, recipe.needs) for name, recipe in TABLE.items()]
+
+
+def make(spec: str, *, root: str | Path | None = None, download: bool = False) -> Dataset:
+    """The data set of "name" or "name:option=value,…".
+
+    Raises:
+        UsageError: unknown recipe, option or value.
+        DataError: files that are missing or corrupt.
+    """
+    name, _, given = spec.partition(":")
+    if name not in TABLE:
+        raise UsageError(
+            f"no recipe or file {name!r}; recipes: {', '.join(TABLE)}.{suggest(name, list(TABLE))} "
+            "Files are given by their path, *.npz."
+        )
+    recipe = TABLE[name]
+    options = dict(_option(name, recipe, part) for part in given.split(",") if part)
+    return recipe.make(Path(root) if root else None, download, **options)
+
+
+def _option(name: str, recipe: Recipe, text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    if key not in recipe.options:
+        raise UsageError(
+            f"{name}: no option {key!r}; it has {', '.join(recipe.options)}.{suggest(key, list(recipe.options))}"
+        )
+    kind = recipe.options[key]
+    if isinstance(kind, tuple):
+        if value not in kind:
+            raise UsageError(f"{name}: {key}={value!r} is none of {', '.join(kind)}.{suggest(value, kind)}")
+        return key, value
+    try:
+        return key, int(value)
+    except ValueError:
+        raise UsageError(f"{name}: {key}={value!r} is not a whole number.") from None

@@ -1,0 +1,107 @@
+"""MNIST from its idx files, plain or gzipped (LeCun, Bottou, Bengio & Haffner 1998)."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..data import Dataset
+from ..errors import DataError
+from .two_view import two_view
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FOLDERS = ("mnist", "MNIST/raw", "mnist/MNIST/raw")  # ours, and the two places where torchvision may have put them
+
+
+def mnist_two_view(
+    root: Path | None = None, *, rotate: str = "fixed", seed: int = 0, download: bool = False
+) -> Dataset:
+    """`two_view` of MNIST in the order of its files: 50,000 train, 10,000 valid, 10,000 test.
+
+    Args:
+        root: the folder that holds `mnist/`; default $MMPPL_DATA.
+        download: let torchvision fetch files that are not there.
+    Raises:
+        DataError: files missing, truncated or corrupt.
+    """
+    train_images, train_labels, test_images, test_labels = (read_idx(path) for path in _find(root, download))
+    if [len(train_images), len(train_labels), len(test_images), len(test_labels)] != [60_000, 60_000, 10_000, 10_000]:
+        raise DataError(
+            f"mnist-two-view: {len(train_images):,} train and {len(test_images):,} test images, {len(train_labels):,} and "
+            f"{len(test_labels):,} labels instead of 60,000 and 10,000; fetch the four files again."
+        )
+    images = torch.from_numpy(np.concatenate([train_images, test_images])).to(torch.float32).div_(255)
+    labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
+    split = np.zeros(len(images), dtype=np.int8)
+    split[50_000:60_000] = 1
+    split[60_000:] = 2
+    return two_view(images, labels, split, rotate=rotate, seed=seed, name=f"mnist-two-view:rotate={rotate},seed={seed}")
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An idx file of bytes, plain or .gz, as a uint8 array.
+
+    Raises:
+        DataError: not such a file, or shorter or longer than its header says.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read ({error}); it is truncated or corrupt, fetch it again.") from None
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise DataError(f"{path}: not an idx file of bytes (it begins {content[:4].hex()}); fetch it again.")
+    header = 4 + 4 * content[3]
+    if len(content) < header:
+        raise DataError(f"{path}: truncated within its header; fetch it again.")
+    shape = struct.unpack(f">{content[3]}I", content[4:header])
+    if len(content) - header != int(np.prod(shape, dtype=np.int64)):
+        raise DataError(
+            f"{path}: holds {len(content) - header:,} bytes where its header says {shape}; truncated, fetch it again."
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _find(root: Path | None, download: bool) -> list[Path]:
+    """The four files, in the order of FILES, all in one folder."""
+    wanted = ", ".join(f"{name}[.gz]" for name in FILES)
+    if root is None:
+        root = Path(os.environ["MMPPL_DATA"]) if os.environ.get("MMPPL_DATA") else None
+    if root is None:
+        raise DataError(
+            f"mnist-two-view: needs {wanted} in ROOT/mnist; give --root ROOT or set MMPPL_DATA "
+            "(and --download to fetch them)."
+        )
+    if download and not _present(root):
+        _fetch(root)
+    if found := _present(root):
+        return found
+    raise DataError(f"mnist-two-view: put {wanted} into {root / 'mnist'} (not all are there), or give --download.")
+
+
+def _present(root: Path) -> list[Path] | None:
+    for folder in FOLDERS:
+        places = [[root / folder / f"{name}{end}" for end in ("", ".gz")] for name in FILES]
+        found = [next((p for p in pair if p.is_file()), None) for pair in places]
+        if all(found):
+            return [path for path in found if path]
+    return None
+
+
+def _fetch(root: Path) -> None:
+    try:
+        from torchvision.datasets import MNIST
+
+        MNIST(str(root), download=True)
+    except (ImportError, RuntimeError, OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"mnist-two-view: the download into {root} failed ({reason[:200]}); put {', '.join(FILES)} into "
+            f"{root / 'mnist'} by hand."
+        ) from None

@@ -1,0 +1,246 @@
+"""Likelihoods: how a decoder's output becomes a distribution over one modality.
+
+Each is a Pyro distribution over an event of the modality's shape, built from (modality, output, scale). A new one is a
+new class: `@likelihood("name")` makes its name known to schemas and `--as`, from a program file too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+
+from .errors import UsageError, suggest
+from .kernels.likelihood import (
+    bernoulli_log_density,
+    categorical_log_density,
+    laplace_log_density,
+    normal_log_density,
+)
+from .modality import Modality
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {}
+LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
+
+
+def likelihood(name: str) -> Callable[[type[Likelihood]], type[Likelihood]]:
+    """Class decorator that makes a likelihood known by name."""
+
+    def add(cls: type[Likelihood]) -> type[Likelihood]:
+        LIKELIHOODS[name] = cls
+        return cls
+
+    return add
+
+
+def likelihood_of(modality: Modality) -> type[Likelihood]:
+    """The class behind `modality.likelihood`; UsageError for an unknown name."""
+    try:
+        return LIKELIHOODS[modality.likelihood]
+    except KeyError:
+        known = sorted(LIKELIHOODS)
+        raise UsageError(
+            f"{modality.name}: no likelihood {modality.likelihood!r}; known are {', '.join(known)}."
+            + suggest(modality.likelihood, known)
+        ) from None
+
+
+class Likelihood(TorchDistribution):
+    """Distribution over one modality of batch shape (..., B) and event shape `modality.shape`.
+
+    Args:
+        modality: what is scored.
+        output: (..., B, output_size) decoder output.
+        scale: overrides the modality's scale; a number or a (size,) tensor, in model units.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    default_scale: ClassVar[float | None] = None
+    scales: ClassVar[tuple[str, ...]] = ()  # which words `Modality.scale` may be, besides a number
+
+    def __init__(self, modality: Modality, output: Tensor, scale: float | Tensor | None = None) -> None:
+        if output.shape[-1] != self.output_size(modality):
+            raise ValueError(
+                f"{modality.name}: {type(self).__name__} takes {self.output_size(modality)} decoder outputs, "
+                f"got {output.shape[-1]}. Size the decoder with modality.output_size."
+            )
+        self.modality, self.output, self.scale = modality, output, scale
+        super().__init__(output.shape[:-1], torch.Size(modality.shape), validate_args=False)
+
+    @classmethod
+    def output_size(cls, modality: Modality) -> int:
+        """Decoder outputs per sample."""
+        return modality.size
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(B, *shape) → (..., B) nats, summed over the event."""
+        raise NotImplementedError
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        """(..., B, size) uniforms → draws (..., B, *shape), by the inverse distribution function."""
+        raise NotImplementedError
+
+    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        shape = (*sample_shape, *self.batch_shape, self.modality.size)
+        with torch.no_grad():
+            return self.from_uniform(torch.rand(shape, dtype=self.output.dtype, device=self.output.device))
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Likelihood:
+        output = self.output.expand(*batch_shape, self.output.shape[-1])
+        return type(self)(self.modality, output, self.scale)
+
+    def _flat(self, value: Tensor) -> Tensor:
+        """(..., *shape) → (..., size)."""
+        lead = value.shape[: value.ndim - len(self.modality.shape)]
+        return value.reshape(*lead, self.modality.size)
+
+    def _event(self, flat: Tensor) -> Tensor:
+        """(..., size) → (..., *shape)."""
+        return flat.reshape(*flat.shape[:-1], *self.modality.shape)
+
+    def _log_scale(self) -> float | Tensor:
+        """Natural log of the scale: a number, or (size,) for a learned one."""
+        scale = self.scale if self.scale is not None else self.modality.scale
+        if scale == "learned" if isinstance(scale, str) else False:
+            if self.modality.log_scale is None:
+                raise ValueError(f"{self.modality.name}: a learned scale needs a modality bound by its program.")
+            return self.modality.log_scale
+        if isinstance(scale, Tensor):
+            return scale.log()
+        return math.log(scale if scale is not None else self.default_scale)  # type: ignore[arg-type]
+
+
+@likelihood("bernoulli")
+class Bernoulli(Likelihood):
+    """Independent Bernoullis by logits; grey values in [0, 1] are scored as probabilities."""
+
+    support = constraints.independent(constraints.unit_interval, 0)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return bernoulli_log_density(self.output, self._flat(value).to(self.output.dtype))
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        return self._event((u < torch.sigmoid(self.output)).to(self.output.dtype))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._event(torch.sigmoid(self.output))
+
+    @property
+    def variance(self) -> Tensor:
+        p = torch.sigmoid(self.output)
+        return self._event(p * (1 - p))
+
+
+@likelihood("normal")
+class Normal(Likelihood):
+    """Independent Normals; scale = a standard deviation, "learned" per feature, or "predicted" by the decoder
+    (the second half of its output is the log-variance, clamped to LOG_VAR_RANGE)."""
+
+    default_scale = 1.0
+    scales = ("learned", "predicted")
+    support = constraints.real
+
+    @classmethod
+    def output_size(cls, modality: Modality) -> int:
+        return modality.size * (2 if modality.scale == "predicted" else 1)
+
+    def _loc_log_var(self) -> tuple[Tensor, Tensor | float]:
+        if self.scale is None and self.modality.scale == "predicted":
+            loc, log_var = self.output.chunk(2, -1)
+            return loc, log_var.clamp(*LOG_VAR_RANGE)
+        log_scale = self._log_scale()
+        return self.output[..., : self.modality.size], 2 * log_scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        loc, log_var = self._loc_log_var()
+        return normal_log_density(self._flat(value), loc, log_var)
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        loc, log_var = self._loc_log_var()
+        sd = math.exp(0.5 * log_var) if isinstance(log_var, float) else torch.exp(0.5 * log_var)
+        return self._event(loc + sd * torch.special.ndtri(_inside(u)))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._event(self._loc_log_var()[0])
+
+    @property
+    def variance(self) -> Tensor:
+        loc, log_var = self._loc_log_var()
+        variance = torch.as_tensor(log_var, dtype=loc.dtype, device=loc.device).exp()
+        return self._event(variance.expand(loc.shape))
+
+
+@likelihood("laplace")
+class Laplace(Likelihood):
+    """Independent Laplaces; scale = b, or "learned" per feature."""
+
+    default_scale = 0.75  # Shi et al. 2019, arXiv:1911.03393
+    scales = ("learned",)
+    support = constraints.real
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return laplace_log_density(self._flat(value), self.output, self._log_scale())
+
+    def _b(self) -> Tensor:
+        log_scale = self._log_scale()
+        return torch.as_tensor(log_scale, dtype=self.output.dtype, device=self.output.device).exp()
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        centred = _inside(u) - 0.5
+        return self._event(self.output - self._b() * centred.sign() * torch.log1p(-2 * centred.abs()))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._event(self.output)
+
+    @property
+    def variance(self) -> Tensor:
+        return self._event((2 * self._b().square()).expand(self.output.shape))
+
+
+@likelihood("categorical")
+class Categorical(Likelihood):
+    """One class (a label), or one class per position of a sequence; values are codes into `modality.classes`."""
+
+    support = constraints.nonnegative_integer
+
+    @classmethod
+    def output_size(cls, modality: Modality) -> int:
+        return modality.size * modality.n_classes
+
+    @property
+    def logits(self) -> Tensor:
+        """(..., size, K), unnormalised."""
+        return self.output.unflatten(-1, (self.modality.size, self.modality.n_classes))
+
+    @property
+    def probs(self) -> Tensor:
+        """(..., *shape, K)."""
+        probs = torch.softmax(self.logits, -1)
+        return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return categorical_log_density(self.logits, self._flat(value))
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        below = torch.softmax(self.logits, -1).cumsum(-1)
+        below = below / below[..., -1:]
+        return self._event((u.unsqueeze(-1) >= below[..., :-1]).sum(-1))
+
+    @property
+    def mean(self) -> Tensor:
+        raise NotImplementedError("classes have no mean; use probs")
+
+    variance = mean
+
+
+def _inside(u: Tensor) -> Tensor:
+    """Uniforms kept off 0 and 1, where an inverse distribution function is infinite."""
+    eps = torch.finfo(u.dtype).eps
+    return u.clamp(eps / 2, 1 - eps / 2)

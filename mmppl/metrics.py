@@ -1,0 +1,79 @@
+"""Numbers that say how good an answer is: pure functions of numpy arrays; every row has its truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.metrics import accuracy_score, recall_score
+
+SMALLEST = 1e-12  # probabilities below it count as it: one row adds at most 28 nats to a log-loss
+THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
+
+
+def error_rate(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Share of wrong classes, in [0, 1]; truth and predicted (n,), or (n, length) for a share over all positions."""
+    return 1.0 - float(accuracy_score(truth.ravel(), predicted.ravel()))
+
+
+def whole_error_rate(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Share of rows in which any position is wrong; truth and predicted (n, *shape)."""
+    n = len(truth)
+    return float((truth.reshape(n, -1) != predicted.reshape(n, -1)).any(1).mean())
+
+
+def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean recall over the classes that occur in `truth`, in [0, 1]."""
+    return float(recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))
+
+
+def log_loss(truth: np.ndarray, prob: np.ndarray) -> float:
+    """Mean of −ln p(true class) in nats; truth (n,) codes, prob (n, K), clipped at `SMALLEST`."""
+    return float(-np.log(np.maximum(prob[np.arange(len(truth)), truth].astype(np.float64), SMALLEST)).mean())
+
+
+def calibration_error(truth: np.ndarray, prob: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error: Σ over bins of (share of rows) · |accuracy − mean confidence|, in [0, 1].
+
+    The bins have equal width in the confidence (largest probability); the upper edge belongs to a bin.
+    Source: Guo et al. 2017, arXiv:1706.04599, eq. 5.
+    """
+    confidence = prob.max(1).astype(np.float64)
+    right = (prob.argmax(1) == truth).astype(np.float64)
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(bin_of, right - confidence, bins)).sum() / len(truth))
+
+
+def rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Root of the mean square over all entries of (n, *shape), in their units."""
+    return float(np.sqrt(np.square(predicted - truth, dtype=np.float64).mean()))
+
+
+def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Share of all entries with low ≤ truth ≤ high."""
+    return float(((low <= truth) & (truth <= high)).mean())
+
+
+def explained_share(rmse: float, rmse_global: float, rmse_class: float) -> float:
+    """(rmse_global − rmse) / (rmse_global − rmse_class): 0 = no better than the training mean, 1 = as good as the mean
+    of the true class; NaN where the class mean is no better than the training mean."""
+    gap = rmse_global - rmse_class
+    return (rmse_global - rmse) / gap if gap > 0 else float("nan")
+
+
+def kl_to_standard(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """KL(N(mean, std²) ‖ N(0, 1)) of every entry, in nats."""
+    variance = np.maximum(np.square(std, dtype=np.float64), np.finfo(np.float64).tiny)
+    return 0.5 * (np.square(mean, dtype=np.float64) + variance - 1 - np.log(variance))
+
+
+def collapse_curve(kl: np.ndarray, eps: np.ndarray = THRESHOLDS, delta: float = 0.01) -> np.ndarray:
+    """Fraction of collapsed latent dimensions at each threshold: those whose KL_d(x) ≤ eps for a share ≥ 1 − delta of
+    the rows.
+
+    Args:
+        kl: (n, D) nats.
+        eps: (E,) nats.
+    Returns:
+        (E,) in [0, 1].
+    Source: Lucas et al. 2019, arXiv:1911.02469; ≤, delta and the thresholds as in CMMD's script.
+    """
+    return np.array([((kl <= e).mean(0) >= 1 - delta).mean() for e in eps])

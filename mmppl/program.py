@@ -1,0 +1,232 @@
+"""Programs: the base of every model/guide pair, loading one by path or name, and its hyper-parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from .batch import Batch
+from .errors import UsageError, suggest
+from .gaussian import gaussian_head
+from .modality import Modality
+from .terms import Terms
+
+
+class Program(nn.Module):
+    """A probabilistic program over several modalities. Subclass it once per file; the constructor's keyword arguments
+    are the hyper-parameters.
+
+    Class attributes:
+        default_data: the recipe that `fit` takes when none is named.
+        training: defaults of `fit` for this program (epochs, batch_size, lr, ...).
+        presets: name → hyper-parameters and training settings.
+    Attributes:
+        encoded: names that the guide may see (default: those with role "modality").
+        conditions: names that the model conditions on and never scores; a row without them cannot be asked about.
+        progress: 0-d buffer in [0, 1] that `fit` moves in place: the only clock a program may read.
+    """
+
+    default_data: ClassVar[str] = ""
+    training: ClassVar[dict[str, Any]] = {}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    conditions: tuple[str, ...] = ()
+    progress: Tensor
+    encoders: nn.ModuleDict
+
+    def __init__(self, modalities: Sequence[Modality]) -> None:
+        super().__init__()
+        self.log_scales = nn.ParameterDict(
+            {m.name: nn.Parameter(torch.zeros(m.size)) for m in modalities if m.scale == "learned"}
+        )
+        self.modalities = tuple(
+            dataclasses.replace(m, log_scale=self.log_scales[m.name]) if m.scale == "learned" else m for m in modalities
+        )
+        self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
+        self.register_buffer("progress", torch.zeros(()))
+
+    def model(self, batch: Batch) -> None:
+        """The generative story, p(z) Π p(x_m | z)."""
+        raise NotImplementedError
+
+    def guide(self, batch: Batch) -> None:
+        """q(latents | what `batch.seen` shows)."""
+        raise NotImplementedError
+
+    def objective(self, batch: Batch) -> Terms:
+        """What is minimised."""
+        raise NotImplementedError
+
+    def answer(self, batch: Batch) -> None:
+        """The latents given `batch.seen`, as every query uses them; the guide unless overridden."""
+        return self.guide(batch)
+
+    def can_answer(self, given: Sequence[str]) -> str | None:
+        """None, or the reason why no answer can be given for these names."""
+        absent = [name for name in self.conditions if name not in given]
+        if absent:
+            return f"{type(self).__name__} conditions on {', '.join(absent)}; give it too"
+        unseen = [name for name in given if name not in self.encoded]
+        if unseen:
+            return f"the guide of {type(self).__name__} does not see {', '.join(unseen)}; ask with method importance"
+        return None
+
+    def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
+        """(N,) bool: the rows from which anything can be learnt; `fit` counts and leaves out the others."""
+        if not self.encoded:
+            raise UsageError(f"{type(self).__name__}: the data have labels only; a modality is needed.")
+        return torch.stack([observed[name] for name in self.encoded]).any(0)
+
+    def modality(self, name: str) -> Modality:
+        return next(m for m in self.modalities if m.name == name)
+
+    def each_modality(self) -> Iterator[Modality]:
+        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ)."""
+        every = list(range(len(self.modalities)))  # numbers, not a tensor: a recorded step cannot read a tensor's items
+        for i in pyro.plate("modalities", len(every), subsample=every):
+            yield self.modalities[i]
+
+    def experts(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of every encoder's Gaussian, (M, B, D) each; each encoder of `self.encoders` runs once,
+        however many subsets are examined."""
+        heads = [gaussian_head(self.encoders[name](batch.input(self.modality(name)))) for name in self.encoded]
+        return torch.stack([loc for loc, _ in heads]), torch.stack([log_var for _, log_var in heads])
+
+
+TRAINING = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")
+
+
+def installed_programs() -> dict[str, Path]:
+    """name → file of the programs that come with the package."""
+    folder = importlib.util.find_spec("mmppl.programs")
+    places = list(folder.submodule_search_locations or []) if folder else []
+    files = [f for place in places for f in sorted(Path(place).glob("*.py"))]
+    return {f.stem: f for f in files if not f.stem.startswith("_")}
+
+
+def load_program(program: str | Path) -> type[Program]:
+    """The one Program class of a file, or of an installed program by name.
+
+    Raises: UsageError for an unknown name, a file that cannot be read or run (file:line), no class or several.
+    """
+    installed = installed_programs()
+    if str(program) in installed:
+        path = installed[str(program)]
+    else:
+        path = Path(program)
+        if not path.is_file():
+            known = sorted(installed)
+            raise UsageError(
+                f"no program {str(program)!r}: neither a file nor one of {', '.join(known)}."
+                + suggest(path.stem, known)
+            )
+    return program_from_source(path.read_bytes(), path)
+
+
+def program_from_source(source: bytes, path: Path) -> type[Program]:
+    """Execute a program's source and return its class; `path` is where error messages and tracebacks point."""
+    sha = hashlib.sha256(source).hexdigest()
+    name = f"mmppl_program_{path.stem}_{sha[:12]}"
+    if name not in sys.modules:
+        module = types.ModuleType(name)
+        module.__file__ = str(path)
+        sys.modules[name] = module  # dataclasses and typing look modules up there
+        try:
+            exec(compile(source, str(path), "exec"), module.__dict__)
+        except Exception as error:
+            del sys.modules[name]
+            raise UsageError(f"{path}:{_line_of(error, path)}: {type(error).__name__}: {error}") from error
+        module.__dict__["__source__"] = source
+    found = [
+        c for c in vars(sys.modules[name]).values() if isinstance(c, type) and issubclass(c, Program) and c.__module__ == name
+    ]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise UsageError(f"{path}: a program file holds exactly one Program class; this one has {names}.")
+    return found[0]
+
+
+def _line_of(error: Exception, path: Path) -> int:
+    """Line of `path` at which it failed."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or 1
+    lines = [f.lineno for f in inspect.getinnerframes(error.__traceback__) if f.filename == str(path)] if error.__traceback__ else []
+    return lines[-1] if lines else 1
+
+
+def source_of(cls: type[Program]) -> bytes:
+    """Source of the file that a program class comes from; b"" where there is none (a class typed at a prompt)."""
+    module = sys.modules.get(cls.__module__)
+    if module is not None and "__source__" in vars(module):
+        return module.__dict__["__source__"]
+    try:
+        return Path(inspect.getfile(cls)).read_bytes()
+    except (TypeError, OSError):
+        return b""
+
+
+def hyper_parameters(cls: type[Program]) -> dict[str, inspect.Parameter]:
+    """The keyword arguments of the constructor, in order."""
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters of the right names and types (strings are read as such types); UsageError otherwise."""
+    known = hyper_parameters(cls)
+    hints = typing.get_type_hints(cls.__init__)
+    checked = {}
+    for name, value in hyper.items():
+        if name not in known:
+            raise UsageError(
+                f"{cls.__name__} has no hyper-parameter {name!r}; it has {', '.join(known)}." + suggest(name, list(known))
+            )
+        try:
+            checked[name] = _as_type(value, hints.get(name, str))
+        except (TypeError, ValueError):
+            kind = known[name].annotation
+            raise UsageError(f"{cls.__name__}: {name}={value} is no {kind if isinstance(kind, str) else kind.__name__}.") from None
+    return checked
+
+
+def _as_type(value: Any, kind: Any) -> Any:
+    """`value` as the annotated type; ValueError when it is none of that type."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        for one in sorted(arguments, key=lambda a: a is str):  # text last: it takes anything
+            try:
+                return _as_type(value, one)
+            except (TypeError, ValueError):
+                continue
+        raise ValueError(value)
+    if kind is type(None):
+        if value is None or str(value).lower() in ("none", "null", ""):
+            return None
+        raise ValueError(value)
+    if origin is typing.Literal:
+        if value in arguments:
+            return value
+        raise ValueError(value)
+    if origin is tuple:
+        parts = [p for p in value.split(",") if p] if isinstance(value, str) else list(value)
+        return tuple(_as_type(p, arguments[0]) for p in parts)
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
+    if kind in (int, float):
+        if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
+            raise ValueError(value)
+        return kind(value)
+    return kind(value) if isinstance(kind, type) else value

@@ -1,0 +1,168 @@
+"""What the user has, as named numpy arrays of numbers or strings: .npz files, mappings of arrays, DataFrames.
+
+Nothing is pickled or unpickled, and no DataFrame library is imported.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .errors import DataError, suggest
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file, in its order.
+
+    Raises:
+        DataError: no such file, not an .npz, truncated, corrupt, or with arrays of Python objects.
+    """
+    if not path.is_file():
+        near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
+        raise DataError(f"{path}: no such file.{near or ' Check the path.'}")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez.")
+    arrays = {}
+    key = "index"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
+                arrays[key] = _plain(key, file[key])
+    except DataError:
+        raise
+    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+        if "allow_pickle" in str(error):
+            raise DataError(f"{path}: {_objects(key)}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: {key!r} cannot be read ({reason}); the file is corrupt, write it again.") from None
+    return arrays
+
+
+def read_mapping(data: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays, tensors or lists by name → numpy arrays; strings may be missing (None), which becomes a mask.
+
+    Raises:
+        DataError: ragged rows, or objects other than strings and numbers.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    gaps = {}
+    for name, value in data.items():
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu()
+            value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise DataError(f"{name!r} is ragged: its rows differ in length; pad them to one shape.") from None
+        if array.dtype == object and array.ndim == 1:
+            array, gaps[name] = _column(str(name), array)
+        arrays[str(name)] = _plain(str(name), array)
+    return _with_masks(arrays, gaps)
+
+
+def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """A DataFrame (pandas, or alike) → arrays by name, and the feature names of those that were grouped.
+
+    Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
+    array of its own. Missing cells become NaN or, where the values are not floats, a mask.
+
+    Raises:
+        DataError: repeated or clashing columns, a group that mixes numbers and strings, cells of other types.
+    """
+    columns = [str(column) for column in frame.columns]
+    if len(set(columns)) < len(columns):
+        repeated = next(column for column in columns if columns.count(column) > 1)
+        raise DataError(f"DataFrame: column {repeated!r} occurs more than once; rename it.")
+    groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    features: dict[str, tuple[str, ...]] = {}
+    for original, column in zip(frame.columns, columns):
+        name, colon, feature = column.partition(":")
+        if name in groups and not (colon and name in features):
+            raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
+        if colon:
+            features[name] = (*features.get(name, ()), feature)
+        groups.setdefault(name, []).append(_column(column, np.asarray(frame[original].to_numpy())))
+    arrays, gaps = {}, {}
+    for name, group in groups.items():
+        if name in features:
+            arrays[name], gaps[name] = _group(name, group)
+        else:
+            arrays[name], gaps[name] = group[0]
+        arrays[name] = _plain(name, arrays[name])
+    return _with_masks(arrays, gaps), features
+
+
+def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of one modality → (N, features) values and the rows in which all of them are missing."""
+    values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
+    strings = [value.dtype.kind in "UO" for value in values]
+    if any(strings) and not all(strings):
+        raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of a kind.")
+    partly = missing.any(1) & ~missing.all(1)
+    if partly.any() and any(strings):
+        row = int(np.flatnonzero(partly)[0])
+        raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
+    if partly.any():
+        values = [np.where(gap, np.nan, value) for value, gap in columns]  # the door names the cell
+    return np.stack(values, -1), np.logical_and.reduce(missing, 1)
+
+
+def _with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`arrays` with `mask_<name>` for gaps that no NaN shows, joined with the user's own mask."""
+    for name, gap in gaps.items():
+        if gap.any() and arrays[name].dtype.kind != "f":
+            own = arrays.get(f"mask_{name}")
+            joined = ~gap if own is None or own.shape != gap.shape else np.where(gap, False, own)
+            arrays = {**arrays, f"mask_{name}": joined}
+    return arrays
+
+
+def _column(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One column → (values, missing). Objects become numbers or strings; what stands where missing is a filler."""
+    if column.dtype.kind == "f":
+        return column, np.isnan(column)
+    if column.dtype.kind not in "OT":
+        return column, np.zeros(len(column), dtype=bool)
+    missing = np.array([_absent(cell) for cell in column], dtype=bool)
+    present = [cell for cell, gap in zip(column, missing) if not gap]
+    if not present:
+        return np.full(len(column), np.nan), missing
+    if all(isinstance(cell, str) for cell in present):
+        return np.array(["" if gap else str(cell) for cell, gap in zip(column, missing)]), missing
+    if not all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in present):
+        kinds = sorted({type(cell).__name__ for cell in present})
+        raise DataError(f"{name!r} holds objects ({', '.join(kinds)}); a column is all numbers or all strings.")
+    numbers = np.array(present)
+    values = np.full(len(column), np.nan if numbers.dtype.kind == "f" else numbers[0], dtype=numbers.dtype)
+    values[~missing] = numbers
+    return values, missing
+
+
+def _absent(cell: Any) -> bool:
+    """None, NaN, or the missing values of pandas (known by name, since pandas is not imported)."""
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def _plain(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "S":
+        try:
+            return np.char.decode(array, "utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"{name!r}: byte strings that are not UTF-8; store them as strings.") from None
+    if array.dtype == object:
+        raise DataError(_objects(name))
+    if array.dtype.kind not in "biufU":
+        raise DataError(f"{name!r} is {array.dtype}; store numbers (bool, integers, floats) or strings.")
+    return array
+
+
+def _objects(name: str) -> str:
+    return (
+        f"{name!r} is an array of Python objects (rows that differ in length?); store one array of numbers or strings."
+    )

@@ -1,0 +1,277 @@
+"""The run folder that a fit leaves, and the Run that answers from it. Nothing in a run is executed unless trusted."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import sha256, unpack, write, write_json
+from .data import Dataset, read
+from .errors import DataError, LockedError, UntrustedError, UsageError, suggest
+from .modality import Modality
+from .program import Program, installed_programs, program_from_source, source_of
+
+if TYPE_CHECKING:
+    from .query import Answer
+
+FORMAT = 1
+
+
+def write_info(path: Path, info: dict[str, Any]) -> None:
+    """Write run.json with a digest of itself."""
+    info = {k: v for k, v in info.items() if k != "digest"}
+    write_json(path / "run.json", {**info, "digest": _digest(info)})
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """run.json of a run folder; UsageError when there is none, DataError when it is not what was written."""
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
+    file = path / "run.json"
+    if not file.is_file():
+        raise UsageError(f"{path} is no run folder: it has no run.json. Fit one with `mmppl fit PROGRAM --out {path}`.")
+    try:
+        info = json.loads(file.read_bytes())
+        digest = info.pop("digest")
+    except (ValueError, KeyError, AttributeError):
+        raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
+    if digest != _digest(info):
+        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
+    if info["format"] != FORMAT:
+        raise DataError(f"{file}: format {info['format']}, this version reads {FORMAT}. Use the version that wrote it.")
+    return info
+
+
+def _digest(info: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(info, sort_keys=True).encode())
+
+
+def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
+    """Bytes of a file of the run; DataError when missing or of another hash than run.json says."""
+    file = path / name
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
+    if sha256(data) != info["sha256"].get(name):
+        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
+    return data
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the run folder's lock; LockedError when another fit holds it. The lock dies with its process."""
+    file = (path / ".lock").resolve()
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LockedError(f"{path}: another fit is writing this run. Wait for it, or choose another --out.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trust: bool = False) -> type[Program]:
+    """The program class of a run, from the user's own code or the installed one, never from the run unless trusted.
+
+    Raises: UntrustedError when no code with the stored hash is at hand.
+    """
+    name, wanted = info["program"]["name"], info["program"]["sha256"]
+    if isinstance(program, type):
+        if sha256(source_of(program)) != wanted:
+            raise UntrustedError(f"{path}: {program.__name__} is not the program that this run was fitted with (hash differs).")
+        return program
+    if program is not None:
+        try:
+            source = Path(program).read_bytes()
+        except OSError as error:
+            raise UsageError(f"--program {program}: {error.strerror}.") from None
+        if sha256(source) != wanted:
+            raise UntrustedError(
+                f"{path}: {program} is not the program that this run was fitted with (hash differs). "
+                "Compare it with program.py in the run; --trust-program runs that one."
+            )
+        return program_from_source(source, Path(program))
+    read_checked(path, info, "program.py")
+    installed = installed_programs().get(name)
+    if installed is not None and sha256(installed.read_bytes()) == wanted:
+        return program_from_source(installed.read_bytes(), installed)
+    if trust:
+        return program_from_source(read_checked(path, info, "program.py"), path / "program.py")
+    if installed is not None:
+        raise UntrustedError(
+            f"{path}: fitted with another version of {name} (mmppl {info['mmppl']}) than the installed one. "
+            "Give that version's file with --program FILE, or read program.py in the run and pass --trust-program."
+        )
+    raise UntrustedError(
+        f"{path}: its program {name!r} is not installed, and code from a run folder is not executed. Give your own copy with "
+        "--program FILE, or read program.py in the run and pass --trust-program."
+    )
+
+
+class Run:
+    """A fitted model: ask it (`query`), judge it (`evaluate`), look at it (`plot`).
+
+    Attributes:
+        path: the run folder.
+        info: run.json.
+        modalities: the schema, with the scaling of the training data.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any], cls: type[Program]) -> None:
+        self.path, self.info, self._cls = path, info, cls
+        self.modalities = tuple(Modality.from_json(m) for m in info["modalities"])
+
+    @classmethod
+    def load(cls, path: str | Path, *, program: Any = None, trust: bool = False) -> Run:
+        """Open a run folder.
+
+        Args:
+            program: the user's own program, a class or a file, of the hash that the run was fitted with.
+            trust: execute RUN/program.py.
+        Raises:
+            UsageError: no such run, or one without weights yet; DataError: a damaged file; UntrustedError: see above.
+        """
+        path = Path(path)
+        info = read_info(path)
+        found = program_class(path, info, program, trust)
+        if "weights.safetensors" not in info["sha256"]:
+            raise UsageError(f"{path}: this fit has left no weights yet. Finish it with --resume.")
+        return cls(path, info, found)
+
+    @cached_property
+    def program(self) -> Program:
+        """The program with the fitted weights, in evaluation mode, on the CPU."""
+        program = self._cls(self.modalities, **self.info["hyper"])
+        weights = unpack(read_checked(self.path, self.info, "weights.safetensors"), self.path / "weights.safetensors")
+        try:
+            program.load_state_dict(weights)
+        except RuntimeError as error:
+            raise DataError(f"{self.path}: weights and program do not fit ({str(error).splitlines()[-1].strip()}).") from None
+        return program.eval()
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dict per epoch, as in metrics.jsonl."""
+        if self.info["status"] == "done":
+            text = read_checked(self.path, self.info, "metrics.jsonl").decode()
+        else:
+            text = (self.path / "metrics.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def data(self, root: str | Path | None = None) -> Dataset:
+        """The data that the run was fitted on, read again; DataError when they have changed."""
+        stored = self.info["data"]
+        if stored["spec"] is None:
+            raise UsageError(f"{self.path}: fitted on arrays in memory; name the data (--data FILE).")
+        options = stored["options"]
+        data = read(stored["spec"], root=root or options["root"], as_=options["as"])
+        if options["hide"]:
+            data = data.hide(rate=options["hide"], seed=self.info["seed"])
+        if data.fingerprint() != stored["fingerprint"]:
+            raise DataError(f"{stored['spec']}: not the data that {self.path} was fitted on (fingerprint differs); name them with --data.")
+        return data
+
+    def dataset(self, data: Any = None, *, root: str | Path | None = None) -> Dataset:
+        """`data` in this run's schema and scaling; None: the data of the fit."""
+        if data is None:
+            return self.data(root)
+        dataset = read(data, root=root, schema=None if isinstance(data, Dataset) else self.modalities)
+        ours = {m.name: m for m in self.modalities}
+        for m in dataset.modalities:
+            if m.name not in ours or m != ours[m.name]:
+                raise DataError(f"{dataset.name}: {m.name} differs from the schema of {self.path}; see `mmppl show {self.path}`.")
+        return dataset
+
+    def query(
+        self,
+        data: Any = None,
+        *,
+        given: Sequence[str] | None = None,
+        want: Sequence[str],
+        draws: int = 64,
+        method: str = "guide",
+        seed: int = 0,
+        split: str | None = None,
+        rows: slice | None = None,
+        root: str | Path | None = None,
+        keep_draws: bool = False,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    ) -> Answer:
+        """Ask what follows from what is given; see `mmppl.query.ask` for the arguments.
+
+        Args:
+            data: what `mmppl.read` takes; None: the data of the fit.
+            split: "train", "valid", "test" or "all"; default: "test" where the data are split, else all.
+            rows: a slice of the rows of that split.
+        """
+        from .query import ask
+
+        dataset = self.dataset(data, root=root)
+        if split is None:
+            split = "test" if dataset.has_split or dataset.fingerprint() == self.info["data"]["fingerprint"] else "all"
+        chosen = dataset.rows(split)  # type: ignore[arg-type]
+        if rows is not None:
+            start, stop = rows.start or 0, len(chosen) if rows.stop is None else rows.stop
+            if not 0 <= start < stop <= len(chosen):
+                raise UsageError(f"rows {start}:{stop} are out of range; {split} of {dataset.name} has {len(chosen)} rows.")
+            chosen = chosen[start:stop]
+        return ask(
+            self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
+            keep_draws=keep_draws, quantiles=quantiles, run=str(self.path),
+        )  # fmt: skip
+
+    def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
+        """Metrics on a split; see `mmppl.evaluate`."""
+        from .evaluation import evaluate
+
+        return evaluate(self, data, **options)
+
+    def plot(self, data: Any = None, **options: Any) -> list[Path]:
+        """Write RUN/figures/*.png; their paths."""
+        from .figures import plot
+
+        return plot(self, data, **options)
+
+    def summary(self) -> dict[str, Any]:
+        """What `mmppl fit --json` prints."""
+        return {"run": str(self.path), **self.info["result"]}
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.info['program']['name']}, {self.info['data']['spec'] or 'arrays'})"
+
+
+def write_card(path: Path, info: Mapping[str, Any]) -> None:
+    """README.md of the run: what it is, on what, with what result, how to ask it."""
+    result, training = info["result"], info["training"]
+    schema = [Modality.from_json(m) for m in info["modalities"]]
+    lines = [
+        f"# {info['program']['name']} on {info['data']['spec'] or 'arrays'}",
+        "",
+        f"Fitted with mmppl {info['mmppl']}: {result['epochs']} epochs, batches of {training['batch_size']}, "
+        f"seed {info['seed']}, {result['seconds']:.0f} s on {info['device']}.",
+        "",
+        "| modality | shape | likelihood | role |",
+        "|---|---|---|---|",
+        *(f"| {m.name} | {m.shape} | {m.likelihood} | {m.role} |" for m in schema),
+        "",
+        "| term (validation, nats per row) | value | weight |",
+        "|---|---|---|",
+        *(f"| {n} | {v:.4g} | {result['weights'][n]:.4g} |" for n, v in result["terms"].items()),
+        "",
+        "Hyper-parameters: " + (", ".join(f"{k}={v}" for k, v in info["hyper"].items()) or "defaults") + ".",
+        "",
+        f"Ask it: `mmppl query {path}`; judge it: `mmppl evaluate {path}`.",
+        "",
+    ]
+    write(path / "README.md", "\n".join(lines).encode())
+

@@ -1,0 +1,133 @@
+"""One training step: a program's terms on a batch and their gradients.
+
+The first full batch runs eagerly, with Pyro's validation. Then the step (traces of guide and model, terms, backward) is
+recorded once as a graph of tensor operations and replayed, so that Pyro and autograd cost nothing per step. A recording
+that does not give the eager step's bits is thrown away, and the program runs eagerly after one line that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from .batch import Batch
+from .program import Program
+from .terms import Weight
+
+
+class Outcome(NamedTuple):
+    """Loss, values and weights of one step; the gradients lie in the parameters' `.grad`."""
+
+    loss: Tensor
+    values: dict[str, Tensor]
+    weights: dict[str, Weight]
+
+
+class Step:
+    """Callable: batch → Outcome. Leaves the gradients in the parameters.
+
+    Args:
+        program: in training mode; its Python state must not change between steps (`progress` and other buffers may).
+        precision: "bf16" runs the networks under autocast.
+        replay: False never records.
+        say: hears the one line when a program cannot be recorded.
+    """
+
+    def __init__(
+        self, program: Program, *, precision: str = "fp32", replay: bool = True, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.program, self.precision, self.say = program, precision, say
+        self.parameters = [p for p in program.parameters() if p.requires_grad]
+        self.replay = replay
+        self.recorded: Callable[..., Any] | None = None
+        self.shape: tuple[Any, ...] | None = None
+        self.names: list[str] = []
+        self.weights: dict[str, Weight] = {}
+
+    def __call__(self, batch: Batch) -> Outcome:
+        tensors = [batch.index, *batch.values.values(), *batch.observed.values()]
+        shape = (batch.size, *(t.shape for t in tensors))
+        if self.shape is None:  # the first batch: validate what Pyro can
+            self.shape = shape
+            with pyro.validation_enabled(True):
+                return self._eager(batch)
+        if self.recorded is None and self.replay and shape == self.shape:
+            self._record(batch, tensors)
+        with pyro.validation_enabled(False):
+            if self.recorded is None or shape != self.shape:
+                return self._eager(batch)
+            with torch.no_grad():
+                loss, values, gradients = self.recorded(*tensors)
+        self._keep(gradients)
+        return Outcome(loss, dict(zip(self.names, values)), self.weights)
+
+    def _keep(self, gradients: list[Tensor | None]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients):
+            parameter.grad = gradient
+
+    def _eager(self, batch: Batch) -> Outcome:
+        outcome, gradients = self._compute(batch)
+        self._keep(gradients)
+        return outcome
+
+    def _compute(self, batch: Batch) -> tuple[Outcome, list[Tensor | None]]:
+        with autocast(self.precision, batch.index.device):
+            terms = self.program.objective(batch)
+            loss = terms.loss
+        gradients = list(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+        values = {name: value.detach() for name, (value, _) in terms.items()}
+        weights = {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in terms.items()}
+        return Outcome(loss.detach(), values, weights), gradients
+
+    def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
+        """Record the step on `batch`; the state of the program and of the generators is as before afterwards."""
+        names = list(batch.values)
+        program = self.program
+
+        def step(index: Tensor, *rest: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+            values, observed = dict(zip(names, rest)), dict(zip(names, rest[len(names) :]))
+            again = Batch(values, observed, index, batch.size, batch.encoded)
+            outcome, gradients = self._compute(again)
+            if any(isinstance(w, Tensor) for w in outcome.weights.values()):
+                raise ValueError("a term's weight is a tensor")
+            self.names, self.weights = list(outcome.values), outcome.weights
+            return outcome.loss, list(outcome.values.values()), gradients
+
+        with torch.random.fork_rng(), pyro.validation_enabled(False):
+            state, generator = [b.clone() for b in program.buffers()], torch.get_rng_state()
+
+            def restored() -> None:
+                torch.set_rng_state(generator)
+                for buffer, before in zip(program.buffers(), state):
+                    buffer.copy_(before)
+
+            try:
+                graph = make_fx(step)(*tensors)
+                restored()
+                outcome, expected = self._compute(batch)
+                restored()
+                with torch.no_grad():
+                    loss, _, gradients = graph(*tensors)
+                same = torch.equal(loss, outcome.loss) and all(
+                    (g is None) == (e is None) and (g is None or torch.equal(g, e)) for g, e in zip(gradients, expected)
+                )
+                reason = "" if same else "the recording does not repeat the eager step."
+            except Exception as error:  # whatever a user's program does that cannot be recorded
+                reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
+            restored()
+        if reason:
+            self.replay = False
+            self.say(f"{type(program).__name__} runs step by step, not as a recorded graph: {reason}")
+        else:
+            self.recorded = graph
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 autocast for the networks, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -1,0 +1,25 @@
+"""Terms: the named scalars of a loss in nats, each with its weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Weight = float | Tensor
+
+
+class Terms(dict[str, tuple[Tensor, Weight]]):
+    """name → (value, weight). A value is a sum over event dimensions and active subsets and a mean over rows.
+
+    Merge with `|`; a new term is one more key. Logs show the values; `loss` is what is minimised.
+    """
+
+    @property
+    def loss(self) -> Tensor:
+        """Σ weight · value, a scalar in nats per row."""
+        return torch.stack([weight * value for value, weight in self.values()]).sum()
+
+    def __or__(self, other: Any) -> Terms:  # type: ignore[override]
+        return Terms({**self, **other})
