@@ -1,6 +1,7 @@
 """`mmppl fit`: fit a program to data and leave a run folder."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
+from .evaluate import metric_table
 from .options import As, Download, Json, Root, choice, pairs
 from .output import as_json, columns, number
 from .progress import talk
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mmppl import Run
 
 DRAWS = 16  # per test row, for the numbers at the end of a fit
+TITLES = {"error": "error of ", "explained": "share of rmse explained, ", "rmse": "rmse of "}
 
 
 class Interrupted(MMPPLError):
@@ -104,3 +107,45 @@ def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
     named = any(word == "--out" or word.startswith("--out=") for word in words)
     line = shlex.join(["mmppl", *words, *([] if named else ["--out", str(folder)]), "--resume"])
     return f"interrupted; go on with: {line}"
+
+
+def _test(run: "Run", root: Path | None) -> dict[str, Any]:
+    """Error of the classes, rmse of the numbers and the share of it explained, on the test rows; {} without any."""
+    from mmppl import DataError
+    from mmppl.evaluation import class_label, evaluate
+
+    wanted = []
+    for m in run.modalities:
+        if m.name in run.program.conditions:
+            continue
+        kinds = ["error"] if m.classes else ["rmse", *(["explained"] if class_label(run.program) else [])]
+        wanted += [f"{kind}.{m.name}" for kind in kinds]
+    try:
+        metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root)["metrics"] if wanted else {}
+    except DataError as error:  # a fit is good even where nothing is left to test it on
+        print(f"no test: {error}", file=sys.stderr)
+        return {}
+    return {name: metrics[name] for name in wanted if name in metrics}
+
+
+def _text(found: dict[str, Any], run: "Run", program: str) -> str:
+    rows = [["run", found["run"]], *([key, number(found[key])] for key in ("epochs", "seconds", "loss"))]
+    parts = [columns(rows)]
+    if found["metrics"]:
+        numbers = sorted(found["metrics"].items(), key=lambda item: list(TITLES).index(item[0].partition(".")[0]))
+        titled = {TITLES[name.partition(".")[0]] + name.partition(".")[2]: value for name, value in numbers}
+        parts.append(f"test rows\n{metric_table(titled)}")
+    own = None if _is_installed(run) else program
+    parts.append(f"next: {example(run.path, run.modalities, run.program.conditions, own)}")
+    return "\n\n".join(parts)
+
+
+def _is_installed(run: "Run") -> bool:
+    """A query finds the program without being told where it is."""
+    from mmppl import UntrustedError
+    from mmppl.runs import program_class
+
+    try:
+        return bool(program_class(run.path, run.info))
+    except UntrustedError:
+        return False

@@ -47,8 +47,15 @@ def _printing(command: Callable[..., str]) -> Callable[..., None]:
     return run
 
 
-for _command in (fit, query, evaluate, plot, show, data):
-    app.command(_command.__name__)(_printing(_command))
+for _command, _line in (
+    (fit, "Fit a program to data and leave a run folder."),
+    (query, "Ask a run about rows of data."),
+    (evaluate, "Judge the answers of one or several runs."),
+    (plot, "Draw the figures of a run."),
+    (show, "Show what a program or a run is."),
+    (data, "List the recipes, or describe a file."),
+):
+    app.command(_command.__name__, short_help=_line)(_printing(_command))
 
 
 @app.callback(invoke_without_command=True)

@@ -1,6 +1,8 @@
 """`mmppl query`: ask a run about rows of data."""
 
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ from .options import Json, OwnProgram, Root, RunFolder, Trust, choice, names, ro
 from .output import as_json
 
 if TYPE_CHECKING:
-    from mmppl import Run
+    from mmppl import Modality, Run
 
 
 def query(
@@ -66,6 +68,8 @@ def query(
         rows=chosen,
         root=root,
     )
+    for note in answer.notes:
+        print(note, file=sys.stderr)
     if out is not None:
         answer.save(out)
     if json:
@@ -88,16 +92,17 @@ def wanted(run: "Run", given: list[str] | None) -> list[str]:
     return [name for name in labels if name not in (given or [])] + others or ["z"]
 
 
-def example(run: "Run", program: str | None = None) -> str:
-    """A query line that works for this run: the conditions, or the first modality, given; a label and a view wanted.
+def example(
+    path: Path, modalities: "Sequence[Modality]", conditions: Sequence[str] = (), program: str | None = None
+) -> str:
+    """A query line that works for a run: its conditions, or the first modality, given; a label and a view wanted.
 
     Args:
-        program: the program's file, where the installed ones do not include it.
+        program: the program's file, where it is not an installed one.
     """
-    conditions = () if program else run.program.conditions
-    views = [m.name for m in run.modalities if m.role == "modality"]
-    labels = [m.name for m in run.modalities if m.role == "label"]
+    views = [m.name for m in modalities if m.role == "modality"]
+    labels = [m.name for m in modalities if m.role == "label"]
     given = list(conditions) or views[:1]
     want = labels[:1] + [name for name in views if name not in given][:1] or ["z"]
-    line = ["mmppl", "query", str(run.path), "--given", ",".join(given), "--want", ",".join(want), "--rows", "0:5"]
+    line = ["mmppl", "query", str(path), "--given", ",".join(given), "--want", ",".join(want), "--rows", "0:5"]
     return shlex.join(line + (["--program", program] if program else []))

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,10 @@ from mmppl.errors import UsageError, suggest
 
 from .options import Json
 from .output import as_json, columns, number
+from .query import example
 
 if TYPE_CHECKING:
-    from mmppl import Program, Run
+    from mmppl import Modality, Program
 
 
 def show(
@@ -27,10 +29,10 @@ def show(
     mmppl show runs/cmmd
     """
     if Path(what).is_dir():
-        import mmppl
+        from mmppl.runs import read_info
 
-        run = mmppl.Run.load(Path(what))
-        return as_json({"path": str(run.path), **run.info}) if json else _run_text(run)
+        info = read_info(Path(what))
+        return as_json({"run": what, **info}) if json else _run_text(Path(what), info)
     from mmppl.program import installed_programs, load_program
 
     known = sorted(installed_programs())
@@ -50,7 +52,7 @@ def _program(cls: "type[Program]") -> dict[str, Any]:
         "about": about,
         "hyper": {
             name: {
-                "type": inspect.formatannotation(parameter.annotation).replace("typing.", ""),
+                "type": _type(parameter.annotation),
                 "default": None if parameter.default is parameter.empty else parameter.default,
                 "about": described.get(name, ""),
             }
@@ -60,6 +62,10 @@ def _program(cls: "type[Program]") -> dict[str, Any]:
         "presets": cls.presets,
         "default_data": cls.default_data,
     }
+
+
+def _type(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("typing.", "")
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:
@@ -81,7 +87,7 @@ def _docstring(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _program_text(found: dict[str, Any]) -> str:
-    rows = [[f"  {name}", f"{h['type']} = {h['default']!r}", h["about"]] for name, h in found["hyper"].items()]
+    rows = [[f"  {name}", f"{h['type']} = {h['default']}", h["about"]] for name, h in found["hyper"].items()]
     parts = [
         f"{found['program']}: {found['about']}",
         f"hyper-parameters (--set NAME=VALUE)\n{columns(rows)}" if rows else "no hyper-parameters",
@@ -95,32 +101,42 @@ def _program_text(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _run_text(run: "Run") -> str:
-    from .fit import next_query
+def _run_text(path: Path, info: dict[str, Any]) -> str:
+    from mmppl import Modality
 
-    info = run.info
     result = info.get("result") or {}
+    modalities = [Modality.from_json(m) for m in info["modalities"]]
     schema = [
         ["  " + m.name, m.role, "×".join(map(str, m.shape)) or "one number", m.likelihood, f"transform {m.transform}"]
-        for m in run.modalities
+        for m in modalities
     ]
-    state = info["status"] if info["status"] == "done" else f"{info['status']} (go on with `mmppl fit ... --resume`)"
+    options = {name: value for name, value in info["data"]["options"].items() if value}
     rows = [
-        ["program", f"{info['program']['name']} ({info['program']['sha256'][:12]})"],
-        ["data", f"{info['data']['spec']}, {info['data']['n']:,} rows"],
-        ["hyper", _settings(info["hyper"])],
+        ["program", f"{info['program']['name']} (sha256 {info['program']['sha256'][:12]})"],
+        ["data", f"{info['data']['spec'] or 'arrays in memory'}, {info['data']['n']:,} rows  {_settings(options)}"],
+        ["hyper", _settings(info["hyper"]) or "defaults"],
         ["training", _settings(info["training"])],
         ["seed", str(info["seed"])],
-        ["status", state],
+        ["status", info["status"] if info["status"] == "done" else f"{info['status']}: go on with fit --resume"],
+        *([key, number(result[key])] for key in ("epochs", "seconds", "loss") if key in result),
+        *([f"  {name}", f"{number(v)} × {number(result['weights'][name])}"] for name, v in result.get("terms", {}).items()),
+        *([name, number(value)] for name, value in result.get("metrics", {}).items()),
     ]
-    for key in ("epochs", "seconds", "loss"):
-        if key in result:
-            rows.append([key, number(result[key])])
-    for name, value in result.get("terms", {}).items():
-        rows.append([name, f"{number(value)} × {number(result.get('weights', {}).get(name))}"])
-    rows += [[name, number(value)] for name, value in result.get("metrics", {}).items()]
-    return f"{run.path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\nnext: {next_query(run)}"
+    return f"{path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path, modalities)}"
+
+
+def _how_to_ask(path: Path, modalities: "Sequence[Modality]") -> str:
+    """The query line, or why there is none to give."""
+    import mmppl
+
+    try:
+        conditions = mmppl.Run.load(path).program.conditions
+    except mmppl.UntrustedError:
+        return f"ask: {example(path, modalities, program='FILE')}\n(its program is not an installed one: FILE is your own copy of it)"
+    except mmppl.MMPPLError as error:
+        return f"cannot be asked: {error}"
+    return f"ask: {example(path, modalities, conditions)}"
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    return "  ".join(f"{name}={number(value)}" for name, value in settings.items())
+    return "  ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items())

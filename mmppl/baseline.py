@@ -61,7 +61,7 @@ def rmse_of_means(train: Dataset, test: Dataset, target: Modality, label: Modali
     """The two anchors of a generated modality: rmse of its training mean, and of the training mean of the true class.
 
     In input units, over the test rows where `target` is observed; a row whose class is missing or was never seen in
-    training gets the overall mean. The second is NaN without a label; both are where no row can be learnt from or scored.
+    training gets the overall mean. NaN: the second without a label, both without a row to learn from or to score.
     """
     seen, asked = (part.observed[target.name].numpy() for part in (train, test))
     if not seen.any() or not asked.any():

@@ -83,7 +83,9 @@ def evaluate(
         anchored = any(f"{metric}.{m.name}" in wanted for metric in (*ANCHORS, "explained"))
         if train is not None and anchored and any(m.name not in given for given in sets):
             anchors[m.name] = rmse_of_means(train, test, m, class_label(program))
-            found |= {f"{name}.{m.name}": number for name, number in zip(ANCHORS, anchors[m.name]) if number == number}
+            found |= {
+                f"{name}.{m.name}": number for name, number in zip(ANCHORS, anchors[m.name]) if np.isfinite(number)
+            }
     nothing_seen = {}
     for given in sets:
         key = set_name(given)

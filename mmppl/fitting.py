@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -357,7 +357,7 @@ class _Training:
         position = torch.full((len(self.dataset),), -1)
         position[self.dataset.rows("train")] = torch.arange(len(self.dataset.rows("train")))
         rows = position[self.train_rows]
-        return replace(self.train, values={**self.train.values, **{name: value[rows] for name, value in fresh.items()}})
+        return self.train.replaced({name: value[rows] for name, value in fresh.items()})
 
     def _report(self, epoch: int, number: int, loss: float, begun: float, seconds: float) -> None:
         if self.on_step is None and self.say is None:

@@ -73,7 +73,7 @@ class KeyedNoise(Messenger):
             return
         fn = message["fn"]
         size = fn.event_shape.numel()
-        dtype = fn.mean.dtype if "mean" in dir(fn) and fn.event_shape and hasattr(fn, "loc") else torch.get_default_dtype()
+        dtype = torch.get_default_dtype()
         u = uniforms(self.seed, message["name"], self.rows, self.draws, size, dtype)
         if hasattr(fn, "from_uniform"):
             message["value"] = fn.from_uniform(u)

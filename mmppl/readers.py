@@ -25,7 +25,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
-        raise DataError(f"{path}: no such file.{near or ' Check the path.'}")
+        raise DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez.")
     arrays = {}
@@ -87,7 +87,7 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
             raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
         if colon:
             features[name] = (*features.get(name, ()), feature)
-        groups.setdefault(name, []).append(_column(column, np.asarray(frame[original].to_numpy())))
+        groups.setdefault(name, []).append(_cells(column, frame[original]))
     arrays, gaps = {}, {}
     for name, group in groups.items():
         if name in features:
@@ -96,6 +96,15 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
             arrays[name], gaps[name] = group[0]
         arrays[name] = _plain(name, arrays[name])
     return _with_masks(arrays, gaps), features
+
+
+def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A column of a DataFrame → (values, missing)."""
+    values, missing = _column(name, np.asarray(series.to_numpy()))
+    if values.dtype.kind == "f" and str(series.dtype).lower().startswith(("int", "uint")) and not missing.all():
+        # Nullable integers arrive as floats once a cell is missing; what they are decides what they become.
+        values = np.where(missing, values[~missing][0], values).astype(np.int64)
+    return values, missing
 
 
 def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -185,7 +185,9 @@ class Run:
         """`data` in this run's schema and scaling; None: the data of the fit."""
         if data is None:
             return self.data(root)
-        dataset = read(data, root=root, schema=None if isinstance(data, Dataset) else self.modalities)
+        ignored = {n: how for n, how in self.info["data"]["options"]["as"].items() if how == "ignore"}
+        schema = None if isinstance(data, Dataset) else self.modalities
+        dataset = read(data, root=root, as_={} if schema is None else ignored, schema=schema)
         ours = {m.name: m for m in self.modalities}
         for m in dataset.modalities:
             if m.name not in ours or m != ours[m.name]:

@@ -15,7 +15,7 @@ from mmppl.data import read
 from mmppl.datasets import recipes
 from mmppl.datasets.digits import NAMES, load_digits, profile
 from mmppl.datasets.mnist import FILES, read_idx
-from mmppl.datasets.two_view import another_of_class, rotate_images, two_view
+from mmppl.datasets.two_view import another_of_class, random_rotation, rotate_images, two_view
 from mmppl.errors import DataError, UsageError
 from mmppl.splits import generator
 
@@ -47,6 +47,16 @@ def test_each_row_has_its_own_angle():
     images = smooth_images(1, 8, 8).expand(3, 8, 8).contiguous()
     turned = rotate_images(images, torch.tensor([0.3, 0.3, -0.3]))
     assert torch.equal(turned[0], turned[1]) and not torch.allclose(turned[0], turned[2], atol=0.01)
+
+
+def test_angles_are_even_from_minus_to_plus_45_degrees():
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 29), torch.linspace(-1, 1, 29), indexing="ij")
+    bar = torch.exp(-(x**2) / 0.08 - y**2 / 0.01)
+    turned = random_rotation(bar.expand(2000, 29, 29).contiguous(), generator(0, "test"))
+    xx, yy, xy = ((turned * part).sum((1, 2)) for part in (x * x, y * y, x * y))
+    degrees = torch.atan2(2 * xy, xx - yy) * 90 / math.pi  # the direction of the longer axis
+    assert 44 < degrees.max() < 45.5 and -45.5 < degrees.min() < -44  # pixels and edge: half a degree
+    assert degrees.mean().abs() < 2.4 and (degrees.std() - 26).abs() < 1.2  # 4 standard errors of 2000 draws
 
 
 def test_a_partner_is_another_one_of_the_class_in_the_same_part():

@@ -33,6 +33,7 @@ def only(dataset, name):
         ("a", REAL.astype(np.float16), "normal", "modality", "standardise", (3,)),
         ("a", RNG.integers(0, 256, (N, 2, 3)).astype(np.uint8), "bernoulli", "modality", "image", (2, 3)),
         ("a", RNG.integers(0, 256, (N, 6)).astype(np.uint8), "normal", "modality", "log1p", (6,)),
+        ("a", RNG.integers(0, 256, (N, 2, 3)).astype(np.int16), "normal", "modality", "log1p", (2, 3)),
         ("a", RNG.integers(-5, 5, (N, 6)), "normal", "modality", "standardise", (6,)),
         ("a", np.arange(N), "normal", "modality", "log1p", ()),
         ("a", np.arange(N) % 3, "categorical", "label", "none", ()),
@@ -265,7 +266,7 @@ def test_read_again_with_the_schema_of_a_run():
     ],
 )
 def test_data_that_differ_from_the_schema(changes, says):
-    kept = dict(counts=RNG.poisson(9, (N, 2)), pixels=np.arange(N * 4).reshape(N, 2, 2).astype(np.uint8), unit=UNIT)
+    kept = {"counts": LABEL[:, None] + [1, 2], "pixels": np.zeros((N, 2, 2), np.uint8), "unit": UNIT}
     schema = read(base(**kept, word=np.array(["a", "b"] * 20))).modalities
     with pytest.raises(DataError, match="^[^\n]+$") as error:
         read(changes, schema=schema)

@@ -34,8 +34,8 @@ def mnist_two_view(
     train_images, train_labels, test_images, test_labels = (read_idx(path) for path in _find(root, download))
     if [len(train_images), len(train_labels), len(test_images), len(test_labels)] != [60_000, 60_000, 10_000, 10_000]:
         raise DataError(
-            f"mnist-two-view: {len(train_images):,} train and {len(test_images):,} test images, {len(train_labels):,} and "
-            f"{len(test_labels):,} labels instead of 60,000 and 10,000; fetch the four files again."
+            f"mnist-two-view: {len(train_images):,} and {len(test_images):,} images, {len(train_labels):,} and "
+            f"{len(test_labels):,} labels instead of 60,000 and 10,000 each; fetch the four files again."
         )
     images = torch.from_numpy(np.concatenate([train_images, test_images])).to(torch.float32).div_(255)
     labels = np.concatenate([train_labels, test_labels]).astype(np.int64)

@@ -1,0 +1,91 @@
+"""`mmppl evaluate`: how good the answers of one or several runs are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import Json, OwnProgram, Root, Trust, choice
+from .output import as_json, columns, number
+from .progress import talk
+
+SHARES = ("error", "share of", "baseline_error", "balanced_accuracy", "explained", "coverage", "calibration_error")
+ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # what has no row of the table
+
+
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are averaged.")],
+    data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
+    split: Annotated[str, typer.Option(metavar="PART", help="test, train, valid or all.")] = "test",
+    metric: Annotated[
+        list[str], typer.Option(metavar="NAME", help="Only metrics that begin so, such as error or rmse.noisy.")
+    ] = [],
+    draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
+    root: Root = None,
+    program: OwnProgram = None,
+    trust: Trust = False,
+    json: Json = False,
+) -> str:
+    """Judge RUN by what it is given: errors, calibration, generated modalities between their anchors, a baseline.
+
+    \b
+    mmppl evaluate runs/cmmd
+    mmppl evaluate runs/seed-0 runs/seed-1 runs/seed-2 --metric error
+    """
+    choice("--split", split, ("train", "valid", "test", "all"))
+    import mmppl
+    from mmppl.evaluation import summarise
+
+    loaded = [mmppl.Run.load(path, program=program, trust=trust) for path in runs]
+    with talk() as say:
+        found = [
+            mmppl.evaluate(run, data, split=split, metrics=metric or None, draws=draws, seed=seed, root=root, say=say)  # type: ignore[arg-type]
+            for run in loaded
+        ]
+    if len(found) == 1:
+        head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
+        return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
+    both = summarise(found)
+    head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
+    return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"
+
+
+def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = None) -> str:
+    """One row per metric, one column per given-set where there are several; what is left is told below.
+
+    Args:
+        spread: standard deviations of the same shape, to stand behind a "±".
+    """
+    shown = {name: value for name, value in metrics.items() if name not in ELSEWHERE}
+    sets = list(dict.fromkeys(key for value in shown.values() if isinstance(value, Mapping) for key in value))
+    rows = [["given", *sets]] if sets else []
+    for name, value in shown.items():
+        by_set = value if isinstance(value, Mapping) else dict.fromkeys(sets[:1] or [""], value)
+        around = (spread or {}).get(name)
+        cells = [_cell(name, by_set.get(key), around[key] if isinstance(around, Mapping) and key in around else around) for key in sets or [""]]
+        rows.append([name, *cells])
+    return "\n".join([columns(rows), *_remarks(metrics)])
+
+
+def _cell(name: str, value: Any, spread: Any) -> str:
+    if value is None:
+        return ""
+    share = name.startswith(SHARES)
+    text = f"{value:.2%}" if share else number(float(value))
+    if isinstance(spread, float):
+        text += f" ± {spread:.2%}" if share else f" ± {spread:.2g}"
+    return text
+
+
+def _remarks(metrics: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if collapse := metrics.get("collapse"):
+        lines.append(f"collapsed (KL at most {collapse['eps'][1]:.2g} nats): {collapse['fraction'][1]:.0%} of the latent dimensions")
+    if metrics.get("left_out"):
+        lines.append(f"left out: {metrics['left_out']:g} rows that lack what the program conditions on")
+    blind = {key: count for key, count in (metrics.get("nothing_seen") or {}).items() if count}
+    if blind:
+        lines.append("rows with none of what is given: " + ", ".join(f"{key} {count:g}" for key, count in blind.items()))
+    return [""] + lines if lines else []

@@ -1,0 +1,252 @@
+"""Pictures of a run: its losses, what it generates, what it reconstructs from each given-set, its latent space."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .data import Dataset
+from .errors import MMPPLError, UsageError
+from .evaluation import askable, class_label, default_given_sets, sees, set_name
+from .modality import Modality
+from .panels import BLUE, GREY, ORANGE, bare, compare, is_image, is_vector, limits, picture, row_name, show, truth
+from .program import Program
+
+if TYPE_CHECKING:
+    from .runs import Run
+
+SAMPLES = 8
+DRAWS = 64
+CHOICE = "a first row of each class, complete rows before others"
+MOST_POINTS = 1500  # of the t-SNE
+# Told apart by the colour-blind (Tol, "muted", and black); a class is named on the figure too, and after ten the
+# marker changes.
+CLASS_COLOURS = (
+    "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
+)  # fmt: skip
+MARKERS = "osv^DPX*<>"
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+}
+
+
+def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], None] | None = None) -> list[Path]:
+    """Write RUN/figures/*.png: loss, generated, reconstructions (where there are images) and latent.
+
+    Args:
+        data: what `mmppl.read` takes, for all but the losses; None: the data of the fit. Its test rows are shown, or
+            all if it has none. If the data of the fit cannot be read again, only the losses are drawn.
+        say: hears one line per figure.
+    Returns: the paths of what was written.
+    """
+    hear = say or (lambda line: None)
+    folder = run.path / "figures"
+    folder.mkdir(exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        figures: dict[str, Figure | None] = {"loss": _losses(run)}
+        try:
+            dataset = run.dataset(data, root=root)
+        except MMPPLError as error:
+            if data is not None:
+                raise
+            hear(f"only the losses are drawn: {error}")
+        else:
+            split: Literal["test", "all"] = "test" if len(dataset.rows("test")) else "all"
+            rows, _ = askable(run.program, dataset, split)
+            about = f"run {run.path.name} · {dataset.name} · {split} rows"
+            figures["generated"] = _generated(run, rows, about)
+            figures["reconstructions"] = _reconstructions(run, rows, about)
+            figures["latent"] = _latent(run, rows, about)
+        paths = []
+        for name, figure in figures.items():
+            if figure is not None:
+                paths.append(folder / f"{name}.png")
+                figure.savefig(paths[-1])
+                hear(f"{paths[-1]}")
+    return paths
+
+
+def _losses(run: Run) -> Figure:
+    """Small multiples over epochs: the loss, each term (unweighted), each validation metric."""
+    lines, last = run.metrics, run.metrics[-1]
+    panels = {"loss": {part: [line["loss"][part] for line in lines] for part in ("train", "valid")}}
+    for term, weight in last["weights"].items():
+        name = f"{term}  (weight {weight:.3g})"
+        panels[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
+    for metric in last["metrics"]:
+        panels[f"{metric}  (validation)"] = {"valid": [line["metrics"].get(metric) for line in lines]}
+    columns = min(4, len(panels))
+    deep = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(2.6 * columns, 1.9 * deep + 0.4), layout="constrained")
+    axes = figure.subplots(deep, columns, squeeze=False).ravel()
+    for ax, (name, curves) in zip(axes, panels.items()):
+        for part, curve in curves.items():
+            points = [(line["epoch"], y) for line, y in zip(lines, curve) if y is not None]
+            if points:
+                x, y = zip(*points)
+                colour, dash, title = (BLUE, "-", "train") if part == "train" else (ORANGE, "--", "validation")
+                ax.plot(x, y, dash, color=colour, label=title, marker="." if len(x) < 3 else "")
+        ax.set_title(name, loc="left")
+        ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
+        ax.set_xlabel("epoch")
+    axes[0].set_ylabel("nats per row")
+    axes[0].legend()
+    data = run.info["data"]
+    _caption(figure, f"run {run.path.name} · {data['spec'] or 'arrays'} · n = {data['n']:,} rows, all parts")
+    return figure
+
+
+def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
+    """One line per row: what is given | of all else the truth, the predictive mean and its sd or 90 % band; None where
+    there is nothing else."""
+    program = run.program
+    given = default_given_sets(program)[0]
+    test = _examples(program, rows, given)
+    made = [m for m in program.modalities if m.name not in given and m.name not in program.conditions]
+    if not made:
+        return None
+    answer = run.query(test, given=given, want=[m.name for m in made], draws=DRAWS, split="all").want
+    columns = [(program.modality(name), "given") for name in given]
+    for m in made:
+        columns += [(m, part) for part in (("true", "mean", "sd") if is_image(m) else ("both",))]
+    widths = [3.0 if is_vector(m) else 1.0 for m, _ in columns]
+    figure = Figure(figsize=(1.05 * sum(widths) + 0.6, len(test) + 0.8), layout="constrained")
+    axes = figure.subplots(len(test), len(columns), squeeze=False, width_ratios=widths)
+    for (m, part), column in zip(columns, axes.T):
+        true, ends = truth(test, m), limits(test, m)
+        title = {"mean": f"generated\n{m.name} (mean)", "both": f"generated\n{m.name}"}.get(part, f"{part}\n{m.name}")
+        if part == "sd":
+            spread = answer[m.name]["std"]
+            ends = float(spread.min()), float(spread.max())
+            title = f"sd, {ends[0]:.2g} (blue)\nto {ends[1]:.2g} (yellow)"
+        for i, ax in enumerate(column):
+            if part in ("given", "true"):
+                show(ax, m, true[i], ends)
+            elif part == "mean":
+                picture(ax, answer[m.name]["mean"][i], ends)
+            elif part == "sd":
+                picture(ax, spread[i], ends, "cividis")
+            else:
+                compare(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
+            if is_vector(m) and i < len(test) - 1:
+                ax.tick_params(labelbottom=False)
+        if is_vector(m):
+            column[-1].set_xlabel("feature")
+            if part == "both":
+                column[0].legend(fontsize=6, loc="upper right", ncols=3)
+        column[0].set_title(title)
+    _caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
+    return figure
+
+
+def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
+    """Per image modality: the truth, and the predictive mean from each given-set; None without images."""
+    program = run.program
+    images = [m for m in program.modalities if is_image(m) and m.name not in program.conditions]
+    if not images:
+        return None
+    sets = default_given_sets(program)
+    if program.conditions:
+        sets.append(tuple(n for n in program.encoded if program.modality(n).role == "modality"))
+    test = _examples(program, rows, sets[-1])
+    height = (0.8 * (len(sets) + 1) + 0.3) * len(images) + 0.4
+    figure = Figure(figsize=(0.8 * len(test) + 1.4, height), layout="constrained")
+    blocks = figure.subfigures(len(images), 1, squeeze=False).ravel()
+    for block, m in zip(blocks, images):
+        axes = block.subplots(len(sets) + 1, len(test), squeeze=False)
+        true, ends = truth(test, m), limits(test, m)
+        block.suptitle(f"{m.name}: the truth, and the predictive mean by what is given", fontsize=9)
+        for ax, value in zip(axes[0], true):
+            show(ax, m, value, ends)
+        row_name(axes[0][0], "truth")
+        for given, line in zip(sets, axes[1:]):
+            mean = run.query(test, given=given, want=[m.name], draws=DRAWS, split="all").want[m.name]["mean"]
+            for ax, value in zip(line, mean):
+                picture(ax, value, ends)
+            row_name(line[0], set_name(given).replace("+", "\n+ "))
+    _caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
+    return figure
+
+
+def _latent(run: Run, rows: Dataset, about: str) -> Figure | None:
+    """t-SNE of the mean of z, coloured by the first label; None where there are too few rows or no z."""
+    from sklearn.manifold import TSNE
+
+    given = default_given_sets(run.program)[-1]
+    test = rows.take(sees(rows, given).nonzero().squeeze(-1))
+    test = test.take(torch.linspace(0, len(test) - 1, min(len(test), MOST_POINTS)).long())
+    if len(test) < 5:
+        return None
+    try:
+        z = run.query(test, given=given, want=["z"], draws=DRAWS, split="all").want["z"]["mean"]
+    except UsageError:  # a program whose latents have other names
+        return None
+    start = "pca" if z.shape[1] > 1 else "random"
+    flat = TSNE(init=start, perplexity=min(30.0, (len(z) - 1) / 3), random_state=0).fit_transform(z)
+    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
+    ax = figure.subplots()
+    label = class_label(run.program)
+    codes = _codes(test, label)
+    for code in np.unique(codes):
+        x, y = flat[codes == code].T
+        if label is None or code < 0:
+            ax.scatter(x, y, s=9, color=BLUE if label is None else "#cccccc", linewidths=0)
+            continue
+        colour = CLASS_COLOURS[code % len(CLASS_COLOURS)]
+        ax.scatter(x, y, s=9, color=colour, marker=MARKERS[code // len(CLASS_COLOURS) % len(MARKERS)], linewidths=0)
+        box = {"facecolor": "white", "alpha": 0.85, "edgecolor": colour, "boxstyle": "round,pad=0.2"}
+        place = (float(np.median(x)), float(np.median(y)))
+        name = str((label.classes or ())[code])
+        ax.annotate(name, place, (0, 14), textcoords="offset points", ha="center", va="center", bbox=box)
+    bare(ax)
+    by = f", by {label.name}" if label else ""
+    ax.set_title(f"t-SNE of the mean of z given {set_name(given)}{by}", loc="left")
+    _caption(figure, f"{about} · n = {len(test):,} of {len(rows):,} · D = {z.shape[1]}")
+    return figure
+
+
+def _codes(data: Dataset, label: Modality | None) -> np.ndarray:
+    """(N,) class codes, −1 where there is none."""
+    if label is None:
+        return np.full(len(data), -1)
+    return np.where(data.observed[label.name].numpy(), data.values[label.name].numpy(), -1)
+
+
+def _examples(program: Program, rows: Dataset, given: Sequence[str]) -> Dataset:
+    """`SAMPLES` rows: a first one of each class, then a second one, taking before others those that have all that is
+    given, and of these those that miss least."""
+    missing, lacks = (
+        torch.stack([~rows.observed[name] for name in names]).sum(0).numpy() for names in (rows.observed, given)
+    )
+    codes = _codes(rows, class_label(program))
+    order = np.lexsort((missing, lacks))
+    turn = np.zeros(len(rows), int)
+    for code in np.unique(codes):
+        own = order[codes[order] == code]
+        turn[own] = np.arange(len(own))
+    return rows.take(torch.from_numpy(np.lexsort((codes, turn))[:SAMPLES]))
+
+
+def _caption(figure: Figure, text: str) -> None:
+    letters = int(19 * figure.get_figwidth())  # that fit into a line at this size
+    figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)

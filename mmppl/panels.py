@@ -1,0 +1,112 @@
+"""One value of a modality in one small picture: an image, a line, or words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from .data import Dataset
+from .modality import Modality
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # told apart by the colour-blind (Okabe & Ito)
+
+
+def is_image(m: Modality) -> bool:
+    """Numbers of shape (H, W), or with 1 or 3 channels before or after."""
+    if m.classes is not None:
+        return False
+    return len(m.shape) == 2 or (len(m.shape) == 3 and (m.shape[0] in (1, 3) or m.shape[-1] in (1, 3)))
+
+
+def is_vector(m: Modality) -> bool:
+    """Several numbers that are no image."""
+    return m.classes is None and m.size > 1 and not is_image(m)
+
+
+def truth(data: Dataset, m: Modality) -> list[Any]:
+    """Per row the value in input units (names for classes), None where it is missing."""
+    value = data.values[m.name].numpy()
+    value = np.asarray(m.classes)[value] if m.classes is not None else m.value_in_input_units(value)
+    return [x if seen else None for x, seen in zip(value, data.observed[m.name].numpy())]
+
+
+def limits(data: Dataset, m: Modality) -> tuple[float, float]:
+    """Black and white of an image, in input units."""
+    if m.likelihood == "bernoulli":
+        return 0.0, 255.0 if m.transform == "image" else 1.0
+    there = [x for x in truth(data, m) if x is not None]
+    if m.classes is not None or not there:
+        return 0.0, 1.0
+    return float(np.min(there)), float(np.max(there))
+
+
+def picture(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: str = "gray") -> None:
+    """An image; `limits` are black and white."""
+    low, high = limits
+    if value.ndim == 3 and value.shape[0] in (1, 3):
+        value = np.moveaxis(value, 0, -1)
+    if value.ndim == 3 and value.shape[-1] == 1:
+        value = value[..., 0]
+    if value.ndim == 3 and value.shape[-1] == 3:
+        value = np.clip((value - low) / (high - low or 1), 0, 1)
+    ax.imshow(value, cmap=colours, vmin=low, vmax=high)
+    bare(ax)
+
+
+def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None:
+    """A value as it is in the data; None: missing."""
+    if value is None:
+        _text(ax, "missing", GREY)
+    elif is_image(m):
+        picture(ax, value, limits)
+    elif is_vector(m):
+        ax.plot(value.ravel(), color=BLUE, linewidth=1)
+    else:
+        _text(ax, _words(m, value))
+
+
+def compare(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray]) -> None:
+    """Truth and prediction of something that is no image."""
+    if is_vector(m):
+        steps = np.arange(m.size)
+        low, high = answer["q05"].ravel(), answer["q95"].ravel()
+        ax.fill_between(steps, low, high, color=ORANGE, alpha=0.25, linewidth=0, label="90 %")
+        ax.plot(steps, answer["mean"].ravel(), "--", color=ORANGE, linewidth=1, label="mean")
+        if truth is not None:
+            ax.plot(steps, truth.ravel(), color=BLUE, linewidth=1, label="true")
+    elif m.classes is None:
+        true = "missing" if truth is None else f"{float(truth):.3g}"
+        _text(ax, f"{float(answer['mean']):.3g} ± {float(answer['std']):.2g}\ntrue {true}")
+    else:
+        right = truth is not None and np.array_equal(answer["predicted"], truth)
+        verdict = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
+        text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {verdict}"
+        _text(ax, text, "black" if right or truth is None else ORANGE)
+
+
+def _words(m: Modality, value: Any) -> str:
+    if m.classes is None:
+        return f"{float(value):.3g}"
+    parts = [str(part) for part in np.ravel(value)]
+    return ("" if all(len(part) <= 1 for part in parts) else " ").join(parts).strip() if m.shape else parts[0]
+
+
+def _text(ax: Axes, text: str, colour: str = "black") -> None:
+    ax.text(0.5, 0.5, text, ha="center", va="center", color=colour, transform=ax.transAxes)
+    bare(ax)
+
+
+def bare(ax: Axes) -> None:
+    """No axes."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def row_name(ax: Axes, name: str) -> None:
+    """A name to the left of a row of pictures."""
+    ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)

@@ -1,0 +1,466 @@
+"""The command line from outside: every row of the exit-code table, one line per error, one JSON object per answer."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmppl.cli import main
+
+SMALL = ["--epochs", "1", "--set", "hidden=16", "--set", "layers=1", "--set", "latent_dim=3"]
+MAIN = [sys.executable, "-c", "from mmppl.cli import main; raise SystemExit(main())"]
+
+
+@dataclass
+class Result:
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    def failed(self, code: int, *parts: str) -> None:
+        """It ended with this code, nothing on stdout and one line that has all these parts."""
+        assert (self.code, self.out) == (code, ""), self
+        lines = self.err.splitlines()
+        assert lines and lines[-1].startswith("mmppl: "), self.err
+        assert sum(line.startswith("mmppl: ") for line in lines) == 1, self.err
+        assert "Traceback" not in self.err
+        for part in parts:
+            assert part in lines[-1], (part, lines[-1])
+
+
+@pytest.fixture
+def mmppl(capsys):
+    """Run a command line in this process."""
+
+    def run(*words: object) -> Result:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory):
+    """A run that all tests share and none changes."""
+    out = tmp_path_factory.mktemp("runs") / "cmmd"
+    assert main(["fit", "cmmd", *SMALL, "--seed", "3", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def copy(fitted, tmp_path):
+    """A copy of the run, to be damaged."""
+    return Path(shutil.copytree(fitted, tmp_path / "run"))
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def reseal(run: Path, source: bytes) -> None:
+    """What an attacker can do: another program in the run, and every hash made to fit."""
+    from mmppl.runs import read_info, write_info
+
+    info = read_info(run)
+    (run / "program.py").write_bytes(source)
+    info["program"]["sha256"] = info["sha256"]["program.py"] = sha256(source)
+    write_info(run, info)
+
+
+# 0: done
+
+
+def test_no_command_prints_help(mmppl):
+    result = mmppl()
+    assert result.code == 0 and "Commands:" in result.out and result.err == ""
+
+
+def test_version(mmppl):
+    assert mmppl("--version").out.startswith("mmppl 0.")
+
+
+@pytest.mark.parametrize("command", ["fit", "query", "evaluate", "plot", "show", "data"])
+def test_help_has_an_example(mmppl, command):
+    result = mmppl(command, "--help")
+    assert result.code == 0 and f"\n  mmppl {command} " in result.out
+
+
+def test_fit_tells_what_came_out_and_what_to_ask(mmppl, tmp_path):
+    result = mmppl("fit", "mvae", *SMALL, "--hide", "0.3", "--out", tmp_path / "run")
+    assert result.code == 0
+    for part in ("run ", "epochs ", "seconds ", "loss ", "error of label", "share of rmse explained, profile"):
+        assert f"\n{part}" in f"\n{result.out}"
+    line = result.out.splitlines()[-1].removeprefix("next: mmppl ")
+    assert line == f"query {tmp_path}/run --given image --want label,profile --rows 0:5"
+    asked = mmppl(*line.split())
+    assert asked.code == 0 and asked.out.count("row ") == 5
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["options"]["hide"] == 0.3
+
+
+def test_fit_json(mmppl, fitted):
+    result = mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", fitted, "--resume", "--json")  # done: only summed up
+    assert result.code == 0
+    assert set(result.json) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics"}
+    assert result.json["run"] == str(fitted) and result.json["epochs"] == 1
+    assert set(result.json["metrics"]) == {"error.label", "rmse.noisy", "explained.noisy"}
+    assert set(result.json["metrics"]["error.label"]) == {"rotated"}
+
+
+def test_query_json(mmppl, fitted):
+    words = ("query", fitted, "--given", "rotated", "--want", "label,noisy,z,evidence", "--rows", "0:4", "--draws", "8")
+    result = mmppl(*words, "--json")
+    assert result.code == 0
+    found = result.json
+    assert set(found) == {"run", "n", "given", "ids", "want"}
+    assert found["n"] == len(found["ids"]) == 4 and found["given"] == ["rotated"]
+    assert set(found["want"]["noisy"]) == {"mean", "std", "q05", "q50", "q95"}
+    assert set(found["want"]["label"]) == {"prob", "classes", "predicted"}
+    assert set(found["want"]["evidence"]) == {"nats", "se", "ess", "khat"}
+    assert np.shape(found["want"]["noisy"]["mean"]) == (4, 8, 8) and np.shape(found["want"]["z"]["mean"]) == (4, 3)
+    np.testing.assert_allclose(np.sum(found["want"]["label"]["prob"], -1), 1, rtol=1e-5)
+    assert mmppl(*words, "--json").out == result.out
+
+
+def test_query_wants_labels_and_views_by_default(mmppl, fitted):
+    assert set(mmppl("query", fitted, "--rows", "0:2", "--draws", "4", "--json").json["want"]) == {"label", "noisy"}
+
+
+def test_query_table(mmppl, fitted):
+    result = mmppl("query", fitted, "--rows", "0:7", "--draws", "4")
+    assert result.code == 0 and result.out.startswith("row ") and "2 more rows" in result.out
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+def test_query_out(mmppl, fitted, tmp_path, suffix):
+    file = tmp_path / f"answer{suffix}"
+    result = mmppl("query", fitted, "--want", "label", "--split", "valid", "--rows", ":3", "--out", file)
+    assert (result.code, result.out) == (0, f"{file}\n")
+    if suffix == ".npz":
+        with np.load(file) as arrays:
+            assert arrays["label.prob"].shape == (3, 10) and arrays["id"].shape == (3,)
+    else:
+        assert len(file.read_text().splitlines()) == 4
+
+
+def test_query_own_data(mmppl, fitted, tmp_path):
+    images = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", rotated=images, id=np.array(["a", "b", "c"]))
+    result = mmppl("query", fitted, "--data", tmp_path / "mine.npz", "--want", "label", "--json")
+    assert result.code == 0 and result.json["ids"] == ["a", "b", "c"]
+
+
+def test_evaluate(mmppl, fitted):
+    words = ("--metric", "error", "--metric", "rmse.noisy", "--draws", "4")
+    one = mmppl("evaluate", fitted, *words, "--json")
+    assert one.code == 0 and set(one.json) == {"run", "split", "n", "metrics"}
+    assert {"error.label", "rmse.noisy"} <= set(one.json["metrics"])
+    two = mmppl("evaluate", fitted, fitted, *words, "--json")
+    assert set(two.json) == {"runs", "mean", "sd"} and two.json["sd"]["error.label"]["rotated"] == 0
+    text = mmppl("evaluate", fitted, *words)
+    assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
+
+
+def test_show_run(mmppl, fitted):
+    result = mmppl("show", fitted)
+    assert result.code == 0 and "digits-two-view" in result.out and f"mmppl query {fitted} --given rotated" in result.out
+    assert mmppl("show", fitted, "--json").json["program"]["name"] == "cmmd"
+
+
+def test_plot(mmppl, copy):
+    result = mmppl("plot", copy, "--json")
+    assert result.code == 0 and result.json["figures"]
+    assert all(Path(file).is_file() for file in result.json["figures"])
+
+
+def test_what_a_program_prints_is_not_the_result(mmppl, tmp_path):
+    file = tmp_path / "loud.py"
+    file.write_text('print("hello")\n' + installed("mvae").read_text())
+    result = mmppl("show", file, "--json")
+    assert result.json["program"] == "MVAE" and "hello" in result.err
+
+
+def installed(name: str) -> Path:
+    from mmppl.program import installed_programs
+
+    return installed_programs()[name]
+
+
+# 1: failures that are nobody's input
+
+
+def test_loss_that_is_not_finite(mmppl, tmp_path):
+    result = mmppl("fit", "cmmd", *SMALL, "--lr", "1e30", "--set", "dropout=0", "--out", tmp_path / "run")
+    result.failed(1, "error: the loss is not finite", "epoch 1")
+
+
+@pytest.mark.parametrize(
+    "error, parts",
+    [
+        (ValueError("odd\nthing"), ["internal error: ValueError: odd thing; run again with --debug"]),
+        (MemoryError(), ["error: out of memory", "--batch-size"]),
+        (OSError(28, "No space left on device", "/mnt/run.json"), ["error: no space left on /mnt/run.json", "--resume"]),
+        (PermissionError(13, "Permission denied", "/root/x"), ["error: Permission denied: /root/x"]),
+        (EOFError(), ["internal error: EOFError"]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_surprises_are_one_line(mmppl, monkeypatch, error, parts):
+    def fail():
+        raise error
+
+    monkeypatch.setattr("mmppl.datasets.recipes", fail)
+    mmppl("data").failed(1, *parts)
+    for words in (("--debug", "data"), ("data", "--debug")):
+        result = mmppl(*words)
+        assert result.code == 1 and "Traceback" in result.err
+
+
+def test_debug_shows_the_traceback_of_a_users_error_too(mmppl):
+    result = mmppl("show", "no-such", "--debug")
+    assert result.code == 2 and "Traceback" in result.err and result.err.splitlines()[-1].startswith("mmppl: error: ")
+
+
+def test_full_disk_behind_stdout():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*MAIN, "--version"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no space left" in done.stderr
+
+
+def test_reader_that_goes_away():
+    process = subprocess.Popen([*MAIN, "fit", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 1
+
+
+# 2: usage
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        ("fitt cmmd", ["'fitt'", "Did you mean 'fit'?", "mmppl --help"]),
+        ("fit cmmd --epohcs 1", ["--epohcs", "Did you mean --epochs?", "mmppl fit --help"]),
+        ("fit", ["PROGRAM"]),
+        ("fit cmmd --epochs few", ["--epochs"]),
+        ("fit cmmd --epochs 0", ["epochs 0"]),
+        ("fit cmmd --lr -1", ["lr -1"]),
+        ("fit cmdm", ["'cmdm'", "Did you mean cmmd?"]),
+        ("fit cmmd --preset paper-mnits", ["'paper-mnits'", "Did you mean paper-mnist?"]),
+        ("fit cmmd --set latent_dims=3", ["'latent_dims'", "Did you mean latent_dim?"]),
+        ("fit cmmd --set latent_dim=three", ["latent_dim=three", "int"]),
+        ("fit cmmd --set latent_dim", ["--set latent_dim: expected NAME=VALUE"]),
+        ("fit cmmd --set trunk=cnv", ["trunk=cnv"]),
+        ("fit cmmd --set observed=rotatd", ["rotatd"]),
+        ("fit cmmd --data digits-tow-view", ["'digits-tow-view'", "Did you mean digits-two-view?"]),
+        ("fit cmmd --data digits-two-view:rotat=fresh", ["'rotat'", "Did you mean rotate?"]),
+        ("fit cmmd --as noizy=normal", ["noizy", "Did you mean noisy?"]),
+        ("fit cmmd --as noisy=norml", ["norml", "Did you mean normal?"]),
+        ("fit cmmd --hide 1.5", ["1.5"]),
+        ("fit cmmd --device gpu", ["--device gpu"]),
+        ("fit cmmd --schedule cosin", ["--schedule cosin", "Did you mean cosine?"]),
+        ("fit cmmd --resume", ["--resume", "--out"]),
+        ("show cmm", ["'cmm'", "Did you mean cmmd?"]),
+        ("data digits-tree", ["Did you mean digits-three?"]),
+    ],
+    ids=str,
+)
+def test_usage(mmppl, tmp_path, monkeypatch, words, parts):
+    monkeypatch.chdir(tmp_path)
+    mmppl(*words.split()).failed(2, "error: ", *parts)
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        ("query RUN --given rotatd", ["'rotatd'", "Did you mean rotated?"]),
+        ("query RUN --want lable", ["'lable'", "Did you mean label?"]),
+        ("query RUN --given=", ["rotated"]),
+        ("query RUN --given noisy", ["rotated"]),
+        ("query RUN --rows 0:100000", ["0:100000", "out of range"]),
+        ("query RUN --rows 5:2", ["5:2"]),
+        ("query RUN --rows a:b", ["--rows a:b"]),
+        ("query RUN --split tets", ["--split tets", "Did you mean test?"]),
+        ("query RUN --method improtance", ["--method improtance", "Did you mean importance?"]),
+        ("query RUN --draws 0", ["--draws"]),
+        ("query RUN --out answer.txt", ["--out answer.txt", ".npz"]),
+        ("query RUN --out no/such/folder/answer.npz", ["folder"]),
+        ("query RUN --program nowhere.py", ["nowhere.py"]),
+        ("query RUNN --want label", ["RUNN", "Did you mean"]),
+        ("query RUN/state --want label", ["no run.json"]),
+        ("evaluate RUN --metric eror", ["'eror'", "Did you mean error"]),
+        ("evaluate RUN --split tets", ["Did you mean test?"]),
+        ("evaluate RUN nowhere", ["nowhere"]),
+        ("plot nowhere", ["nowhere"]),
+        ("show nowhere", ["nowhere"]),
+        ("fit cmmd --out RUN", ["RUN", "--resume"]),
+        ("fit cmmd --out nowhere --resume", ["nowhere"]),
+        ("fit mvae --data digits-two-view --out RUN --resume", ["program"]),
+    ],
+    ids=str,
+)
+def test_usage_of_a_run(mmppl, fitted, words, parts):
+    mmppl(*words.replace("RUN", str(fitted)).split()).failed(
+        2, "error: ", *(part.replace("RUN", str(fitted)) for part in parts)
+    )
+
+
+def test_program_with_a_syntax_error(mmppl, tmp_path):
+    file = tmp_path / "bad.py"
+    file.write_text("import torch\nclass Bad(:\n    pass\n")
+    mmppl("fit", file).failed(2, f"{file}:2", "SyntaxError")
+    file.write_text("import torch\n\nraise RuntimeError('no luck')\n")
+    mmppl("show", file).failed(2, f"{file}:3", "RuntimeError: no luck")
+
+
+def test_program_with_two_classes(mmppl, tmp_path):
+    file = tmp_path / "two.py"
+    file.write_text("from mmppl import Program\nclass A(Program): ...\nclass B(Program): ...\n")
+    mmppl("fit", file).failed(2, str(file), "A, B")
+    file.write_text("x = 1\n")
+    mmppl("fit", file).failed(2, str(file), "none")
+
+
+# 3: untrusted code
+
+
+def test_program_in_a_run_is_not_executed(mmppl, copy, tmp_path):
+    marker = tmp_path / "executed"
+    source = f"open({str(marker)!r}, 'w').close()\n".encode() + (copy / "program.py").read_bytes()
+    reseal(copy, source)
+    for words in (("query", copy, "--rows", "0:1"), ("evaluate", copy), ("plot", copy)):
+        mmppl(*words).failed(3, "another version", "--program FILE", "--trust-program")
+    mmppl("query", copy, "--program", installed("cmmd")).failed(3, "hash differs")
+    assert mmppl("show", copy).code == 0
+    assert not marker.exists()
+
+    own = tmp_path / "own.py"
+    own.write_bytes(source)
+    assert mmppl("query", copy, "--rows", "0:1", "--program", own).code == 0
+    assert marker.exists()
+    marker.unlink()
+    sys.modules.pop(f"mmppl_program_own_{sha256(source)[:12]}", None)
+    assert mmppl("query", copy, "--rows", "0:1", "--trust-program").code == 0
+    assert marker.exists()
+
+
+def test_a_program_of_ones_own(mmppl, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(installed("mvae").read_text() + "\n# mine\n")
+    run = tmp_path / "run"
+    result = mmppl("fit", file, *SMALL, "--out", run)
+    assert result.code == 0 and result.out.rstrip().endswith(f"--program {file}")
+    mmppl("query", run, "--rows", "0:1").failed(3, "'mine' is not installed")
+    assert mmppl("query", run, "--rows", "0:1", "--program", file).code == 0
+    assert f"--program FILE" in mmppl("show", run).out
+
+
+# 4: locked
+
+
+def test_run_that_another_fit_writes(mmppl, copy):
+    before = (copy / "run.json").read_bytes()
+    with open(copy / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", copy, "--resume").failed(4, str(copy), "another fit")
+    assert (copy / "run.json").read_bytes() == before
+
+
+# 5: bad data
+
+
+def test_no_such_file(mmppl, fitted, tmp_path):
+    for words in (("data", "mine.npz"), ("fit", "mvae", "--data", "mine.npz"), ("query", fitted, "--data", "mine.npz")):
+        mmppl(*words).failed(5, "mine.npz", "no such file")
+
+
+def test_truncated_npz(mmppl, fitted, tmp_path):
+    file = tmp_path / "mine.npz"
+    np.savez(file, rotated=np.random.default_rng(0).random((20, 8, 8)))
+    file.write_bytes(file.read_bytes()[:-300])
+    for words in (("data", file), ("query", fitted, "--data", file), ("fit", "cmmd", "--data", file, "--out", tmp_path / "r")):
+        mmppl(*words).failed(5, str(file), "truncated")
+
+
+def test_nan_in_an_observed_row(mmppl, tmp_path):
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    values[4, 1] = np.nan
+    np.savez(tmp_path / "mine.npz", x=values)
+    mmppl("data", tmp_path / "mine.npz").failed(5, "'x'", "row 4", "column 1")
+
+
+def test_recipe_without_its_files(mmppl, tmp_path):
+    mmppl("fit", "cmmd", "--data", "mnist-two-view", "--root", tmp_path).failed(5, "idx", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["run.json", "weights.safetensors", "program.py", "metrics.jsonl"])
+def test_a_flipped_byte(mmppl, copy, name):
+    file = copy / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    command = "plot" if name == "metrics.jsonl" else "query"
+    mmppl(command, copy).failed(5, str(file))
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "program.py"])
+def test_a_missing_file(mmppl, copy, name):
+    (copy / name).unlink()
+    mmppl("query", copy).failed(5, str(copy / name))
+
+
+def test_data_that_changed_since_the_fit(mmppl, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = dict(a=rng.random((40, 4)), b=rng.normal(size=(40, 2)), label=np.arange(40) % 2)
+    file, run = tmp_path / "mine.npz", tmp_path / "run"
+    np.savez(file, **arrays)
+    assert mmppl("fit", "mvae", *SMALL, "--data", file, "--out", run).code == 0
+    np.savez(file, **arrays | {"a": arrays["a"] + 1})
+    mmppl("query", run).failed(5, str(file), "fingerprint")
+
+
+# 130: interrupted
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    run = tmp_path / "run"
+    words = ["fit", "cmmd", "--epochs", "2000", "--set", "hidden=16", "--out", str(run)]
+    process = subprocess.Popen([*MAIN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (run / "state" / "LATEST").exists() and not list(run.glob("**/LATEST")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    Result(process.returncode, out, err).failed(130, f"interrupted; go on with: mmppl {' '.join(words)} --resume")
+    assert json.loads((run / "run.json").read_text())["status"] == "running"
+
+
+def test_ctrl_c_elsewhere(mmppl, monkeypatch):
+    def stop():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmppl.datasets.recipes", stop)
+    mmppl("data").failed(130, "interrupted")
+
+
+def test_nothing_is_left_of_a_fit_that_never_began(mmppl, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mmppl("fit", "cmmd", "--set", "latent_dim=x").failed(2)
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,70 @@
+"""The figures of small runs: they are written, they are pictures, and nothing needs what the data do not have."""
+
+import mmppl
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from mmppl.figures import SAMPLES, _examples
+from mmppl.panels import is_image, is_vector
+
+SMALL = {"hidden": 16, "layers": 1}
+
+
+def check(paths, names):
+    assert [path.name for path in paths] == [f"{name}.png" for name in names]
+    for path in paths:
+        assert path.parent.name == "figures"
+        pixels = imread(path)[..., :3]
+        assert min(pixels.shape[:2]) > 200 and pixels.std() > 0.02  # not blank
+
+
+def test_cmmd(tmp_path):
+    run = mmppl.fit("cmmd", hyper=SMALL, epochs=2, out=tmp_path / "run")
+    heard = []
+    check(run.plot(say=heard.append), ["loss", "generated", "reconstructions", "latent"])
+    assert len(heard) == 4
+
+
+def test_mvae_with_missing_modalities(tmp_path):
+    data = mmppl.read("digits-three").hide(rate=0.6, seed=1)
+    run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
+    check(run.plot(data), ["loss", "generated", "reconstructions", "latent"])
+    heard = []
+    check(run.plot(say=heard.append), ["loss"])  # what was hidden by hand cannot be read again
+    assert "only the losses are drawn" in heard[0]
+
+
+def test_without_images_or_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    genes, age = rng.normal(size=(60, 7)), 50 + 9 * rng.normal(size=60)
+    genes[:5] = np.nan
+    data = {"genes": genes, "age": age, "site": np.array([["n", "s"]] * 60)}
+    run = mmppl.fit("mvae", data, hyper=SMALL | {"latent_dim": 1}, epochs=1, out=tmp_path / "run")
+    check(run.plot(data), ["loss", "generated", "latent"])
+
+
+def test_what_is_a_picture():
+    for shape in ((8, 8), (1, 8, 8), (3, 8, 8), (8, 8, 3)):
+        assert is_image(mmppl.Modality("m", shape)) and not is_vector(mmppl.Modality("m", shape))
+    for shape in ((32,), (2, 8, 8)):
+        assert is_vector(mmppl.Modality("m", shape)) and not is_image(mmppl.Modality("m", shape))
+    letters = mmppl.Modality("m", (2, 2), "categorical", classes=("a", "b"))
+    number = mmppl.Modality("m", ())
+    assert not any(kind(m) for kind in (is_image, is_vector) for m in (letters, number))
+
+
+def test_examples_are_a_row_of_each_class_with_what_is_given(tmp_path):
+    data = mmppl.read("digits-three").hide(rate=0.5, seed=0)
+    rows = data.take(data.rows("test"))
+    program = mmppl.Program(data.modalities)
+    chosen = _examples(program, rows, ["image"])
+    assert len(chosen) == SAMPLES and chosen.values["label"].tolist() == list(range(SAMPLES))
+    assert all(seen.all() for seen in chosen.observed.values())
+    two = rows.take((rows.values["label"] < 2).nonzero().squeeze(-1))
+    assert sorted(_examples(program, two, ["image"]).values["label"].tolist()) == [0] * 4 + [1] * 4
+
+
+def test_given_data_that_cannot_be_read_are_an_error(tmp_path):
+    run = mmppl.fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "run")
+    with pytest.raises(mmppl.MMPPLError):
+        run.plot(tmp_path / "none.npz")
