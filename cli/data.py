@@ -9,7 +9,9 @@ from .output import as_json, columns, number
 
 
 def data(
-    data: Annotated[str | None, typer.Argument(metavar="[D]", help="A file (.npz) or a recipe.", show_default=False)] = None,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[D]", help="A file (.npz) or a recipe.", show_default=False)
+    ] = None,
     root: Root = None,
     as_: As = [],
     download: Download = False,
@@ -26,7 +28,9 @@ def data(
         from mmppl.datasets import recipes
 
         if json:
-            return as_json({"recipes": [dict(name=name, line=line, needs=needs) for name, line, needs in recipes()]})
+            return as_json(
+                {"recipes": [{"name": name, "about": line, "needs": needs} for name, line, needs in recipes()]}
+            )
         return columns([(name, line, f"needs {needs}") for name, line, needs in recipes()])
     import mmppl
 

@@ -64,8 +64,8 @@ def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = 
     for name, value in shown.items():
         by_set = value if isinstance(value, Mapping) else dict.fromkeys(sets[:1] or [""], value)
         around = (spread or {}).get(name)
-        cells = [_cell(name, by_set.get(key), around[key] if isinstance(around, Mapping) and key in around else around) for key in sets or [""]]
-        rows.append([name, *cells])
+        by_set_around = around if isinstance(around, Mapping) else dict.fromkeys(sets[:1] or [""], around)
+        rows.append([name, *(_cell(name, by_set.get(key), by_set_around.get(key)) for key in sets or [""])])
     return "\n".join([columns(rows), *_remarks(metrics)])
 
 
@@ -82,10 +82,12 @@ def _cell(name: str, value: Any, spread: Any) -> str:
 def _remarks(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if collapse := metrics.get("collapse"):
-        lines.append(f"collapsed (KL at most {collapse['eps'][1]:.2g} nats): {collapse['fraction'][1]:.0%} of the latent dimensions")
+        eps, fraction = collapse["eps"][1], collapse["fraction"][1]
+        lines.append(f"collapsed (KL at most {eps:.2g} nats): {fraction:.0%} of the latent dimensions")
     if metrics.get("left_out"):
         lines.append(f"left out: {metrics['left_out']:g} rows that lack what the program conditions on")
     blind = {key: count for key, count in (metrics.get("nothing_seen") or {}).items() if count}
     if blind:
-        lines.append("rows with none of what is given: " + ", ".join(f"{key} {count:g}" for key, count in blind.items()))
+        counts = ", ".join(f"{key} {count:g}" for key, count in blind.items())
+        lines.append(f"rows with none of what is given: {counts}")
     return [""] + lines if lines else []

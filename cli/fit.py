@@ -60,9 +60,10 @@ def fit(
     mmppl fit mvae --data mine.npz --set latent_dim=10 --hide 0.3 --out runs/mine
     """
     choice("--device", device, ("auto", "cpu", "cuda"))
-    for option, value, allowed in (("--schedule", schedule, ("cosine", "constant")), ("--precision", precision, ("fp32", "bf16"))):
-        if value is not None:
-            choice(option, value, allowed)
+    if schedule is not None:
+        choice("--schedule", schedule, ("cosine", "constant"))
+    if precision is not None:
+        choice("--precision", precision, ("fp32", "bf16"))
     if resume and out is None:
         raise UsageError("--resume: name the run folder to go on with, --out RUN.")
     folder = out or Path("runs") / f"{Path(program).stem}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -6,6 +6,7 @@ Commands return the text of their result. It alone goes to stdout; whatever is p
 import contextlib
 import errno
 import functools
+import io
 import os
 import sys
 import traceback
@@ -82,6 +83,9 @@ def main(args: Sequence[str] | None = None) -> int:
     0 done, 1 failure, 2 usage, 3 untrusted code refused, 4 run folder locked, 5 bad data, 130 interrupted.
     """
     words = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a × must not fail where the terminal knows ASCII only
     try:
         command = typer.main.get_command(app)
         with command.make_context("mmppl", [w for w in words if w != "--debug"], obj=words) as context:
@@ -116,7 +120,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 1, f"error: no space left on {place}: free some and run again with --resume"
     if isinstance(error, OSError) and error.filename:
         return 1, f"error: {error.strerror}: {error.filename}"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in str(error):  # torch's
         return 1, "error: out of memory: take a smaller --batch-size, fewer --draws or fewer --rows"
     return 1, f"internal error: {type(error).__name__}: {error}; run again with --debug"
 

@@ -1,4 +1,4 @@
-"""What the options of several commands have in common: their declarations, and the parsing of their little languages."""
+"""What the options of several commands have in common: declarations, and the parsing of their little languages."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,9 @@ Root = Annotated[
 ]
 As = Annotated[
     list[str],
-    typer.Option("--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ... or ignore."),
+    typer.Option(
+        "--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ..., ignore."
+    ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe fetch its files.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has left.")]
@@ -33,9 +35,9 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parted.values()}
 
 
-def names(text: str | None) -> list[str] | None:
-    """a,b → a list; an empty text is an empty list, None stays None."""
-    return None if text is None else [part for part in (part.strip() for part in text.split(",")) if part]
+def names(text: str) -> list[str]:
+    """a,b → a list; an empty text is an empty list."""
+    return [part for part in (part.strip() for part in text.split(",")) if part]
 
 
 def rows(text: str | None) -> slice | None:

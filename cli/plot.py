@@ -5,7 +5,9 @@ from .output import as_json
 from .progress import talk
 
 
-def plot(run: RunFolder, root: Root = None, program: OwnProgram = None, trust: Trust = False, json: Json = False) -> str:
+def plot(
+    run: RunFolder, root: Root = None, program: OwnProgram = None, trust: Trust = False, json: Json = False
+) -> str:
     """Write the figures of RUN into RUN/figures: losses, generated against true, latents, reconstructions.
 
     \b

@@ -24,12 +24,12 @@ def talk() -> "Iterator[Callable[[str | Progress], None]]":
 
 @contextlib.contextmanager
 def _bar() -> "Iterator[Callable[[str | Progress], None]]":
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    text = [TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[state]}", markup=False)]
-    with Progress(*text, console=console, transient=True) as bar:
+    parts = [rich.BarColumn(), rich.TextColumn("{task.fields[state]}", markup=False)]
+    with rich.Progress(*parts, console=console, transient=True) as bar:
         task = bar.add_task("fit", total=None, state="", visible=False)
 
         def say(event: "str | Progress") -> None:
@@ -37,7 +37,7 @@ def _bar() -> "Iterator[Callable[[str | Progress], None]]":
                 console.print(event, markup=False, highlight=False)
                 return
             done = event.epoch - 1 + event.step / max(event.steps, 1)
-            bar.update(task, total=event.epochs, completed=round(done, 2), state=_state(event), visible=True)
+            bar.update(task, total=event.epochs, completed=done, state=_state(event), visible=True)
 
         yield say
 
@@ -51,13 +51,14 @@ def _lines() -> "Callable[[str | Progress], None]":
             print(event, file=sys.stderr, flush=True)
         elif time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            print(f"epoch {event.epoch}/{event.epochs}  {_state(event)}", file=sys.stderr, flush=True)
+            print(_state(event), file=sys.stderr, flush=True)
 
     return say
 
 
 def _state(event: "Progress") -> str:
-    return f"loss {event.loss:.4g}  {event.rows_per_second:,.0f} rows/s  {_duration(event.eta_seconds)} left"
+    rate, left = f"{event.rows_per_second:,.0f} rows/s", f"{_duration(event.eta_seconds)} left"
+    return f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.4g}  {rate}  {left}"
 
 
 def _duration(seconds: float) -> str:

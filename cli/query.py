@@ -26,7 +26,7 @@ def query(
     rows_: Annotated[str | None, typer.Option("--rows", metavar="A:B", help="Only rows A to B-1 of these.")] = None,
     given: Annotated[
         str | None,
-        typer.Option(metavar="a,b", help="What the answer may look at; default: what each row has. --given= is the prior."),
+        typer.Option(metavar="a,b", help="What may be looked at; default: what each row has; --given= is the prior."),
     ] = None,
     want: Annotated[
         str | None,
@@ -56,7 +56,7 @@ def query(
     import mmppl
 
     loaded = mmppl.Run.load(run, program=program, trust=trust)
-    seen = names(given)
+    seen = None if given is None else names(given)
     answer = loaded.query(
         data,
         given=seen,

@@ -1,7 +1,9 @@
 """`mmppl show`: what a program or a run is."""
 
 import inspect
+import itertools
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,17 +74,16 @@ def _docstring(text: str) -> tuple[str, dict[str, str]]:
     """A docstring → the text before its sections, and name → description of its section Args (also "a, b: both")."""
     about, _, rest = text.partition("\nArgs:\n")
     about = re.split(r"\n[A-Z][A-Za-z ]+:\n", about)[0]
+    section = itertools.takewhile(lambda line: line.startswith(" ") or not line, rest.splitlines())
     described: dict[str, str] = {}
     current: list[str] = []
-    for line in inspect.cleandoc(rest).splitlines() if not rest[:1].strip() else []:
+    for line in textwrap.dedent("\n".join(section)).splitlines():
         entry = re.match(r"(\w+(?:, \w+)*): +(.*)", line)
         if entry:
             current = entry[1].split(", ")
             described |= dict.fromkeys(current, entry[2].strip())
-        elif line.startswith(" "):
+        elif line:
             described |= {name: f"{described[name]} {line.strip()}" for name in current}
-        elif line.strip():
-            break
     return about.strip(), described
 
 
@@ -105,6 +106,7 @@ def _run_text(path: Path, info: dict[str, Any]) -> str:
     from mmppl import Modality
 
     result = info.get("result") or {}
+    weights = result.get("weights", {})
     modalities = [Modality.from_json(m) for m in info["modalities"]]
     schema = [
         ["  " + m.name, m.role, "×".join(map(str, m.shape)) or "one number", m.likelihood, f"transform {m.transform}"]
@@ -119,7 +121,7 @@ def _run_text(path: Path, info: dict[str, Any]) -> str:
         ["seed", str(info["seed"])],
         ["status", info["status"] if info["status"] == "done" else f"{info['status']}: go on with fit --resume"],
         *([key, number(result[key])] for key in ("epochs", "seconds", "loss") if key in result),
-        *([f"  {name}", f"{number(v)} × {number(result['weights'][name])}"] for name, v in result.get("terms", {}).items()),
+        *([f"  {name}", f"{number(v)} × {number(weights[name])}"] for name, v in result.get("terms", {}).items()),
         *([name, number(value)] for name, value in result.get("metrics", {}).items()),
     ]
     return f"{path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path, modalities)}"
@@ -132,11 +134,13 @@ def _how_to_ask(path: Path, modalities: "Sequence[Modality]") -> str:
     try:
         conditions = mmppl.Run.load(path).program.conditions
     except mmppl.UntrustedError:
-        return f"ask: {example(path, modalities, program='FILE')}\n(its program is not an installed one: FILE is your own copy of it)"
+        line = example(path, modalities, program="FILE")
+        return f"ask: {line}\n(its program is not an installed one: FILE is your own copy of it)"
     except mmppl.MMPPLError as error:
         return f"cannot be asked: {error}"
     return f"ask: {example(path, modalities, conditions)}"
 
 
 def _settings(settings: dict[str, Any]) -> str:
-    return "  ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items())
+    text = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in settings.items()}
+    return "  ".join(f"{name}={value}" for name, value in text.items())

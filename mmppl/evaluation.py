@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MOST_FOR_ALL_SUBSETS = 4  # beyond so many modalities: each one alone, and all together
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ANCHORS = ("rmse_global", "rmse_class")
-FROM_TRAINING = (*ANCHORS, "explained", "baseline_error")
+UNASKED = (*ANCHORS, "baseline_error")  # need no answer of the program
+FROM_TRAINING = (*UNASKED, "explained")
 METRICS = {
     "class": ("error", "baseline_error", "balanced_accuracy", "log_loss", "calibration_error"),
     "sequence": ("error", "error_whole"),
@@ -90,21 +91,23 @@ def evaluate(
     for given in sets:
         key = set_name(given)
         nothing_seen[key] = len(test) - int(sees(test, given).sum())
-        asked = [m for m in targets if m.name not in given]
-        if not asked:
-            continue
-        hear(f"{', '.join(m.name for m in asked)} given {key}: {len(test):,} rows")
-        answer = run.query(
-            test, given=given, want=[m.name for m in asked], draws=draws, seed=seed, split="all", quantiles=QUANTILES
-        )
-        for m in asked:
-            numbers = _judged(m, answer.want[m.name], test)
-            if "rmse" in numbers and m.name in anchors:
-                numbers["explained"] = score.explained_share(numbers["rmse"], *anchors[m.name])
+        others = [m for m in targets if m.name not in given]
+        asked = [m for m in others if any(n in wanted and not n.startswith(UNASKED) for n in _names(program, m))]
+        judged: dict[str, dict[str, float]] = {m.name: {} for m in others}
+        if asked:
+            hear(f"{', '.join(m.name for m in asked)} given {key}: {len(test):,} rows")
+            answer = run.query(
+                test, given=given, want=[m.name for m in asked], draws=draws, seed=seed, split="all",
+                quantiles=QUANTILES if any(name.startswith("coverage") for name in wanted) else (),
+            )  # fmt: skip
+            judged |= {m.name: _judged(m, answer.want[m.name], test) for m in asked}
+        for m in others:
+            if "rmse" in judged[m.name] and m.name in anchors:
+                judged[m.name]["explained"] = score.explained_share(judged[m.name]["rmse"], *anchors[m.name])
             if train is not None and f"baseline_error.{m.name}" in wanted:
                 inputs = [program.modality(name) for name in given]
-                numbers["baseline_error"] = baseline_error(train, test, inputs, m, seed=seed)
-            for metric, number in numbers.items():
+                judged[m.name]["baseline_error"] = baseline_error(train, test, inputs, m, seed=seed)
+            for metric, number in judged[m.name].items():
                 if np.isfinite(number):
                     found.setdefault(f"{metric}.{m.name}", {})[key] = number
     if "collapse" in wanted:
@@ -219,11 +222,11 @@ def _judged(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dic
     truth = test.values[m.name].numpy()[known]
     if _kind(m) == "number":
         truth = m.value_in_input_units(truth)
-        return {
-            "rmse": score.rmse(truth, answer["mean"][known]),
-            "coverage50": score.coverage(truth, answer["q25"][known], answer["q75"][known]),
-            "coverage90": score.coverage(truth, answer["q05"][known], answer["q95"][known]),
-        }
+        numbers = {"rmse": score.rmse(truth, answer["mean"][known])}
+        if "q25" in answer:
+            numbers["coverage50"] = score.coverage(truth, answer["q25"][known], answer["q75"][known])
+            numbers["coverage90"] = score.coverage(truth, answer["q05"][known], answer["q95"][known])
+        return numbers
     prob = answer["prob"][known]
     predicted = prob.argmax(-1)
     if _kind(m) == "sequence":

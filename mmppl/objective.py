@@ -101,6 +101,10 @@ class ObjectiveELBO(ELBO):
         super().__init__()
         self.program = program
 
+    def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        traces = trace(self.program, *args, **kwargs)
+        return traces.model, traces.guide
+
     def differentiable_loss(self, model: Any, guide: Any, batch: Batch) -> Tensor:
         pyro.module(type(self.program).__name__, self.program)
         return batch.size * self.program.objective(batch).loss

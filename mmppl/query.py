@@ -225,7 +225,9 @@ class _Question:
         if modality is not None and modality.classes is not None:
             parts["prob"] = _average(fn.probs, weights)
         else:
-            parts |= _moments(modality, fn.mean, fn.variance, weights)
+            weighed = weights is not None and modality is None  # weights correct the draws of a latent, not its guide
+            mean, variance = (value, torch.zeros_like(value)) if weighed else (fn.mean, fn.variance)
+            parts |= _moments(modality, mean, variance, weights)
             parts |= self._quantiles(modality, fn, value, weights, picked)
         if self.keep_draws:
             kept = value if picked is None else _pick(value, picked)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .batch import Batch
@@ -63,7 +64,7 @@ class Step:
             if self.recorded is None or shape != self.shape:
                 return self._eager(batch)
             with torch.no_grad():
-                loss, values, gradients = self.recorded(*tensors)
+                loss, values, gradients = self.recorded(dict(self.program.named_buffers()), *tensors)
         self._keep(gradients)
         return Outcome(loss, dict(zip(self.names, values)), self.weights)
 
@@ -88,44 +89,62 @@ class Step:
     def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
         """Record the step on `batch`; the state of the program and of the generators is as before afterwards."""
         names = list(batch.values)
-        program = self.program
+        call = _Call(self)
 
-        def step(index: Tensor, *rest: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        def step(buffers: dict[str, Tensor], index: Tensor, *rest: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
             values, observed = dict(zip(names, rest)), dict(zip(names, rest[len(names) :]))
             again = Batch(values, observed, index, batch.size, batch.encoded)
-            outcome, gradients = self._compute(again)
+            # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
+            # refused instead of frozen at today's number
+            outcome, gradients = functional_call(call, {f"program.{n}": b for n, b in buffers.items()}, (again,))
             if any(isinstance(w, Tensor) for w in outcome.weights.values()):
-                raise ValueError("a term's weight is a tensor")
+                raise ValueError("a term's weight is a tensor; multiply it into the value.")
             self.names, self.weights = list(outcome.values), outcome.weights
             return outcome.loss, list(outcome.values.values()), gradients
 
         with torch.random.fork_rng(), pyro.validation_enabled(False):
-            state, generator = [b.clone() for b in program.buffers()], torch.get_rng_state()
+            state, generator = [b.clone() for b in self.program.buffers()], torch.get_rng_state()
 
             def restored() -> None:
                 torch.set_rng_state(generator)
-                for buffer, before in zip(program.buffers(), state):
+                for buffer, before in zip(self.program.buffers(), state):
                     buffer.copy_(before)
 
             try:
-                graph = make_fx(step)(*tensors)
+                graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
                 restored()
                 outcome, expected = self._compute(batch)
+                after = [b.clone() for b in self.program.buffers()]
                 restored()
                 with torch.no_grad():
-                    loss, _, gradients = graph(*tensors)
-                same = torch.equal(loss, outcome.loss) and all(
-                    (g is None) == (e is None) and (g is None or torch.equal(g, e)) for g, e in zip(gradients, expected)
-                )
+                    loss, _, gradients = graph(dict(self.program.named_buffers()), *tensors)
+                same = _equal([loss, *gradients], [outcome.loss, *expected]) and _equal(list(self.program.buffers()), after)
                 reason = "" if same else "the recording does not repeat the eager step."
             except Exception as error:  # whatever a user's program does that cannot be recorded
                 reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
             restored()
         if reason:
             self.replay = False
-            self.say(f"{type(program).__name__} runs step by step, not as a recorded graph: {reason}")
+            self.say(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
         else:
             self.recorded = graph
+
+
+class _Call(nn.Module):
+    """The step's computation as a module call, for `functional_call`."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.program = step.program
+        self.compute = step._compute
+
+    def forward(self, batch: Batch) -> tuple[Outcome, list[Tensor | None]]:
+        return self.compute(batch)
+
+
+def _equal(one: list[Tensor | None], other: list[Tensor | None]) -> bool:
+    """Bit for bit, None where None."""
+    return all((a is None) == (b is None) and (a is None or b is None or torch.equal(a, b)) for a, b in zip(one, other))
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -29,7 +29,7 @@ class CMMD(Program):
         observed: x_O, given at test time (comma-separated); default: the first modality.
         latent_dim: D.
         hidden: width of the hidden layers of encoder, prior and decoder.
-        encoder_hidden: width of the encoder's, if it differs.
+        encoder_hidden, decoder_hidden: widths of the encoder's and the decoders', where they differ.
         layers: their number of hidden layers.
         classifier_hidden: width of the classifier's two hidden layers.
         dropout: on hidden outputs.
@@ -64,6 +64,7 @@ class CMMD(Program):
         latent_dim: int = 20,
         hidden: int = 256,
         encoder_hidden: int | None = None,
+        decoder_hidden: int | None = None,
         layers: int = 3,
         classifier_hidden: int = 50,
         dropout: float = 0.2,
@@ -102,7 +103,7 @@ class CMMD(Program):
                 parts = m.output_size // m.size
                 self.decoders[m.name] = ConvDecoder(latent_dim + condition, m.shape, parts=parts)
             else:
-                self.decoders[m.name] = mlp(latent_dim + condition, hidden, m.output_size, **shape)
+                self.decoders[m.name] = mlp(latent_dim + condition, decoder_hidden or hidden, m.output_size, **shape)
         self.classifiers = nn.ModuleDict(
             {
                 m.name: mlp(latent_dim, classifier_hidden, m.output_size, layers=2, activation=activation, dropout=dropout)

@@ -4,9 +4,10 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
-import mmppl
 import numpy as np
 import pytest
+
+import mmppl
 from mmppl import baseline
 from mmppl.evaluation import default_given_sets, evaluate, summarise
 
@@ -35,6 +36,7 @@ class KnownRun:
         return self.source if data is None else data
 
     def query(self, data, *, given, want, draws, seed, split, quantiles=()):
+        quantiles = [f"q{round(100 * p):02d}" for p in quantiles]
         self.asked.append((tuple(given), tuple(want)))
         n, found = len(data), {}
         for name in want:
@@ -48,7 +50,8 @@ class KnownRun:
                 found[name] = {"prob": prob}
             else:
                 one = np.ones((n, *m.shape))
-                found[name] = {"mean": one, "q25": one * 0.5, "q75": one * 1.5, "q05": one * 0, "q95": one * 2}
+                ends = {"q05": 0.0, "q25": 0.5, "q50": 1.0, "q75": 1.5, "q95": 2.0}
+                found[name] = {"mean": one} | {q: one * ends[q] for q in quantiles}
         return SimpleNamespace(want=found)
 
 
@@ -110,6 +113,10 @@ def test_only_what_is_wanted_is_computed(data, monkeypatch):
     run.asked.clear()
     evaluate(run, metrics=["collapse"])
     assert run.asked == [(("x", "word"), ("z",))]
+    run.asked.clear()
+    monkeypatch.undo()
+    metrics = evaluate(run, metrics=["baseline", "rmse_global"])["metrics"]
+    assert run.asked == [] and len(metrics["baseline_error.label"]) == 3 and metrics["rmse_global.x"] > 0
 
 
 def test_conditions_leave_rows_out(data):
@@ -153,8 +160,11 @@ def test_data_without_train_rows_lean_on_those_of_the_fit(data):
 
 
 def test_summarise_keeps_the_shape():
-    runs = [{"n": 5, "metrics": {"error.label": {"x": e}, "rmse_global.x": e, "collapse": {"eps": [0, 6], "fraction": [e, 1]}}}
-            for e in (0.1, 0.2, 0.6)]  # fmt: skip
+    def result(e):
+        curve = {"eps": [0, 6], "fraction": [e, 1]}
+        return {"n": 5, "metrics": {"error.label": {"x": e}, "rmse_global.x": e, "collapse": curve}}
+
+    runs = [result(e) for e in (0.1, 0.2, 0.6)]
     runs[0]["metrics"]["error.word"] = {"x": 1.0}
     summary = summarise(runs)
     assert summary["runs"] == runs
@@ -222,4 +232,9 @@ def test_mvae_with_missing_modalities_end_to_end(tmp_path):
     assert errors["image+profile+word"] < 0.5 and errors["image+profile+word"] < min(errors[s] for s in sets[:3])
     assert metrics["nothing_seen"]["image+profile+word"] == 0 < metrics["nothing_seen"]["image"]
     assert 0.8 < metrics["coverage90.profile"]["image+word"] < 1
-    assert all(math.isfinite(x) for value in metrics.values() if isinstance(value, dict) for x in np.ravel(list(value.values())))
+    assert all(
+        math.isfinite(x)
+        for value in metrics.values()
+        if isinstance(value, dict)
+        for x in np.ravel(list(value.values()))
+    )

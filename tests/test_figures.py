@@ -1,9 +1,10 @@
 """The figures of small runs: they are written, they are pictures, and nothing needs what the data do not have."""
 
-import mmppl
 import numpy as np
 import pytest
 from matplotlib.image import imread
+
+import mmppl
 from mmppl.figures import SAMPLES, _examples
 from mmppl.panels import is_image, is_vector
 
@@ -23,6 +24,8 @@ def test_cmmd(tmp_path):
     heard = []
     check(run.plot(say=heard.append), ["loss", "generated", "reconstructions", "latent"])
     assert len(heard) == 4
+    with pytest.raises(mmppl.MMPPLError):
+        run.plot(tmp_path / "none.npz")
 
 
 def test_mvae_with_missing_modalities(tmp_path):
@@ -53,7 +56,7 @@ def test_what_is_a_picture():
     assert not any(kind(m) for kind in (is_image, is_vector) for m in (letters, number))
 
 
-def test_examples_are_a_row_of_each_class_with_what_is_given(tmp_path):
+def test_examples_are_a_row_of_each_class_with_what_is_given():
     data = mmppl.read("digits-three").hide(rate=0.5, seed=0)
     rows = data.take(data.rows("test"))
     program = mmppl.Program(data.modalities)
@@ -62,9 +65,3 @@ def test_examples_are_a_row_of_each_class_with_what_is_given(tmp_path):
     assert all(seen.all() for seen in chosen.observed.values())
     two = rows.take((rows.values["label"] < 2).nonzero().squeeze(-1))
     assert sorted(_examples(program, two, ["image"]).values["label"].tolist()) == [0] * 4 + [1] * 4
-
-
-def test_given_data_that_cannot_be_read_are_an_error(tmp_path):
-    run = mmppl.fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "run")
-    with pytest.raises(mmppl.MMPPLError):
-        run.plot(tmp_path / "none.npz")

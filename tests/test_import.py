@@ -18,7 +18,9 @@ def test_import_is_light():
     assert python(f"import mmppl; dir(mmppl); {LOADED}") == ""
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["fit", "--help"], ["query", "--help"], ["fitt"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["fit", "--help"], ["query", "--help"], ["fitt"]], ids=" ".join
+)
 def test_help_is_light(words):
     assert python(f"from mmppl.cli import main; main({words!r}); {LOADED}") == ""
 

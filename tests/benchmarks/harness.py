@@ -1,0 +1,103 @@
+"""Interleaved timing: candidates run in turn, round by round. A ratio is formed within each round and the median over the
+rounds is reported, so that slow drifts of the machine cancel. Absolute times are for orientation only."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+
+class Figure(NamedTuple):
+    """Median over the rounds, interquartile range as a share of it, and the extremes."""
+
+    median: float
+    iqr: float
+    low: float
+    high: float
+
+
+class Round(NamedTuple):
+    """Seconds per call: on the clock, and of processor time (which leaves out waiting for a shared core)."""
+
+    wall: float
+    cpu: float
+
+
+def interleave(
+    candidates: Mapping[str, Callable[[], object]], *, rounds: int = 7, seconds: float = 0.25
+) -> dict[str, list[Round]]:
+    """Time each candidate once per round, in an order that turns from round to round, garbage collection off.
+
+    Args:
+        candidates: name → function; called twice before anything is timed.
+        rounds: how many.
+        seconds: a candidate is called as often per round as takes about this long, and at least once.
+    """
+    calls = {}
+    for name, call in candidates.items():
+        call()
+        begun = time.perf_counter()
+        call()
+        calls[name] = max(1, round(seconds / max(time.perf_counter() - begun, 1e-7)))
+    times: dict[str, list[Round]] = {name: [] for name in candidates}
+    order = list(candidates)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name in order:
+                wall, cpu = time.perf_counter(), time.process_time()
+                for _ in range(calls[name]):
+                    candidates[name]()
+                wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+                times[name].append(Round(wall / calls[name], cpu / calls[name]))
+            order = order[1:] + order[:1]
+            gc.collect()
+    finally:
+        gc.enable()
+    return times
+
+
+def figure(values: list[float]) -> Figure:
+    """The figure of one value per round."""
+    first, median, third = statistics.quantiles(values, n=4, method="inclusive")
+    return Figure(median, (third - first) / median, min(values), max(values))
+
+
+def ratio(above: list[float], below: list[float]) -> Figure:
+    """The figure of the per-round ratios above/below."""
+    return figure([a / b for a, b in zip(above, below, strict=True)])
+
+
+def circumstances(device: str = "cpu") -> dict[str, Any]:
+    """What a figure depends on besides the program: processor, threads, versions, command."""
+    versions = {"python": platform.python_version()}
+    for name in ("torch", "triton", "pyro-ppl", "numpy", "mmppl"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:  # run from the tree, not installed
+            versions[name] = "tree"
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "versions": versions,
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    amx = any("amx_tile" in line for line in lines if line.startswith("flags"))
+    return f"{names[0]}, {len(names)} cores{', AMX' if amx else ''}" if names else platform.processor() or platform.machine()

@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+
+from mmppl.cli import main
+
+
+@pytest.fixture
+def file(tmp_path):
+    rng = np.random.default_rng(0)
+    observed = np.arange(30) % 3 > 0
+    picture, dose = rng.integers(0, 255, (30, 4, 5)).astype(np.uint8), rng.normal(size=(30, 1))
+    np.savez(tmp_path / "mine.npz", picture=picture, dose=dose, mask_dose=observed, label=np.arange(30) % 2)
+    return str(tmp_path / "mine.npz")
+
+
+def test_recipes(capsys):
+    from mmppl.datasets import recipes
+
+    assert main(["data", "--json"]) == 0
+    assert [r["name"] for r in json.loads(capsys.readouterr().out)["recipes"]] == [name for name, _, _ in recipes()]
+    assert main(["data"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text and needs in text for name, _, needs in recipes())
+
+
+def test_description(capsys, file):
+    assert main(["data", file]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "mine.npz: 30 rows",
+        "4×5",
+        "bernoulli",
+        "standardise",
+        "66.7%",
+        "2 classes: 0, 1",
+        "picture + dose  20",
+    ):
+        assert part in text, part
+
+
+def test_description_as_json(capsys, file):
+    import mmppl
+
+    assert main(["data", file, "--as", "dose=ignore", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads(json.dumps(mmppl.read(file, as_={"dose": "ignore"}).describe()))
+    assert [m["name"] for m in found["modalities"]] == ["picture", "label"]

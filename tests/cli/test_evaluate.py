@@ -1,0 +1,33 @@
+from mmppl.cli.evaluate import metric_table
+
+METRICS = {
+    "error.label": {"a": 0.25, "a+b": 0.125},
+    "rmse.b": {"a": 1.5},
+    "rmse_global.b": 2.0,
+    "collapse": {"eps": [0.0, 0.154, 6.0], "fraction": [0.0, 0.5, 1.0]},
+    "left_out": 3,
+    "nothing_seen": {"a": 2, "a+b": 0},
+}
+
+
+def test_one_row_per_metric_one_column_per_given_set():
+    lines = metric_table(METRICS).splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        ["given", "a", "a+b"],
+        ["error.label", "25.00%", "12.50%"],
+        ["rmse.b", "1.5"],
+        ["rmse_global.b", "2"],
+    ]
+    rest = "\n".join(lines[4:])
+    assert "50% of the latent dimensions" in rest and "3 rows" in rest and "a 2" in rest and "a+b" not in rest
+
+
+def test_spread_of_several_runs():
+    text = metric_table(
+        {"error.label": {"a": 0.25}, "rmse_global.b": 2.0}, {"error.label": {"a": 0.01}, "rmse_global.b": 0.5}
+    )
+    assert "25.00% ± 1.00%" in text and "2 ± 0.5" in text
+
+
+def test_no_metric_at_all():
+    assert metric_table({}) == ""

@@ -1,0 +1,45 @@
+import io
+
+import pytest
+
+from mmppl.cli import progress
+from mmppl.fitting import Progress
+
+EVENT = Progress(
+    epoch=2, epochs=9, step=3, steps=10, loss=12.345678, seconds=5.0, rows_per_second=1234.5, eta_seconds=75.0
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_plain_lines_are_rare(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.talk() as say:
+        say("a message")
+        for second in range(25):
+            now[0] = float(second)
+            say(EVENT)
+    out, err = capsys.readouterr()
+    line = "epoch 2/9  loss 12.35  1,234 rows/s  1 min 15 s left"
+    assert out == "" and err.splitlines() == ["a message", line, line]
+
+
+def test_bar_on_a_terminal(monkeypatch):
+    stderr = Terminal()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with progress.talk() as say:
+        say("[a] message")
+        say(EVENT)
+    text = stderr.getvalue()
+    assert "[a] message" in text and "2/9" in text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(12.4, "12 s"), (75, "1 min 15 s"), (7380, "2 h 3 min"), (float("nan"), "?"), (float("inf"), "?")]
+)
+def test_duration(seconds, text):
+    assert progress._duration(seconds) == text

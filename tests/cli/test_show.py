@@ -1,0 +1,44 @@
+import json
+
+from mmppl.cli import main
+from mmppl.cli.show import _docstring
+
+DOC = """What it is.
+
+More of it.
+
+Args:
+    latent_dim: D, the size
+        of z.
+    a, b: both of them: with a colon.
+        note: not a name of its own.
+Raises:
+    UsageError: c: never.
+"""
+
+
+def test_docstring():
+    about, described = _docstring(DOC)
+    assert about == "What it is.\n\nMore of it."
+    assert described == {
+        "latent_dim": "D, the size of z.",
+        "a": "both of them: with a colon. note: not a name of its own.",
+        "b": "both of them: with a colon. note: not a name of its own.",
+    }
+    assert _docstring("Only this.") == ("Only this.", {})
+    assert _docstring("") == ("", {})
+
+
+def test_every_hyper_parameter_is_described(capsys):
+    from mmppl.program import installed_programs
+
+    for name in installed_programs():
+        assert main(["show", name, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert set(found) == {"program", "about", "hyper", "training", "presets", "default_data"}
+        assert found["about"] and found["default_data"]
+        for parameter, h in found["hyper"].items():
+            assert h["about"], f"{name}: {parameter} is not in the docstring"
+        assert main(["show", name]) == 0
+        text = capsys.readouterr().out
+        assert all(part in text for part in (*found["hyper"], *found["presets"], found["default_data"]))

@@ -1,0 +1,29 @@
+"""Shared by all tests: where the reference models are, one thread, and the data that are not part of the package."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # `from reference.linear_gaussian import ...`
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def float64():
+    """Double precision by default, for comparisons with closed forms."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with the real data sets ($MMPPL_DATA, or shared/data beside the checkout); skips where there is none."""
+    here = Path(__file__).resolve().parents[1]
+    for root in (os.environ.get("MMPPL_DATA"), here.parent / "shared" / "data", here / "shared" / "data"):
+        if root and (Path(root) / "mnist").is_dir():
+            return Path(root)
+    pytest.skip("no data: set MMPPL_DATA to a folder with mnist/ in it")

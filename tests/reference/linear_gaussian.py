@@ -1,0 +1,115 @@
+"""A world with a closed-form answer: z ~ N(0, I), x_m = W_m z + b_m + N(0, s_m²), any x_m missing.
+
+With orthogonal columns in every W_m the posterior is a product of diagonal experts, so that a product-of-experts guide
+can be exact; with any other W_m it is only the best diagonal one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmppl import Batch, Dataset, Modality
+
+
+@dataclass
+class World:
+    """Weights (d_m, D), offsets (d_m,) and noise sds of the modalities, float64."""
+
+    weights: dict[str, Tensor]
+    offsets: dict[str, Tensor]
+    sds: dict[str, float]
+
+    @classmethod
+    def make(cls, sizes: dict[str, int], latent: int, *, orthogonal: bool, seed: int = 0) -> World:
+        rng = torch.Generator().manual_seed(seed)
+        weights, offsets, sds = {}, {}, {}
+        for name, size in sizes.items():
+            w = torch.randn(size, latent, generator=rng, dtype=torch.float64)
+            if orthogonal:
+                w = torch.linalg.qr(w).Q * (0.5 + torch.rand(latent, generator=rng, dtype=torch.float64))
+            weights[name] = w
+            offsets[name] = torch.randn(size, generator=rng, dtype=torch.float64)
+            sds[name] = 0.5 + torch.rand((), generator=rng, dtype=torch.float64).item()
+        return cls(weights, offsets, sds)
+
+    @property
+    def latent(self) -> int:
+        return next(iter(self.weights.values())).shape[1]
+
+    def modalities(self) -> list[Modality]:
+        return [Modality(n, (len(w),), "normal", scale=self.sds[n]) for n, w in self.weights.items()]
+
+    def sample(self, rows: int, seed: int = 1) -> Dataset:
+        rng = torch.Generator().manual_seed(seed)
+        z = torch.randn(rows, self.latent, generator=rng, dtype=torch.float64)
+        values = {
+            n: z @ w.T + self.offsets[n] + self.sds[n] * torch.randn(rows, len(w), generator=rng, dtype=torch.float64)
+            for n, w in self.weights.items()
+        }
+        observed = {n: torch.ones(rows, dtype=torch.bool) for n in values}
+        split = np.full(rows, 2, dtype=np.int8)
+        return Dataset("world", tuple(self.modalities()), values, observed, np.arange(rows), split, True)
+
+    def expert(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (B, D) and log-variance (D,) of the likelihood of x as a (diagonal) Gaussian in z."""
+        w = self.weights[name]
+        precision = (w.T @ w).diagonal() / self.sds[name] ** 2
+        return (x - self.offsets[name]) @ w / self.sds[name] ** 2 / precision, -precision.log()
+
+    def posterior(self, data: dict[str, Tensor], names: list[str]) -> tuple[Tensor, Tensor]:
+        """Mean (B, D) and covariance (D, D) of p(z | x_names), information form."""
+        precision = torch.eye(self.latent, dtype=torch.float64)
+        shift = torch.zeros(len(next(iter(data.values()))), self.latent, dtype=torch.float64)
+        for n in names:
+            precision = precision + self.weights[n].T @ self.weights[n] / self.sds[n] ** 2
+            shift = shift + (data[n] - self.offsets[n]) @ self.weights[n] / self.sds[n] ** 2
+        covariance = torch.linalg.inv(precision)
+        return shift @ covariance, covariance
+
+    def log_evidence(self, data: dict[str, Tensor], names: list[str]) -> Tensor:
+        """ln p(x_names), (B,), from the joint normal of the observations."""
+        w = torch.cat([self.weights[n] for n in names])
+        b = torch.cat([self.offsets[n] for n in names])
+        noise = torch.cat([torch.full((len(self.weights[n]),), self.sds[n] ** 2, dtype=torch.float64) for n in names])
+        joint = torch.distributions.MultivariateNormal(b, w @ w.T + torch.diag(noise))
+        return joint.log_prob(torch.cat([data[n] for n in names], -1))
+
+    def log_evidence_by_conditioning(self, data: dict[str, Tensor], names: list[str]) -> Tensor:
+        """The same by Bayes' rule at z = 0: ln p(x | 0) + ln p(0) − ln p(0 | x)."""
+        mean, covariance = self.posterior(data, names)
+        zero = torch.zeros(self.latent, dtype=torch.float64)
+        total = torch.distributions.MultivariateNormal(zero, torch.eye(self.latent, dtype=torch.float64)).log_prob(zero)
+        total = total - torch.distributions.MultivariateNormal(mean, covariance).log_prob(zero)
+        for n in names:
+            total = total + torch.distributions.Normal(self.offsets[n], self.sds[n]).log_prob(data[n]).sum(-1)
+        return total
+
+    def predictive(self, data: dict[str, Tensor], given: list[str], target: str) -> tuple[Tensor, Tensor]:
+        """Mean (B, d) and variance (d,) of p(x_target | x_given)."""
+        mean, covariance = self.posterior(data, given)
+        w = self.weights[target]
+        return mean @ w.T + self.offsets[target], (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
+
+
+def exact_mvae(world: World) -> torch.nn.Module:
+    """The installed MVAE with affine networks whose experts and decoders are the world's own."""
+    from mmppl import load_program
+
+    program = load_program("mvae")(world.modalities(), latent_dim=world.latent, layers=0).double()
+    with torch.no_grad():
+        for n, w in world.weights.items():
+            encoder, decoder = program.encoders[n][0], program.decoders[n][0]
+            precision = (w.T @ w).diagonal() / world.sds[n] ** 2
+            encoder.weight.copy_(torch.cat([w.T / world.sds[n] ** 2 / precision[:, None], torch.zeros_like(w.T)]))
+            encoder.bias.copy_(torch.cat([-world.expert(n, 0 * world.offsets[n] + 2 * world.offsets[n])[0], -precision.log()]))
+            decoder.weight.copy_(w)
+            decoder.bias.copy_(world.offsets[n])
+    return program.eval()
+
+
+def batch_of(data: Dataset, encoded: tuple[str, ...]) -> Batch:
+    return data.batch(torch.arange(len(data)), encoded)

@@ -1,0 +1,179 @@
+"""Fitting: the same bits again, across a kill and a resume; settings; bad losses; the caller's state untouched."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from mmppl import DataError, FitError, Run, UsageError, fit, load_program, read
+from mmppl.fitting import _settings
+
+SMALL = dict(hidden=16, latent_dim=4)
+
+
+def weights(run):
+    return load_file(run.path / "weights.safetensors")
+
+
+def lines(run):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics]
+
+
+def same(a, b):
+    return lines(a) == lines(b) and all((x == y).all() for x, y in zip(weights(a).values(), weights(b).values()))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return read("digits-two-view")
+
+
+def test_same_seed_same_bits_and_the_callers_state_is_untouched(data, tmp_path):
+    torch.manual_seed(5)
+    generator = torch.get_rng_state()
+    a = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "a")
+    assert torch.equal(torch.get_rng_state(), generator)
+    torch.manual_seed(6)
+    b = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "b")
+    c = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "c", seed=1)
+    assert same(a, b) and not same(a, c)
+    assert set(a.summary()) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics"}
+    assert a.info["result"]["loss"] == pytest.approx(sum(a.summary()["weights"][n] * v for n, v in a.summary()["terms"].items()))
+
+
+def test_fresh_rotations_differ_by_epoch_and_repeat_by_seed(tmp_path):
+    runs = [fit("cmmd", f"digits-two-view:rotate={r}", hyper=SMALL, epochs=2, out=tmp_path / n) for n, r in (("a", "fresh"), ("b", "fresh"), ("c", "fixed"))]
+    assert same(runs[0], runs[1]) and lines(runs[0])[1] != lines(runs[2])[1]
+
+
+KILLED = """
+import sys, mmppl, torch
+torch.set_num_threads(1)
+mmppl.fit("cmmd", "digits-two-view", hyper=dict(hidden=16, latent_dim=4), epochs=40, batch_size=64, out=sys.argv[1], resume=len(sys.argv) > 2)
+"""
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_and_resumed_is_uninterrupted(kills, tmp_path):
+    """SIGKILL to a real process, each time after a random moment; then the same bits as in one go."""
+    def start(out, *more):
+        return subprocess.Popen([sys.executable, "-c", KILLED, str(out), *more], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+
+    assert start(tmp_path / "whole").wait() == 0
+    whole = Run.load(tmp_path / "whole")
+    moments, out, killed = random.Random(0), tmp_path / "killed", 0
+    process = start(out)
+    while killed < kills:
+        before = (out / "metrics.jsonl").read_bytes() if (out / "metrics.jsonl").exists() else b""
+        while process.poll() is None and ((out / "metrics.jsonl").read_bytes() if (out / "metrics.jsonl").exists() else b"") == before:
+            time.sleep(0.005)  # wait until the fit is under way again
+        time.sleep(moments.uniform(0, 0.3))
+        if process.poll() is not None:
+            break  # it got to the end before the last kills
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed += 1
+        process = start(out, "resume")
+    assert process.wait() == 0 and killed >= min(kills, 2)
+    assert same(Run.load(out), whole)
+    assert not list(out.rglob("*.part"))
+
+
+def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
+    run = fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
+    assert same(fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path, resume=True), run)  # nothing left to do
+    for change, words in (({"hyper": dict(hidden=17)}, "hyper"), ({"epochs": 3}, "training"), ({"seed": 3}, "seed")):
+        with pytest.raises(UsageError, match=f"the {words} differ"):
+            fit("cmmd", data, **{"hyper": SMALL, "epochs": 1, "out": run.path, "resume": True} | change)
+    with pytest.raises(DataError, match="cannot resume"):
+        fit("cmmd", data.hide(rate=0.5), hyper=SMALL, epochs=1, out=run.path, resume=True)
+    with pytest.raises(UsageError, match="exists"):
+        fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path)
+    with pytest.raises(UsageError, match="nothing to resume"):
+        fit("cmmd", data, out=tmp_path / "nowhere", resume=True)
+
+
+def test_patience_keeps_the_best_epoch(data, tmp_path):
+    run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=2, out=tmp_path / "a")
+    losses = [line["loss"]["valid"] for line in run.metrics]
+    best = int(np.argmin(losses))
+    assert len(losses) < 40 and len(losses) - 1 - best == 2
+    assert run.info["result"]["loss"] == losses[best]
+    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=2, out=tmp_path / "b")
+    assert same(run, again)
+
+
+def test_a_loss_that_is_not_finite_names_term_epoch_and_batch(data, tmp_path):
+    with pytest.raises(FitError, match=r"term .*epoch \d+, batch \d+"):
+        fit("mvae", "digits-three", hyper=SMALL, lr=1e8, out=tmp_path / "a")
+    state = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert state["status"] == "running"
+
+
+def test_settings_come_from_the_call_then_the_preset_then_the_program():
+    cls = load_program("cmmd")
+    nothing = dict(epochs=None, batch_size=None, lr=None, schedule=None, clip=None, patience=None, precision=None)
+    hyper, training = _settings(cls, {"hidden": 8}, "paper-mnist", **nothing | {"epochs": 3})
+    assert hyper["hidden"] == 8 and hyper["encoder_hidden"] == 2500 and training["epochs"] == 3 and training["lr"] == 1e-4
+    with pytest.raises(UsageError, match="Did you mean paper-mnist"):
+        _settings(cls, {}, "papermnist", **nothing)
+    for bad in ({"epochs": 0}, {"lr": -1.0}, {"schedule": "linear"}):
+        with pytest.raises(UsageError):
+            _settings(cls, {}, None, **nothing | bad)
+
+
+def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
+    observed = {n: o.clone() for n, o in data.observed.items()}
+    rows = data.rows("train")[:17]
+    observed["rotated"][rows] = False
+    import dataclasses
+
+    said = []
+    holed = dataclasses.replace(data, observed=observed)
+    run = fit("cmmd", holed, hyper=SMALL, epochs=1, out=tmp_path / "a", say=said.append)
+    assert any(isinstance(s, str) and s.startswith("17 of ") for s in said)
+    with pytest.raises(UsageError, match="17 rows .* lack rotated"):
+        run.query(holed, want=["label"], split="train")
+
+
+def test_a_full_disk_is_one_line(data, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mmppl.fitting.save_state", full)
+    with pytest.raises(FitError, match="disk is full"):
+        fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
+    monkeypatch.undo()
+    assert fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a", resume=True).info["status"] == "done"
+
+
+def test_the_gemm_path_is_scoped():
+    from mmppl.gemm import best_path, gemm
+
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with gemm("onednn"):
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    a = torch.randn(2, 64, 512, generator=torch.Generator().manual_seed(0))
+    with gemm(best_path()):  # whatever path is chosen here, it is one of float32's accuracy
+        error = (a[0] @ a[1].T).double() - a[0].double() @ a[1].double().T
+    assert (error.norm() / (a[0].double() @ a[1].double().T).norm()).item() < 2e-6
+
+
+def test_the_run_folder_is_as_designed(data, tmp_path):
+    run = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "a")
+    names = {p.name for p in run.path.iterdir()}
+    assert {"run.json", "program.py", "weights.safetensors", "state", "metrics.jsonl", "README.md"} <= names
+    latest = (run.path / "state" / "LATEST").read_text()
+    assert latest == f"step-{2 * -(-len(data.rows('train')) // 128)}"
+    assert {p.name for p in (run.path / "state" / latest).iterdir()} == {"weights.safetensors", "optimiser.safetensors", "generators.safetensors", "counters.json", "hashes.json"}
+    assert (run.path / "program.py").read_bytes() == Path(load_program("cmmd").__init__.__code__.co_filename).read_bytes()
