@@ -31,7 +31,7 @@ def show(
     mmppl show runs/cmmd
     """
     if Path(what).is_dir():
-        from mmppl.runs import read_info
+        from mmppl.folder import read_info
 
         info = read_info(Path(what))
         return as_json({"run": what, **info}) if json else _run_text(Path(what), info)

@@ -43,6 +43,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
+    from .answer import Answer as Answer
     from .batch import Batch as Batch
     from .batch import all_subsets as all_subsets
     from .batch import observe as observe
@@ -70,7 +71,6 @@ if TYPE_CHECKING:
     from .program import Program as Program
     from .program import check_hyper as check_hyper
     from .program import load_program as load_program
-    from .answer import Answer as Answer
     from .runs import Run as Run
     from .terms import Terms as Terms
 

@@ -57,7 +57,7 @@ class Answer:
         return flat
 
     def save(self, path: str | Path) -> None:
-        """Write .npz (the keys of `arrays`) or .csv (one row per row; several numbers become columns `name.mean.0`, ...)."""
+        """Write .npz (the keys of `arrays`) or .csv (several numbers become columns `name.mean.0`, ...)."""
         path = Path(path)
         if path.suffix == ".npz":
             buffer = io.BytesIO()
@@ -100,7 +100,9 @@ class Answer:
 
 def _brief(parts: dict[str, Any], i: int) -> str:
     if "nats" in parts:
-        return f"{parts['nats'][i]:.2f} nats ± {parts['se'][i]:.2g} (ESS {parts['ess'][i]:.0f}, k̂ {parts['khat'][i]:.2f})"
+        return (
+            f"{parts['nats'][i]:.2f} nats ± {parts['se'][i]:.2g} (ESS {parts['ess'][i]:.0f}, k̂ {parts['khat'][i]:.2f})"
+        )
     if "prob" in parts:
         prob = np.asarray(parts["prob"][i])
         if prob.ndim == 1:

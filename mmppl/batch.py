@@ -30,6 +30,7 @@ class Batch:
         active: (S, B) or (B,) bool, applied to every site, KLs included; None: every row counts.
         scored: name → (B,) or (S, B) bool ⊆ observed; None: all that is observed.
         free: names that `observe` samples instead of scoring (what a query wants).
+        needed: names whose site a query reads; None: all.
     """
 
     values: Mapping[str, Tensor]
@@ -41,6 +42,7 @@ class Batch:
     active: Tensor | None = None
     scored: Mapping[str, Tensor] = None  # type: ignore[assignment]  # filled below
     free: frozenset[str] = field(default_factory=frozenset)
+    needed: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.seen is None:
@@ -98,9 +100,13 @@ class Batch:
         allowed = torch.tensor([name in names for name in self.encoded], dtype=torch.bool, device=self.index.device)
         return dataclasses.replace(self, seen=self._stacked_observed() & allowed)
 
-    def wanting(self, names: Sequence[str]) -> Batch:
-        """The same rows when `names` are to be sampled rather than scored."""
-        return dataclasses.replace(self, free=frozenset(names))
+    def wanting(self, free: Sequence[str], scored: Sequence[str] = ()) -> Batch:
+        """The same rows when `free` are to be sampled rather than scored, and beside them only `scored` are needed."""
+        return dataclasses.replace(self, free=frozenset(free), needed=frozenset([*free, *scored]))
+
+    def needs(self, name: str) -> bool:
+        """False when nothing reads this modality's site, so that a program may leave its decoder out."""
+        return self.needed is None or name in self.needed
 
     def counting(self, rows: Tensor) -> Batch:
         """The same batch in which only `rows`, (B,) bool, count; the others add nothing to any term."""

@@ -124,7 +124,7 @@ class Bernoulli(Likelihood):
         return bernoulli_log_density(self.output, self._flat(value).to(self.output.dtype))
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        return self._event((u < torch.sigmoid(self.output)).to(self.output.dtype))
+        return self._event((u >= torch.sigmoid(-self.output)).to(self.output.dtype))
 
     @property
     def mean(self) -> Tensor:

@@ -41,7 +41,9 @@ class Modality:
     transform: Transform = "none"
     shift: tuple[float, ...] | None = None
     spread: tuple[float, ...] | None = None
-    log_scale: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)  # a learned scale, bound by a program
+    log_scale: Tensor | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )  # a learned scale, bound by a program
 
     @property
     def size(self) -> int:
@@ -107,14 +109,16 @@ class Modality:
         return ((np.log1p(value) if self.transform == "log1p" else value) - shift) / spread
 
     def log_jacobian(self, value: Tensor) -> Tensor:
-        """(B, *shape) values in model units → (B,) ln |d model units / d input units|, in nats: what turns a log-density
-        in model units into one in the units of the input. 0 for classes and images (their likelihoods are no densities)."""
+        """(B, *shape) values in model units → (B,) ln |d model units / d input units| in nats, which turns a
+        log-density in model units into one in the units of the input; 0 for classes and images (not densities)."""
         if self.transform in ("none", "image"):
             return torch.zeros(len(value), dtype=torch.float64)
         shift, spread = self._affine()
         logs = -torch.from_numpy(np.log(spread)).expand(value.shape).double()
         if self.transform == "log1p":
-            logs = logs - (torch.from_numpy(shift) + torch.from_numpy(spread) * value.double())  # d ln(1 + x) = dx e^−ln(1+x)
+            logs = logs - (
+                torch.from_numpy(shift) + torch.from_numpy(spread) * value.double()
+            )  # d ln(1 + x) = dx e^−ln(1+x)
         return logs.reshape(len(value), -1).sum(-1)
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -126,4 +130,5 @@ class Modality:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Modality:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**kept)

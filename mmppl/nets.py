@@ -138,7 +138,9 @@ class ConvDecoder(nn.Module):
         self.parts = parts
         self.small = (2 * width, -(-self.height // 4), -(-self.width // 4))
         self.start = nn.Linear(inputs, self.small[0] * self.small[1] * self.small[2])
-        self.grow = nn.ModuleList([nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.Conv2d(2 * width, width, 3, padding=1)])
+        self.grow = nn.ModuleList(
+            [nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.Conv2d(2 * width, width, 3, padding=1)]
+        )
         self.norms = nn.ModuleList([nn.GroupNorm(8, 2 * width), nn.GroupNorm(8, width)])
         self.last = nn.Conv2d(width, parts * self.channels, 3, padding=1)
         self.end = FullPrecision()

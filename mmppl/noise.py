@@ -39,7 +39,9 @@ def row_keys(ids: np.ndarray) -> Tensor:
     if ids.dtype.kind in "iu":
         words = torch.from_numpy(ids.astype(np.int64))
     else:
-        hashed = [int.from_bytes(hashlib.blake2b(str(i).encode(), digest_size=8).digest(), "little", signed=True) for i in ids]
+        hashed = [
+            int.from_bytes(hashlib.blake2b(str(i).encode(), digest_size=8).digest(), "little", signed=True) for i in ids
+        ]
         words = torch.tensor(hashed, dtype=torch.int64)
     return torch.stack([words & _WORD, (words >> 32) & _WORD], -1)
 
@@ -59,7 +61,7 @@ def uniforms(seed: int, site: str, rows: Tensor, draws: int, size: int, dtype: t
 
 
 class KeyedNoise(Messenger):
-    """Inside, every random variable of shape (draws, B, ...) draws by its inverse distribution function from `uniforms`.
+    """Inside, every random variable of shape (draws, B, ...) draws from `uniforms` by inversion.
 
     Its distribution must offer `from_uniform((draws, B, size)) -> draws`, or an `icdf`.
     """

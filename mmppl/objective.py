@@ -57,7 +57,10 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}) -> Terms:
     sites = {n: s for n, s in traces.model.nodes.items() if is_random(s) and s["is_observed"]}
     return Terms(
         {
-            f"nll.{name}": (-_mean_over_rows(site, site["fn"].log_prob(site["value"]), traces.batch), weights.get(name, 1.0))
+            f"nll.{name}": (
+                -_mean_over_rows(site, site["fn"].log_prob(site["value"]), traces.batch),
+                weights.get(name, 1.0),
+            )
             for name, site in sites.items()
         }
     )

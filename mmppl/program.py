@@ -39,7 +39,7 @@ class Program(nn.Module):
     """
 
     default_data: ClassVar[str] = ""
-    training: ClassVar[dict[str, Any]] = {}
+    training: Any = {}  # on the class; on an instance it is PyTorch's training flag
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     conditions: tuple[str, ...] = ()
     progress: Tensor
@@ -91,11 +91,16 @@ class Program(nn.Module):
     def modality(self, name: str) -> Modality:
         return next(m for m in self.modalities if m.name == name)
 
-    def each_modality(self) -> Iterator[Modality]:
-        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ)."""
+    def each_modality(self, batch: Batch | None = None) -> Iterator[Modality]:
+        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ).
+
+        Args:
+            batch: leaves out those that it does not need (a query that does not ask for them decodes none of them).
+        """
         every = list(range(len(self.modalities)))  # numbers, not a tensor: a recorded step cannot read a tensor's items
         for i in pyro.plate("modalities", len(every), subsample=every):
-            yield self.modalities[i]
+            if batch is None or batch.needs(self.modalities[i].name):
+                yield self.modalities[i]
 
     def experts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of every encoder's Gaussian, (M, B, D) each; each encoder of `self.encoders` runs once,
@@ -149,7 +154,9 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
             raise UsageError(f"{path}:{_line_of(error, path)}: {type(error).__name__}: {error}") from error
         module.__dict__["__source__"] = source
     found = [
-        c for c in vars(sys.modules[name]).values() if isinstance(c, type) and issubclass(c, Program) and c.__module__ == name
+        c
+        for c in vars(sys.modules[name]).values()
+        if isinstance(c, type) and issubclass(c, Program) and c.__module__ == name
     ]
     if len(found) != 1:
         names = ", ".join(c.__name__ for c in found) or "none"
@@ -161,7 +168,11 @@ def _line_of(error: Exception, path: Path) -> int:
     """Line of `path` at which it failed."""
     if isinstance(error, SyntaxError):
         return error.lineno or 1
-    lines = [f.lineno for f in inspect.getinnerframes(error.__traceback__) if f.filename == str(path)] if error.__traceback__ else []
+    lines = (
+        [f.lineno for f in inspect.getinnerframes(error.__traceback__) if f.filename == str(path)]
+        if error.__traceback__
+        else []
+    )
     return lines[-1] if lines else 1
 
 
@@ -190,13 +201,16 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in hyper.items():
         if name not in known:
             raise UsageError(
-                f"{cls.__name__} has no hyper-parameter {name!r}; it has {', '.join(known)}." + suggest(name, list(known))
+                f"{cls.__name__} has no hyper-parameter {name!r}; it has {', '.join(known)}."
+                + suggest(name, list(known))
             )
         try:
             checked[name] = _as_type(value, hints.get(name, str))
         except (TypeError, ValueError):
             kind = known[name].annotation
-            raise UsageError(f"{cls.__name__}: {name}={value} is no {kind if isinstance(kind, str) else kind.__name__}.") from None
+            raise UsageError(
+                f"{cls.__name__}: {name}={value} is no {kind if isinstance(kind, str) else kind.__name__}."
+            ) from None
     return checked
 
 

@@ -1,7 +1,7 @@
 """Pareto-smoothed importance sampling, for all rows at once.
 
-Source: Vehtari, Simpson, Gelman, Yao, Gabry 2024, JMLR 25, arXiv:1507.02646; the generalised-Pareto fit is that of Zhang
-and Stephens 2009, Technometrics 51(3).
+Source: Vehtari, Simpson, Gelman, Yao, Gabry 2024, JMLR 25, arXiv:1507.02646; the generalised-Pareto fit is that of
+Zhang and Stephens 2009, Technometrics 51(3).
 """
 
 from __future__ import annotations

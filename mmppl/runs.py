@@ -1,83 +1,26 @@
-"""The run folder that a fit leaves, and the Run that answers from it. Nothing in a run is executed unless trusted."""
+"""A fitted model that answers from its run folder. Nothing in a run folder is executed unless trusted."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import sha256, unpack, write, write_json
+import numpy as np
+
+from .checkpoint import sha256, unpack
 from .data import Dataset, read
-from .errors import DataError, LockedError, UntrustedError, UsageError, suggest
+from .errors import DataError, UntrustedError, UsageError
+from .folder import read_checked, read_info
 from .modality import Modality
 from .program import Program, installed_programs, program_from_source, source_of
+from .splits import stratified
 
 if TYPE_CHECKING:
     from .query import Answer
-
-FORMAT = 1
-
-
-def write_info(path: Path, info: dict[str, Any]) -> None:
-    """Write run.json with a digest of itself."""
-    info = {k: v for k, v in info.items() if k != "digest"}
-    write_json(path / "run.json", {**info, "digest": _digest(info)})
-
-
-def read_info(path: Path) -> dict[str, Any]:
-    """run.json of a run folder; UsageError when there is none, DataError when it is not what was written."""
-    if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
-    file = path / "run.json"
-    if not file.is_file():
-        raise UsageError(f"{path} is no run folder: it has no run.json. Fit one with `mmppl fit PROGRAM --out {path}`.")
-    try:
-        info = json.loads(file.read_bytes())
-        digest = info.pop("digest")
-    except (ValueError, KeyError, AttributeError):
-        raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
-    if digest != _digest(info):
-        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
-    if info["format"] != FORMAT:
-        raise DataError(f"{file}: format {info['format']}, this version reads {FORMAT}. Use the version that wrote it.")
-    return info
-
-
-def _digest(info: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(info, sort_keys=True).encode())
-
-
-def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
-    """Bytes of a file of the run; DataError when missing or of another hash than run.json says."""
-    file = path / name
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
-    if sha256(data) != info["sha256"].get(name):
-        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
-    return data
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the run folder's lock; LockedError when another fit holds it. The lock dies with its process."""
-    file = (path / ".lock").resolve()
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LockedError(f"{path}: another fit is writing this run. Wait for it, or choose another --out.") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trust: bool = False) -> type[Program]:
@@ -88,7 +31,9 @@ def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trus
     name, wanted = info["program"]["name"], info["program"]["sha256"]
     if isinstance(program, type):
         if sha256(source_of(program)) != wanted:
-            raise UntrustedError(f"{path}: {program.__name__} is not the program that this run was fitted with (hash differs).")
+            raise UntrustedError(
+                f"{path}: {program.__name__} is not the program that this run was fitted with (hash differs)."
+            )
         return program
     if program is not None:
         try:
@@ -113,8 +58,8 @@ def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trus
             "Give that version's file with --program FILE, or read program.py in the run and pass --trust-program."
         )
     raise UntrustedError(
-        f"{path}: its program {name!r} is not installed, and code from a run folder is not executed. Give your own copy with "
-        "--program FILE, or read program.py in the run and pass --trust-program."
+        f"{path}: its program {name!r} is not installed, and code from a run folder is not executed. Give your own "
+        "copy with --program FILE, or read program.py in the run and pass --trust-program."
     )
 
 
@@ -129,6 +74,7 @@ class Run:
 
     def __init__(self, path: Path, info: dict[str, Any], cls: type[Program]) -> None:
         self.path, self.info, self._cls = path, info, cls
+        self.fitted_on: Dataset | None = None  # kept by `fit`, so that nothing is read twice
         self.modalities = tuple(Modality.from_json(m) for m in info["modalities"])
 
     @classmethod
@@ -156,7 +102,9 @@ class Run:
         try:
             program.load_state_dict(weights)
         except RuntimeError as error:
-            raise DataError(f"{self.path}: weights and program do not fit ({str(error).splitlines()[-1].strip()}).") from None
+            raise DataError(
+                f"{self.path}: weights and program do not fit ({str(error).splitlines()[-1].strip()})."
+            ) from None
         return program.eval()
 
     @property
@@ -171,6 +119,8 @@ class Run:
     def data(self, root: str | Path | None = None) -> Dataset:
         """The data that the run was fitted on, read again; DataError when they have changed."""
         stored = self.info["data"]
+        if self.fitted_on is not None:
+            return self.fitted_on
         if stored["spec"] is None:
             raise UsageError(f"{self.path}: fitted on arrays in memory; name the data (--data FILE).")
         options = stored["options"]
@@ -178,7 +128,10 @@ class Run:
         if options["hide"]:
             data = data.hide(rate=options["hide"], seed=self.info["seed"])
         if data.fingerprint() != stored["fingerprint"]:
-            raise DataError(f"{stored['spec']}: not the data that {self.path} was fitted on (fingerprint differs); name them with --data.")
+            raise DataError(
+                f"{stored['spec']}: not the data that {self.path} was fitted on (fingerprint differs); name them with "
+                "--data."
+            )
         return data
 
     def dataset(self, data: Any = None, *, root: str | Path | None = None) -> Dataset:
@@ -188,11 +141,25 @@ class Run:
         ignored = {n: how for n, how in self.info["data"]["options"]["as"].items() if how == "ignore"}
         schema = None if isinstance(data, Dataset) else self.modalities
         dataset = read(data, root=root, as_={} if schema is None else ignored, schema=schema)
+        if not dataset.has_split:
+            dataset = self._with_split_of_fit(dataset)
         ours = {m.name: m for m in self.modalities}
         for m in dataset.modalities:
             if m.name not in ours or m != ours[m.name]:
-                raise DataError(f"{dataset.name}: {m.name} differs from the schema of {self.path}; see `mmppl show {self.path}`.")
+                raise DataError(
+                    f"{dataset.name}: {m.name} differs from the schema of {self.path}; see `mmppl show {self.path}`."
+                )
         return dataset
+
+    def _with_split_of_fit(self, dataset: Dataset) -> Dataset:
+        """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test
+        rows; else as it is."""
+        labels = [m.name for m in dataset.modalities if m.role == "label" and m.classes]
+        groups = dataset.values[labels[0]].numpy() if labels else np.zeros(len(dataset), np.int64)
+        if labels:
+            groups = np.where(dataset.observed[labels[0]].numpy(), groups, -1)
+        again = replace(dataset, split=stratified(groups, seed=0))
+        return again if again.fingerprint() == self.info["data"]["fingerprint"] else dataset
 
     def query(
         self,
@@ -225,7 +192,9 @@ class Run:
         if rows is not None:
             start, stop = rows.start or 0, len(chosen) if rows.stop is None else rows.stop
             if not 0 <= start < stop <= len(chosen):
-                raise UsageError(f"rows {start}:{stop} are out of range; {split} of {dataset.name} has {len(chosen)} rows.")
+                raise UsageError(
+                    f"rows {start}:{stop} are out of range; {split} of {dataset.name} has {len(chosen)} rows."
+                )
             chosen = chosen[start:stop]
         return ask(
             self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
@@ -250,30 +219,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.info['program']['name']}, {self.info['data']['spec'] or 'arrays'})"
-
-
-def write_card(path: Path, info: Mapping[str, Any]) -> None:
-    """README.md of the run: what it is, on what, with what result, how to ask it."""
-    result, training = info["result"], info["training"]
-    schema = [Modality.from_json(m) for m in info["modalities"]]
-    lines = [
-        f"# {info['program']['name']} on {info['data']['spec'] or 'arrays'}",
-        "",
-        f"Fitted with mmppl {info['mmppl']}: {result['epochs']} epochs, batches of {training['batch_size']}, "
-        f"seed {info['seed']}, {result['seconds']:.0f} s on {info['device']}.",
-        "",
-        "| modality | shape | likelihood | role |",
-        "|---|---|---|---|",
-        *(f"| {m.name} | {m.shape} | {m.likelihood} | {m.role} |" for m in schema),
-        "",
-        "| term (validation, nats per row) | value | weight |",
-        "|---|---|---|",
-        *(f"| {n} | {v:.4g} | {result['weights'][n]:.4g} |" for n, v in result["terms"].items()),
-        "",
-        "Hyper-parameters: " + (", ".join(f"{k}={v}" for k, v in info["hyper"].items()) or "defaults") + ".",
-        "",
-        f"Ask it: `mmppl query {path}`; judge it: `mmppl evaluate {path}`.",
-        "",
-    ]
-    write(path / "README.md", "\n".join(lines).encode())
-

@@ -7,7 +7,7 @@ that does not give the eager step's bits is thrown away, and the program runs ea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -41,7 +41,12 @@ class Step:
     """
 
     def __init__(
-        self, program: Program, *, precision: str = "fp32", replay: bool = True, say: Callable[[str], None] = lambda line: None
+        self,
+        program: Program,
+        *,
+        precision: str = "fp32",
+        replay: bool = True,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.program, self.precision, self.say = program, precision, say
         self.parameters = [p for p in program.parameters() if p.requires_grad]
@@ -68,7 +73,7 @@ class Step:
         self._keep(gradients)
         return Outcome(loss, dict(zip(self.names, values)), self.weights)
 
-    def _keep(self, gradients: list[Tensor | None]) -> None:
+    def _keep(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
             parameter.grad = gradient
 
@@ -81,7 +86,7 @@ class Step:
         with autocast(self.precision, batch.index.device):
             terms = self.program.objective(batch)
             loss = terms.loss
-        gradients = list(torch.autograd.grad(loss, self.parameters, allow_unused=True))
+        gradients: list[Tensor | None] = [*torch.autograd.grad(loss, self.parameters, allow_unused=True)]
         values = {name: value.detach() for name, (value, _) in terms.items()}
         weights = {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in terms.items()}
         return Outcome(loss.detach(), values, weights), gradients
@@ -91,7 +96,9 @@ class Step:
         names = list(batch.values)
         call = _Call(self)
 
-        def step(buffers: dict[str, Tensor], index: Tensor, *rest: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        def step(
+            buffers: dict[str, Tensor], index: Tensor, *rest: Tensor
+        ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
             values, observed = dict(zip(names, rest)), dict(zip(names, rest[len(names) :]))
             again = Batch(values, observed, index, batch.size, batch.encoded)
             # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
@@ -114,11 +121,16 @@ class Step:
                 graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
                 restored()
                 outcome, expected = self._compute(batch)
+                if not outcome.loss.isfinite():
+                    restored()
+                    return  # the fit is about to stop and say so
                 after = [b.clone() for b in self.program.buffers()]
                 restored()
                 with torch.no_grad():
                     loss, _, gradients = graph(dict(self.program.named_buffers()), *tensors)
-                same = _equal([loss, *gradients], [outcome.loss, *expected]) and _equal(list(self.program.buffers()), after)
+                same = _equal([loss, *gradients], [outcome.loss, *expected]) and _equal(
+                    list(self.program.buffers()), after
+                )
                 reason = "" if same else "the recording does not repeat the eager step."
             except Exception as error:  # whatever a user's program does that cannot be recorded
                 reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
@@ -142,7 +154,7 @@ class _Call(nn.Module):
         return self.compute(batch)
 
 
-def _equal(one: list[Tensor | None], other: list[Tensor | None]) -> bool:
+def _equal(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:
     """Bit for bit, None where None."""
     return all((a is None) == (b is None) and (a is None or b is None or torch.equal(a, b)) for a, b in zip(one, other))
 

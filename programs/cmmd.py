@@ -1,12 +1,12 @@
 """CMMD: a conditional prior p(z | x_O) that classifies and generates the modalities missing at test time.
 
-Source: Mancisidor, Kampffmeyer, Aas, Jenssen 2021, arXiv:2110.04616, eq. 5. Differs from the authors' code: the true KL
-(theirs drops a ½ of the trace term), independent noise in the two MMD samples, alpha times the mean (not the sum) of the
-cross-entropy, ReLU with He initialisation by default.
+Source: Mancisidor, Kampffmeyer, Aas, Jenssen 2021, arXiv:2110.04616, eq. 5. Differs from the authors' code: the true
+KL (theirs drops a ½ of the trace term), independent noise in the two MMD samples, alpha times the mean (not the sum)
+of the cross-entropy, ReLU with He initialisation by default.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pyro
 import torch
@@ -82,7 +82,9 @@ class CMMD(Program):
         self.conditions = observed or tuple(views[:1])
         unknown = set(self.conditions) - set(views)
         if unknown or set(self.conditions) == set(views):
-            raise UsageError(f"CMMD: observed={','.join(self.conditions)} must name some, not all, of {', '.join(views)}.")
+            raise UsageError(
+                f"CMMD: observed={','.join(self.conditions)} must name some, not all, of {', '.join(views)}."
+            )
         if not 0 <= omega <= 1:
             raise UsageError(f"CMMD: omega={omega} is not between 0 and 1.")
         self.encoded = tuple(m.name for m in modalities)  # this guide sees the label too
@@ -93,7 +95,7 @@ class CMMD(Program):
         self.mmd_lambda = LAMBDA[kernel] if mmd_lambda is None else mmd_lambda
         self.classify, self.generative = classify, generative
 
-        shape = dict(layers=layers, activation=activation, dropout=dropout)
+        shape: dict[str, Any] = dict(layers=layers, activation=activation, dropout=dropout)
         self.prior = Trunk(self.given, hidden, 2 * latent_dim, trunk, **shape)
         self.encoder = Trunk(self.modalities, encoder_hidden or hidden, 2 * latent_dim, trunk, **shape)
         condition = sum(m.input_size for m in self.given)
@@ -106,7 +108,9 @@ class CMMD(Program):
                 self.decoders[m.name] = mlp(latent_dim + condition, decoder_hidden or hidden, m.output_size, **shape)
         self.classifiers = nn.ModuleDict(
             {
-                m.name: mlp(latent_dim, classifier_hidden, m.output_size, layers=2, activation=activation, dropout=dropout)
+                m.name: mlp(
+                    latent_dim, classifier_hidden, m.output_size, layers=2, activation=activation, dropout=dropout
+                )
                 for m in self.labels
             }
         )
@@ -118,9 +122,10 @@ class CMMD(Program):
         with batch.plates():
             with poutine.mask(mask=self.informed(batch)):
                 z = pyro.sample("z", Gaussian(loc, log_var))
-            if self.generative or batch.free:
+            generated = [m for m in self.missing if self.generative and batch.needs(m.name)]
+            if generated:
                 beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
-                for m in self.missing:
+                for m in generated:
                     observe(m, self.decoders[m.name](beside), batch)
             for m in self.labels:
                 code = loc if self.classify == "mean" else self.prior_draw(loc, log_var)
@@ -142,7 +147,8 @@ class CMMD(Program):
 
     def objective(self, batch: Batch) -> Terms:
         """Eq. 5. Rows without x_O add nothing; rows without x_M train the classifier, rows without y all the rest."""
-        batch = batch.counting(torch.stack([batch.observed[n] for n in self.conditions]).all(0))
+        whole = torch.stack([batch.observed[n] for n in self.conditions]).all(0)
+        batch = batch.counting(whole)
         traces = trace(self, batch)
         terms = nll(traces, {m.name: self.alpha for m in self.labels})
         if not self.generative:
@@ -150,7 +156,7 @@ class CMMD(Program):
         terms |= kl(traces, self.omega)
         if self.omega < 1:
             q, prior = traces.value("z"), traces.model.nodes["z"]["fn"].rsample()
-            rows = batch.active & self.informed(batch)
+            rows = whole & self.informed(batch)
             kernel = paper_kernel(self.latent_dim) if self.kernel == "paper" else median_mixture(q, prior)
             terms["mmd.z"] = (mmd2(q, prior, kernel, x_weight=rows, y_weight=rows), (1 - self.omega) * self.mmd_lambda)
         return terms
@@ -180,13 +186,24 @@ class Trunk(nn.Module):
     features are concatenated before one hidden layer."""
 
     def __init__(
-        self, modalities: Sequence[Modality], hidden: int, outputs: int, kind: str, *, layers: int, activation: str, dropout: float
+        self,
+        modalities: Sequence[Modality],
+        hidden: int,
+        outputs: int,
+        kind: str,
+        *,
+        layers: int,
+        activation: str,
+        dropout: float,
     ) -> None:
         super().__init__()
         images = [kind == "conv" and len(m.shape) >= 2 and m.classes is None for m in modalities]
         self.sizes = [m.input_size for m in modalities]
         self.images = nn.ModuleList(
-            [ConvTrunk(m.shape, hidden, dropout=dropout) if image else nn.Identity() for m, image in zip(modalities, images)]
+            [
+                ConvTrunk(m.shape, hidden, dropout=dropout) if image else nn.Identity()
+                for m, image in zip(modalities, images)
+            ]
         )
         width = sum(hidden if image else size for image, size in zip(images, self.sizes))
         depth = 1 if any(images) else layers

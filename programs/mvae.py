@@ -5,6 +5,7 @@ each scoring all that is observed, labels included (the three-modality variant w
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro
 from torch import nn
@@ -43,9 +44,12 @@ class MVAE(Program):
     ) -> None:
         super().__init__(modalities)
         self.latent_dim, self.beta, self.label_weight = latent_dim, beta, label_weight
-        shared = dict(layers=layers, activation="silu", norm=True)
+        shared: dict[str, Any] = dict(layers=layers, activation="silu", norm=True)
         self.encoders = nn.ModuleDict(
-            {n: mlp(self.modality(n).input_size, hidden, 2 * latent_dim, dropout=dropout, **shared) for n in self.encoded}
+            {
+                n: mlp(self.modality(n).input_size, hidden, 2 * latent_dim, dropout=dropout, **shared)
+                for n in self.encoded
+            }
         )
         self.decoders = nn.ModuleDict({m.name: mlp(latent_dim, hidden, m.output_size, **shared) for m in modalities})
 
@@ -53,7 +57,7 @@ class MVAE(Program):
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
         with batch.plates():
             z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality():
+            for m in self.each_modality(batch):
                 observe(m, self.decoders[m.name](z), batch)
 
     def guide(self, batch: Batch) -> None:

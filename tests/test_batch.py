@@ -45,7 +45,9 @@ def test_values_and_inputs_are_zero_where_nothing_was_observed():
     batch.values["a"][1] = torch.nan
     number, word = Modality("a", (2,)), Modality("w", (2,), "categorical", classes=("x", "y", "z"))
     assert batch.value("a")[1].tolist() == [0, 0] and batch.input(number)[1].tolist() == [0, 0]
-    codes = Batch({"w": torch.tensor([[0, 2], [1, 1000]])}, {"w": torch.tensor([True, False])}, torch.arange(2), 2, ("w",))
+    codes = Batch(
+        {"w": torch.tensor([[0, 2], [1, 1000]])}, {"w": torch.tensor([True, False])}, torch.arange(2), 2, ("w",)
+    )
     assert codes.input(word).tolist() == [[1, 0, 0, 0, 0, 1], [0] * 6]
 
 
@@ -59,6 +61,8 @@ def test_modality_survives_json_and_units_are_inverse():
 def test_log_normal_moments_of_counts():
     """2·10⁶ draws; the relative standard errors of mean and variance are 0.05 % and 0.4 %, the bounds 5 of them."""
     m = Modality("n", (), transform="log1p", shift=(1.0,), spread=(0.5,))
-    draws = m.value_in_input_units(0.3 + 0.8 * torch.randn(2_000_000, generator=torch.Generator().manual_seed(0)).double().numpy())
+    draws = m.value_in_input_units(
+        0.3 + 0.8 * torch.randn(2_000_000, generator=torch.Generator().manual_seed(0)).double().numpy()
+    )
     mean, variance = m.to_input_units(torch.tensor(0.3).double().numpy(), torch.tensor(0.64).double().numpy())
     assert mean == pytest.approx(draws.mean(), rel=0.0025) and variance == pytest.approx(draws.var(), rel=0.02)

@@ -85,7 +85,7 @@ def sha256(data: bytes) -> str:
 
 def reseal(run: Path, source: bytes) -> None:
     """What an attacker can do: another program in the run, and every hash made to fit."""
-    from mmppl.runs import read_info, write_info
+    from mmppl.folder import read_info, write_info
 
     info = read_info(run)
     (run / "program.py").write_bytes(source)

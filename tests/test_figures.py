@@ -33,7 +33,7 @@ def test_mvae_with_missing_modalities(tmp_path):
     run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
     check(run.plot(data), ["loss", "generated", "reconstructions", "latent"])
     heard = []
-    check(run.plot(say=heard.append), ["loss"])  # what was hidden by hand cannot be read again
+    check(mmppl.Run.load(run.path).plot(say=heard.append), ["loss"])  # what was hidden by hand cannot be read again
     assert "only the losses are drawn" in heard[0]
 
 

@@ -47,26 +47,36 @@ def test_same_seed_same_bits_and_the_callers_state_is_untouched(data, tmp_path):
     c = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "c", seed=1)
     assert same(a, b) and not same(a, c)
     assert set(a.summary()) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics"}
-    assert a.info["result"]["loss"] == pytest.approx(sum(a.summary()["weights"][n] * v for n, v in a.summary()["terms"].items()))
+    assert a.info["result"]["loss"] == pytest.approx(
+        sum(a.summary()["weights"][n] * v for n, v in a.summary()["terms"].items())
+    )
 
 
 def test_fresh_rotations_differ_by_epoch_and_repeat_by_seed(tmp_path):
-    runs = [fit("cmmd", f"digits-two-view:rotate={r}", hyper=SMALL, epochs=2, out=tmp_path / n) for n, r in (("a", "fresh"), ("b", "fresh"), ("c", "fixed"))]
+    runs = [
+        fit("cmmd", f"digits-two-view:rotate={r}", hyper=SMALL, epochs=2, out=tmp_path / n)
+        for n, r in (("a", "fresh"), ("b", "fresh"), ("c", "fixed"))
+    ]
     assert same(runs[0], runs[1]) and lines(runs[0])[1] != lines(runs[2])[1]
 
 
 KILLED = """
 import sys, mmppl, torch
 torch.set_num_threads(1)
-mmppl.fit("cmmd", "digits-two-view", hyper=dict(hidden=16, latent_dim=4), epochs=40, batch_size=64, out=sys.argv[1], resume=len(sys.argv) > 2)
+small = dict(hidden=16, latent_dim=4)
+out, resume = sys.argv[1], len(sys.argv) > 2
+mmppl.fit("cmmd", "digits-two-view", hyper=small, epochs=40, batch_size=64, out=out, resume=resume)
 """
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_resumed_is_uninterrupted(kills, tmp_path):
     """SIGKILL to a real process, each time after a random moment; then the same bits as in one go."""
+
     def start(out, *more):
-        return subprocess.Popen([sys.executable, "-c", KILLED, str(out), *more], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(out), *more], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        )
 
     assert start(tmp_path / "whole").wait() == 0
     whole = Run.load(tmp_path / "whole")
@@ -74,7 +84,10 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(kills, tmp_path):
     process = start(out)
     while killed < kills:
         before = (out / "metrics.jsonl").read_bytes() if (out / "metrics.jsonl").exists() else b""
-        while process.poll() is None and ((out / "metrics.jsonl").read_bytes() if (out / "metrics.jsonl").exists() else b"") == before:
+        while (
+            process.poll() is None
+            and ((out / "metrics.jsonl").read_bytes() if (out / "metrics.jsonl").exists() else b"") == before
+        ):
             time.sleep(0.005)  # wait until the fit is under way again
         time.sleep(moments.uniform(0, 0.3))
         if process.poll() is not None:
@@ -123,7 +136,9 @@ def test_settings_come_from_the_call_then_the_preset_then_the_program():
     cls = load_program("cmmd")
     nothing = dict(epochs=None, batch_size=None, lr=None, schedule=None, clip=None, patience=None, precision=None)
     hyper, training = _settings(cls, {"hidden": 8}, "paper-mnist", **nothing | {"epochs": 3})
-    assert hyper["hidden"] == 8 and hyper["encoder_hidden"] == 2500 and training["epochs"] == 3 and training["lr"] == 1e-4
+    assert (
+        hyper["hidden"] == 8 and hyper["encoder_hidden"] == 2500 and training["epochs"] == 3 and training["lr"] == 1e-4
+    )
     with pytest.raises(UsageError, match="Did you mean paper-mnist"):
         _settings(cls, {}, "papermnist", **nothing)
     for bad in ({"epochs": 0}, {"lr": -1.0}, {"schedule": "linear"}):
@@ -149,7 +164,7 @@ def test_a_full_disk_is_one_line(data, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmppl.fitting.save_state", full)
+    monkeypatch.setattr("mmppl.training.save_state", full)
     with pytest.raises(FitError, match="disk is full"):
         fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
     monkeypatch.undo()
@@ -175,5 +190,13 @@ def test_the_run_folder_is_as_designed(data, tmp_path):
     assert {"run.json", "program.py", "weights.safetensors", "state", "metrics.jsonl", "README.md"} <= names
     latest = (run.path / "state" / "LATEST").read_text()
     assert latest == f"step-{2 * -(-len(data.rows('train')) // 128)}"
-    assert {p.name for p in (run.path / "state" / latest).iterdir()} == {"weights.safetensors", "optimiser.safetensors", "generators.safetensors", "counters.json", "hashes.json"}
-    assert (run.path / "program.py").read_bytes() == Path(load_program("cmmd").__init__.__code__.co_filename).read_bytes()
+    assert {p.name for p in (run.path / "state" / latest).iterdir()} == {
+        "weights.safetensors",
+        "optimiser.safetensors",
+        "generators.safetensors",
+        "counters.json",
+        "hashes.json",
+    }
+    assert (run.path / "program.py").read_bytes() == Path(
+        load_program("cmmd").__init__.__code__.co_filename
+    ).read_bytes()

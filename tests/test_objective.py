@@ -36,7 +36,9 @@ def test_terms_add_up():
 
 
 def test_loss_is_pyros_mean_field_elbo(digits, float64):
-    data = dataclasses.replace(digits, values={n: v.double() if v.is_floating_point() else v for n, v in digits.values.items()})
+    data = dataclasses.replace(
+        digits, values={n: v.double() if v.is_floating_point() else v for n, v in digits.values.items()}
+    )
     program = program_on(data, "mvae").double()
     batch = data.batch(torch.arange(0, 200, 4), program.encoded).under(all_subsets(3))
     torch.manual_seed(1)
@@ -55,7 +57,9 @@ def test_all_subsets_in_one_trace_are_a_loop_over_rows_and_subsets(digits, float
     from mmppl import Gaussian
 
     monkeypatch.setattr(Gaussian, "rsample", lambda s, shape=(): s.loc.expand(*shape, *s.loc.shape))
-    data = dataclasses.replace(digits, values={n: v.double() if v.is_floating_point() else v for n, v in digits.values.items()})
+    data = dataclasses.replace(
+        digits, values={n: v.double() if v.is_floating_point() else v for n, v in digits.values.items()}
+    )
     program, rows = program_on(data, "mvae").double(), range(12)
     at_once = program.objective(data.batch(torch.arange(12), program.encoded)).loss.item()
     total = 0.0
@@ -92,11 +96,16 @@ def test_fillers_change_no_bit(name, filler, digits, two_view):
     from mmppl.query import ask
 
     rows = data.rows("test")
-    keep = rows[torch.stack([data.observed[c][rows] for c in program.conditions] or [torch.ones(len(rows)).bool()]).all(0)]
+    keep = rows[
+        torch.stack([data.observed[c][rows] for c in program.conditions] or [torch.ones(len(rows)).bool()]).all(0)
+    ]
     program.eval()
     given = None if name == "mvae" else ["rotated", "noisy"]
     for method in ("guide", "importance"):
-        a, b = (ask(program, d.take(keep), given=given, want=["z", "label", "evidence"], draws=30, method=method) for d in (data, changed))
+        a, b = (
+            ask(program, d.take(keep), given=given, want=["z", "label", "evidence"], draws=30, method=method)
+            for d in (data, changed)
+        )
         for thing in a.want:
             for key, value in a[thing].items():
                 assert key == "classes" or (value == b[thing][key]).all() or (value != value).any()
@@ -108,11 +117,16 @@ def test_rows_that_lack_something_train_on_the_rest(two_view):
 
     def terms(row):
         torch.manual_seed(0)
-        return {n: v.item() for n, (v, _) in program.objective(two_view.batch(torch.tensor([row]), program.encoded)).items()}
+        return {
+            n: v.item() for n, (v, _) in program.objective(two_view.batch(torch.tensor([row]), program.encoded)).items()
+        }
 
     assert all(v == 0 for v in terms(5).values())
     without_noisy = terms(3)
-    assert without_noisy["nll.label"] > 0 and without_noisy["nll.noisy"] == without_noisy["kl.z"] == without_noisy["mmd.z"] == 0
+    assert (
+        without_noisy["nll.label"] > 0
+        and without_noisy["nll.noisy"] == without_noisy["kl.z"] == without_noisy["mmd.z"] == 0
+    )
     without_label = terms(4)
     assert without_label["nll.label"] == 0 and without_label["nll.noisy"] != 0 and without_label["kl.z"] > 0
     usable = program.usable(two_view.observed)
@@ -131,15 +145,21 @@ def test_svi_runs_the_same_objective_and_moves_the_weights(digits):
     torch.manual_seed(3)
     assert svi.step(batch) == pytest.approx(1000 * loss.item(), rel=1e-6)
     for p, old, gradient in zip(program.parameters(), before, want):
-        torch.testing.assert_close(old - p.detach(), 1e-6 * 1000 * gradient, rtol=1e-2, atol=1e-7)  # 1e-7: a float32 step of a weight near 1
+        torch.testing.assert_close(
+            old - p.detach(), 1e-6 * 1000 * gradient, rtol=1e-2, atol=1e-7
+        )  # 1e-7: a float32 step of a weight near 1
     assert any(not torch.equal(p, old) for p, old in zip(program.parameters(), before))
     pyro.clear_param_store()
 
 
 def test_cmmd_loss_is_the_tabulated_one():
     """rec 1.4459817, KL 0.7069822635, CE 0.3566749439, omega .4, alpha 10, lambda 1000, MMD² .0123: 12.67552405."""
-    values = dict(rec=(1.4459817, 1.0), kl=(0.7069822635, 0.4), ce=(0.3566749439, 10.0), mmd=(0.0123, (1 - 0.4) * 1000.0))
-    assert Terms({n: (torch.tensor(v).double(), w) for n, (v, w) in values.items()}).loss.item() == pytest.approx(12.67552405, abs=1e-6)
+    values = dict(
+        rec=(1.4459817, 1.0), kl=(0.7069822635, 0.4), ce=(0.3566749439, 10.0), mmd=(0.0123, (1 - 0.4) * 1000.0)
+    )
+    assert Terms({n: (torch.tensor(v).double(), w) for n, (v, w) in values.items()}).loss.item() == pytest.approx(
+        12.67552405, abs=1e-6
+    )
     data = read("digits-two-view")
     program = program_on(data, "cmmd", omega=0.4, alpha=10.0)
     weights = {n: w for n, (_, w) in program.objective(batch_of(data.take(torch.arange(8)), program.encoded)).items()}

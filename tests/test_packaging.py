@@ -108,7 +108,7 @@ def source(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(source, tmp_path_factory) -> dict[str, Path]:
-    """"wheel" and "sdist", made by the build backend that pyproject.toml asks for."""
+    """ "wheel" and "sdist", made by the build backend that pyproject.toml asks for."""
     folder = tmp_path_factory.mktemp("built")
     python = folder / "builder" / "bin" / "python"
     venv.create(folder / "builder", with_pip=False)

@@ -85,7 +85,9 @@ def test_a_recording_follows_progress_and_buffers(data):
     assert all(torch.equal(a, b) for a, b in zip(weights, same))
 
 
-@pytest.mark.parametrize(("cls", "why"), [(Branching, "value out of a tracing tensor"), (Counting, "does not repeat the eager step")])
+@pytest.mark.parametrize(
+    ("cls", "why"), [(Branching, "value out of a tracing tensor"), (Counting, "does not repeat the eager step")]
+)
 def test_what_cannot_be_recorded_runs_eagerly_and_says_why(data, cls, why):
     said = []
     _, _, step = steps(data, True, cls=cls, said=said)

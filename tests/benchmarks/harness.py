@@ -1,5 +1,5 @@
-"""Interleaved timing: candidates run in turn, round by round. A ratio is formed within each round and the median over the
-rounds is reported, so that slow drifts of the machine cancel. Absolute times are for orientation only."""
+"""Interleaved timing: candidates run in turn, round by round. A ratio is formed within each round and the median over
+the rounds is reported, so that slow drifts of the machine cancel. Absolute times are for orientation only."""
 
 from __future__ import annotations
 
@@ -100,4 +100,6 @@ def _processor() -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     amx = any("amx_tile" in line for line in lines if line.startswith("flags"))
-    return f"{names[0]}, {len(names)} cores{', AMX' if amx else ''}" if names else platform.processor() or platform.machine()
+    if not names:
+        return platform.processor() or platform.machine()
+    return f"{names[0]}, {len(names)} cores{', AMX' if amx else ''}"

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from mmppl.cli import progress
-from mmppl.fitting import Progress
+from mmppl.training import Progress
 
 EVENT = Progress(
     epoch=2, epochs=9, step=3, steps=10, loss=12.345678, seconds=5.0, rows_per_second=1234.5, eta_seconds=75.0

@@ -35,9 +35,14 @@ def test_values_and_gradients_agree_with_torch():
     arguments = [torch.randn(4, 5, 3, generator=rng, dtype=torch.float64, requires_grad=True) for _ in range(4)]
     m, lv, n, lw = arguments
     q, p = (Independent(Normal(a, (0.5 * b).exp()), 1) for a, b in ((m, lv), (n, lw)))
-    for ours, theirs in [(gaussian_kl(m, lv, n, lw), kl_divergence(q, p)), (gaussian_log_density(m, n, lw), p.log_prob(m))]:
+    for ours, theirs in [
+        (gaussian_kl(m, lv, n, lw), kl_divergence(q, p)),
+        (gaussian_log_density(m, n, lw), p.log_prob(m)),
+    ]:
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-        for a, b in zip(*(torch.autograd.grad(f.sum(), arguments, allow_unused=True, retain_graph=True) for f in (ours, theirs))):
+        for a, b in zip(
+            *(torch.autograd.grad(f.sum(), arguments, allow_unused=True, retain_graph=True) for f in (ours, theirs))
+        ):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 

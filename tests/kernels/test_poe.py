@@ -21,7 +21,9 @@ LOG_VAR = torch.tensor([[0.0, -1.0], [math.log(0.25), 0.5], [1.0, -0.3]], dtype=
 )
 def test_tabulated_products(seen, expected):
     loc, log_var = gaussian_product(MU, LOG_VAR, torch.tensor([seen]).bool())
-    torch.testing.assert_close(torch.cat([loc[0], log_var[0]]), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-8)
+    torch.testing.assert_close(
+        torch.cat([loc[0], log_var[0]]), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-8
+    )
 
 
 def test_extreme_precisions_are_exact():

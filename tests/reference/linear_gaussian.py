@@ -105,7 +105,9 @@ def exact_mvae(world: World) -> torch.nn.Module:
             encoder, decoder = program.encoders[n][0], program.decoders[n][0]
             precision = (w.T @ w).diagonal() / world.sds[n] ** 2
             encoder.weight.copy_(torch.cat([w.T / world.sds[n] ** 2 / precision[:, None], torch.zeros_like(w.T)]))
-            encoder.bias.copy_(torch.cat([-world.expert(n, 0 * world.offsets[n] + 2 * world.offsets[n])[0], -precision.log()]))
+            encoder.bias.copy_(
+                torch.cat([-world.expert(n, 0 * world.offsets[n] + 2 * world.offsets[n])[0], -precision.log()])
+            )
             decoder.weight.copy_(w)
             decoder.bias.copy_(world.offsets[n])
     return program.eval()

@@ -1,0 +1,102 @@
+"""The files of a run folder: run.json with its digest, hashes, the lock, the model card."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import sha256, write, write_json
+from .errors import DataError, LockedError, UsageError, suggest
+from .modality import Modality
+
+FORMAT = 1
+
+
+def write_info(path: Path, info: dict[str, Any]) -> None:
+    """Write run.json with a digest of itself."""
+    info = {k: v for k, v in info.items() if k != "digest"}
+    write_json(path / "run.json", {**info, "digest": _digest(info)})
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """run.json of a run folder; UsageError when there is none, DataError when it is not what was written."""
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
+    file = path / "run.json"
+    if not file.is_file():
+        raise UsageError(f"{path} is no run folder: it has no run.json. Fit one with `mmppl fit PROGRAM --out {path}`.")
+    try:
+        info = json.loads(file.read_bytes())
+        digest = info.pop("digest")
+    except (ValueError, KeyError, AttributeError):
+        raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
+    if digest != _digest(info):
+        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
+    if info["format"] != FORMAT:
+        raise DataError(f"{file}: format {info['format']}, this version reads {FORMAT}. Use the version that wrote it.")
+    return info
+
+
+def _digest(info: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(info, sort_keys=True).encode())
+
+
+def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
+    """Bytes of a file of the run; DataError when missing or of another hash than run.json says."""
+    file = path / name
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
+    if sha256(data) != info["sha256"].get(name):
+        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
+    return data
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the run folder's lock; LockedError when another fit holds it. The lock dies with its process."""
+    file = (path / ".lock").resolve()
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LockedError(
+                f"{path}: another fit is writing this run. Wait for it, or choose another --out."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_card(path: Path, info: Mapping[str, Any]) -> None:
+    """README.md of the run: what it is, on what, with what result, how to ask it."""
+    result, training = info["result"], info["training"]
+    schema = [Modality.from_json(m) for m in info["modalities"]]
+    lines = [
+        f"# {info['program']['name']} on {info['data']['spec'] or 'arrays'}",
+        "",
+        f"Fitted with mmppl {info['mmppl']}: {result['epochs']} epochs, batches of {training['batch_size']}, "
+        f"seed {info['seed']}, {result['seconds']:.0f} s on {info['device']}.",
+        "",
+        "| modality | shape | likelihood | role |",
+        "|---|---|---|---|",
+        *(f"| {m.name} | {m.shape} | {m.likelihood} | {m.role} |" for m in schema),
+        "",
+        "| term (validation, nats per row) | value | weight |",
+        "|---|---|---|",
+        *(f"| {n} | {v:.4g} | {result['weights'][n]:.4g} |" for n, v in result["terms"].items()),
+        "",
+        "Hyper-parameters: " + (", ".join(f"{k}={v}" for k, v in info["hyper"].items()) or "defaults") + ".",
+        "",
+        f"Ask it: `mmppl query {path}`; judge it: `mmppl evaluate {path}`.",
+        "",
+    ]
+    write(path / "README.md", "\n".join(lines).encode())

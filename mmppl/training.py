@@ -1,0 +1,266 @@
+"""The epochs of one fit: steps, validation, metrics, states."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .checkpoint import load_state, pack, save_state, sha256, write
+from .data import Dataset
+from .errors import DataError, FitError
+from .folder import write_card, write_info
+from .program import Program
+from .query import ask
+from .step import Step, autocast
+
+CHECKPOINT_SHARE = 0.05  # of the time may go into writing states
+VALID_ROWS = 2000  # of the validation rows are asked for the metrics of each epoch
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit is, after a step. Times in seconds, loss in nats per row (of the last step)."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    rows_per_second: float
+    eta_seconds: float
+
+
+class Clock:
+    """The learning-rate schedule and the program's progress, as functions of the step."""
+
+    def __init__(self, program: Program, optimiser: torch.optim.Adam, training: Mapping[str, Any], steps: int) -> None:
+        self.program, self.optimiser, self.steps = program, optimiser, steps
+        self.lr, self.schedule = training["lr"], training["schedule"]
+
+    def set(self, step: int) -> None:
+        done = step / self.steps
+        self.program.progress.fill_(done)
+        if self.schedule == "cosine":
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Training:
+    """The epochs of one fit."""
+
+    def __init__(
+        self,
+        program: Program,
+        dataset: Dataset,
+        path: Path,
+        info: dict[str, Any],
+        device: torch.device,
+        say: Callable[[Any], None],
+        on_step: Callable[[Progress], None] | None,
+    ) -> None:
+        self.program, self.path, self.info, self.device, self.say, self.on_step = (
+            program,
+            path,
+            info,
+            device,
+            say,
+            on_step,
+        )
+        self.settings = info["training"]
+        self.dataset = dataset
+        self.train_rows = self._usable("train")
+        if not len(self.train_rows):
+            raise DataError(f"{dataset.name}: no training row has what {type(program).__name__} learns from.")
+        self.valid = dataset.take(self._usable("valid"))
+        self.train = dataset.take(self.train_rows)
+        self.batch_size = min(self.settings["batch_size"], len(self.train))
+        self.per_epoch = -(-len(self.train) // self.batch_size)
+        self.steps = self.per_epoch * self.settings["epochs"]
+        fused = {p.dtype for p in program.parameters()} <= {torch.float32, torch.float64}
+        self.optimiser = torch.optim.Adam(program.parameters(), lr=self.settings["lr"], fused=fused)
+        self.clock = Clock(program, self.optimiser, self.settings, self.steps)
+        self.step = Step(program, precision=self.settings["precision"], say=say)
+        self.counters: dict[str, Any] = {"epoch": 0, "step": 0, "seconds": 0.0, "best": math.inf, "best_epoch": 0}
+        self.writing = 0.0  # seconds spent on states in this process
+
+    def _usable(self, split: Literal["train", "valid"]) -> Tensor:
+        rows = self.dataset.rows(split)
+        good = self.program.usable({k: v[rows] for k, v in self.dataset.observed.items()})
+        left_out = int((~good).sum())
+        if left_out:
+            self.say(
+                f"{left_out} of {len(rows)} {split} rows lack what {type(self.program).__name__} learns from: left out."
+            )
+        return rows[good]
+
+    def run(self) -> None:
+        started = time.monotonic()
+        counters = load_state(self.path, self.program, self.optimiser)
+        if counters is not None:
+            self.counters = counters
+            self.say(f"{self.path}: goes on after epoch {counters['epoch']}.")
+        before = self.counters["seconds"]
+        self._cut_metrics(self.counters["epoch"])
+        lines: dict[str, Any] = {}
+        for epoch in range(self.counters["epoch"] + 1, self.settings["epochs"] + 1):
+            lines = self._epoch(epoch, before - started)
+            better = lines["loss"]["valid"] is not None and lines["loss"]["valid"] < self.counters["best"]
+            self.counters |= {"epoch": epoch, "seconds": before + time.monotonic() - started}
+            if better:
+                self.counters |= {"best": lines["loss"]["valid"], "best_epoch": epoch}
+            self._log(lines)
+            last = epoch == self.settings["epochs"] or self._patience_is_over()
+            if better or last:
+                self._write_weights(better or self.settings["patience"] is None or not self.counters["best_epoch"])
+            if last or self.writing < CHECKPOINT_SHARE * (time.monotonic() - started):
+                begun = time.monotonic()
+                save_state(self.path, self.counters["step"], self.program, self.optimiser, self.counters)
+                self.writing += time.monotonic() - begun
+            if last:
+                break
+        self._finish(self._cut_metrics(self.counters["epoch"]))
+
+    def _epoch(self, epoch: int, offset: float) -> dict[str, Any]:
+        begun = time.monotonic()
+        self.program.train()
+        values = self.train
+        if self.dataset.refresh is not None:
+            values = self._refreshed(epoch)
+        generator = torch.Generator().manual_seed(self.info["seed"] * 1_000_003 + epoch)
+        order = torch.randperm(len(self.train), generator=generator)
+        sums: dict[str, Tensor] = {}
+        for number, rows in enumerate(order.split(self.batch_size), 1):
+            batch = values.batch(rows, self.program.encoded)
+            self.clock.set(self.counters["step"])
+            outcome = self.step(batch)
+            loss = float(outcome.loss)
+            if not math.isfinite(loss):
+                bad = [n for n, v in outcome.values.items() if not math.isfinite(float(v))]
+                raise FitError(
+                    f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
+                    "The last good state is kept; try a smaller --lr or --clip."
+                )
+            if self.settings["clip"] is not None:
+                torch.nn.utils.clip_grad_norm_(self.program.parameters(), self.settings["clip"])
+            self.optimiser.step()
+            self.counters["step"] += 1
+            for name, value in outcome.values.items():
+                sums[name] = sums.get(name, 0.0) + value * len(rows)  # type: ignore[operator]
+            self._report(epoch, number, loss, begun, time.monotonic() + offset)
+        train = {name: float(total) / len(self.train) for name, total in sums.items()}
+        weights = {name: float(w) for name, w in outcome.weights.items()}
+        valid = self._validate() if len(self.valid) else {}
+        return {
+            "epoch": epoch,
+            "train": train,
+            "valid": valid,
+            "weights": weights,
+            "loss": {"train": _loss(train, weights), "valid": _loss(valid, weights) if valid else None},
+            "metrics": self._metrics() if len(self.valid) else {},
+            "seconds": time.monotonic() - begun,
+        }
+
+    def _refreshed(self, epoch: int) -> Dataset:
+        """The training rows with the values that the data set makes anew for this epoch."""
+        assert self.dataset.refresh is not None
+        fresh = self.dataset.refresh(self.info["seed"], epoch)
+        position = torch.full((len(self.dataset),), -1)
+        position[self.dataset.rows("train")] = torch.arange(len(self.dataset.rows("train")))
+        rows = position[self.train_rows]
+        return self.train.replaced({name: value[rows] for name, value in fresh.items()})
+
+    def _report(self, epoch: int, number: int, loss: float, begun: float, seconds: float) -> None:
+        if self.on_step is None and self.say is None:
+            return
+        rate = number * self.batch_size / max(time.monotonic() - begun, 1e-9)
+        left = (self.steps - self.counters["step"]) * self.batch_size / rate
+        progress = Progress(
+            epoch, self.settings["epochs"], self.counters["step"], self.steps, loss, seconds, rate, left
+        )
+        self.say(progress)
+        if self.on_step is not None:
+            self.on_step(progress)
+
+    def _validate(self) -> dict[str, float]:
+        """Every term on the validation rows, without gradient, with noise that is the same each epoch."""
+        self.program.eval()
+        sums: dict[str, Tensor] = {}
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(self.info["seed"])
+            for rows in torch.arange(len(self.valid)).split(self.batch_size):
+                with autocast(self.settings["precision"], self.device):
+                    terms = self.program.objective(self.valid.batch(rows, self.program.encoded))
+                for name, (value, _) in terms.items():
+                    sums[name] = sums.get(name, 0.0) + value * len(rows)  # type: ignore[operator]
+        return {name: float(total) / len(self.valid) for name, total in sums.items()}
+
+    def _metrics(self) -> dict[str, float]:
+        """Error rate of each label on (the first) validation rows, given all else that a row has."""
+        self.program.eval()
+        metrics: dict[str, float] = {}
+        labels = [m for m in self.program.modalities if m.role == "label" and m.classes]
+        good = torch.ones(len(self.valid), dtype=torch.bool)
+        for name in self.program.conditions:
+            good &= self.valid.observed[name]
+        valid = self.valid.take(good.nonzero().squeeze(-1)[:VALID_ROWS])
+        if not labels or not len(valid):
+            return metrics
+        answer = ask(self.program, valid, want=[m.name for m in labels], draws=4, seed=self.info["seed"])
+        for m in labels:
+            known = valid.observed[m.name].numpy()
+            truth = valid.values[m.name].cpu().numpy()[known]
+            if len(truth):
+                guess = answer.want[m.name]["prob"].argmax(-1)[known]
+                metrics[f"error.{m.name}"] = float((guess != truth).mean())
+        return metrics
+
+    def _patience_is_over(self) -> bool:
+        patience = self.settings["patience"]
+        return patience is not None and self.counters["epoch"] - self.counters["best_epoch"] >= patience
+
+    def _write_weights(self, replace: bool) -> None:
+        if replace:
+            data = pack(dict(self.program.state_dict()))
+            write(self.path / "weights.safetensors", data)
+            self.info["sha256"]["weights.safetensors"] = sha256(data)
+            write_info(self.path, self.info)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _cut_metrics(self, epochs: int) -> list[dict[str, Any]]:
+        """Keep the first `epochs` whole lines of metrics.jsonl (a killed fit may have written more)."""
+        file = self.path / "metrics.jsonl"
+        text = file.read_text().splitlines() if file.is_file() else []
+        write(file, "".join(line + "\n" for line in text[:epochs]).encode())
+        return [json.loads(line) for line in text[:epochs]]
+
+    def _finish(self, lines: list[dict[str, Any]]) -> None:
+        kept = self.counters["best_epoch"] if self.settings["patience"] and self.counters["best_epoch"] else len(lines)
+        line = lines[kept - 1]
+        self.info["result"] = {
+            "epochs": len(lines),
+            "seconds": round(self.counters["seconds"], 3),
+            "loss": line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
+            "terms": line["valid"] or line["train"],
+            "weights": line["weights"],
+            "metrics": line["metrics"],
+        }
+        self.info["sha256"]["metrics.jsonl"] = sha256((self.path / "metrics.jsonl").read_bytes())
+        self.info["status"] = "done"
+        write_card(self.path, self.info)
+        write_info(self.path, self.info)
+
+
+def _loss(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    return sum(weights[name] * value for name, value in values.items())
