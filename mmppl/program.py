@@ -206,7 +206,7 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
             )
         try:
             checked[name] = _as_type(value, hints.get(name, str))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, KeyError):
             kind = known[name].annotation
             raise UsageError(
                 f"{cls.__name__}: {name}={value} is no {kind if isinstance(kind, str) else kind.__name__}."
@@ -221,7 +221,7 @@ def _as_type(value: Any, kind: Any) -> Any:
         for one in sorted(arguments, key=lambda a: a is str):  # text last: it takes anything
             try:
                 return _as_type(value, one)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, KeyError):
                 continue
         raise ValueError(value)
     if kind is type(None):

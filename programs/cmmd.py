@@ -44,14 +44,14 @@ class CMMD(Program):
     """
 
     default_data = "digits-two-view"
-    training = dict(epochs=60, batch_size=128, lr=1e-3)
+    training = dict(epochs=100, batch_size=128, lr=3e-3)
     presets = {
         "paper-mnist": dict(
-            latent_dim=50, hidden=1024, encoder_hidden=2500, layers=3, activation="softplus", omega=0.4, alpha=1000.0,
+            latent_dim=50, hidden=1024, encoder_hidden=2500, layers=3, dropout=0.2, activation="softplus", omega=0.4, alpha=1000.0,
             epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
         ),
         "paper-mnist-svhn": dict(
-            latent_dim=20, hidden=400, layers=1, activation="softplus", omega=0.5, alpha=1000.0,
+            latent_dim=20, hidden=400, layers=1, dropout=0.2, activation="softplus", omega=0.5, alpha=1000.0,
             epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
         ),
     }  # fmt: skip
@@ -67,7 +67,7 @@ class CMMD(Program):
         decoder_hidden: int | None = None,
         layers: int = 3,
         classifier_hidden: int = 50,
-        dropout: float = 0.2,
+        dropout: float = 0.1,
         activation: str = "relu",
         trunk: Literal["mlp", "conv"] = "mlp",
         omega: float = 0.4,

@@ -1,0 +1,178 @@
+"""Queries: keyed noise, units, quantiles, what is refused, what is written."""
+
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from reference.linear_gaussian import World, exact_mvae
+
+import mmppl
+from mmppl import UsageError, fit, load_program, read
+from mmppl.predictive import pick, quantile, resample
+from mmppl.query import ask
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return fit(
+        "mvae",
+        read("digits-three").hide(rate=0.3),
+        hyper={"hidden": 16, "latent_dim": 3},
+        epochs=1,
+        out=tmp_path_factory.mktemp("q") / "r",
+    )
+
+
+@pytest.mark.parametrize("method", ["guide", "importance"])
+def test_slicing_chunking_and_reordering_change_rounding_only(run, method, monkeypatch):
+    data = run.fitted_on
+    rows = data.rows("test")[:20]
+    options = {"want": ["z", "image", "label", "evidence"], "draws": 40, "method": method}
+    whole = ask(run.program, data.take(rows), **options)
+    shuffled = ask(run.program, data.take(rows.flip(0)), **options)
+    monkeypatch.setattr("mmppl.query.MEMORY", 1)  # one row a chunk
+    single = ask(run.program, data.take(rows[3:9]), **options)
+    for name, parts in whole.want.items():
+        for key, value in parts.items():
+            if key in ("classes", "predicted"):
+                continue
+            for other, mine in ((shuffled, slice(None, None, -1)), (single, slice(3, 9))):
+                np.testing.assert_allclose(other[name][key], value[mine], rtol=2e-4, atol=2e-5, err_msg=f"{name} {key}")
+    assert (
+        whole["z"]["mean"] != ask(run.program, data.take(rows), **options | {"seed": 1})["z"]["mean"]
+    ).any() or method == "guide"
+
+
+@pytest.mark.usefixtures("float64")
+def test_evidence_is_a_density_of_the_input():
+    """Standardised modalities: ln p in model units less Σ ln spread; the mean comes back in the input's units."""
+    world = World.make({"a": 3, "b": 2}, 2, orthogonal=True)
+    data, program = world.sample(4), exact_mvae(world)
+    plain = ask(program, data, want=["evidence", "a"], given=["b"], draws=8)
+    scaled = [
+        dataclasses.replace(m, transform="standardise", shift=(1.0,) * m.size, spread=(3.0,) * m.size)
+        for m in program.modalities
+    ]
+    program.modalities = tuple(scaled)
+    found = ask(program, data, want=["evidence", "a"], given=["b"], draws=8)
+    np.testing.assert_allclose(found["evidence"]["nats"], plain["evidence"]["nats"] - 3 * np.log(3))
+    np.testing.assert_allclose(found["a"]["mean"], 1 + 3 * plain["a"]["mean"])
+    np.testing.assert_allclose(found["a"]["std"], 3 * plain["a"]["std"])
+    np.testing.assert_allclose(found["a"]["q95"], 1 + 3 * plain["a"]["q95"])
+
+
+def test_quantiles_are_in_order_and_cover_what_they_say(run):
+    answer = run.query(want=["image", "profile", "z"], draws=200, quantiles=(0.05, 0.25, 0.5, 0.75, 0.95))
+    for name in ("image", "profile", "z"):
+        q = [answer[name][k] for k in ("q05", "q25", "q50", "q75", "q95")]
+        assert all((a <= b).all() for a, b in zip(q, q[1:]))
+    one = run.query(want=["image"], draws=1)["image"]
+    assert (one["q05"] == one["q95"]).all()
+    assert set(run.query(want=["image"], draws=5, quantiles=())["image"]) == {"mean", "std"}
+    draws = torch.arange(19.0).unsqueeze(-1)
+    assert quantile(draws, 0.05).item() == 0 and quantile(draws, 0.5).item() == 9 and quantile(draws, 0.95).item() == 18
+
+
+def test_resampling_repeats_draws_by_their_weights():
+    weights = torch.tensor([[0.5, 0.0], [0.25, 1.0], [0.25, 0.0], [0.0, 0.0]]).double()
+    picked = resample(weights, 0, np.array([3, 4]))
+    assert sorted(picked[:, 0].tolist()) == [0, 0, 1, 2] and picked[:, 1].tolist() == [1] * 4
+    assert pick(torch.arange(8.0).reshape(4, 2), picked)[:, 1].tolist() == [3.0] * 4
+
+
+def test_given_nothing_is_the_prior_and_names_are_checked(run):
+    prior = run.query(given=[], want=["z", "label"], draws=4)
+    assert (prior["z"]["mean"] == 0).all() and (prior["z"]["std"] == 1).all() and prior.given == []
+    cases = [
+        ({"want": ["lable"]}, "Did you mean label"),
+        ({"want": ["label"], "given": ["imge"]}, "Did you mean image"),
+        ({"want": ["image"], "given": ["label"]}, "does not see label"),
+        ({"want": ["image"], "method": "hmc"}, "guide or importance"),
+        ({"want": [], "draws": 4}, "nothing is wanted"),
+        ({"want": ["z"], "draws": 0}, "at least one"),
+        ({"want": ["z"], "rows": slice(0, 10_000)}, "out of range"),
+        ({"want": ["evidence"], "given": []}, "evidence of what"),
+    ]
+    for options, words in cases:
+        with pytest.raises(UsageError, match=words):
+            run.query(**options)
+
+
+def test_a_label_can_be_given_to_importance(run):
+    answer = run.query(given=["label"], want=["image"], method="importance", draws=50, rows=slice(0, 3))
+    assert answer["image"]["mean"].shape == (3, 8, 8) and np.isfinite(answer["image"]["ess"]).all()
+
+
+def test_answers_are_written_with_the_names_of_the_contract(run, tmp_path):
+    answer = run.query(want=["label", "image", "evidence"], draws=30, rows=slice(0, 4), keep_draws=True)
+    answer.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert {
+            "id",
+            "label.prob",
+            "label.predicted",
+            "image.mean",
+            "image.std",
+            "image.q05",
+            "image.q50",
+            "image.q95",
+            "image.draws",
+            "evidence.nats",
+        } <= set(file)
+        assert file["image.draws"].shape == (4, 30, 8, 8) and (file["id"] == answer.ids).all()
+    lean = run.query(want=["label", "image"], draws=5, rows=slice(0, 4))
+    lean.save(tmp_path / "a.csv")
+    with open(tmp_path / "a.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 and float(rows[0]["image.mean.63"]) == pytest.approx(float(lean["image"]["mean"][0, 7, 7]))
+    assert float(rows[0]["label.prob.3"]) == pytest.approx(float(lean["label"]["prob"][0, 3]))
+    with pytest.raises(UsageError, match="npz or .csv"):
+        lean.save(tmp_path / "a.txt")
+    assert set(answer.to_json()) == {"run", "n", "given", "ids", "want"} and "row" in answer.table()
+
+
+def test_arrays_and_data_frames_are_asked_in_the_runs_units(tmp_path):
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "a:x": 100 + 10 * rng.standard_normal(80),
+            "a:y": rng.standard_normal(80),
+            "label": np.repeat(["p", "q"], 40),
+            "n": rng.integers(0, 500, 80),
+        }
+    )
+    run = fit(
+        "mvae",
+        frame,
+        as_={"n": "normal:transform=log1p"},
+        hyper={"hidden": 8, "latent_dim": 2},
+        epochs=2,
+        out=tmp_path / "r",
+    )
+    new = frame.iloc[:6].drop(columns="label")
+    answer = run.query(new, want=["label", "a", "n"], given=["n"], draws=20)
+    assert answer.n == 6 and set(np.unique(answer["label"]["predicted"])) <= {"p", "q"}
+    assert 60 < answer["a"]["mean"][:, 0].mean() < 140 and (answer["n"]["q05"] > -1).all()
+    same = run.evaluate(frame, metrics=["error"], draws=4)
+    assert same["n"] == int((read(frame).split == 2).sum())  # not its training rows
+
+
+def test_a_run_without_its_data_says_so(tmp_path):
+    arrays = {"a": np.random.default_rng(0).standard_normal((20, 3)), "label": np.arange(20) % 2}
+    fit("mvae", arrays, hyper={"hidden": 8, "latent_dim": 2}, epochs=1, out=tmp_path / "r")
+    with pytest.raises(UsageError, match="fitted on arrays"):
+        mmppl.Run.load(tmp_path / "r").query(want=["z"])
+
+
+def test_cmmd_refuses_what_it_cannot_answer():
+    data = read("digits-two-view")
+    program = load_program("cmmd")(data.modalities, hidden=8, latent_dim=2).eval()
+    rows = data.take(torch.arange(3))
+    with pytest.raises(UsageError, match="conditions on rotated"):
+        ask(program, rows, given=["noisy"], want=["label"])
+    with pytest.raises(UsageError, match="no distribution for it"):
+        ask(program, rows, given=["rotated"], want=["rotated"])
