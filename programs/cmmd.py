@@ -47,12 +47,12 @@ class CMMD(Program):
     training = dict(epochs=100, batch_size=128, lr=3e-3)
     presets = {
         "paper-mnist": dict(
-            latent_dim=50, hidden=1024, encoder_hidden=2500, layers=3, dropout=0.2, activation="softplus", omega=0.4, alpha=1000.0,
-            epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
+            latent_dim=50, hidden=1024, encoder_hidden=2500, layers=3, dropout=0.2, activation="softplus",
+            omega=0.4, alpha=1000.0, epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
         ),
         "paper-mnist-svhn": dict(
-            latent_dim=20, hidden=400, layers=1, dropout=0.2, activation="softplus", omega=0.5, alpha=1000.0,
-            epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
+            latent_dim=20, hidden=400, layers=1, dropout=0.2, activation="softplus",
+            omega=0.5, alpha=1000.0, epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
         ),
     }  # fmt: skip
 

@@ -26,8 +26,9 @@ class Knobs(Program):
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("width", "7", 7), ("rate", "1e-3", 1e-3), ("names", "a,b", ("a", "b")), ("kind", "b", "b"), ("flag", "false", False),
-        ("maybe", "none", None), ("maybe", "4", 4), ("width", 7, 7), ("rate", 1, 1.0), ("names", ["a"], ("a",)), ("flag", True, True),
+        ("width", "7", 7), ("rate", "1e-3", 1e-3), ("names", "a,b", ("a", "b")), ("kind", "b", "b"),
+        ("flag", "false", False), ("maybe", "none", None), ("maybe", "4", 4), ("width", 7, 7), ("rate", 1, 1.0),
+        ("names", ["a"], ("a",)), ("flag", True, True),
     ],
 )  # fmt: skip
 def test_text_is_read_as_the_annotated_type(name, text, value):

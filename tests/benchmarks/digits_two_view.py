@@ -3,8 +3,8 @@ classifier networks without generative terms.
 
     python tests/benchmarks/digits_two_view.py [--folds 5] [--repeats 3] [--json FILE]
 
-The interval of the paired difference is the corrected resampled t interval (Nadeau and Bengio 2003): folds share training
-rows, so their spread alone is too small.
+The interval of the paired difference is the corrected resampled t interval (Nadeau and Bengio 2003): folds share
+training rows, so their spread alone is too small.
 """
 
 import argparse
