@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .batch import Batch
 from .program import Program
+from .recording import tidied
 from .terms import Weight
 
 
@@ -52,6 +53,8 @@ class Step:
         self.parameters = [p for p in program.parameters() if p.requires_grad]
         self.replay = replay
         self.recorded: Callable[..., Any] | None = None
+        self.whole: list[str] = []  # modalities that missed nothing when the step was recorded,
+        self.recorded_whole: Callable[..., Any] | None = None  # and the recording for batches that keep it so
         self.shape: tuple[Any, ...] | None = None
         self.names: list[str] = []
         self.weights: dict[str, Weight] = {}
@@ -68,8 +71,12 @@ class Step:
         with pyro.validation_enabled(False):
             if self.recorded is None or shape != self.shape:
                 return self._eager(batch)
+            recorded = self.recorded
+            if self.recorded_whole is not None and all(batch.observed[name].all() for name in self.whole):
+                recorded = self.recorded_whole
+            self._keep([None] * len(self.parameters))  # the new gradients take the memory of the old ones
             with torch.no_grad():
-                loss, values, gradients = self.recorded(dict(self.program.named_buffers()), *tensors)
+                loss, values, gradients = recorded(dict(self.program.named_buffers()), *tensors)
         self._keep(gradients)
         return Outcome(loss, dict(zip(self.names, values)), self.weights)
 
@@ -124,14 +131,22 @@ class Step:
                 if not outcome.loss.isfinite():
                     restored()
                     return  # the fit is about to stop and say so
-                after = [b.clone() for b in self.program.buffers()]
-                restored()
-                with torch.no_grad():
-                    loss, _, gradients = graph(dict(self.program.named_buffers()), *tensors)
-                same = _equal([loss, *gradients], [outcome.loss, *expected]) and _equal(
-                    list(self.program.buffers()), after
-                )
-                reason = "" if same else "the recording does not repeat the eager step."
+                expected = [
+                    outcome.loss,
+                    *expected,
+                    *(b.clone() for b in self.program.buffers()),
+                    torch.get_rng_state(),
+                ]
+                whole = [name for name in names if batch.observed[name].all()]
+                masks = [names.index(name) - len(names) for name in whole]  # the inputs end with `observed`
+                recordings = tidied(graph), tidied(graph, masks)
+                reason = ""
+                for recording in recordings:
+                    restored()
+                    with torch.no_grad():
+                        loss, _, gradients = recording(dict(self.program.named_buffers()), *tensors)
+                    if not _equal([loss, *gradients, *self.program.buffers(), torch.get_rng_state()], expected):
+                        reason = "the recording does not repeat the eager step."
             except Exception as error:  # whatever a user's program does that cannot be recorded
                 reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
             restored()
@@ -139,7 +154,7 @@ class Step:
             self.replay = False
             self.say(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
         else:
-            self.recorded = graph
+            (self.recorded, self.recorded_whole), self.whole = recordings, whole
 
 
 class _Call(nn.Module):

@@ -150,6 +150,9 @@ class Training:
                     "The last good state is kept; try a smaller --lr or --clip."
                 )
             if self.settings["clip"] is not None:
+                for parameter in self.program.parameters():
+                    if parameter.grad is not None:
+                        parameter.grad = parameter.grad.clone()  # two may share memory
                 torch.nn.utils.clip_grad_norm_(self.program.parameters(), self.settings["clip"])
             self.optimiser.step()
             self.counters["step"] += 1

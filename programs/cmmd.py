@@ -207,8 +207,11 @@ class Trunk(nn.Module):
         )
         width = sum(hidden if image else size for image, size in zip(images, self.sizes))
         depth = 1 if any(images) else layers
+        self.convolves = any(images)
         self.head = mlp(width, hidden, outputs, layers=depth, activation=activation, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.convolves:
+            return self.head(x)
         parts = [image(part) for image, part in zip(self.images, x.split(self.sizes, -1))]
         return self.head(torch.cat(parts, -1))

@@ -1,0 +1,77 @@
+"""A tidied recording computes the bits of the untidied one, with fewer calls."""
+
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from mmppl.recording import tidied
+
+PARAMETER = torch.nn.Parameter(torch.randn(4, generator=torch.Generator().manual_seed(0)))
+
+
+def calls(module):
+    return sum(node.op == "call_function" for node in module.graph.nodes)
+
+
+def results(module, *inputs):
+    inputs = [x.clone() for x in inputs]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return [*module(*inputs), *inputs, torch.get_rng_state()]
+
+
+def check(function, *inputs, whole=()):
+    recorded = make_fx(function)(*(x.clone() for x in inputs))
+    better = tidied(recorded, whole)
+    assert all(torch.equal(a, b) for a, b in zip(results(better, *inputs), results(recorded, *inputs), strict=True))
+    return calls(recorded), calls(better), better
+
+
+def test_equal_calls_happen_once():
+    before, after, _ = check(lambda x: (x.exp() + x.exp() * x.detach().exp(),), torch.randn(3))
+    assert (before, after) == (6, 3)
+
+
+def test_noise_is_drawn_as_often_as_before():
+    check(lambda x: (torch.randn(3) + torch.randn(3) * x, torch.rand(2)), torch.randn(3))
+
+    def unused(x):
+        torch.randn(3)
+        return (x + torch.randn(3),)
+
+    check(unused, torch.randn(3))
+
+
+def test_what_is_written_in_place_is_read_again():
+    def step(x):
+        early = x.exp()
+        x.view(-1).mul_(2)
+        return early, x.exp(), x.detach() + 1
+
+    check(step, torch.randn(3))
+
+
+def test_results_share_no_memory():
+    _, _, better = check(lambda x: (x.exp(), x.exp()), torch.randn(3))
+    one, other = better(torch.randn(3))
+    assert one.data_ptr() != other.data_ptr()
+
+
+def test_masks_known_to_be_true_are_not_asked():
+    def step(x, mask):
+        kept = torch.where(mask.unsqueeze(-1), x, 0.0)
+        return (kept + torch.where(torch.stack([mask, mask]).all(0).unsqueeze(-1), x, 0.0),)
+
+    x, mask = torch.randn(3, 2), torch.ones(3, dtype=torch.bool)
+    _, after, _ = check(step, x, mask, whole=[1])
+    assert after == 1
+    _, after, better = check(step, x, mask)
+    assert after > 1
+    assert torch.equal(better(x, ~mask)[0], torch.zeros(3, 2))
+
+
+def test_parameters_are_shared():
+    recorded = make_fx(lambda x: (x * PARAMETER,))(torch.ones(4))
+    better = tidied(recorded)
+    with torch.no_grad():
+        PARAMETER.add_(1)
+        assert torch.equal(better(torch.ones(4))[0], PARAMETER)
