@@ -83,7 +83,7 @@ def _remarks(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if collapse := metrics.get("collapse"):
         eps, fraction = collapse["eps"][1], collapse["fraction"][1]
-        lines.append(f"collapsed (KL at most {eps:.2g} nats): {fraction:.0%} of the latent dimensions")
+        lines.append(f"collapsed onto the prior (KL at most {eps:.2g} nats): {fraction:.0%} of the latent dimensions")
     if metrics.get("left_out"):
         lines.append(f"left out: {metrics['left_out']:g} rows that lack what the program conditions on")
     blind = {key: count for key, count in (metrics.get("nothing_seen") or {}).items() if count}

@@ -46,7 +46,7 @@ def fit(
     schedule: Annotated[str | None, typer.Option(metavar="cosine|constant", help="Of the learning rate.")] = None,
     clip: Annotated[float | None, typer.Option(metavar="X", help="Bound of the gradient's norm.")] = None,
     patience: Annotated[int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one.")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of all random draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the fit and of --hide; a split does not depend on it.")] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     precision: Annotated[str | None, typer.Option(metavar="fp32|bf16")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit in --out was.")] = False,
@@ -116,9 +116,7 @@ def _test(run: "Run", root: Path | None) -> dict[str, Any]:
     from mmppl.evaluation import class_label, evaluate
 
     wanted = []
-    for m in run.modalities:
-        if m.name in run.program.conditions:
-            continue
+    for m in map(run.program.modality, run.program.answers()):
         kinds = ["error"] if m.classes else ["rmse", *(["explained"] if class_label(run.program) else [])]
         wanted += [f"{kind}.{m.name}" for kind in kinds]
     try:
@@ -137,7 +135,7 @@ def _text(found: dict[str, Any], run: "Run", program: str) -> str:
         titled = {TITLES[name.partition(".")[0]] + name.partition(".")[2]: value for name, value in numbers}
         parts.append(f"test rows\n{metric_table(titled)}")
     own = None if _is_installed(run) else program
-    parts.append(f"next: {example(run.path, run.modalities, run.program.conditions, own)}")
+    parts.append(f"next: {example(run, own)}")
     return "\n\n".join(parts)
 
 

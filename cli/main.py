@@ -35,6 +35,16 @@ app = typer.Typer(
 )
 
 
+REMEDIES = {
+    errno.ENOSPC: "free some and run again",
+    errno.EDQUOT: "free some and run again",
+    errno.EACCES: "change its permissions or choose another place",
+    errno.EPERM: "change its permissions or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOENT: "check the path",
+}
+
+
 def _printing(command: Callable[..., str]) -> Callable[..., None]:
     """The command, whose returned text is all that reaches stdout."""
 
@@ -97,15 +107,15 @@ def main(args: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in words:
             traceback.print_exc()
-        code, line = _explain(error)
+        code, line = _explain(error, next((word for word in words if not word.startswith("-")), "mmppl"))
         if line:
             print(f"mmppl: {' '.join(line.split())}", file=sys.stderr)
         if isinstance(error, OSError):
-            _drop_stdout()
+            _drop_stdout_if_lost()
         return code
 
 
-def _explain(error: BaseException) -> tuple[int, str]:
+def _explain(error: BaseException, command: str) -> tuple[int, str]:
     """Exit code and line of an error; an empty line where there is nobody to read it."""
     if isinstance(error, MMPPLError):
         return error.exit_code, str(error) if error.exit_code == 130 else f"error: {error}"
@@ -115,11 +125,10 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 1, ""
     if hasattr(error, "format_message"):  # of typer's parser, wherever the installed version keeps the class
         return 2, f"error: {_usage(error)}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = error.filename or "the device"
-        return 1, f"error: no space left on {place}: free some and run again with --resume"
-    if isinstance(error, OSError) and error.filename:
-        return 1, f"error: {error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = REMEDIES.get(error.errno or 0)
+        return 1, f"error: {command}: {place}{error.strerror}{f'; {remedy}' if remedy else ''}"
     if type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in str(error):  # torch's
         return 1, "error: out of memory: take a smaller --batch-size, fewer --draws or fewer --rows"
     return 1, f"internal error: {type(error).__name__}: {error}; run again with --debug"
@@ -137,7 +146,10 @@ def _usage(error: BaseException) -> str:
     return f"{text.rstrip('.')}{'' if text.endswith('?') else '.'} See `{path} --help`."
 
 
-def _drop_stdout() -> None:
+def _drop_stdout_if_lost() -> None:
     """What is still buffered for a pipe or a disk that takes no more would fail again when Python ends."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())

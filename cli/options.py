@@ -36,8 +36,8 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def names(text: str) -> list[str]:
-    """a,b → a list; an empty text is an empty list."""
-    return [part for part in (part.strip() for part in text.split(",")) if part]
+    """a,b → a list, each name once; an empty text is an empty list."""
+    return list(dict.fromkeys(part for part in (part.strip() for part in text.split(",")) if part))
 
 
 def rows(text: str | None) -> slice | None:

@@ -28,7 +28,7 @@ def _bar() -> "Iterator[Callable[[str | Progress], None]]":
     from rich.console import Console
 
     console = Console(stderr=True)
-    parts = [rich.BarColumn(), rich.TextColumn("{task.fields[state]}", markup=False)]
+    parts = [rich.BarColumn(), rich.TaskProgressColumn(), rich.TextColumn("{task.fields[state]}", markup=False)]
     with rich.Progress(*parts, console=console, transient=True) as bar:
         task = bar.add_task("fit", total=None, state="", visible=False)
 
@@ -36,8 +36,7 @@ def _bar() -> "Iterator[Callable[[str | Progress], None]]":
             if isinstance(event, str):
                 console.print(event, markup=False, highlight=False)
                 return
-            done = event.epoch - 1 + event.step / max(event.steps, 1)
-            bar.update(task, total=event.epochs, completed=done, state=_state(event), visible=True)
+            bar.update(task, total=event.steps, completed=event.step, state=_state(event), visible=True)
 
         yield say
 

@@ -2,19 +2,18 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmppl.errors import UsageError
+from mmppl.errors import MMPPLError, UsageError
 
 from .options import Json, OwnProgram, Root, RunFolder, Trust, choice, names, rows
 from .output import as_json
 
 if TYPE_CHECKING:
-    from mmppl import Modality, Run
+    from mmppl import Run
 
 
 def query(
@@ -82,27 +81,47 @@ def wanted(run: "Run", given: list[str] | None) -> list[str]:
 
     Where each row gives what it has, that is only the labels, and the modalities that a conditional model generates.
     """
-    labels = [m.name for m in run.modalities if m.role == "label"]
-    views = [m.name for m in run.modalities if m.role == "modality"]
-    if given is None:
-        conditions = run.program.conditions
-        others = [name for name in views if name not in conditions] if conditions else []
-    else:
-        others = [name for name in views if name not in given]
-    return [name for name in labels if name not in (given or [])] + others or ["z"]
+    labels, views = _labels_and_views(run)
+    others = views if given is not None or run.program.conditions else []
+    return [name for name in labels + others if name not in (given or [])] or ["z"]
 
 
-def example(
-    path: Path, modalities: "Sequence[Modality]", conditions: Sequence[str] = (), program: str | None = None
-) -> str:
+def _labels_and_views(run: "Run") -> tuple[list[str], list[str]]:
+    """Names of what the program answers about, by role."""
+    answers = run.program.answers()
+    labels, views = ([m.name for m in run.modalities if m.role == role] for role in ("label", "modality"))
+    return [name for name in labels if name in answers], [name for name in views if name in answers]
+
+
+def example(run: "Run", program: str | None = None) -> str:
     """A query line that works for a run: its conditions, or the first modality, given; a label and a view wanted.
 
     Args:
         program: the program's file, where it is not an installed one.
     """
-    views = [m.name for m in modalities if m.role == "modality"]
-    labels = [m.name for m in modalities if m.role == "label"]
-    given = list(conditions) or views[:1]
+    labels, views = _labels_and_views(run)
+    given = list(run.program.conditions) or [n for n in run.program.encoded if n in views][:1]
     want = labels[:1] + [name for name in views if name not in given][:1] or ["z"]
-    line = ["mmppl", "query", str(path), "--given", ",".join(given), "--want", ",".join(want), "--rows", "0:5"]
+    line = ["mmppl", "query", str(run.path), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
     return shlex.join(line + (["--program", program] if program else []))
+
+
+def _first_rows(run: "Run", most: int = 5) -> list[str]:
+    """The options that choose the first neighbouring rows with all that the program conditions on, of the test rows if
+    any of them have it; where the data of the fit cannot be had, FILE."""
+    try:
+        data = run.data()
+    except MMPPLError:
+        return ["--data", "FILE"]
+    import torch
+
+    for split in ("test", "all"):  # of all rows some have the conditions: the fit learnt from them
+        chosen = data.rows(split)  # type: ignore[arg-type]
+        whole = torch.ones(len(chosen), dtype=torch.bool)
+        for name in run.program.conditions:
+            whole &= data.observed[name][chosen]
+        if whole.any():
+            break
+    first = int(whole.nonzero()[0])
+    length = int(whole[first : first + most].int().cumprod(0).sum())
+    return [*(["--split", "all"] if split == "all" else []), "--rows", f"{first}:{first + length}"]

@@ -3,8 +3,8 @@
 import inspect
 import itertools
 import re
+import shlex
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from .output import as_json, columns, number
 from .query import example
 
 if TYPE_CHECKING:
-    from mmppl import Modality, Program
+    from mmppl import Program
 
 
 def show(
@@ -124,21 +124,20 @@ def _run_text(path: Path, info: dict[str, Any]) -> str:
         *([f"  {name}", f"{number(v)} × {number(weights[name])}"] for name, v in result.get("terms", {}).items()),
         *([name, number(value)] for name, value in result.get("metrics", {}).items()),
     ]
-    return f"{path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path, modalities)}"
+    return f"{path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"
 
 
-def _how_to_ask(path: Path, modalities: "Sequence[Modality]") -> str:
+def _how_to_ask(path: Path) -> str:
     """The query line, or why there is none to give."""
     import mmppl
 
     try:
-        conditions = mmppl.Run.load(path).program.conditions
+        return f"ask: {example(mmppl.Run.load(path))}"
     except mmppl.UntrustedError:
-        line = example(path, modalities, program="FILE")
+        line = shlex.join(["mmppl", "query", str(path), "--program", "FILE"])
         return f"ask: {line}\n(its program is not an installed one: FILE is your own copy of it)"
     except mmppl.MMPPLError as error:
         return f"cannot be asked: {error}"
-    return f"ask: {example(path, modalities, conditions)}"
 
 
 def _settings(settings: dict[str, Any]) -> str:

@@ -27,27 +27,41 @@ def paper_kernel(dimension: int) -> Kernel:
     return rbf(dimension**2 / 2)
 
 
-def median_mixture(x: Tensor, y: Tensor, factors: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)) -> Kernel:
+def median_mixture(
+    x: Tensor,
+    y: Tensor,
+    factors: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
+    *,
+    x_weight: Tensor | None = None,
+    y_weight: Tensor | None = None,
+) -> Kernel:
     """Mean of RBF kernels at `factors` times the median-heuristic σ² of the pooled sample (no gradient through it)."""
-    base = median_heuristic(x, y)
+    base = median_heuristic(x, y, x_weight=x_weight, y_weight=y_weight)
     return rbf(*(base * f for f in factors))
 
 
-def median_heuristic(x: Tensor, y: Tensor) -> Tensor:
+def median_heuristic(
+    x: Tensor, y: Tensor, *, x_weight: Tensor | None = None, y_weight: Tensor | None = None
+) -> Tensor:
     """σ² = ½ · median over pairs i < j of r² in the pooled sample; computed without gradient.
 
     Args:
         x: (n, D); y: (l, D), n + l ≥ 2.
-    Returns: scalar tensor, at least the smallest positive number of the dtype.
+        x_weight, y_weight: (n,), (l,); rows of weight 0 do not take part. None: all do.
+    Returns: scalar tensor, at least the smallest positive number of the dtype; that where fewer than two rows are left.
     """
     with torch.no_grad():
         pooled = torch.cat([x, y])
         n = len(pooled)
+        weights = [torch.ones_like(p[:, 0]) if w is None else w for p, w in ((x, x_weight), (y, y_weight))]
+        kept = torch.cat([w > 0 for w in weights])
         i, j = torch.triu_indices(n, n, 1, device=x.device)
-        r2 = squared_distances(pooled, pooled)[i, j].sort().values
-        middle = len(r2) // 2
-        median = r2[middle] if len(r2) % 2 else 0.5 * (r2[middle - 1] + r2[middle])  # torch.median takes the lower
-        return (0.5 * median).clamp_min(torch.finfo(x.dtype).tiny)
+        pairs = kept[i] & kept[j]
+        r2 = torch.where(pairs, squared_distances(pooled, pooled)[i, j], torch.inf).sort().values  # the others last
+        count = pairs.sum()
+        low, high = (((count - k).clamp_min(0) // 2).unsqueeze(0) for k in (1, 0))  # torch.median takes the lower only
+        median = 0.5 * (r2.gather(0, low) + r2.gather(0, high)).squeeze(0)
+        return torch.where(count > 0, 0.5 * median, 0.0).clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

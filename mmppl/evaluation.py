@@ -64,14 +64,17 @@ def evaluate(
         of the true class), explained.X between them (0 to 1), and coverage50.X, coverage90.X, the shares of entries
         inside the central intervals of the predictive draws (those of a Bernoulli are 0 or 1, so that nearly every grey
         value is covered). Each is {given-set: number}, an anchor a number, and
-        collapse {"eps": nats, "fraction": of latent dimensions with KL(answer to everything ‖ N(0, I)) ≤ eps}.
+        collapse {"eps": nats, "fraction": of latent dimensions with KL(q ‖ prior) ≤ eps}, q the answer to everything.
+        The prior is N(0, I), or for a program with conditions the answer to them alone; then the same fraction is told
+        for three more, as "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of
+        KL(q ‖ N(0, I)), over the rows that have more than the conditions.
     Raises:
         UsageError: unknown metric, modality or part, or a given-set that the program cannot answer.
         DataError: no row to ask about.
     """
     program, hear = run.program, say or (lambda line: None)
     sets = default_given_sets(program) if given_sets is None else [_given_set(program, names) for names in given_sets]
-    generated = [m for m in program.modalities if m.name not in program.conditions]
+    generated = [program.modality(name) for name in program.answers()]
     wanted = _wanted(metrics, [*(name for m in generated for name in _names(program, m)), "collapse"])
     targets = [m for m in generated if any(name in wanted for name in _names(program, m))]
     dataset = run.dataset(data, root=root)
@@ -242,16 +245,28 @@ def _judged(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dic
 def _collapse(
     run: Run, test: Dataset, draws: int, seed: int, hear: Callable[[str], None]
 ) -> dict[str, dict[str, list[float]]]:
-    """The collapse curve over the rows that have anything, given everything that the guide may see; {} without a z."""
-    encoded = run.program.encoded
-    rows = test.take(sees(test, encoded).nonzero().squeeze(-1))
+    """The collapse curves over the rows that have a modality beyond the conditions; {} without a z."""
+    program = run.program
+    beyond = [n for n in program.encoded if program.modality(n).role == "modality" and n not in program.conditions]
+    rows = test.take(sees(test, beyond).nonzero().squeeze(-1))
+
+    def latent(given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        z = run.query(rows, given=given, want=["z"], draws=draws, seed=seed, split="all").want["z"]
+        return z["mean"], z["std"]
+
+    def curve(*gaussians: np.ndarray) -> list[float]:
+        return score.collapse_curve(score.gaussian_kl(*gaussians)).tolist()
+
     try:
-        z = run.query(rows, given=encoded, want=["z"], draws=draws, seed=seed, split="all").want["z"]
+        q = latent(program.encoded)
+        prior = latent(program.conditions) if program.conditions else ()
     except UsageError as error:  # no latent of that name, or none that can be had given everything
         hear(f"no collapse curve: {error}")
         return {}
-    fraction = score.collapse_curve(score.kl_to_standard(z["mean"], z["std"]))
-    return {"collapse": {"eps": score.THRESHOLDS.tolist(), "fraction": fraction.tolist()}}
+    curves = {"fraction": curve(*q, *prior)}
+    if prior:
+        curves |= {"prior_q": curve(*prior, *q), "prior_standard": curve(*prior), "q_standard": curve(*q)}
+    return {"collapse": {"eps": score.THRESHOLDS.tolist(), **curves}}
 
 
 def _sd(values: Sequence[float]) -> float | None:

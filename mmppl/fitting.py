@@ -7,7 +7,9 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,10 +20,10 @@ import torch
 from . import __version__
 from .checkpoint import sha256, sweep, write
 from .data import Dataset, read
-from .errors import DataError, FitError, UsageError, suggest
+from .errors import DataError, FitError, MMPPLError, UsageError, suggest
 from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
-from .program import TRAINING, Program, check_hyper, load_program, source_of
+from .program import TRAINING, Program, blame, check_hyper, load_program, source_of
 from .runs import Run
 from .training import Progress, Training
 
@@ -75,6 +77,7 @@ def fit(
     hear = say or (lambda message: None)
     spec = data if data is not None else cls.default_data
     dataset = read(spec, root=root, as_=as_, download=download)
+    unhidden = dataset.fingerprint()
     if hide:
         dataset = dataset.hide(rate=hide, seed=seed)
     hyper, training = _settings(
@@ -92,10 +95,11 @@ def fit(
         "training": training,
         "modalities": [m.to_json() for m in dataset.modalities],
         "data": {
-            "spec": os.fspath(spec) if isinstance(spec, str | os.PathLike) else None,
+            "spec": _spec(spec),
             "fingerprint": dataset.fingerprint(),
+            "unhidden": unhidden,
             "n": len(dataset),
-            "options": {"root": os.fspath(root) if root else None, "as": dict(as_), "hide": hide},
+            "options": {"root": os.path.abspath(root) if root else None, "as": dict(as_), "hide": hide},
         },
         "seed": seed,
         "threads": torch.get_num_threads(),
@@ -106,22 +110,50 @@ def fit(
         "status": "running",
         "sha256": {"program.py": sha256(source)},
     }
+    with torch.random.fork_rng(devices=[]), _blaming(cls):
+        cls(dataset.modalities, **hyper)  # what the program refuses, it refuses before there is a folder
     _make_folder(path, resume)
     try:
         with locked(path):
             sweep(path)
             info = _begin(path, info, source, resume)
             if info["status"] != "done":
-                _train(cls, dataset, path, info, place, hear, on_step)
+                with _blaming(cls):
+                    _train(cls, dataset, path, info, place, hear, on_step)
+    except (UsageError, DataError):
+        if not resume and not (path / "state").exists():
+            shutil.rmtree(path)  # nothing was learnt: the corrected command finds the place free
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise FitError(
                 f"{path}: the disk is full. Free some space and go on with --resume; nothing written before is lost."
             ) from None
         raise
-    run = Run.load(path, program=cls)
+    run = Run(path, read_info(path), cls)
     run.fitted_on = dataset
     return run
+
+
+@contextmanager
+def _blaming(cls: type[Program]) -> Iterator[None]:
+    """Errors that the program's own code raises become a UsageError with file and line."""
+    try:
+        yield
+    except (MMPPLError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        blamed = blame(error, cls)
+        if blamed is None:
+            raise
+        raise blamed from error
+
+
+def _spec(data: Any) -> str | None:
+    """How to read the data again from anywhere: a recipe, the full path of a file, or None for what is in memory."""
+    if not isinstance(data, str | os.PathLike):
+        return None
+    return os.path.abspath(data) if Path(data).is_file() else os.fspath(data)
 
 
 def _settings(
@@ -142,6 +174,10 @@ def _settings(
     for name in ("epochs", "batch_size"):
         if training[name] < 1:
             raise UsageError(f"{name.replace('_', '-')} {training[name]} is not positive.")
+    if training["clip"] is not None and not training["clip"] > 0:
+        raise UsageError(f"clip {training['clip']} is not positive.")
+    if training["patience"] is not None and training["patience"] < 1:
+        raise UsageError(f"patience {training['patience']} is not at least one epoch.")
     if not training["lr"] > 0 or not math.isfinite(training["lr"]):
         raise UsageError(f"lr {training['lr']} is not positive.")
     for name, words in (("schedule", ("cosine", "constant")), ("precision", ("fp32", "bf16"))):
@@ -171,6 +207,9 @@ def _make_folder(path: Path, resume: bool) -> None:
     if resume:
         if not path.is_dir():
             raise UsageError(f"nothing to resume: there is no {path}. Leave --resume out.")
+        others = [p.name for p in path.iterdir() if p.name not in (".lock", "program.py") and p.suffix != ".part"]
+        if others and not (path / "run.json").is_file():
+            raise UsageError(f"nothing to resume: {path} is no run folder, it has {others[0]}. Choose another --out.")
         return
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         if (path / ".lock").exists():

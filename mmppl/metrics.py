@@ -59,10 +59,13 @@ def explained_share(rmse: float, rmse_global: float, rmse_class: float) -> float
     return (rmse_global - rmse) / gap if gap > 0 else float("nan")
 
 
-def kl_to_standard(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """KL(N(mean, std²) ‖ N(0, 1)) of every entry, in nats."""
-    variance = np.maximum(np.square(std, dtype=np.float64), np.finfo(np.float64).tiny)
-    return 0.5 * (np.square(mean, dtype=np.float64) + variance - 1 - np.log(variance))
+def gaussian_kl(
+    mean: np.ndarray, std: np.ndarray, other_mean: np.ndarray | float = 0.0, other_std: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """KL(N(mean, std²) ‖ N(other_mean, other_std²)) of every entry, in nats; a std of 0 counts as 1e-77."""
+    variance, other = (np.maximum(np.square(s, dtype=np.float64), 1e-154) for s in (std, other_std))
+    distance = np.square(np.subtract(mean, other_mean, dtype=np.float64))
+    return 0.5 * ((distance + variance) / other - 1 - np.log(variance / other))
 
 
 def collapse_curve(kl: np.ndarray, eps: np.ndarray = THRESHOLDS, delta: float = 0.01) -> np.ndarray:

@@ -30,14 +30,14 @@ class FullPrecision(nn.Module):
 class Dropout(nn.Module):
     """Inverted dropout that spends one random byte per unit (torch's spends a generator call each: a tenth of a step).
 
-    The rate is rounded to 1/256; the scale is that of the rounded rate.
+    The rate is rounded to 1/256, to at most 255/256; the scale is that of the rounded rate.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         if not 0 <= rate < 1:
             raise UsageError(f"dropout {rate} is not in [0, 1).")
-        self.dropped = round(256 * rate)
+        self.dropped = min(round(256 * rate), 255)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.dropped:

@@ -6,7 +6,9 @@ import dataclasses
 import hashlib
 import importlib.util
 import inspect
+import math
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Batch
-from .errors import UsageError, suggest
+from .errors import MMPPLError, UsageError, suggest
 from .gaussian import gaussian_head
 from .modality import Modality
 from .terms import Terms
@@ -82,6 +84,10 @@ class Program(nn.Module):
             return f"the guide of {type(self).__name__} does not see {', '.join(unseen)}; ask with method importance"
         return None
 
+    def answers(self) -> tuple[str, ...]:
+        """Names that the model has a distribution for: what can be asked about (default: all but the conditions)."""
+        return tuple(m.name for m in self.modalities if m.name not in self.conditions)
+
     def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
         """(N,) bool: the rows from which anything can be learnt; `fit` counts and leaves out the others."""
         if not self.encoded:
@@ -136,7 +142,11 @@ def load_program(program: str | Path) -> type[Program]:
                 f"no program {str(program)!r}: neither a file nor one of {', '.join(known)}."
                 + suggest(path.stem, known)
             )
-    return program_from_source(path.read_bytes(), path)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}). Change its permissions.") from None
+    return program_from_source(source, path)
 
 
 def program_from_source(source: bytes, path: Path) -> type[Program]:
@@ -149,9 +159,14 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
         sys.modules[name] = module  # dataclasses and typing look modules up there
         try:
             exec(compile(source, str(path), "exec"), module.__dict__)
-        except Exception as error:
+        except BaseException as error:
             del sys.modules[name]
-            raise UsageError(f"{path}:{_line_of(error, path)}: {type(error).__name__}: {error}") from error
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
+            line = _last_line(error, str(path))
+            if isinstance(error, SyntaxError) and error.filename == str(path):  # of its own, not of what it imports
+                line = error.lineno
+            raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
         module.__dict__["__source__"] = source
     found = [
         c
@@ -164,16 +179,29 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
     return found[0]
 
 
-def _line_of(error: Exception, path: Path) -> int:
-    """Line of `path` at which it failed."""
-    if isinstance(error, SyntaxError):
-        return error.lineno or 1
-    lines = (
-        [f.lineno for f in inspect.getinnerframes(error.__traceback__) if f.filename == str(path)]
-        if error.__traceback__
-        else []
-    )
-    return lines[-1] if lines else 1
+def blame(error: Exception, cls: type[Program]) -> UsageError | None:
+    """`error` as a fault of the program (file:line: Type: message), if it passed through the file that defines `cls`.
+
+    None for what no edit of that file mends: errors that are the user's already, and a lack of memory.
+    """
+    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    if memory or isinstance(error, MMPPLError) or file is None:
+        return None
+    line = _last_line(error, file)
+    return None if line is None else UsageError(f"{file}:{line}: {_in_words(error)}")
+
+
+def _last_line(error: BaseException, file: str) -> int | None:
+    """Line of the innermost frame that runs code of `file`."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return lines[-1] if lines else None
+
+
+def _in_words(error: BaseException) -> str:
+    """Type and message on one line, less the table of shapes that Pyro adds."""
+    message = " ".join(str(error).partition("Trace Shapes:")[0].split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def source_of(cls: type[Program]) -> bytes:
@@ -196,7 +224,6 @@ def hyper_parameters(cls: type[Program]) -> dict[str, inspect.Parameter]:
 def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
     """Hyper-parameters of the right names and types (strings are read as such types); UsageError otherwise."""
     known = hyper_parameters(cls)
-    hints = typing.get_type_hints(cls.__init__)
     checked = {}
     for name, value in hyper.items():
         if name not in known:
@@ -204,14 +231,35 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
                 f"{cls.__name__} has no hyper-parameter {name!r}; it has {', '.join(known)}."
                 + suggest(name, list(known))
             )
+        kind = _kind(cls, known[name])
         try:
-            checked[name] = _as_type(value, hints.get(name, str))
+            checked[name] = _as_type(value, kind)
         except (TypeError, ValueError, KeyError):
-            kind = known[name].annotation
-            raise UsageError(
-                f"{cls.__name__}: {name}={value} is no {kind if isinstance(kind, str) else kind.__name__}."
-            ) from None
+            raise UsageError(f"{cls.__name__}: {name}={value} is {_not_of(kind, value)}") from None
     return checked
+
+
+def _kind(cls: type[Program], parameter: inspect.Parameter) -> Any:
+    """The type that a keyword argument is annotated with; text where it is not."""
+    if parameter.annotation is parameter.empty:
+        return str
+    hint = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        return typing.get_type_hints(hint, inspect.unwrap(cls.__init__).__globals__)[parameter.name]
+    except NameError as error:
+        raise UsageError(
+            f"{cls.__name__}: the annotation of {parameter.name}, {parameter.annotation!r}, needs {error.name}; "
+            "import it outside TYPE_CHECKING."
+        ) from None
+
+
+def _not_of(kind: Any, value: Any) -> str:
+    """What is wrong with a value that is not of a type."""
+    if typing.get_origin(kind) is typing.Literal:
+        words = [str(word) for word in typing.get_args(kind)]
+        return f"none of {', '.join(words)}.{suggest(str(value), words)}"
+    text = inspect.formatannotation(kind).replace("typing.", "")
+    return f"no {text.replace('float', 'finite float')}."
 
 
 def _as_type(value: Any, kind: Any) -> Any:
@@ -229,9 +277,7 @@ def _as_type(value: Any, kind: Any) -> Any:
             return None
         raise ValueError(value)
     if origin is typing.Literal:
-        if value in arguments:
-            return value
-        raise ValueError(value)
+        return {str(word): word for word in arguments}[str(value)]
     if origin is tuple:
         parts = [p for p in value.split(",") if p] if isinstance(value, str) else list(value)
         return tuple(_as_type(p, arguments[0]) for p in parts)
@@ -242,5 +288,8 @@ def _as_type(value: Any, kind: Any) -> Any:
     if kind in (int, float):
         if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
             raise ValueError(value)
-        return kind(value)
+        number = kind(value)
+        if kind is float and not math.isfinite(number):
+            raise ValueError(value)
+        return number
     return kind(value) if isinstance(kind, type) else value

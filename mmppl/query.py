@@ -100,6 +100,8 @@ class _Question:
         quantiles: Sequence[float],
     ) -> _Question:
         names = [m.name for m in program.modalities]
+        want = list(dict.fromkeys(want))
+        given = None if given is None else list(dict.fromkeys(given))
         if method not in METHODS:
             raise UsageError(f"query: no method {method!r}; choose guide or importance.{suggest(method, METHODS)}")
         if draws < 1:
@@ -133,6 +135,12 @@ class _Question:
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, [])
         question.latents = question._latents()
+        for name in want:
+            if name in names and name not in program.answers():
+                raise UsageError(
+                    f"query: {type(program).__name__} has no distribution for {name}; it answers about "
+                    f"{', '.join([*question.latents, *program.answers()])}."
+                )
         known = [*question.latents, *names, "evidence"]
         for name in want:
             if name not in known:
@@ -143,7 +151,8 @@ class _Question:
 
     def _latents(self) -> list[str]:
         batch = self.dataset.batch(torch.tensor([0]), self.program.encoded).seeing(self.given)
-        nodes = poutine.trace(self.program.answer).get_trace(batch).nodes.items()
+        with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
+            nodes = poutine.trace(self.program.answer).get_trace(batch).nodes.items()
         return [name for name, site in nodes if is_random(site) and not site["is_observed"]]
 
     def ask(self, rows: Tensor) -> dict[str, dict[str, np.ndarray]]:
@@ -231,10 +240,6 @@ class _Question:
     ) -> dict[str, np.ndarray]:
         """Moments, quantiles and probabilities of one site over its draws."""
         modality = None if name in self.latents else self.program.modality(name)
-        if name in self.program.conditions:
-            raise UsageError(
-                f"query: {name} is what {type(self.program).__name__} conditions on; it has no distribution for it."
-            )
         site = trace.nodes[name]
         fn, value = site["fn"], site["value"]
         weights = None if weighted is None else weighted.weights

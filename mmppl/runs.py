@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from .checkpoint import sha256, unpack
 from .data import Dataset, read
@@ -30,7 +31,8 @@ def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trus
     """
     name, wanted = info["program"]["name"], info["program"]["sha256"]
     if isinstance(program, type):
-        if sha256(source_of(program)) != wanted:
+        known = source_of(program) or program.__name__.lower() == name  # typed at a prompt: the name must do
+        if not known or sha256(source_of(program)) != wanted:
             raise UntrustedError(
                 f"{path}: {program.__name__} is not the program that this run was fitted with (hash differs)."
             )
@@ -97,7 +99,8 @@ class Run:
     @cached_property
     def program(self) -> Program:
         """The program with the fitted weights, in evaluation mode, on the CPU."""
-        program = self._cls(self.modalities, **self.info["hyper"])
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
+            program = self._cls(self.modalities, **self.info["hyper"])
         weights = unpack(read_checked(self.path, self.info, "weights.safetensors"), self.path / "weights.safetensors")
         try:
             program.load_state_dict(weights)
@@ -138,9 +141,11 @@ class Run:
         """`data` in this run's schema and scaling; None: the data of the fit."""
         if data is None:
             return self.data(root)
+        if isinstance(data, Dataset) and data.modalities == self.modalities:
+            return data
         ignored = {n: how for n, how in self.info["data"]["options"]["as"].items() if how == "ignore"}
-        schema = None if isinstance(data, Dataset) else self.modalities
-        dataset = read(data, root=root, as_={} if schema is None else ignored, schema=schema)
+        given = {} if isinstance(data, Dataset) else ignored
+        dataset = read(data, root=root, as_=given, schema=self.modalities)
         if not dataset.has_split:
             dataset = self._with_split_of_fit(dataset)
         ours = {m.name: m for m in self.modalities}
@@ -158,8 +163,8 @@ class Run:
         groups = dataset.values[labels[0]].numpy() if labels else np.zeros(len(dataset), np.int64)
         if labels:
             groups = np.where(dataset.observed[labels[0]].numpy(), groups, -1)
-        again = replace(dataset, split=stratified(groups, seed=0))
-        return again if again.fingerprint() == self.info["data"]["fingerprint"] else dataset
+        again = replace(dataset, split=stratified(groups, seed=0), has_split=True)
+        return again if again.fingerprint() == self.info["data"]["unhidden"] else dataset
 
     def query(
         self,

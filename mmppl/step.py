@@ -76,9 +76,9 @@ class Step:
                 recorded = self.recorded_whole
             self._keep([None] * len(self.parameters))  # the new gradients take the memory of the old ones
             with torch.no_grad():
-                loss, values, gradients = recorded(dict(self.program.named_buffers()), *tensors)
+                loss, values, gradients, moving = recorded(dict(self.program.named_buffers()), *tensors)
         self._keep(gradients)
-        return Outcome(loss, dict(zip(self.names, values)), self.weights)
+        return Outcome(loss, dict(zip(self.names, values)), {**self.weights, **moving})
 
     def _keep(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
@@ -105,22 +105,24 @@ class Step:
 
         def step(
             buffers: dict[str, Tensor], index: Tensor, *rest: Tensor
-        ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        ) -> tuple[Tensor, list[Tensor], list[Tensor | None], dict[str, Tensor]]:
             values, observed = dict(zip(names, rest)), dict(zip(names, rest[len(names) :]))
             again = Batch(values, observed, index, batch.size, batch.encoded)
             # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
             # refused instead of frozen at today's number
             outcome, gradients = functional_call(call, {f"program.{n}": b for n, b in buffers.items()}, (again,))
-            if any(isinstance(w, Tensor) for w in outcome.weights.values()):
-                raise ValueError("a term's weight is a tensor; multiply it into the value.")
-            self.names, self.weights = list(outcome.values), outcome.weights
-            return outcome.loss, list(outcome.values.values()), gradients
+            self.names = list(outcome.values)
+            self.weights = {n: w for n, w in outcome.weights.items() if not isinstance(w, Tensor)}
+            moving = {n: w for n, w in outcome.weights.items() if isinstance(w, Tensor)}
+            return outcome.loss, list(outcome.values.values()), gradients, moving
 
         with torch.random.fork_rng(), pyro.validation_enabled(False):
-            state, generator = [b.clone() for b in self.program.buffers()], torch.get_rng_state()
+            state, generators = [b.clone() for b in self.program.buffers()], _generators(batch.index.device)
 
             def restored() -> None:
-                torch.set_rng_state(generator)
+                torch.set_rng_state(generators[0])
+                for state_of_device in generators[1:]:
+                    torch.cuda.set_rng_state(state_of_device, batch.index.device)
                 for buffer, before in zip(self.program.buffers(), state):
                     buffer.copy_(before)
 
@@ -133,9 +135,10 @@ class Step:
                     return  # the fit is about to stop and say so
                 expected = [
                     outcome.loss,
+                    *outcome.values.values(),
                     *expected,
                     *(b.clone() for b in self.program.buffers()),
-                    torch.get_rng_state(),
+                    *_generators(batch.index.device),
                 ]
                 whole = [name for name in names if batch.observed[name].all()]
                 masks = [names.index(name) - len(names) for name in whole]  # the inputs end with `observed`
@@ -144,8 +147,9 @@ class Step:
                 for recording in recordings:
                     restored()
                     with torch.no_grad():
-                        loss, _, gradients = recording(dict(self.program.named_buffers()), *tensors)
-                    if not _equal([loss, *gradients, *self.program.buffers(), torch.get_rng_state()], expected):
+                        loss, values, gradients, _ = recording(dict(self.program.named_buffers()), *tensors)
+                    found = [loss, *values, *gradients, *self.program.buffers(), *_generators(batch.index.device)]
+                    if not _equal(found, expected):
                         reason = "the recording does not repeat the eager step."
             except Exception as error:  # whatever a user's program does that cannot be recorded
                 reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
@@ -172,6 +176,11 @@ class _Call(nn.Module):
 def _equal(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:
     """Bit for bit, None where None."""
     return all((a is None) == (b is None) and (a is None or b is None or torch.equal(a, b)) for a, b in zip(one, other))
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """States of the generators that a step draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

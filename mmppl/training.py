@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from .errors import DataError, FitError
 from .folder import write_card, write_info
 from .program import Program
 from .query import ask
+from .splits import generator
 from .step import Step, autocast
 
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing states
@@ -81,7 +83,7 @@ class Training:
         if not len(self.train_rows):
             raise DataError(f"{dataset.name}: no training row has what {type(program).__name__} learns from.")
         self.valid = dataset.take(self._usable("valid"))
-        self.train = dataset.take(self.train_rows)
+        self.train = self._placed(dataset.take(self.train_rows))
         self.batch_size = min(self.settings["batch_size"], len(self.train))
         self.per_epoch = -(-len(self.train) // self.batch_size)
         self.steps = self.per_epoch * self.settings["epochs"]
@@ -89,6 +91,9 @@ class Training:
         self.optimiser = torch.optim.Adam(program.parameters(), lr=self.settings["lr"], fused=fused)
         self.clock = Clock(program, self.optimiser, self.settings, self.steps)
         self.step = Step(program, precision=self.settings["precision"], say=say)
+        if self.settings["patience"] and not len(self.valid):
+            self.say("There are no validation rows: --patience has nothing to watch, and is ignored.")
+        self.patience = self.settings["patience"] if len(self.valid) else None
         self.counters: dict[str, Any] = {"epoch": 0, "step": 0, "seconds": 0.0, "best": math.inf, "best_epoch": 0}
         self.writing = 0.0  # seconds spent on states in this process
 
@@ -102,6 +107,11 @@ class Training:
             )
         return rows[good]
 
+    def _placed(self, dataset: Dataset) -> Dataset:
+        """The same rows on the device of the fit."""
+        values = {name: value.to(self.device) for name, value in dataset.values.items()}
+        return replace(dataset, values=values, observed={n: o.to(self.device) for n, o in dataset.observed.items()})
+
     def run(self) -> None:
         started = time.monotonic()
         counters = load_state(self.path, self.program, self.optimiser)
@@ -112,6 +122,8 @@ class Training:
         self._cut_metrics(self.counters["epoch"])
         lines: dict[str, Any] = {}
         for epoch in range(self.counters["epoch"] + 1, self.settings["epochs"] + 1):
+            if self.counters["epoch"] and self._patience_is_over():
+                break  # killed after its last state
             lines = self._epoch(epoch, before - started)
             better = lines["loss"]["valid"] is not None and lines["loss"]["valid"] < self.counters["best"]
             self.counters |= {"epoch": epoch, "seconds": before + time.monotonic() - started}
@@ -120,7 +132,7 @@ class Training:
             self._log(lines)
             last = epoch == self.settings["epochs"] or self._patience_is_over()
             if better or last:
-                self._write_weights(better or self.settings["patience"] is None or not self.counters["best_epoch"])
+                self._write_weights(better or self.patience is None)
             if last or self.writing < CHECKPOINT_SHARE * (time.monotonic() - started):
                 begun = time.monotonic()
                 save_state(self.path, self.counters["step"], self.program, self.optimiser, self.counters)
@@ -135,8 +147,7 @@ class Training:
         values = self.train
         if self.dataset.refresh is not None:
             values = self._refreshed(epoch)
-        generator = torch.Generator().manual_seed(self.info["seed"] * 1_000_003 + epoch)
-        order = torch.randperm(len(self.train), generator=generator)
+        order = torch.randperm(len(self.train), generator=generator(self.info["seed"], "order", epoch)).to(self.device)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(order.split(self.batch_size), 1):
             batch = values.batch(rows, self.program.encoded)
@@ -147,7 +158,7 @@ class Training:
                 bad = [n for n, v in outcome.values.items() if not math.isfinite(float(v))]
                 raise FitError(
                     f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
-                    "The last good state is kept; try a smaller --lr or --clip."
+                    "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
                 )
             if self.settings["clip"] is not None:
                 for parameter in self.program.parameters():
@@ -159,9 +170,17 @@ class Training:
             for name, value in outcome.values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(rows)  # type: ignore[operator]
             self._report(epoch, number, loss, begun, time.monotonic() + offset)
+        if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
+            raise FitError(
+                f"a gradient was not finite in epoch {epoch}, though the loss was. The last good state is kept; "
+                "fit again to another --out with a smaller --lr or --clip."
+            )
         train = {name: float(total) / len(self.train) for name, total in sums.items()}
         weights = {name: float(w) for name, w in outcome.weights.items()}
         valid = self._validate() if len(self.valid) else {}
+        bad = [n for n, v in valid.items() if not math.isfinite(v)]
+        if bad:
+            raise FitError(f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Try a smaller --lr.")
         return {
             "epoch": epoch,
             "train": train,
@@ -179,11 +198,9 @@ class Training:
         position = torch.full((len(self.dataset),), -1)
         position[self.dataset.rows("train")] = torch.arange(len(self.dataset.rows("train")))
         rows = position[self.train_rows]
-        return self.train.replaced({name: value[rows] for name, value in fresh.items()})
+        return self.train.replaced({name: value[rows].to(self.device) for name, value in fresh.items()})
 
     def _report(self, epoch: int, number: int, loss: float, begun: float, seconds: float) -> None:
-        if self.on_step is None and self.say is None:
-            return
         rate = number * self.batch_size / max(time.monotonic() - begun, 1e-9)
         left = (self.steps - self.counters["step"]) * self.batch_size / rate
         progress = Progress(
@@ -197,11 +214,12 @@ class Training:
         """Every term on the validation rows, without gradient, with noise that is the same each epoch."""
         self.program.eval()
         sums: dict[str, Tensor] = {}
+        valid = self._placed(self.valid)
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(self.info["seed"])
-            for rows in torch.arange(len(self.valid)).split(self.batch_size):
+            for rows in torch.arange(len(valid), device=self.device).split(self.batch_size):
                 with autocast(self.settings["precision"], self.device):
-                    terms = self.program.objective(self.valid.batch(rows, self.program.encoded))
+                    terms = self.program.objective(valid.batch(rows, self.program.encoded))
                 for name, (value, _) in terms.items():
                     sums[name] = sums.get(name, 0.0) + value * len(rows)  # type: ignore[operator]
         return {name: float(total) / len(self.valid) for name, total in sums.items()}
@@ -217,7 +235,8 @@ class Training:
         valid = self.valid.take(good.nonzero().squeeze(-1)[:VALID_ROWS])
         if not labels or not len(valid):
             return metrics
-        answer = ask(self.program, valid, want=[m.name for m in labels], draws=4, seed=self.info["seed"])
+        program = self.program if self.device.type == "cpu" else copy.deepcopy(self.program).cpu()
+        answer = ask(program, valid, want=[m.name for m in labels], draws=4, seed=self.info["seed"])
         for m in labels:
             known = valid.observed[m.name].numpy()
             truth = valid.values[m.name].cpu().numpy()[known]
@@ -227,8 +246,7 @@ class Training:
         return metrics
 
     def _patience_is_over(self) -> bool:
-        patience = self.settings["patience"]
-        return patience is not None and self.counters["epoch"] - self.counters["best_epoch"] >= patience
+        return self.patience is not None and self.counters["epoch"] - self.counters["best_epoch"] >= self.patience
 
     def _write_weights(self, replace: bool) -> None:
         if replace:
@@ -244,12 +262,18 @@ class Training:
     def _cut_metrics(self, epochs: int) -> list[dict[str, Any]]:
         """Keep the first `epochs` whole lines of metrics.jsonl (a killed fit may have written more)."""
         file = self.path / "metrics.jsonl"
-        text = file.read_text().splitlines() if file.is_file() else []
-        write(file, "".join(line + "\n" for line in text[:epochs]).encode())
-        return [json.loads(line) for line in text[:epochs]]
+        try:
+            text = file.read_text().splitlines()[:epochs] if file.is_file() else []
+            lines = [json.loads(line) for line in text]
+        except ValueError:
+            raise DataError(f"{file}: damaged. Restore it, or remove {self.path} and fit again.") from None
+        if len(lines) != epochs:
+            raise DataError(f"{file}: has {len(lines)} of {epochs} epochs. Restore it, or fit again to another --out.")
+        write(file, "".join(line + "\n" for line in text).encode())
+        return lines
 
     def _finish(self, lines: list[dict[str, Any]]) -> None:
-        kept = self.counters["best_epoch"] if self.settings["patience"] and self.counters["best_epoch"] else len(lines)
+        kept = self.counters["best_epoch"] if self.patience and self.counters["best_epoch"] else len(lines)
         line = lines[kept - 1]
         self.info["result"] = {
             "epochs": len(lines),

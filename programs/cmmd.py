@@ -36,7 +36,8 @@ class CMMD(Program):
         activation: of all networks.
         trunk: "mlp", or "conv" for the image modalities.
         omega: 1 = the ELBO, 0 = mutual information only.
-        alpha: weight of the label's mean cross-entropy, in nats per row.
+        alpha: weight of the label's mean cross-entropy, in nats per row. The authors' code sums it over the batch, so
+            its alpha = 10 is alpha = 10 · batch size here: what the paper presets have.
         kernel: of the MMD: "paper" exp(−r²/D²) (little more than the means), or "mixture" (median heuristic).
         mmd_lambda: weight lambda; default 1000 for "paper" (the paper's), 10 for "mixture" (chosen on validation rows).
         classify: from the prior's "mean" (the authors' code) or a "sample" (the paper's text).
@@ -85,6 +86,8 @@ class CMMD(Program):
             raise UsageError(
                 f"CMMD: observed={','.join(self.conditions)} must name some, not all, of {', '.join(views)}."
             )
+        if not generative and not any(m.role == "label" for m in modalities):
+            raise UsageError("CMMD: generative=false leaves the classifier alone, and the data have no label for it.")
         if not 0 <= omega <= 1:
             raise UsageError(f"CMMD: omega={omega} is not between 0 and 1.")
         self.encoded = tuple(m.name for m in modalities)  # this guide sees the label too
@@ -100,8 +103,8 @@ class CMMD(Program):
         self.encoder = Trunk(self.modalities, encoder_hidden or hidden, 2 * latent_dim, trunk, **shape)
         condition = sum(m.input_size for m in self.given)
         self.decoders = nn.ModuleDict()
-        for m in self.missing:
-            if trunk == "conv" and len(m.shape) >= 2:
+        for m in self.missing if generative else ():
+            if trunk == "conv" and len(m.shape) >= 2 and m.classes is None:
                 parts = m.output_size // m.size
                 self.decoders[m.name] = ConvDecoder(latent_dim + condition, m.shape, parts=parts)
             else:
@@ -127,8 +130,8 @@ class CMMD(Program):
                 beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
                 for m in generated:
                     observe(m, self.decoders[m.name](beside), batch)
+            code = loc if self.classify == "mean" else pyro.sample("z_y", Gaussian(loc, log_var))
             for m in self.labels:
-                code = loc if self.classify == "mean" else self.prior_draw(loc, log_var)
                 observe(m, self.classifiers[m.name](code), batch)
 
     def guide(self, batch: Batch) -> None:
@@ -157,7 +160,8 @@ class CMMD(Program):
         if self.omega < 1:
             q, prior = traces.value("z"), traces.model.nodes["z"]["fn"].rsample()
             rows = whole & self.informed(batch)
-            kernel = paper_kernel(self.latent_dim) if self.kernel == "paper" else median_mixture(q, prior)
+            wide = self.kernel == "paper"
+            kernel = paper_kernel(self.latent_dim) if wide else median_mixture(q, prior, x_weight=rows, y_weight=rows)
             terms["mmd.z"] = (mmd2(q, prior, kernel, x_weight=rows, y_weight=rows), (1 - self.omega) * self.mmd_lambda)
         return terms
 
@@ -175,10 +179,9 @@ class CMMD(Program):
         inputs = [torch.where(batch.sees(m.name).unsqueeze(-1), batch.input(m), 0.0) for m in self.modalities]
         return gaussian_head(self.encoder(torch.cat(inputs, -1)))
 
-    @staticmethod
-    def prior_draw(loc: Tensor, log_var: Tensor) -> Tensor:
-        """A reparametrised draw for the classifier, of its own noise."""
-        return loc + torch.exp(0.5 * log_var) * torch.randn_like(loc)
+    def answers(self) -> tuple[str, ...]:
+        """The labels, and unless they were left out the missing modalities."""
+        return tuple(m.name for m in (*(self.missing if self.generative else ()), *self.labels))
 
 
 class Trunk(nn.Module):

@@ -131,6 +131,39 @@ def test_fit_tells_what_came_out_and_what_to_ask(mmppl, mine, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["options"]["hide"] == 0.3
 
 
+def test_the_next_line_of_a_conditional_program_can_be_run(mmppl, tmp_path):
+    run = tmp_path / "run"
+    result = mmppl("fit", "cmmd", *SMALL, "--hide", "0.3", "--out", run)
+    line = result.out.splitlines()[-1].removeprefix("next: ")
+    assert line in mmppl("show", run).out
+    asked = mmppl(*line.split()[1:])
+    assert asked.code == 0 and "row " in asked.out
+
+
+def test_notes_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
+    run = tmp_path / "run"
+    assert mmppl("fit", "mvae", *SMALL, "--data", mine, "--hide", "0.3", "--out", run).code == 0
+    words = ("--method", "importance", "--draws", "4", "--json")
+    asked = mmppl("query", run, "--given", "a", "--want", "label", "--split", "all", *words)
+    assert asked.code == 0 and asked.json["n"] == 40
+    blind, weights = asked.err.splitlines()
+    assert "have nothing of what is given" in blind and "above 0.7" in weights
+
+
+def test_names_count_once(mmppl, fitted):
+    words = ("query", fitted, "--given", "rotated,rotated", "--want", "noisy,label,noisy", "--rows", "0:1", "--json")
+    found = mmppl(*words).json
+    assert found["given"] == ["rotated"] and list(found["want"]) == ["noisy", "label"]
+
+
+def test_a_classifier_alone_is_asked_for_labels_alone(mmppl, tmp_path):
+    run = tmp_path / "run"
+    result = mmppl("fit", "cmmd", *SMALL, "--set", "generative=false", "--out", run)
+    assert result.code == 0 and "error of label" in result.out and "noisy" not in result.out
+    assert list(mmppl("query", run, "--rows", "0:1", "--json").json["want"]) == ["label"]
+    assert "--want label --rows" in mmppl("show", run).out
+
+
 def test_fit_json(mmppl, fitted):
     result = mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", fitted, "--resume", "--json")  # done: only summed up
     assert result.code == 0
@@ -239,9 +272,10 @@ def test_loss_that_is_not_finite(mmppl, tmp_path):
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ["error: out of memory"]),
         (
             OSError(28, "No space left on device", "/mnt/run.json"),
-            ["error: no space left on /mnt/run.json", "--resume"],
+            ["error: data: /mnt/run.json: No space left on device; free some and run again"],
         ),
-        (PermissionError(13, "Permission denied", "/root/x"), ["error: Permission denied: /root/x"]),
+        (PermissionError(13, "Permission denied", "/root/x"), ["error: data: /root/x: Permission denied; change its"]),
+        (OSError(5, "Input/output error"), ["error: data: Input/output error"]),
         (EOFError(), ["internal error: EOFError"]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -271,13 +305,22 @@ def test_terminal_that_knows_ascii_only():
 def test_full_disk_behind_stdout():
     with open("/dev/full", "w") as full:
         done = subprocess.run([*MAIN, "--version"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no space left" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
 
 
 def test_reader_that_goes_away():
     process = subprocess.Popen([*MAIN, "fit", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == "" and process.wait() == 1
+
+
+def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own(tmp_path):
+    words = ["query", str(tmp_path), "--want", "label"]
+    (tmp_path / "run.json").mkdir()  # is a directory: an OSError on reading
+    code = f"from mmppl.cli import main; main(['data']) or main({words!r}); print('still here')"
+    fail = "import mmppl.datasets as d; d.recipes = lambda: open('/no/such/file')\n"
+    done = subprocess.run([sys.executable, "-c", fail + code], capture_output=True, text=True)
+    assert done.stdout == "still here\n" and "error: data: /no/such/file: No such file or directory" in done.stderr
 
 
 # 2: usage
@@ -297,7 +340,8 @@ def test_reader_that_goes_away():
         ("fit cmmd --set latent_dims=3", ["'latent_dims'", "Did you mean latent_dim?"]),
         ("fit cmmd --set latent_dim=three", ["latent_dim=three", "int"]),
         ("fit cmmd --set latent_dim", ["--set latent_dim: expected NAME=VALUE"]),
-        ("fit cmmd --set trunk=cnv", ["trunk=cnv"]),
+        ("fit cmmd --set trunk=cnv", ["trunk=cnv is none of mlp, conv", "Did you mean conv?"]),
+        ("fit cmmd --set mmd_lambda=nan", ["mmd_lambda=nan"]),
         ("fit cmmd --set observed=rotatd", ["rotatd"]),
         ("fit cmmd --data digits-tow-view", ["'digits-tow-view'", "Did you mean digits-two-view?"]),
         ("fit cmmd --data digits-two-view:rotat=fresh", ["'rotat'", "Did you mean rotate?"]),
@@ -358,6 +402,8 @@ def test_program_with_a_syntax_error(mmppl, tmp_path):
     mmppl("fit", file).failed(2, f"{file}:2", "SyntaxError")
     file.write_text("import torch\n\nraise RuntimeError('no luck')\n")
     mmppl("show", file).failed(2, f"{file}:3", "RuntimeError: no luck")
+    file.write_text("import sys\nsys.exit(0)\n")
+    mmppl("show", file).failed(2, f"{file}:2", "SystemExit: 0")
 
 
 def test_program_with_two_classes(mmppl, tmp_path):

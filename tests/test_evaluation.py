@@ -15,18 +15,22 @@ from mmppl.evaluation import default_given_sets, evaluate, summarise
 class Known(mmppl.Program):
     """A program that only says what may be asked."""
 
-    def __init__(self, modalities, conditions=()):
+    def __init__(self, modalities, conditions=(), silent=()):
         super().__init__(modalities)
-        self.conditions = conditions
+        self.conditions, self.silent = conditions, silent
+
+    def answers(self):
+        return tuple(name for name in super().answers() if name not in self.silent)
 
 
 class KnownRun:
-    """Answers by rule: class 0 with probability 0.7, mean 1 in [0, 2] for numbers, z ~ N(0, 1) but for dimension 0."""
+    """Answers by rule: class 0 with probability 0.7, mean 1 in [0, 2] for numbers; z ~ N((3, 0), 1) given everything,
+    N((1, 0), 1) given less."""
 
     path = Path("known")
 
-    def __init__(self, data, conditions=()):
-        self.source, self.program, self.asked = data, Known(data.modalities, conditions), []
+    def __init__(self, data, conditions=(), silent=()):
+        self.source, self.program, self.asked = data, Known(data.modalities, conditions, silent), []
         self.modalities = data.modalities
 
     def data(self, root=None):
@@ -41,7 +45,8 @@ class KnownRun:
         n, found = len(data), {}
         for name in want:
             if name == "z":
-                found[name] = {"mean": np.full((n, 2), [3.0, 0.0]), "std": np.ones((n, 2))}
+                first = 3.0 if set(given) == set(self.program.encoded) else 1.0
+                found[name] = {"mean": np.full((n, 2), [first, 0.0]), "std": np.ones((n, 2))}
                 continue
             m = self.program.modality(name)
             if m.classes is not None:
@@ -130,6 +135,34 @@ def test_conditions_leave_rows_out(data):
         evaluate(run, given_sets=["word"])
     with pytest.raises(mmppl.DataError, match="no test row with x"):
         evaluate(KnownRun(data.hide(rate={"x": 1.0}), conditions=("x",)))
+
+
+def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
+    run = KnownRun(data, conditions=("x",))
+    heard = []
+    run.query = lambda rows, *, query=run.query, **asked: heard.append(len(rows)) or query(rows, **asked)
+    curves = evaluate(run, metrics=["collapse"])["metrics"]["collapse"]
+    assert run.asked == [(("x", "word"), ("z",)), (("x",), ("z",))]
+    assert set(curves) == {"eps", "fraction", "prior_q", "prior_standard", "q_standard"}
+    nats = {"fraction": 2.0, "prior_q": 2.0, "prior_standard": 0.5, "q_standard": 4.5}  # (3 - 1)²/2, 1²/2, 3²/2
+    for name, kl in nats.items():
+        assert curves[name] == [0.5 if eps < kl else 1.0 for eps in curves["eps"]]
+    heard.clear()
+    few = data.hide(rate={"word": 0.5}, seed=1, keep_one=False)
+    run.source = few
+    evaluate(run, metrics=["collapse"])
+    test = few.rows("test")
+    both = int((few.observed["x"] & few.observed["word"])[test].sum())
+    assert heard == [both, both] and both < int(few.observed["x"][test].sum())  # a row of x alone has q = prior
+
+
+def test_only_what_the_program_answers_about_is_judged(data):
+    run = KnownRun(data, silent=("word",))
+    metrics = evaluate(run)["metrics"]
+    assert not any(name.endswith(".word") for name in metrics) and "error.label" in metrics and "rmse.x" in metrics
+    assert all("word" not in want for _, want in run.asked)
+    with pytest.raises(mmppl.UsageError, match="no metric 'error.word'"):
+        evaluate(run, metrics=["error.word"])
 
 
 def test_given_sets(data):

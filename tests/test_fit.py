@@ -200,3 +200,90 @@ def test_the_run_folder_is_as_designed(data, tmp_path):
     assert (run.path / "program.py").read_bytes() == Path(
         load_program("cmmd").__init__.__code__.co_filename
     ).read_bytes()
+
+
+def test_resume_touches_no_folder_that_is_no_run(data, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UsageError, match="is no run folder"):
+        fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path, resume=True)
+    assert (tmp_path / "README.md").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_the_program_refuses_leaves_no_folder(data, tmp_path):
+    with pytest.raises(UsageError, match="omega"):
+        fit("cmmd", data, hyper={"omega": 2.0}, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    for bad in ({"clip": -1.0}, {"patience": 0}):
+        with pytest.raises(UsageError, match=next(iter(bad))):
+            fit("cmmd", data, out=tmp_path / "a", **bad)
+
+
+FAULTY = """
+import pyro, torch
+from torch import nn
+from mmppl import *
+class Faulty(Program):
+    def __init__(self, modalities, *, where: str = "sqrt"):
+        super().__init__(modalities)
+        self.where, self.w = where, nn.Parameter(torch.zeros(2))
+    def guide(self, batch):
+        with batch.plates():
+            pyro.sample("z", Gaussian(self.w.expand(len(batch), 2), 0 * self.w))
+    def model(self, batch):
+        if self.where == "typo":
+            self.decodr
+        with batch.plates():
+            pyro.sample("z", standard_normal(2))
+    def objective(self, batch):
+        return kl(trace(self, batch)) | Terms({"root": (self.w.square().sum().sqrt(), 1.0)})
+"""
+
+
+def test_a_gradient_that_is_not_finite_stops_the_fit(tmp_path):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    with pytest.raises(FitError, match="gradient was not finite in epoch 1"):
+        fit(tmp_path / "faulty.py", "digits-three", epochs=1, batch_size=5000, out=tmp_path / "a")
+    assert not (tmp_path / "a" / "weights.safetensors").exists()
+
+
+def test_an_error_in_the_users_program_names_its_line(tmp_path):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    with pytest.raises(UsageError, match=r"faulty.py:14: AttributeError"):
+        fit(tmp_path / "faulty.py", "digits-three", hyper={"where": "typo"}, epochs=1, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
+    from mmppl.folder import read_info, write_info
+
+    run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=tmp_path / "a")
+    info = read_info(run.path)
+    before = lines(run)
+    write_info(run.path, {**info, "status": "running"})
+    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=run.path, resume=True)
+    assert lines(again) == before
+
+
+def test_large_seeds_and_clipping(data, tmp_path):
+    a = fit("cmmd", data, hyper=SMALL, epochs=1, seed=20240101123456, clip=0.5, out=tmp_path / "a")
+    b = fit("cmmd", data, hyper=SMALL, epochs=1, seed=20240101123456, clip=0.5, out=tmp_path / "b")
+    assert same(a, b)
+
+
+def test_rows_of_the_fit_are_known_again(tmp_path):
+    """The training rows of a file never pass for test rows, hidden modalities or not."""
+    arrays = {
+        "a": np.random.default_rng(0).standard_normal((60, 3)),
+        "b": np.random.default_rng(1).standard_normal((60, 2)),
+        "label": np.arange(60) % 2,
+    }
+    np.savez(tmp_path / "base.npz", **arrays)
+    run = fit(
+        "mvae", tmp_path / "base.npz", hide=0.3, hyper={"hidden": 8, "latent_dim": 2}, epochs=1, out=tmp_path / "a"
+    )
+    for asked in (run, Run.load(run.path)):
+        assert asked.query(tmp_path / "base.npz", want=["z"], draws=2).n == 12
+    np.savez(tmp_path / "other.npz", **{**arrays, "a": arrays["a"] + 1})
+    assert run.query(tmp_path / "other.npz", want=["z"], draws=2).n == 60
+    lacking = read(tmp_path / "base.npz", as_={"b": "ignore"})
+    assert run.query(lacking, want=["b"], draws=2, split="all").n == 60

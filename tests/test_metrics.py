@@ -57,10 +57,22 @@ def test_explained_share_between_its_anchors():
     assert math.isnan(metrics.explained_share(1.0, 2.0, 2.0))
 
 
-def test_kl_to_standard():
-    kl = metrics.kl_to_standard(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.8, 0.5]))
+def test_gaussian_kl():
+    kl = metrics.gaussian_kl(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.8, 0.5]))
     assert kl == pytest.approx([0, (0.25 + 0.64 - 1 - math.log(0.64)) / 2, (1 + 0.25 - 1 + 2 * math.log(2)) / 2])
-    assert np.isfinite(metrics.kl_to_standard(np.zeros(1), np.zeros(1))).all()
+    rng = np.random.default_rng(0)
+    mean, other_mean = rng.normal(size=(2, 5, 3))
+    std, other_std = rng.uniform(0.2, 3, size=(2, 5, 3))
+    found = metrics.gaussian_kl(mean, std, other_mean, other_std)
+    x = mean + std * np.linspace(-9, 9, 4001)[:, None, None]  # the integral of p ln(p/q), by trapezoids
+    ln_p, ln_q = (
+        -0.5 * ((x - m) / s) ** 2 - np.log(s * math.sqrt(2 * math.pi))
+        for m, s in ((mean, std), (other_mean, other_std))
+    )
+    np.testing.assert_allclose(found, np.trapezoid(np.exp(ln_p) * (ln_p - ln_q), x, axis=0), rtol=1e-9, atol=1e-12)
+    assert metrics.gaussian_kl(mean, std, mean, std) == pytest.approx(np.zeros((5, 3)), abs=1e-12)
+    assert np.isfinite(metrics.gaussian_kl(np.zeros(1), np.zeros(1))).all()
+    assert np.isfinite(metrics.gaussian_kl(np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))).all()
 
 
 def test_collapse_reference_value():

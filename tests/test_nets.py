@@ -41,6 +41,8 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     assert layer.eval()(x) is x and Dropout(0.0)(x) is x
     with pytest.raises(UsageError):
         Dropout(1.0)
+    nearly = Dropout(0.999)  # 255/256: a scale of 256, not one divided by zero
+    assert set(nearly(x).unique().tolist()) == {0.0, 256.0}
 
 
 @pytest.mark.parametrize(

@@ -174,5 +174,32 @@ def test_cmmd_refuses_what_it_cannot_answer():
     rows = data.take(torch.arange(3))
     with pytest.raises(UsageError, match="conditions on rotated"):
         ask(program, rows, given=["noisy"], want=["label"])
-    with pytest.raises(UsageError, match="no distribution for it"):
+    with pytest.raises(UsageError, match="no distribution for rotated"):
         ask(program, rows, given=["rotated"], want=["rotated"])
+
+
+@pytest.mark.usefixtures("float64")
+def test_names_said_twice_count_once():
+    world = World.make({"a": 3, "b": 2}, 2, orthogonal=True)
+    data, program = world.sample(3), exact_mvae(world)
+    once = ask(program, data, want=["evidence", "a"], given=["b"], draws=8)["evidence"]["nats"]
+    twice = ask(program, data, want=["evidence", "a", "a"], given=["b", "b"], draws=8)["evidence"]["nats"]
+    np.testing.assert_array_equal(once, twice)
+
+
+def test_a_query_repeats_and_leaves_the_callers_generator():
+    data = read("digits-two-view").take(torch.arange(5))
+    program = load_program("cmmd")(data.modalities, hidden=8, latent_dim=2, classify="sample").eval()
+    state = torch.get_rng_state()
+    first, second = (ask(program, data, given=["rotated"], want=["label"], draws=6)["label"]["prob"] for _ in range(2))
+    assert (first == second).all() and torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_baseline_of_cmmd_answers_about_labels_only(tmp_path):
+    run = fit("cmmd", hyper={"hidden": 8, "latent_dim": 2, "generative": False}, epochs=1, out=tmp_path / "r")
+    assert set(run.evaluate(metrics=["error"], draws=2)["metrics"]["error.label"]) == {"rotated"}
+    with pytest.raises(UsageError, match="no distribution for noisy"):
+        run.query(want=["noisy"])
+    arrays = {"a": np.random.default_rng(0).random((20, 3)), "b": np.random.default_rng(1).random((20, 3))}
+    with pytest.raises(UsageError, match="no label"):
+        fit("cmmd", arrays, hyper={"generative": False}, out=tmp_path / "s")

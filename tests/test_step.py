@@ -61,6 +61,15 @@ class Warm(Program):
         return Terms({"kl.z": (self.progress * kl(trace(self, batch))["kl.z"][0] + self.calls, 1.0)})
 
 
+class Weighted(Warm):
+    """A KL weight that is a tensor: it moves with the clock in a recording, too."""
+
+    def objective(self, batch):
+        from mmppl import kl, trace
+
+        return kl(trace(self, batch), self.progress)
+
+
 class Branching(Warm):
     """Reads a tensor's value: cannot be recorded."""
 
@@ -78,9 +87,10 @@ class Counting(Warm):
         return Terms({n: (v * self.count, w) for n, (v, w) in super().objective(batch).items()})
 
 
-def test_a_recording_follows_progress_and_buffers(data):
-    eager, weights, _ = steps(data, False, cls=Warm)
-    replayed, same, step = steps(data, True, cls=Warm)
+@pytest.mark.parametrize("cls", [Warm, Weighted])
+def test_a_recording_follows_progress_and_buffers(data, cls):
+    eager, weights, _ = steps(data, False, cls=cls)
+    replayed, same, step = steps(data, True, cls=cls)
     assert step.recorded is not None and eager == replayed
     assert all(torch.equal(a, b) for a, b in zip(weights, same))
 

@@ -14,6 +14,7 @@ def test_pairs():
 def test_names():
     assert names("") == []
     assert names(" a, b ,") == ["a", "b"]
+    assert names("b,a,b,a") == ["b", "a"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from mmppl.cli import progress
 from mmppl.training import Progress
 
 EVENT = Progress(
-    epoch=2, epochs=9, step=3, steps=10, loss=12.345678, seconds=5.0, rows_per_second=1234.5, eta_seconds=75.0
+    epoch=2, epochs=9, step=18, steps=90, loss=12.345678, seconds=5.0, rows_per_second=1234.5, eta_seconds=75.0
 )
 
 
@@ -36,6 +36,7 @@ def test_bar_on_a_terminal(monkeypatch):
         say(EVENT)
     text = stderr.getvalue()
     assert "[a] message" in text and "2/9" in text
+    assert " 20%" in text  # step 18 of all 90
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from mmppl import Modality
+from mmppl import DataError, Modality, Program, read
 from mmppl.cli.query import example, wanted
 
 A, B, C, Y = (
@@ -14,8 +15,17 @@ A, B, C, Y = (
 )
 
 
-def run(modalities, conditions=()):
-    return SimpleNamespace(modalities=modalities, program=SimpleNamespace(conditions=conditions))
+def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
+    program = Program(modalities)
+    program.conditions = conditions
+    program.answers = lambda: tuple(n for n in Program.answers(program) if n not in silent)
+
+    def read():
+        if data is None:
+            raise DataError("gone")
+        return data
+
+    return SimpleNamespace(modalities=modalities, program=program, data=read, path=Path(path))
 
 
 @pytest.mark.parametrize(
@@ -34,12 +44,36 @@ def test_wanted(modalities, conditions, given, want):
     assert wanted(run(modalities, conditions), given) == want
 
 
+def test_what_a_program_has_no_distribution_for_is_not_wanted():
+    assert wanted(run((A, B, Y), ("a",), silent=("b",)), None) == ["y"]
+    assert wanted(run((A, B, Y), silent=("y", "b")), ["a"]) == ["z"]
+
+
 def test_example():
     start = "mmppl query runs/x --given"
-    assert example(Path("runs/x"), (A, B, Y)) == f"{start} a --want y,b --rows 0:5"
-    assert example(Path("runs/x"), (A, B, C, Y), ("b", "c")) == f"{start} b,c --want y,a --rows 0:5"
-    assert example(Path("runs/x"), (A,)) == f"{start} a --want z --rows 0:5"
-    assert (
-        example(Path("my runs"), (A,), program="p.py")
-        == "mmppl query 'my runs' --given a --want z --rows 0:5 --program p.py"
-    )
+    assert example(run((A, B, Y))) == f"{start} a --want y,b --data FILE"
+    assert example(run((A, B, C, Y), ("b", "c"))) == f"{start} b,c --want y,a --data FILE"
+    assert example(run((A, B, Y), ("a",), silent=("b",))) == f"{start} a --want y --data FILE"
+    assert example(run((A,))) == f"{start} a --want z --data FILE"
+    line = example(run((A,), path="my runs"), "p.py")
+    assert line == "mmppl query 'my runs' --given a --want z --data FILE --program p.py"
+
+
+@pytest.mark.parametrize(
+    "conditions, has, split, rows",
+    [
+        ((), "......++", "...t.ttt", "--rows 0:4"),  # as many as there are
+        ((), "++++++++", "tttttttt", "--rows 0:5"),
+        (("a",), "+++.++++", "tttttttt", "--rows 0:3"),
+        (("a",), "...++.++", "tttttttt", "--rows 3:5"),
+        (("a",), "....++..", "ttttt.t.", "--rows 4:5"),  # numbered among the test rows
+        (("a",), "+++....+", "...ttttt", "--rows 4:5"),
+        (("a",), ".+++....", "....tttt", "--split all --rows 1:4"),
+        ((), "++++++++", "........", "--split all --rows 0:5"),
+    ],
+)
+def test_example_chooses_rows_that_can_be_asked(conditions, has, split, rows):
+    mask = np.array([c == "+" for c in has])
+    split = np.array(["train" if c == "." else "test" for c in split])
+    data = read({"a": np.ones((8, 2)), "mask_a": mask, "b": np.ones((8, 2)), "split": split})
+    assert example(run((A, B), conditions, data=data)).endswith(f" {rows}")

@@ -50,6 +50,15 @@ def test_median_heuristic():
     torch.testing.assert_close(mmd2(X, Y, median_mixture(X, Y)), want, rtol=0, atol=1e-8)
 
 
+def test_the_median_leaves_out_rows_of_weight_zero():
+    keep, other = torch.tensor([1, 0, 1, 1, 0]), torch.tensor([1, 1, 0, 1])
+    for x_weight, y_weight in ((keep, other), (keep, None), (None, other)):
+        got = median_heuristic(X, Y, x_weight=x_weight, y_weight=y_weight)
+        left = [p if w is None else p[w > 0] for p, w in ((X, x_weight), (Y, y_weight))]
+        torch.testing.assert_close(got, median_heuristic(*left))
+    assert median_heuristic(X, Y, x_weight=0 * keep, y_weight=0 * other).item() < 1e-300
+
+
 def test_rows_of_weight_zero_are_as_if_absent():
     keep = torch.tensor([1, 0, 1, 1, 0], dtype=torch.float64)
     for unbiased in (False, True):
