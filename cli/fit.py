@@ -46,7 +46,9 @@ def fit(
     schedule: Annotated[str | None, typer.Option(metavar="cosine|constant", help="Of the learning rate.")] = None,
     clip: Annotated[float | None, typer.Option(metavar="X", help="Bound of the gradient's norm.")] = None,
     patience: Annotated[int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one.")] = None,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the fit and of --hide; a split does not depend on it.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="S", help="Seed of the fit and of --hide; a split does not depend on it.")
+    ] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     precision: Annotated[str | None, typer.Option(metavar="fp32|bf16")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit in --out was.")] = False,

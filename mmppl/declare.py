@@ -52,6 +52,8 @@ def _parse(name: str, text: str) -> Override:
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
+        if likelihood == "ignore":
+            raise UsageError(f"--as {name}: ignore takes no keys, not {part!r}; leave it out.")
         if key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
@@ -101,21 +103,17 @@ def declare(name: str, array: np.ndarray, observed: np.ndarray, said: Override |
         raise UsageError(f"--as {name}: its values are strings; only categorical fits.")
     one_column = array.size == len(array)
     named_label = is_label_name(name)
-    modality = dataclasses.replace(plain, likelihood=said.likelihood, scale=said.scale)
+    shape, role, transform = plain.shape, plain.role, plain.transform
     if said.likelihood == "categorical":
         shape = () if one_column else array.shape[1:]
-        modality = dataclasses.replace(
-            modality, shape=shape, transform="none", role="label" if one_column else "modality"
-        )
+        role, transform = "label" if one_column else "modality", "none"
     elif plain.likelihood == "categorical":
-        modality = dataclasses.replace(modality, transform="standardise", role="label" if named_label else "modality")
-    if said.likelihood == "bernoulli" and modality.transform != "image":
-        modality = dataclasses.replace(modality, transform="none")
-    if said.likelihood in ("categorical", "bernoulli") and said.transform not in (None, modality.transform):
+        role, transform = "label" if named_label else "modality", "standardise"
+    if said.likelihood == "bernoulli" and transform != "image":
+        transform = "none"
+    if said.likelihood in ("categorical", "bernoulli") and said.transform not in (None, transform):
         raise UsageError(f"--as {name}: a {said.likelihood} has no transform {said.transform}; leave it out.")
-    return dataclasses.replace(
-        modality, role=said.role or modality.role, transform=said.transform or modality.transform
-    )
+    return Modality(name, shape, said.likelihood, said.scale, said.role or role, transform=said.transform or transform)
 
 
 def is_label_name(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,8 +15,9 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from .checkpoint import write
 from .data import Dataset
-from .errors import MMPPLError, UsageError
+from .errors import DataError, MMPPLError, UsageError
 from .evaluation import askable, class_label, default_given_sets, sees, set_name
 from .modality import Modality
 from .panels import BLUE, GREY, ORANGE, bare, compare, is_image, is_vector, limits, picture, row_name, show, truth
@@ -54,9 +56,12 @@ def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], N
             all if it has none. If the data of the fit cannot be read again, only the losses are drawn.
         say: hears one line per figure.
     Returns: the paths of what was written.
+    Raises: DataError when RUN/figures is not a folder of the run's own.
     """
     hear = say or (lambda line: None)
     folder = run.path / "figures"
+    if folder.is_symlink() or folder.is_file():
+        raise DataError(f"{folder}: a link or a file, and the figures want a folder of the run's own. Remove it.")
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
         figures: dict[str, Figure | None] = {"loss": _losses(run)}
@@ -77,7 +82,9 @@ def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], N
         for name, figure in figures.items():
             if figure is not None:
                 paths.append(folder / f"{name}.png")
-                figure.savefig(paths[-1])
+                image = BytesIO()
+                figure.savefig(image, format="png")
+                write(paths[-1], image.getvalue())
                 hear(f"{paths[-1]}")
     return paths
 

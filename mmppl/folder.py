@@ -34,7 +34,9 @@ def read_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads(file.read_bytes())
         digest = info.pop("digest")
-    except (ValueError, KeyError, AttributeError):
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
     if digest != _digest(info):
         raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
@@ -61,15 +63,27 @@ def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the run folder's lock; LockedError when another fit holds it. The lock dies with its process."""
-    file = (path / ".lock").resolve()
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    """Hold the run folder's lock. The lock dies with its process.
+
+    Raises: LockedError when another fit holds it; DataError when it is a link; UsageError where there are no locks.
+    """
+    file = path / ".lock"
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError:
+        if file.is_symlink():
+            raise DataError(f"{file}: a link, and a lock is a file of the run's own. Remove it.") from None
+        raise
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise LockedError(
                 f"{path}: another fit is writing this run. Wait for it, or choose another --out."
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"{path}: its file system has no locks ({error.strerror}). Choose an --out on a local disk."
             ) from None
         yield
     finally:

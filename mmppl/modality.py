@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import UsageError
+
 Scale = float | Literal["learned", "predicted"]
 Transform = Literal["none", "standardise", "image", "log1p"]
 
@@ -30,6 +32,8 @@ class Modality:
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
             "log1p" (ln(1 + x) − shift)/spread.
         shift, spread: per feature (flattened), for the transforms that have them.
+    Raises:
+        UsageError: a Laplace on "log1p", whose exponential has no mean from b = 1 on and no variance from b = 1/2 on.
     """
 
     name: str
@@ -44,6 +48,13 @@ class Modality:
     log_scale: Tensor | None = dataclasses.field(
         default=None, compare=False, repr=False
     )  # a learned scale, bound by a program
+
+    def __post_init__(self) -> None:
+        if self.likelihood == "laplace" and self.transform == "log1p":
+            raise UsageError(
+                f"{self.name}: a Laplace on the log of a count leaves the count no finite variance; choose normal, or "
+                f"--as {self.name}=laplace:transform=standardise."
+            )
 
     @property
     def size(self) -> int:

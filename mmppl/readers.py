@@ -16,31 +16,44 @@ import torch
 
 from .errors import DataError, suggest
 
+# What numpy and zipfile raise about a file that is damaged, encrypted (RuntimeError) or packed in an unknown way.
+CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
+
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Arrays of an .npz file, in its order.
 
     Raises:
-        DataError: no such file, not an .npz, truncated, corrupt, or with arrays of Python objects.
+        DataError: no such file, not an .npz, truncated, corrupt, encrypted, or with arrays of Python objects.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: a folder. Give the path of an .npz file.")
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
         raise DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez.")
     arrays = {}
     key = "index"
     try:
+        with open(path, "rb") as opened:
+            if opened.read(2) != b"PK" or not zipfile.is_zipfile(opened):
+                raise DataError(
+                    f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez."
+                )
         with np.load(path, allow_pickle=False) as file:
             for key in file.files:
-                arrays[key] = _plain(key, file[key])
+                array = file[key]
+                if not isinstance(array, np.ndarray):  # the bytes of whatever it is
+                    raise DataError(f"{path}: a zip file, but {key!r} in it is no array; write it with numpy.savez.")
+                arrays[key] = _plain(key, array)
     except DataError:
         raise
-    except (ValueError, KeyError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+    except PermissionError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable, or copy it.") from None
+    except (*CORRUPT, OSError) as error:
         if "allow_pickle" in str(error):
             raise DataError(f"{path}: {_objects(key)}") from None
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: {key!r} cannot be read ({reason}); the file is corrupt, write it again.") from None
+        raise DataError(f"{path}: {key!r} cannot be read ({reason}); write it again with numpy.savez.") from None
     return arrays
 
 

@@ -15,7 +15,7 @@ from .errors import DataError, suggest
 from .splits import PARTS
 
 # Names that a program needs for itself: Pyro's plates, the latent, what a query may want.
-TAKEN = ("data", "subsets", "z", "evidence", "id", "split")
+TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class CMMD(Program):
         observed: x_O, given at test time (comma-separated); default: the first modality.
         latent_dim: D.
         hidden: width of the hidden layers of encoder, prior and decoder.
-        encoder_hidden, decoder_hidden: widths of the encoder's and the decoders', where they differ.
+        encoder_hidden, decoder_hidden: widths of the encoder's and the decoders', where they differ (none: hidden).
         layers: their number of hidden layers.
         classifier_hidden: width of the classifier's two hidden layers.
         dropout: on hidden outputs.
@@ -45,14 +45,14 @@ class CMMD(Program):
     """
 
     default_data = "digits-two-view"
-    training = dict(epochs=100, batch_size=128, lr=3e-3)
+    training = dict(epochs=150, batch_size=128, lr=2e-3)
     presets = {
         "paper-mnist": dict(
-            latent_dim=50, hidden=1024, encoder_hidden=2500, layers=3, dropout=0.2, activation="softplus",
-            omega=0.4, alpha=1000.0, epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
+            latent_dim=50, hidden=1024, encoder_hidden=2500, decoder_hidden=None, layers=3, dropout=0.2,
+            activation="softplus", omega=0.4, alpha=1000.0, epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
         ),
         "paper-mnist-svhn": dict(
-            latent_dim=20, hidden=400, layers=1, dropout=0.2, activation="softplus",
+            latent_dim=20, hidden=400, decoder_hidden=None, layers=1, dropout=0.2, activation="softplus",
             omega=0.5, alpha=1000.0, epochs=1001, batch_size=100, lr=1e-4, schedule="constant",
         ),
     }  # fmt: skip
@@ -65,10 +65,10 @@ class CMMD(Program):
         latent_dim: int = 20,
         hidden: int = 256,
         encoder_hidden: int | None = None,
-        decoder_hidden: int | None = None,
-        layers: int = 3,
+        decoder_hidden: int | None = 64,
+        layers: int = 2,
         classifier_hidden: int = 50,
-        dropout: float = 0.1,
+        dropout: float = 0.2,
         activation: str = "relu",
         trunk: Literal["mlp", "conv"] = "mlp",
         omega: float = 0.4,

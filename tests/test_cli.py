@@ -111,6 +111,16 @@ def test_help_has_an_example(mmppl, command):
     assert result.code == 0 and f"\n  mmppl {command} " in result.out
 
 
+def test_seed_promises_no_other_split(mmppl, mine, tmp_path):
+    assert "split does not depend on it" in " ".join(mmppl("fit", "--help").out.replace("|", " ").split())
+    ids = []
+    for seed in "01":
+        run = tmp_path / seed
+        assert mmppl("fit", "mvae", *SMALL, "--data", mine, "--seed", seed, "--out", run).code == 0
+        ids.append(mmppl("query", run, "--want", "label", "--json").json["ids"])
+    assert ids[0] == ids[1]
+
+
 def test_fit_tells_what_came_out_and_what_to_ask(mmppl, mine, tmp_path):
     result = mmppl("fit", "mvae", *SMALL, "--data", mine, "--hide", "0.3", "--out", tmp_path / "run")
     assert result.code == 0
@@ -143,7 +153,7 @@ def test_the_next_line_of_a_conditional_program_can_be_run(mmppl, tmp_path):
 def test_notes_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
     run = tmp_path / "run"
     assert mmppl("fit", "mvae", *SMALL, "--data", mine, "--hide", "0.3", "--out", run).code == 0
-    words = ("--method", "importance", "--draws", "4", "--json")
+    words = ("--method", "importance", "--draws", "64", "--json")
     asked = mmppl("query", run, "--given", "a", "--want", "label", "--split", "all", *words)
     assert asked.code == 0 and asked.json["n"] == 40
     blind, weights = asked.err.splitlines()
@@ -314,12 +324,10 @@ def test_reader_that_goes_away():
     assert process.stderr.read() == "" and process.wait() == 1
 
 
-def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own(tmp_path):
-    words = ["query", str(tmp_path), "--want", "label"]
-    (tmp_path / "run.json").mkdir()  # is a directory: an OSError on reading
-    code = f"from mmppl.cli import main; main(['data']) or main({words!r}); print('still here')"
-    fail = "import mmppl.datasets as d; d.recipes = lambda: open('/no/such/file')\n"
-    done = subprocess.run([sys.executable, "-c", fail + code], capture_output=True, text=True)
+def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
+    code = "from mmppl import cli, datasets; datasets.recipes = lambda: open('/no/such/file')\n"
+    code += "cli.main(['data']); print('still here')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "still here\n" and "error: data: /no/such/file: No such file or directory" in done.stderr
 
 

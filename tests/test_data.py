@@ -174,7 +174,35 @@ def test_a_file_that_is_cut_or_altered_is_told(file):
             read(file)
 
 
+@pytest.mark.parametrize("place, value", [(6, b"\1"), (8, b"\x61")], ids=["encrypted", "packed in an unknown way"])
+def test_a_zip_that_cannot_be_unpacked(file, place, value):
+    data = bytearray(file.read_bytes())
+    for start, at in ((b"PK\3\4", place), (b"PK\1\2", place + 2)):  # a local header, and its twin in the index
+        data[data.find(start) + at : data.find(start) + at + 1] = value
+    file.write_bytes(data)
+    with pytest.raises(DataError, match="^[^\n]*mine.npz: 'image' cannot be read[^\n]*numpy.savez.$"):
+        read(file)
+
+
+def test_a_zip_without_arrays(file):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("xl/workbook.xml", "<xml/>")
+    with pytest.raises(DataError, match="^[^\n]*mine.npz: a zip file, but 'xl/workbook.xml'[^\n]*numpy.savez.$"):
+        read(file)
+
+
+def test_a_file_that_may_not_be_read(file, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(DataError, match="^[^\n]*mine.npz: cannot be read .Permission denied.[^\n]*make it readable"):
+        read(file)
+
+
 def test_files_that_are_none(file, tmp_path):
+    with pytest.raises(DataError, match=": a folder. Give the path"):
+        read(tmp_path)
     with pytest.raises(DataError, match="no such file. Did you mean mine.npz?"):
         read(tmp_path / "mne.npz")
     np.savez(file, x=np.array([[1], [1, 2]], dtype=object))

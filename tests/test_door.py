@@ -151,6 +151,7 @@ def wrong(array, at, value, dtype=None):
         ({"id": np.arange(N)}, ["no modality"]),
         ({"a.b": REAL}, ["'a.b'", "rename"]),
         ({"z": REAL}, ["'z'", "rename"]),
+        ({"modalities": REAL}, ["'modalities'", "rename"]),
         ({"train": REAL}, ["'train'", "rename"]),
         (base(x=REAL * 1e200), ["'x'", "too large"]),
         (base(x=wrong(REAL, 0, 1e200), split=np.array([2] + [0] * 39)), ["'x'", "row 0", "float32"]),
@@ -188,8 +189,13 @@ def test_overrides():
         "label": ("categorical", None, "modality", "none"),
     }
     assert only(data, "words").classes == (1, 2, 9) and data.values["words"][1].tolist() == [1, 2]
-    plain = read(base(x=np.abs(REAL * 9).astype(int)), as_={"x": "normal:transform=standardise,scale=learned"})
+    counts = base(x=np.abs(REAL * 9).astype(int))
+    plain = read(counts, as_={"x": "normal:transform=standardise,scale=learned"})
     assert only(plain, "x").transform == "standardise" and only(plain, "x").scale == "learned"
+    assert only(read(counts, as_={"x": "laplace:transform=standardise"}), "x").likelihood == "laplace"
+    for data in (counts, read(counts)):  # the exponential of a Laplace has hardly ever a variance
+        with pytest.raises(UsageError, match="choose normal, or --as x=laplace:transform=standardise"):
+            read(data, as_={"x": "laplace"})
 
 
 @pytest.mark.parametrize(
@@ -207,6 +213,9 @@ def test_overrides():
         ({"x": "normal:transform=log"}, "log1p"),
         ({"label": "categorical:transform=log1p"}, "no transform"),
         ({"word": "normal"}, "strings"),
+        ({"x": "ignore:scale=1"}, "ignore takes no keys"),
+        ({"x": "ignore:role=label"}, "ignore takes no keys"),
+        ({"x": "laplace:transform=log1p"}, "--as x=laplace:transform=standardise"),
     ],
 )
 def test_a_wrong_override_is_told(as_, says):

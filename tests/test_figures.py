@@ -28,6 +28,21 @@ def test_cmmd(tmp_path):
         run.plot(tmp_path / "none.npz")
 
 
+def test_figures_go_through_no_link(tmp_path):
+    data = {"a": np.random.default_rng(0).normal(size=(20, 2))}
+    run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (run.path / "figures").mkdir()
+    (run.path / "figures" / "loss.png").symlink_to(mine)
+    check(run.plot()[:1], ["loss"])
+    assert mine.read_text() == "mine" and not (run.path / "figures" / "loss.png").is_symlink()
+    (run.path / "figures").rename(tmp_path / "elsewhere")
+    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(mmppl.DataError, match="^[^\n]*figures: a link[^\n]*Remove it.$"):
+        run.plot()
+
+
 def test_mvae_with_missing_modalities(tmp_path):
     data = mmppl.read("digits-three").hide(rate=0.6, seed=1)
     run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")

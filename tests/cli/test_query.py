@@ -1,8 +1,10 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from mmppl import DataError, Modality, Program, read
 from mmppl.cli.query import example, wanted
@@ -73,7 +75,7 @@ def test_example():
     ],
 )
 def test_example_chooses_rows_that_can_be_asked(conditions, has, split, rows):
-    mask = np.array([c == "+" for c in has])
-    split = np.array(["train" if c == "." else "test" for c in split])
-    data = read({"a": np.ones((8, 2)), "mask_a": mask, "b": np.ones((8, 2)), "split": split})
+    data = read({"a": np.ones((8, 2)), "b": np.ones((8, 2))})
+    observed = data.observed | {"a": torch.tensor([c == "+" for c in has])}
+    data = replace(data, observed=observed, split=np.array([2 if c == "t" else 0 for c in split], np.int8))
     assert example(run((A, B), conditions, data=data)).endswith(f" {rows}")
