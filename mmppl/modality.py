@@ -52,7 +52,7 @@ class Modality:
     def __post_init__(self) -> None:
         if self.likelihood == "laplace" and self.transform == "log1p":
             raise UsageError(
-                f"{self.name}: a Laplace on the log of a count leaves the count no finite variance; choose normal, or "
+                f"{self.name}: a Laplace of b ≥ 1/2 on the log of a count gives it no variance; choose normal, or "
                 f"--as {self.name}=laplace:transform=standardise."
             )
 
