@@ -127,7 +127,7 @@ def synthetic(rows: int) -> Dataset:
 
 def our_training(data: Dataset, hidden: int) -> Training:
     """What `mmppl.fit` runs its epochs on. The epochs are so many that the cosine hardly moves."""
-    shape = {"latent_dim": LATENT, "hidden": hidden, "layers": LAYERS, "dropout": DROPOUT}
+    shape = {"latent_dim": LATENT, "hidden": hidden, "decoder_hidden": None, "layers": LAYERS, "dropout": DROPOUT}
     program = CMMD(data.modalities, **shape, omega=OMEGA, alpha=ALPHA, mmd_lambda=LAMBDA, kernel="paper")
     training = {"epochs": 10_000, "batch_size": BATCH, "lr": 1e-3, "schedule": "cosine", "precision": "fp32"}
     info = {"training": training | {"clip": None, "patience": None}, "seed": 0}
