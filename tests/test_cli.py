@@ -529,19 +529,19 @@ def test_data_that_changed_since_the_fit(mmppl, mine, tmp_path):
 def test_ctrl_c_says_how_to_go_on(tmp_path):
     run = tmp_path / "run"
     words = ["fit", "cmmd", "--epochs", "2000", "--set", "hidden=16", "--out", str(run)]
-    process = subprocess.Popen([*MAIN, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*MAIN, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
     deadline = time.monotonic() + 60
     while not (run / "state" / "LATEST").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    out = err = ""
-    for wait in (60, 60):  # Python drops an interrupt that falls into a finaliser; a person would press again
-        process.send_signal(signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=wait)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
     line = f"interrupted; go on with: mmppl {' '.join(words)} --resume"
     Result(process.returncode, out, err).failed(130, line, talk=True)
     assert json.loads((run / "run.json").read_text())["status"] == "running"
