@@ -31,7 +31,7 @@ def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float) -> Tenso
     if isinstance(log_var, float):
         return -0.5 * (math.exp(-log_var) * squares.sum(-1) + size * (log_var + math.log(2 * math.pi)))
     if log_var.ndim == 1:
-        return -0.5 * (squares @ torch.exp(-log_var) + log_var.sum() + size * math.log(2 * math.pi))
+        return -0.5 * ((squares * torch.exp(-log_var)).sum(-1) + log_var.sum() + size * math.log(2 * math.pi))
     return -0.5 * ((squares * torch.exp(-log_var) + log_var).sum(-1) + size * math.log(2 * math.pi))
 
 
@@ -45,7 +45,7 @@ def laplace_log_density(x: Tensor, loc: Tensor, log_scale: Tensor | float) -> Te
     size = loc.shape[-1]
     if isinstance(log_scale, float):
         return -(math.exp(-log_scale) * distances.sum(-1) + size * (log_scale + math.log(2)))
-    return -(distances @ torch.exp(-log_scale) + log_scale.sum() + size * math.log(2))
+    return -((distances * torch.exp(-log_scale)).sum(-1) + log_scale.sum() + size * math.log(2))
 
 
 def categorical_log_density(logits: Tensor, codes: Tensor) -> Tensor:

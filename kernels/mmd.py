@@ -68,7 +68,8 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """(n, D), (l, D) → (n, l) of ‖x_i − y_j‖², centred first so that a common offset costs no digits; never below 0."""
     centre = torch.cat([x, y]).mean(0).detach()
     x, y = x - centre, y - centre
-    return (x.square().sum(-1, keepdim=True) + y.square().sum(-1) - 2 * x @ y.T).clamp_min(0)
+    with torch.autocast(x.device.type, enabled=False):  # a product rounded to bf16 costs all the digits of a difference
+        return (x.square().sum(-1, keepdim=True) + y.square().sum(-1) - 2 * x @ y.T).clamp_min(0)
 
 
 def mmd2(
@@ -103,7 +104,8 @@ def mmd2(
 
 def _weighted_mean(gram: Tensor, a: Tensor, b: Tensor, without_diagonal: bool) -> Tensor:
     """Σ a_i b_j K_ij / Σ a_i b_j, over i ≠ j if so asked; 0 where the weights sum to 0."""
-    total, mass = a @ gram @ b, a.sum() * b.sum()
+    with torch.autocast(gram.device.type, enabled=False):
+        total, mass = a @ gram @ b, a.sum() * b.sum()
     if without_diagonal:
         total, mass = total - (a * b * gram.diagonal()).sum(), mass - (a * b).sum()
     return torch.where(mass > 0, total / mass.clamp_min(torch.finfo(gram.dtype).tiny), 0.0)

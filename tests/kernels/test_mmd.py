@@ -87,6 +87,13 @@ def test_unbiased_estimate_has_the_population_value():
     assert abs(np.mean(estimates) - 0.2785838593) < 4 * np.std(estimates, ddof=1) / 40**0.5
 
 
+def test_bf16_autocast_costs_no_digits():
+    x, y = X.float(), Y.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = mmd2(x, y, median_mixture(x, y))
+    assert torch.equal(inside, mmd2(x, y, median_mixture(x, y)))
+
+
 def test_shapes_that_disagree_are_named():
     with pytest.raises(ValueError, match=r"expected x \(n, D\)"):
         mmd2(X, Y[:, :2], rbf(1.0))
