@@ -1,59 +1,158 @@
-"""Log-densities of observations given decoder outputs, reduced over the features in one go.
+"""Log-densities of observations given decoder outputs: elementwise formulas, masked and summed over the features.
 
-The observation is broadcast over subsets and draws in front of the batch axis; scalar constants stay scalars.
+The observation is broadcast over subsets and draws in front of the batch axis. A formula is written once; value,
+gradient and the C code of the CPU path (`likelihood_c`) are generated from it. Elsewhere, without a compiler, and where
+the observation needs a gradient, the generated PyTorch twin runs.
 """
 
-import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from . import likelihood_c
+from .compiled import available
+from .generate import Formula
+from .skeleton import operator, rows_of, same_kind
 
-def bernoulli_log_density(logits: Tensor, x: Tensor) -> Tensor:
+LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
+_formulas: dict[str, Formula] = {}
+
+
+class LikelihoodKernel:
+    """Σ_d f(x_d; outputs_d, parameters_d) with the fast paths and the gradient that follow from the formula.
+
+    Args:
+        name: a Python name, not yet taken by another formula.
+        text: the formula of x, the outputs and the parameters; see `kernels.formula`.
+        outputs: symbols of decoder outputs (the output's last axis holds the features of one after those of the other).
+        parameters: symbols that stand for a number, a 0-d tensor or one value per feature.
+    """
+
+    def __init__(self, name: str, text: str, outputs: Sequence[str] = ("m",), parameters: Sequence[str] = ()) -> None:
+        wrt = (*outputs, *parameters)
+        self.formula = Formula(name, text, ("x", *wrt), wrt)
+        self.name, self.outputs, self.parameters = name, tuple(outputs), tuple(parameters)
+        _formulas[self.formula.key] = self.formula
+
+    def __call__(self, x: Tensor, output: Tensor, *parameters: Tensor | float, mask: Tensor | None = None) -> Tensor:
+        """x (..., B, D), output (..., B, K·D), parameters numbers, 0-d or (D,), mask (..., B) bool → (..., B) in nats.
+
+        Leading axes broadcast. Where the mask is False the value is 0, nothing is computed, and not even a NaN matters.
+        Raises: ValueError on shapes, dtypes or devices that disagree.
+        """
+        size = x.shape[-1]
+        if output.ndim < 2 or x.ndim < 1 or output.shape[-1] != len(self.outputs) * size:
+            raise ValueError(
+                f"{self.name}: expected x (..., B, D) and output (..., B, {len(self.outputs)}·D); got "
+                f"{tuple(x.shape)} and {tuple(output.shape)}."
+            )
+        if len(parameters) != len(self.parameters):
+            raise ValueError(f"{self.name}: expected the parameters {', '.join(self.parameters) or '(none)'}.")
+        at = [p if isinstance(p, Tensor) else _number(p, output.dtype, output.device) for p in parameters]
+        same_kind(self.name, output, x, *at)
+        if any(p.ndim > 1 or (p.ndim == 1 and len(p) != size) for p in at):
+            raise ValueError(f"{self.name}: a parameter is a number or a ({size},) tensor.")
+        lead = torch.broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
+        if not (output.is_cpu and available()) or x.requires_grad:
+            return self._twin(x, output, at, None if mask is None else mask.expand(lead))
+        kept = None if mask is None else mask.expand(lead).reshape(-1)
+        rows = rows_of(output.expand(*lead, output.shape[-1]))
+        value = _Fast.apply(self, rows_of(x.expand(*lead, size)), rows, kept, *at)
+        return value.reshape(lead)
+
+    def _twin(self, x: Tensor, output: Tensor, parameters: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """The meaning, in PyTorch's own differentiable operations."""
+        parts = output.unflatten(-1, (len(self.outputs), -1)).unbind(-2)
+        if mask is not None:  # 0 * NaN is NaN: the arguments are masked, too
+            x, *parts = (torch.where(mask.unsqueeze(-1), t, torch.zeros_like(t)) for t in (x, *parts))
+        total = self.formula.value(x, *parts, *parameters).sum(-1)
+        return total if mask is None else torch.where(mask, total, 0.0)
+
+
+class _Fast(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, kernel: LikelihoodKernel, x: Tensor, output: Tensor, mask: Tensor | None, *parameters: Tensor
+    ) -> Tensor:
+        ctx.kernel = kernel
+        ctx.save_for_backward(x, output, mask, *parameters)
+        return _forward(kernel.formula.key, x, output, list(parameters), mask)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, output, mask, *parameters = ctx.saved_tensors
+        wanted = any(ctx.needs_input_grad[4:])
+        slopes = _backward(ctx.kernel.formula.key, g.contiguous(), x, output, parameters, mask, wanted)
+        return (None, None, slopes[0], None, *(slopes[1:] if wanted else [None] * len(parameters)))
+
+
+@operator("likelihood(str kernel, Tensor x, Tensor output, Tensor[] parameters, Tensor? mask) -> Tensor")
+def _forward(kernel: str, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
+    return likelihood_c.forward(_formulas[kernel], x, output, parameters, mask)
+
+
+@operator(
+    "likelihood_backward(str kernel, Tensor g, Tensor x, Tensor output, Tensor[] parameters, Tensor? mask, bool wanted)"
+    " -> Tensor[]"
+)
+def _backward(
+    kernel: str, g: Tensor, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None, wanted: bool
+) -> list[Tensor]:
+    return likelihood_c.backward(_formulas[kernel], g, x, output, parameters, mask, wanted)
+
+
+@lru_cache(256)
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=dtype, device=device)
+
+
+bernoulli = LikelihoodKernel("bernoulli", "x*a - softplus(a)", outputs=("a",))
+normal = LikelihoodKernel("normal", "-(x - m)**2*exp(-v)/2 - v/2 - log(2*pi)/2", parameters=("v",))
+normal_predicted = LikelihoodKernel(
+    "normal_predicted",
+    "w = clip(v, {}, {}); -(x - m)**2*exp(-w)/2 - w/2 - log(2*pi)/2".format(*LOG_VAR_RANGE),
+    outputs=("m", "v"),
+)
+laplace = LikelihoodKernel("laplace", "-abs(x - m)*exp(-s) - s - log(2)", parameters=("s",))
+
+
+def bernoulli_log_density(logits: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Σ_d x ln p + (1 − x) ln(1 − p), p = sigmoid(logits), in nats.
 
-    Args: logits (..., B, D); x (B, D) in [0, 1] (grey values count as probabilities: then not a normalised density).
+    Args: logits (..., B, D); x (B, D) in [0, 1] (grey values count as probabilities: then not a normalised density);
+        mask (..., B) bool, False: 0 and nothing is looked at.
     Returns: (..., B).
     """
-    x, logits = torch.broadcast_tensors(x, logits)
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    return bernoulli(x, logits, mask=mask)
 
 
-def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float) -> Tensor:
+def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float, mask: Tensor | None = None) -> Tensor:
     """Σ_d ln N(x; loc, e^log_var) in nats.
 
-    Args: x (B, D); loc (..., B, D); log_var (..., B, D), (D,) or a number.
+    Args: x (B, D); loc (..., B, D); log_var (D,), 0-d or a number; mask as above.
     Returns: (..., B).
     """
-    squares = (x - loc).square()
-    size = loc.shape[-1]
-    if isinstance(log_var, float):
-        return -0.5 * (math.exp(-log_var) * squares.sum(-1) + size * (log_var + math.log(2 * math.pi)))
-    if log_var.ndim == 1:
-        return -0.5 * ((squares * torch.exp(-log_var)).sum(-1) + log_var.sum() + size * math.log(2 * math.pi))
-    return -0.5 * ((squares * torch.exp(-log_var) + log_var).sum(-1) + size * math.log(2 * math.pi))
+    return normal(x, loc, log_var, mask=mask)
 
 
-def laplace_log_density(x: Tensor, loc: Tensor, log_scale: Tensor | float) -> Tensor:
+def normal_predicted_log_density(x: Tensor, output: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Σ_d ln N(x; loc, e^log_var) in nats, where the decoder gives both; the log-variance is held within
+    LOG_VAR_RANGE.
+
+    Args: x (B, D); output (..., B, 2D): loc, then log_var; mask as above.
+    Returns: (..., B).
+    """
+    return normal_predicted(x, output, mask=mask)
+
+
+def laplace_log_density(x: Tensor, loc: Tensor, log_scale: Tensor | float, mask: Tensor | None = None) -> Tensor:
     """Σ_d −|x − loc|/b − ln 2b, b = e^log_scale, in nats.
 
-    Args: x (B, D); loc (..., B, D); log_scale (D,) or a number.
+    Args: x (B, D); loc (..., B, D); log_scale (D,), 0-d or a number; mask as above.
     Returns: (..., B).
     """
-    distances = (x - loc).abs()
-    size = loc.shape[-1]
-    if isinstance(log_scale, float):
-        return -(math.exp(-log_scale) * distances.sum(-1) + size * (log_scale + math.log(2)))
-    return -((distances * torch.exp(-log_scale)).sum(-1) + log_scale.sum() + size * math.log(2))
-
-
-def categorical_log_density(logits: Tensor, codes: Tensor) -> Tensor:
-    """Σ_l ln softmax(logits_l)[code_l] in nats, over the L positions of a sequence (a label: L = 1).
-
-    Args: logits (..., B, L, K), unnormalised; codes (B, L) integers in [0, K).
-    Returns: (..., B).
-    """
-    codes = codes.expand(logits.shape[:-1]).unsqueeze(-1)
-    chosen = logits.gather(-1, codes).squeeze(-1)
-    return (chosen - torch.logsumexp(logits, -1)).sum(-1)
+    return laplace(x, loc, log_scale, mask=mask)

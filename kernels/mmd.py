@@ -3,23 +3,59 @@
 Source: Gretton et al. 2012, JMLR 13; the kernels of arXiv:2110.04616 (`paper_kernel`) and of Sutter et al. 2020 (IMQ).
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Kernel = Callable[[Tensor], Tensor]
-"""Squared distances, any shape → kernel values of the same shape."""
+from .pairwise import PairKernel
+
+
+class Kernel(NamedTuple):
+    """A formula of the squared distance with its parameters; calling it gives k at squared distances of any shape."""
+
+    formula: PairKernel
+    parameters: tuple[float | Tensor, ...] = ()
+
+    def __call__(self, r2: Tensor) -> Tensor:
+        return self.formula.at(r2, self.parameters)
 
 
 def rbf(*variances: float | Tensor) -> Kernel:
     """exp(−r²/(2σ²)); several σ² give the arithmetic mean of their kernels."""
-    return lambda r2: sum(torch.exp(r2 / (-2.0 * v)) for v in variances) / len(variances)  # type: ignore[return-value]
+    numbers = sorted(v for v in variances if not isinstance(v, Tensor))
+    doubles = len(numbers) > 1 and all(b == 2 * a for a, b in itertools.pairwise(numbers))
+    if doubles and len(numbers) == len(variances):
+        return Kernel(_doubling(len(numbers)), (numbers[-1],))
+    return Kernel(_mean("rbf", "exp(-r2/(2*{}))", len(variances)), variances)
 
 
 def imq(*constants: float | Tensor) -> Kernel:
     """C/(C + r²), the inverse multi-quadric; several C give the mean."""
-    return lambda r2: sum(c / (c + r2) for c in constants) / len(constants)  # type: ignore[return-value]
+    return Kernel(_mean("imq", "{0}/({0} + r2)", len(constants)), constants)
+
+
+def laplacian(*scales: float | Tensor) -> Kernel:
+    """exp(−r/s); several s give the mean."""
+    return Kernel(_mean("laplacian", "exp(-sqrt(r2)/{})", len(scales)), scales)
+
+
+@cache
+def _mean(name: str, text: str, count: int) -> PairKernel:
+    """The arithmetic mean of `count` kernels of one formula, each with a parameter of its own."""
+    words = [f"s{i}" for i in range(count)]
+    total = " + ".join(text.format(word) for word in words)
+    return PairKernel(f"{name}_{count}", f"({total})/{count}", words)
+
+
+@cache
+def _doubling(count: int) -> PairKernel:
+    """The mean of RBF kernels whose variances double, by the widest: one exponential, squared again and again."""
+    terms = " + ".join(f"u**{2**i}" for i in range(count))
+    return PairKernel(f"rbf_doubling_{count}", f"u = exp(-r2/(2*s)); ({terms})/{count}", ("s",))
 
 
 def paper_kernel(dimension: int) -> Kernel:
@@ -37,12 +73,12 @@ def median_mixture(
 ) -> Kernel:
     """Mean of RBF kernels at `factors` times the median-heuristic σ² of the pooled sample (no gradient through it)."""
     base = median_heuristic(x, y, x_weight=x_weight, y_weight=y_weight)
+    if len(factors) > 1 and all(b == 2 * a for a, b in itertools.pairwise(factors)):
+        return Kernel(_doubling(len(factors)), (base * factors[-1],))
     return rbf(*(base * f for f in factors))
 
 
-def median_heuristic(
-    x: Tensor, y: Tensor, *, x_weight: Tensor | None = None, y_weight: Tensor | None = None
-) -> Tensor:
+def median_heuristic(x: Tensor, y: Tensor, *, x_weight: Tensor | None = None, y_weight: Tensor | None = None) -> Tensor:
     """σ² = ½ · median over pairs i < j of r² in the pooled sample; computed without gradient.
 
     Args:
@@ -93,19 +129,34 @@ def mmd2(
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"mmd2: expected x (n, D) and y (l, D); got {tuple(x.shape)} and {tuple(y.shape)}.")
-    a = torch.ones_like(x[:, 0]) if x_weight is None else x_weight.to(x.dtype)
-    b = torch.ones_like(y[:, 0]) if y_weight is None else y_weight.to(y.dtype)
-    cross = _weighted_mean(kernel(squared_distances(x, y)), a, b, False)
-    within = _weighted_mean(kernel(squared_distances(x, x)), a, a, unbiased)
-    within = within + _weighted_mean(kernel(squared_distances(y, y)), b, b, unbiased)
-    both = (a.sum() > 0) & (b.sum() > 0)
-    return torch.where(both, within - 2 * cross, 0.0)
+    with torch.autocast(x.device.type, enabled=False):
+        a = x.new_ones(len(x)) if x_weight is None else x_weight.detach().to(x.dtype)
+        b = y.new_ones(len(y)) if y_weight is None else y_weight.detach().to(y.dtype)
+        pairs, parameters = kernel
+        cross = _ratio(pairs.sum(x, y, parameters, x_weight=x_weight, y_weight=y_weight), a.sum() * b.sum())
+        alike = kernel(x.new_zeros(()))  # what a row has in common with itself
+        within = x.new_zeros(())
+        for sample, given, weight in ((x, x_weight, a), (y, y_weight, b)):
+            total, mass, own = pairs.sum(sample, None, parameters, x_weight=given), weight.sum() ** 2, weight @ weight
+            within = within + (_ratio(total, mass - own) if unbiased else _ratio(total + alike * own, mass))
+        return torch.where((a.sum() > 0) & (b.sum() > 0), within - 2 * cross, 0.0)
 
 
-def _weighted_mean(gram: Tensor, a: Tensor, b: Tensor, without_diagonal: bool) -> Tensor:
-    """Σ a_i b_j K_ij / Σ a_i b_j, over i ≠ j if so asked; 0 where the weights sum to 0."""
-    with torch.autocast(gram.device.type, enabled=False):
-        total, mass = a @ gram @ b, a.sum() * b.sum()
-    if without_diagonal:
-        total, mass = total - (a * b * gram.diagonal()).sum(), mass - (a * b).sum()
-    return torch.where(mass > 0, total / mass.clamp_min(torch.finfo(gram.dtype).tiny), 0.0)
+def mmd2_linear(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
+    """Unbiased estimate of MMD² in linear time, from successive pairs of rows (an odd last row is left out).
+
+    Args: x, y (n, D), n ≥ 2; kernel as of `mmd2`.
+    Returns: scalar. Source: Gretton et al. 2012, lemma 14.
+    """
+    if x.ndim != 2 or x.shape != y.shape or len(x) < 2:
+        raise ValueError(f"mmd2_linear: expected x and y (n, D), n ≥ 2; got {tuple(x.shape)} and {tuple(y.shape)}.")
+    half = len(x) // 2
+    (x1, x2), (y1, y2) = (t[: 2 * half].unflatten(0, (half, 2)).unbind(1) for t in (x, y))
+    near = [(p - q).square().sum(-1) for p, q in ((x1, x2), (y1, y2), (x1, y2), (x2, y1))]
+    xx, yy, xy, yx = (kernel(r2) for r2 in near)
+    return (xx + yy - xy - yx).mean()
+
+
+def _ratio(total: Tensor, mass: Tensor) -> Tensor:
+    """total / mass, 0 where there is no mass."""
+    return torch.where(mass > 0, total / mass.clamp_min(torch.finfo(mass.dtype).tiny), 0.0)

@@ -1,33 +1,204 @@
-"""Product of diagonal-Gaussian experts with missing modalities."""
+"""Product of diagonal-Gaussian experts with missing modalities, for all subsets at once.
+
+Source: Cao & Fleet 2014, arXiv:1410.7827; prior expert as in arXiv:1802.05335. Log-precision domain, no epsilon.
+"""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import poe_c
+from .compiled import available
+from .gaussian import gaussian_kl, gaussian_kl_standard
+from .skeleton import operator, rows_of, same_kind
 
-def gaussian_product(loc: Tensor, log_var: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Fuse one Gaussian expert per modality with a standard-normal prior expert, for every subset at once.
+Target = tuple[Tensor, Tensor]
+
+
+def gaussian_product(
+    loc: Tensor, log_var: Tensor, seen: Tensor, *, exponents: Tensor | None = None, prior: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Fuse one Gaussian expert per modality, and a standard-normal prior expert, for every subset at once.
 
     Args:
         loc: (M, B, D) means of the M experts.
         log_var: (M, B, D) log-variances (natural log).
         seen: (B, M) or (S, B, M) bool; False leaves that expert out for that sample (and subset).
+        exponents: (M,) tempering powers ≥ 0 of the experts' densities; None: ones. 0 leaves an expert out.
+        prior: count N(0, I) as one more expert.
     Returns:
-        loc and log_var, (B, D) or (S, B, D) each; 0 and 0 (the prior) where nothing is seen.
+        loc and log_var, (B, D) or (S, B, D) each; with the prior 0 and 0 where nothing is seen.
     Raises:
-        ValueError: if the shapes disagree.
-    Source: Cao & Fleet 2014, arXiv:1410.7827; prior expert as in arXiv:1802.05335. Log-precision domain, no epsilon.
+        ValueError: if shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
     """
-    if loc.ndim != 3 or log_var.shape != loc.shape or seen.shape[-2:] != (loc.shape[1], loc.shape[0]):
+    log_var, seen = _checked("gaussian_product", loc, log_var, seen, exponents, prior)
+    if not _fast(loc):
+        return _product(loc, log_var, seen, prior)
+    subsets = rows_of(seen)
+    mean, fused = _Product.apply(loc.contiguous(), log_var.contiguous(), subsets.contiguous(), prior)
+    shape = (*seen.shape[:-1], loc.shape[-1])
+    return mean.reshape(shape), fused.reshape(shape)
+
+
+def gaussian_product_sample(
+    loc: Tensor,
+    log_var: Tensor,
+    seen: Tensor,
+    noise: Tensor,
+    *,
+    exponents: Tensor | None = None,
+    prior: bool = True,
+    target: Target | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Reparametrised draws from the product of experts and its KL divergence, without writing its parameters to memory.
+
+    Args:
+        loc, log_var, seen, exponents, prior: as of `gaussian_product`.
+        noise: (B, D) or (S, B, D) standard normal draws.
+        target: mean and log-variance, (B, D) each, of the Gaussian that the KL is taken to; None: N(0, I).
+    Returns:
+        draws, shaped as the noise, and KL(product ‖ target) in nats, (B,) or (S, B).
+    Raises: ValueError as `gaussian_product`.
+    """
+    log_var, seen = _checked("gaussian_product_sample", loc, log_var, seen, exponents, prior)
+    same_kind("gaussian_product_sample", loc, noise, *(target or ()))
+    shape = (*seen.shape[:-1], loc.shape[-1])
+    if noise.shape != shape or any(t.shape != loc.shape[1:] for t in target or ()):
         raise ValueError(
-            "gaussian_product: expected loc (M, B, D), log_var (M, B, D), seen (..., B, M); got "
+            f"gaussian_product_sample: expected noise {tuple(shape)} and a target of {tuple(loc.shape[1:])}; got "
+            f"{tuple(noise.shape)} and {[tuple(t.shape) for t in target or ()]}."
+        )
+    if not _fast(loc):
+        return _sample(loc, log_var, seen, noise, target, prior)
+    subsets = rows_of(seen).contiguous()
+    draws = rows_of(noise).contiguous()
+    at = [t.contiguous() for t in target or ()]
+    z, kl = _Sample.apply(loc.contiguous(), log_var.contiguous(), subsets, draws, prior, *at)
+    return z.reshape(shape), kl.reshape(shape[:-1])
+
+
+def _checked(
+    where: str, loc: Tensor, log_var: Tensor, seen: Tensor, exponents: Tensor | None, prior: bool
+) -> tuple[Tensor, Tensor]:
+    """Log-variances and `seen` with the exponents counted in."""
+    if loc.ndim != 3 or log_var.shape != loc.shape or seen.ndim < 2 or seen.shape[-2:] != (loc.shape[1], loc.shape[0]):
+        raise ValueError(
+            f"{where}: expected loc (M, B, D), log_var (M, B, D), seen (..., B, M); got "
             f"{tuple(loc.shape)}, {tuple(log_var.shape)}, {tuple(seen.shape)}. "
             "Stack the experts on a new first axis."
         )
+    same_kind(where, loc, log_var, exponents)
+    if seen.dtype != torch.bool or seen.device != loc.device:
+        raise ValueError(f"{where}: seen must be bool on {loc.device}; it is {seen.dtype} on {seen.device}.")
+    if exponents is not None:
+        if exponents.shape != loc.shape[:1] or bool((exponents < 0).any()):
+            raise ValueError(f"{where}: exponents must be ({len(loc)},) and not negative.")
+        counted = exponents > 0
+        seen = seen & counted
+        log_var = log_var - torch.where(counted, exponents, 1.0).log()[:, None, None]
+    if not prior and not bool(seen.any(-1).all()):
+        raise ValueError(f"{where}: nothing is seen in some row, and without the prior expert there is no product.")
+    return log_var, seen
+
+
+def _fast(loc: Tensor) -> bool:
+    return loc.is_cpu and available()
+
+
+def _product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
+    """The meaning, in PyTorch's own differentiable operations."""
     keep = seen.movedim(-1, 0).unsqueeze(-1)  # (M, ..., B, 1)
     lead = [1] * (seen.ndim - 2)  # subset axes in front of (B, M)
     loc, log_var = (t.reshape(t.shape[0], *lead, *t.shape[1:]) for t in (loc, log_var))
     log_precision = torch.where(keep, -log_var, -torch.inf)
-    prior = torch.zeros_like(log_precision[:1])  # N(0, I): log-precision 0, mean 0
-    total = torch.logsumexp(torch.cat([log_precision, prior]), 0)
+    shape = (1, *seen.shape[:-1], loc.shape[-1])
+    own = loc.new_zeros(shape) if prior else loc.new_full(shape, -torch.inf)  # N(0, I): log-precision 0, mean 0
+    total = torch.logsumexp(torch.cat([log_precision.expand(-1, *shape[1:]), own]), 0)
     weight = torch.exp(log_precision - total)
     return torch.where(keep, weight * torch.where(keep, loc, 0.0), 0.0).sum(0), -total  # 0 * NaN is NaN: mask both
+
+
+def _sample(
+    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: Target | None, prior: bool
+) -> tuple[Tensor, Tensor]:
+    mean, fused = _product(loc, log_var, seen, prior)
+    kl = gaussian_kl_standard(mean, fused) if target is None else gaussian_kl(mean, fused, *target)
+    return mean + noise * torch.exp(0.5 * fused), kl
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(loc, log_var, seen)
+        ctx.prior = prior
+        return _product_op(loc, log_var, seen, prior)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g_mean: Tensor, g_log_var: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        slopes = _product_backward(g_mean.contiguous(), g_log_var.contiguous(), *ctx.saved_tensors, ctx.prior)
+        return (*slopes, None, None)
+
+
+class _Sample(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, prior: bool, *target: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(loc, log_var, seen, noise, *target)
+        ctx.prior = prior
+        return _sample_op(loc, log_var, seen, noise, list(target), prior)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g_z: Tensor, g_kl: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        loc, log_var, seen, noise, *target = ctx.saved_tensors
+        slopes = _sample_backward(g_z.contiguous(), g_kl.contiguous(), loc, log_var, seen, noise, target, ctx.prior)
+        return (*slopes[:2], None, None, None, *slopes[2:])
+
+
+def _pair(target: list[Tensor]) -> Target | None:
+    return (target[0], target[1]) if target else None
+
+
+@operator("product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)")
+def _product_op(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
+    return poe_c.product(loc, log_var, seen, prior)
+
+
+@operator(
+    "product_backward(Tensor g_mean, Tensor g_log_var, Tensor loc, Tensor log_var, Tensor seen, bool prior)"
+    " -> (Tensor, Tensor)"
+)
+def _product_backward(
+    g_mean: Tensor, g_log_var: Tensor, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool
+) -> tuple[Tensor, Tensor]:
+    return poe_c.product_backward(g_mean, g_log_var, loc, log_var, seen, prior)
+
+
+@operator(
+    "product_sample(Tensor loc, Tensor log_var, Tensor seen, Tensor noise, Tensor[] target, bool prior)"
+    " -> (Tensor, Tensor)"
+)
+def _sample_op(
+    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: list[Tensor], prior: bool
+) -> tuple[Tensor, Tensor]:
+    return poe_c.sample(loc, log_var, seen, noise, _pair(target), prior)
+
+
+@operator(
+    "product_sample_backward(Tensor g_z, Tensor g_kl, Tensor loc, Tensor log_var, Tensor seen, Tensor noise,"
+    " Tensor[] target, bool prior) -> Tensor[]"
+)
+def _sample_backward(
+    g_z: Tensor,
+    g_kl: Tensor,
+    loc: Tensor,
+    log_var: Tensor,
+    seen: Tensor,
+    noise: Tensor,
+    target: list[Tensor],
+    prior: bool,
+) -> list[Tensor]:
+    return poe_c.sample_backward(g_z, g_kl, loc, log_var, seen, noise, _pair(target), prior)

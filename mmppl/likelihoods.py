@@ -15,16 +15,17 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from .errors import UsageError, suggest
+from .kernels.categorical import categorical_log_density
 from .kernels.likelihood import (
+    LOG_VAR_RANGE,
     bernoulli_log_density,
-    categorical_log_density,
     laplace_log_density,
     normal_log_density,
+    normal_predicted_log_density,
 )
 from .modality import Modality
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {}
-LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
 
 
 def likelihood(name: str) -> Callable[[type[Likelihood]], type[Likelihood]]:
@@ -76,8 +77,8 @@ class Likelihood(TorchDistribution):
         """Decoder outputs per sample."""
         return modality.size
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """(B, *shape) → (..., B) nats, summed over the event."""
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, *shape) → (..., B) nats, summed over the event; 0 where the mask (..., B) is False."""
         raise NotImplementedError
 
     def from_uniform(self, u: Tensor) -> Tensor:
@@ -120,8 +121,8 @@ class Bernoulli(Likelihood):
 
     support = constraints.independent(constraints.unit_interval, 0)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        return bernoulli_log_density(self.output, self._flat(value).to(self.output.dtype))
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        return bernoulli_log_density(self.output, self._flat(value).to(self.output.dtype), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         return self._event((u >= torch.sigmoid(-self.output)).to(self.output.dtype))
@@ -156,9 +157,10 @@ class Normal(Likelihood):
         log_scale = self._log_scale()
         return self.output[..., : self.modality.size], 2 * log_scale
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        loc, log_var = self._loc_log_var()
-        return normal_log_density(self._flat(value), loc, log_var)
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.scale is None and self.modality.scale == "predicted":
+            return normal_predicted_log_density(self._flat(value), self.output, mask)
+        return normal_log_density(self._flat(value), *self._loc_log_var(), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         loc, log_var = self._loc_log_var()
@@ -184,8 +186,8 @@ class Laplace(Likelihood):
     scales = ("learned",)
     support = constraints.real
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        return laplace_log_density(self._flat(value), self.output, self._log_scale())
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        return laplace_log_density(self._flat(value), self.output, self._log_scale(), mask)
 
     def _b(self) -> Tensor:
         log_scale = self._log_scale()
@@ -225,8 +227,8 @@ class Categorical(Likelihood):
         probs = torch.softmax(self.logits, -1)
         return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        return categorical_log_density(self.logits, self._flat(value))
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        return categorical_log_density(self.logits, self._flat(value), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         below = torch.softmax(self.logits, -1).cumsum(-1)

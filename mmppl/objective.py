@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from .batch import Batch
+from .likelihoods import Likelihood
 from .terms import Terms, Weight
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}) -> Terms:
     return Terms(
         {
             f"nll.{name}": (
-                -_mean_over_rows(site, site["fn"].log_prob(site["value"]), traces.batch),
+                -_mean_over_rows(site, _log_density(site), traces.batch),
                 weights.get(name, 1.0),
             )
             for name, site in sites.items()
@@ -84,6 +85,13 @@ def elbo(program: Program, batch: Batch, *, beta: Weight = 1.0, weights: Mapping
     """The negative evidence lower bound, Σ nll + β Σ kl, one draw, summed over the active subsets of each row."""
     traces = trace(program, batch)
     return nll(traces, weights) | kl(traces, beta)
+
+
+def _log_density(site: Mapping[str, Any]) -> Tensor:
+    """log p of what was observed; a likelihood of ours leaves masked rows out of the computation."""
+    if isinstance(site["fn"], Likelihood):
+        return site["fn"].log_prob(site["value"], mask=site["mask"])
+    return site["fn"].log_prob(site["value"])
 
 
 def _mean_over_rows(site: Mapping[str, Any], log_prob: Tensor, batch: Batch) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
 from mmppl.kernels.mmd import median_mixture, mmd2, paper_kernel
-from mmppl.nets import ConvDecoder, ConvTrunk, mlp
+from mmppl.nets import ConvDecoder, ConvTrunk, Dropout, mlp
 
 LAMBDA = {"paper": 1000.0, "mixture": 10.0}
 
@@ -33,8 +33,10 @@ class CMMD(Program):
         layers: their number of hidden layers.
         classifier_hidden: width of the classifier's two hidden layers.
         dropout: on hidden outputs.
+        input_dropout: on what prior and encoder take in.
         activation: of all networks.
         trunk: "mlp", or "conv" for the image modalities.
+        channels: of the first convolutions (a multiple of 8), where trunk is "conv".
         omega: 1 = the ELBO, 0 = mutual information only.
         alpha: weight of the label's mean cross-entropy, in nats per row. The authors' code sums it over the batch, so
             its alpha = 10 is alpha = 10 · batch size here: what the paper presets have.
@@ -69,8 +71,10 @@ class CMMD(Program):
         layers: int = 2,
         classifier_hidden: int = 50,
         dropout: float = 0.2,
+        input_dropout: float = 0.0,
         activation: str = "relu",
         trunk: Literal["mlp", "conv"] = "mlp",
+        channels: int = 16,
         omega: float = 0.4,
         alpha: float = 10.0,
         kernel: Literal["paper", "mixture"] = "paper",
@@ -98,15 +102,18 @@ class CMMD(Program):
         self.mmd_lambda = LAMBDA[kernel] if mmd_lambda is None else mmd_lambda
         self.classify, self.generative = classify, generative
 
+        if channels < 8 or channels % 8:
+            raise UsageError(f"CMMD: channels={channels} is no positive multiple of 8.")
         shape: dict[str, Any] = dict(layers=layers, activation=activation, dropout=dropout)
-        self.prior = Trunk(self.given, hidden, 2 * latent_dim, trunk, **shape)
-        self.encoder = Trunk(self.modalities, encoder_hidden or hidden, 2 * latent_dim, trunk, **shape)
+        trunks = dict(channels=channels if trunk == "conv" else None, input_dropout=input_dropout, **shape)
+        self.prior = Trunk(self.given, hidden, 2 * latent_dim, **trunks)
+        self.encoder = Trunk(self.modalities, encoder_hidden or hidden, 2 * latent_dim, **trunks)
         condition = sum(m.input_size for m in self.given)
         self.decoders = nn.ModuleDict()
         for m in self.missing if generative else ():
             if trunk == "conv" and len(m.shape) >= 2 and m.classes is None:
                 parts = m.output_size // m.size
-                self.decoders[m.name] = ConvDecoder(latent_dim + condition, m.shape, parts=parts)
+                self.decoders[m.name] = ConvDecoder(latent_dim + condition, m.shape, parts=parts, width=channels)
             else:
                 self.decoders[m.name] = mlp(latent_dim + condition, decoder_hidden or hidden, m.output_size, **shape)
         self.classifiers = nn.ModuleDict(
@@ -185,35 +192,40 @@ class CMMD(Program):
 
 
 class Trunk(nn.Module):
-    """Concatenated inputs of some modalities → (..., outputs). "conv": images pass a convolutional trunk first, and the
-    features are concatenated before one hidden layer."""
+    """Concatenated inputs of some modalities → (..., outputs). With `channels`, images pass a convolutional trunk that
+    starts so wide, and the features are concatenated before one hidden layer."""
 
     def __init__(
         self,
         modalities: Sequence[Modality],
         hidden: int,
         outputs: int,
-        kind: str,
         *,
+        channels: int | None,
         layers: int,
         activation: str,
         dropout: float,
+        input_dropout: float,
     ) -> None:
         super().__init__()
-        images = [kind == "conv" and len(m.shape) >= 2 and m.classes is None for m in modalities]
         self.sizes = [m.input_size for m in modalities]
         self.images = nn.ModuleList(
             [
-                ConvTrunk(m.shape, hidden, dropout=dropout) if image else nn.Identity()
-                for m, image in zip(modalities, images)
+                ConvTrunk(m.shape, hidden, width=channels, dropout=dropout)
+                if channels is not None and len(m.shape) >= 2 and m.classes is None
+                else nn.Identity()
+                for m in modalities
             ]
         )
+        images = [isinstance(image, ConvTrunk) for image in self.images]
         width = sum(hidden if image else size for image, size in zip(images, self.sizes))
-        depth = 1 if any(images) else layers
         self.convolves = any(images)
+        depth = 1 if self.convolves else layers
+        self.dropout = Dropout(input_dropout)
         self.head = mlp(width, hidden, outputs, layers=depth, activation=activation, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.dropout(x)
         if not self.convolves:
             return self.head(x)
         parts = [image(part) for image, part in zip(self.images, x.split(self.sizes, -1))]

@@ -49,6 +49,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     "options",
     [
         {"trunk": "conv"},
+        {"trunk": "conv", "channels": 8, "input_dropout": 0.2},
         {"kernel": "mixture"},
         {"classify": "sample"},
         {"omega": 1.0},

@@ -1,20 +1,32 @@
 """Log-densities against torch's distributions in float64, values and gradients, broadcast over subsets."""
 
+import math
+
 import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Laplace, Normal
 
+from mmppl.kernels.categorical import categorical_log_density
+from mmppl.kernels.compiled import available, compiled_kernels
 from mmppl.kernels.likelihood import (
     bernoulli_log_density,
-    categorical_log_density,
     laplace_log_density,
     normal_log_density,
+    normal_predicted_log_density,
 )
 
 RNG = torch.Generator().manual_seed(0)
 OUTPUT = torch.randn(4, 5, 7, generator=RNG, dtype=torch.float64)  # S, B, D
 SPREAD = torch.randn(4, 5, 7, generator=RNG, dtype=torch.float64)
 X = torch.rand(5, 7, generator=RNG, dtype=torch.float64)
+
+
+@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
+def path(request):
+    if request.param == "compiled" and not available():
+        pytest.skip("no C compiler")
+    with compiled_kernels(request.param == "compiled"):
+        yield request.param
 
 
 def agree(ours, theirs, *inputs):
@@ -30,10 +42,18 @@ def test_bernoulli(binary):
     agree(bernoulli_log_density(logits, x), want, logits)
 
 
-@pytest.mark.parametrize("kind", ["number", "learned", "predicted"])
+def test_normal_of_predicted_variance():
+    output = (4 * torch.cat([OUTPUT, SPREAD], -1)).requires_grad_()
+    loc, log_var = output.chunk(2, -1)
+    assert (log_var.abs() > 7).any()
+    want = Normal(loc, torch.exp(0.5 * log_var.clamp(-7, 7))).log_prob(X).sum(-1)
+    agree(normal_predicted_log_density(X, output), want, output)
+
+
+@pytest.mark.parametrize("kind", ["number", "learned", "scalar"])
 def test_normal(kind):
     loc = OUTPUT.clone().requires_grad_()
-    log_var = {"number": 0.7, "learned": SPREAD[0, 0].clone(), "predicted": SPREAD.clone()}[kind]
+    log_var = {"number": 0.7, "learned": SPREAD[0, 0].clone(), "scalar": SPREAD[0, 0, 0].clone()}[kind]
     inputs = [loc] if kind == "number" else [loc, log_var.requires_grad_()]
     want = Normal(loc, torch.exp(0.5 * torch.as_tensor(log_var, dtype=torch.float64))).log_prob(X).sum(-1)
     agree(normal_log_density(X, loc, log_var), want, *inputs)
@@ -60,3 +80,46 @@ def test_logits_far_out_stay_finite():
     logits = torch.tensor([[1000.0, -1000.0]])
     assert bernoulli_log_density(logits, torch.tensor([[1.0, 0.0]])).item() == 0.0
     assert categorical_log_density(logits.unsqueeze(-2), torch.tensor([[0]])).item() == 0.0
+
+
+def test_rows_under_the_mask_do_not_matter():
+    mask = torch.rand(4, 5, generator=torch.Generator().manual_seed(3)) < 0.5
+    output, x = OUTPUT.clone(), X.clone()
+    output[~mask] = torch.nan
+    x[~mask.any(0)] = torch.nan
+    leaf = output.requires_grad_()
+    for f in (
+        lambda o, m: bernoulli_log_density(o, x, m),
+        lambda o, m: normal_log_density(x, o, 0.3, m),
+        lambda o, m: laplace_log_density(x, o, -0.2, m),
+    ):
+        got, full = f(leaf, mask), f(OUTPUT, None)
+        torch.testing.assert_close(got[mask], full[mask])
+        assert (got[~mask] == 0).all()
+        (slope,) = torch.autograd.grad(got.sum(), leaf)
+        assert slope.isfinite().all() and (slope[~mask] == 0).all()
+    assert bernoulli_log_density(leaf, x).isnan().any()  # outside a mask it shows
+
+
+def test_strided_and_expanded_inputs():
+    wide = torch.randn(5, 14, generator=RNG, dtype=torch.float64)
+    for loc in (wide[:, ::2], wide[:, :7], wide[:, :7].expand(3, 5, 7), wide[:, :7].expand(2, 3, 5, 7)):
+        want = Normal(loc, torch.tensor(2.0, dtype=torch.float64)).log_prob(X).sum(-1)
+        torch.testing.assert_close(normal_log_density(X, loc, 2 * math.log(2.0)), want)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="expected x"):
+        bernoulli_log_density(OUTPUT, X[:, :3])
+    with pytest.raises(ValueError, match="one dtype"):
+        bernoulli_log_density(OUTPUT, X.float())
+    with pytest.raises(ValueError, match="a parameter is"):
+        normal_log_density(X, OUTPUT, torch.zeros(3, dtype=torch.float64))
+    with pytest.raises((IndexError, RuntimeError)):
+        categorical_log_density(torch.zeros(1, 1, 3), torch.tensor([[3]]))
+
+
+def test_empty_tensors():
+    assert bernoulli_log_density(torch.zeros(4, 0, 7), torch.zeros(0, 7)).shape == (4, 0)
+    assert bernoulli_log_density(torch.zeros(0, 5, 7), torch.zeros(5, 7)).shape == (0, 5)
+    assert categorical_log_density(torch.zeros(0, 2, 3), torch.zeros(0, 2).long()).shape == (0,)

@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from mmppl.kernels.poe import gaussian_product
+from mmppl.kernels.compiled import available, compiled_kernels
+from mmppl.kernels.poe import gaussian_product, gaussian_product_sample
+
+
+@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
+def path(request):
+    if request.param == "compiled" and not available():
+        pytest.skip("no C compiler")
+    with compiled_kernels(request.param == "compiled"):
+        yield request.param
+
 
 MU = torch.tensor([[1.0, -0.5], [2.0, 0.3], [-1.0, 0.8]], dtype=torch.float64).unsqueeze(1)
 LOG_VAR = torch.tensor([[0.0, -1.0], [math.log(0.25), 0.5], [1.0, -0.3]], dtype=torch.float64).unsqueeze(1)
@@ -66,3 +76,79 @@ def test_what_lies_under_the_mask_does_not_matter():
 def test_shapes_that_disagree_are_named():
     with pytest.raises(ValueError, match=r"expected loc \(M, B, D\)"):
         gaussian_product(MU, LOG_VAR, torch.ones(3, 1, dtype=torch.bool))
+
+
+def experts(S, M, B, D, spread=1.0):
+    rng = torch.Generator().manual_seed(1)
+    loc, log_var = (torch.randn(M, B, D, generator=rng, dtype=torch.float64).requires_grad_() for _ in range(2))
+    noise = torch.randn(S, B, D, generator=rng, dtype=torch.float64)
+    target = [torch.randn(B, D, generator=rng, dtype=torch.float64).requires_grad_() for _ in range(2)]
+    return loc, (spread * log_var).detach().requires_grad_(), torch.rand(S, B, M, generator=rng) < 0.6, noise, target
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 3), (7, 3, 65, 20), (2, 4, 3, 1500)], ids=str)  # S, M, B, D
+@pytest.mark.parametrize("spread", [1.0, 90.0])
+@pytest.mark.parametrize("given_target", [False, True])
+def test_draws_and_kl_are_those_of_the_product(shape, spread, given_target):
+    loc, log_var, seen, noise, target = experts(*shape, spread=spread)
+    if given_target and spread > 1:
+        seen = seen & (log_var.abs() < 80).all(-1).T  # else the KL itself is beyond any number
+    inputs = [loc, log_var, *(target if given_target else [])]
+    z, kl = gaussian_product_sample(loc, log_var, seen, noise, target=tuple(target) if given_target else None)
+    mean, fused = gaussian_product(loc, log_var, seen)
+    at, spread_at = target if given_target else (torch.zeros_like(mean), torch.zeros_like(mean))
+    p = torch.distributions.Normal(at, torch.exp(0.5 * spread_at))
+    want = torch.distributions.kl_divergence(torch.distributions.Normal(mean, torch.exp(0.5 * fused)), p).sum(-1)
+    torch.testing.assert_close(z, mean + noise * torch.exp(0.5 * fused), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(kl, want, rtol=1e-9, atol=1e-9)
+    # the gradient, against autograd through plain operations
+    got = torch.autograd.grad((z.sin().sum() + kl.square().mean()), inputs)
+    with compiled_kernels(False):
+        z, kl = gaussian_product_sample(loc, log_var, seen, noise, target=tuple(target) if given_target else None)
+        expected = torch.autograd.grad((z.sin().sum() + kl.square().mean()), inputs)
+    torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("prior", [True, False])
+def test_gradients_of_product_and_sample(prior):
+    loc, log_var, seen, noise, target = experts(3, 3, 4, 5)
+    seen[..., 0] |= not prior
+    exponents = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    options = dict(exponents=exponents, prior=prior)
+    assert torch.autograd.gradcheck(lambda a, b, t: gaussian_product(a, b, seen, exponents=t, prior=prior),
+                                    (loc, log_var, exponents))  # fmt: skip
+    assert torch.autograd.gradcheck(lambda a, b, *t: gaussian_product_sample(a, b, seen, noise, target=t, **options),
+                                    (loc, log_var, *target))  # fmt: skip
+
+
+def test_tempering_is_the_tabulated_one():
+    temper = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    seen = torch.ones(1, 3, dtype=torch.bool)
+    got = torch.cat(gaussian_product(MU, LOG_VAR, seen, exponents=temper), -1)[0]
+    want = torch.tensor([1.245115673, 0.2933889937, -1.830300285, -1.734375593], dtype=torch.float64)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-8)
+    got = torch.cat(gaussian_product(MU, LOG_VAR, seen, prior=False), -1)[0]
+    want = torch.tensor([1.608106265, -0.02081315757, -1.680432941, -1.542158849], dtype=torch.float64)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 3, 4), (2, 0, 3, 4), (2, 2, 0, 4), (2, 2, 3, 0)], ids=str)
+def test_empty_tensors(shape):
+    S, M, B, D = shape
+    loc, seen = torch.randn(M, B, D, requires_grad=True), torch.ones(S, B, M, dtype=torch.bool)
+    z, kl = gaussian_product_sample(loc, loc, seen, torch.randn(S, B, D))
+    assert z.shape == (S, B, D) and kl.shape == (S, B)
+    (z.sum() + kl.sum()).backward()
+
+
+def test_bad_arguments_are_named():
+    loc, log_var, seen, noise, _ = (t if isinstance(t, list) else t.detach() for t in experts(2, 3, 4, 5))
+    for change, words in (
+        (dict(seen=seen.double()), "seen must be bool"),
+        (dict(noise=noise[:1]), "expected noise"),
+        (dict(noise=noise.float()), "convert them to one dtype"),
+        (dict(exponents=-torch.ones(3, dtype=torch.float64)), "not negative"),
+        (dict(prior=False, seen=seen & False), "nothing is seen"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            gaussian_product_sample(**{**dict(loc=loc, log_var=log_var, seen=seen, noise=noise), **change})

@@ -1,0 +1,69 @@
+"""Log-density of classes and of sequences of classes given logits."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import categorical_c
+from .compiled import available
+from .skeleton import operator, same_kind
+
+
+def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Σ_l ln softmax(logits_l)[code_l] in nats, over the L positions of a sequence (a label: L = 1).
+
+    Args:
+        logits: (..., B, L, K), unnormalised.
+        codes: (..., B, L) integers in [0, K); leading axes broadcast.
+        mask: (..., B) bool; where False the value is 0 and nothing is looked at.
+    Returns: (..., B).
+    Raises: ValueError on shapes that disagree.
+    """
+    if logits.ndim < 3 or codes.shape[-1] != logits.shape[-2]:
+        raise ValueError(
+            f"categorical: expected logits (..., B, L, K) and codes (..., B, L); got {tuple(logits.shape)} and "
+            f"{tuple(codes.shape)}."
+        )
+    same_kind("categorical", logits)
+    lead = torch.broadcast_shapes(codes.shape[:-1], logits.shape[:-2], mask.shape if mask is not None else ())
+    if not (logits.is_cpu and available()):
+        return _plain(logits, codes, None if mask is None else mask.expand(lead))
+    length, classes = logits.shape[-2:]
+    rows = logits.expand(*lead, length, classes).reshape(math.prod(lead), length, classes).contiguous()
+    kept = None if mask is None else mask.expand(lead).reshape(-1)
+    return _Fast.apply(rows, codes.expand(*lead, length).reshape(math.prod(lead), length).long(), kept).reshape(lead)
+
+
+def _plain(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
+    """The meaning, in PyTorch's own differentiable operations."""
+    if mask is not None:
+        logits = torch.where(mask[..., None, None], logits, 0.0)
+        codes = torch.where(mask.unsqueeze(-1), codes, 0)
+    lead = torch.broadcast_shapes(codes.shape, logits.shape[:-1])
+    chosen = logits.expand(*lead, -1).gather(-1, codes.expand(lead).unsqueeze(-1)).squeeze(-1)
+    total = (chosen - torch.logsumexp(logits, -1)).sum(-1)
+    return total if mask is None else torch.where(mask, total, 0.0)
+
+
+class _Fast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
+        ctx.save_for_backward(logits, codes, mask)
+        return _forward(logits, codes, mask)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        return _backward(g.contiguous(), *ctx.saved_tensors), None, None
+
+
+@operator("categorical(Tensor logits, Tensor codes, Tensor? mask) -> Tensor")
+def _forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
+    return categorical_c.forward(logits, codes, mask)
+
+
+@operator("categorical_backward(Tensor g, Tensor logits, Tensor codes, Tensor? mask) -> Tensor")
+def _backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
+    return categorical_c.backward(g, logits, codes, mask)

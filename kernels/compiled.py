@@ -1,0 +1,198 @@
+"""C source → a loaded library: the compiled path of the CPU kernels, absent where there is no compiler.
+
+Plain C by the system's compiler (a quarter of a second) rather than PyTorch's inductor (half a minute for the same
+lines, and it keeps the compiler from vectorising loops). Libraries are kept in a folder of the user's, by the hash of
+all that went into them.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+FLAGS = [
+    "-O3",
+    "-march=native",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-shared",
+    "-fPIC",
+    "-std=gnu11",
+]
+C_TYPES = {torch.float32: "float", torch.float64: "double"}
+PREAMBLE = r"""
+#include <math.h>
+#include <stdint.h>
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#define VECTORISED __attribute__((simd("notinbranch"), const))  /* glibc's libmvec has these */
+VECTORISED float expf(float);
+VECTORISED float logf(float);
+VECTORISED double exp(double);
+VECTORISED double log(double);
+#endif
+static inline float exp_float(float a) { return expf(a); }
+static inline double exp_double(double a) { return exp(a); }
+static inline float log_float(float a) { return logf(a); }
+static inline double log_double(double a) { return log(a); }
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define EXP JOIN(exp, real)
+#define LOG JOIN(log, real)
+static inline real ABS(real a) { return a < 0 ? -a : a; }
+static inline real SQRT(real a) { return sizeof(real) == 4 ? (real)sqrtf((float)a) : (real)sqrt(a); }
+static inline real FLOOR(real a) { return sizeof(real) == 4 ? (real)floorf((float)a) : (real)floor(a); }
+static inline real TANH(real a) { return sizeof(real) == 4 ? (real)tanhf((float)a) : (real)tanh(a); }
+static inline real SIGN(real a) { return a > 0 ? (real)1 : a < 0 ? (real)-1 : a; }
+static inline real LOG1P(real e) { real u = 1 + e, d = u - 1; return d == 0 ? e : LOG(u) * e / d; }
+static inline real SIGMOID(real a) { return 1 / (1 + EXP(-a)); }
+static inline real SOFTPLUS(real a) { return (a > 0 ? a : (real)0) + LOG1P(EXP(-ABS(a))); }
+static inline real CLIP(real a, real low, real high) { return a < low ? low : a > high ? high : a; }
+static inline real INSIDE(real a, real low, real high) { return a >= low && a <= high ? (real)1 : (real)0; }
+"""
+
+Result = TypeVar("Result")
+log = logging.getLogger("mmppl")
+_wanted: ContextVar[bool] = ContextVar("compiled kernels are wanted", default=True)
+
+
+@contextmanager
+def compiled_kernels(wanted: bool) -> Iterator[None]:
+    """Inside, the CPU kernels take the compiled path (where there is a compiler) or the PyTorch path."""
+    token = _wanted.set(wanted)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def available() -> bool:
+    """True where kernels run compiled: a C compiler is there, works, and is wanted."""
+    return _wanted.get() and _works()
+
+
+@cache
+def compiler() -> str | None:
+    """Path of the C compiler: $MMPPL_CC ("none": no compiler), else $CC, cc, gcc or clang; None where there is none."""
+    chosen = os.environ.get("MMPPL_CC")
+    if chosen is not None:
+        return shutil.which(chosen)
+    names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@cache
+def _works() -> bool:
+    """One trial; if it fails, one line says what is done instead."""
+    if compiler() is None:
+        log.warning("No C compiler (cc, gcc, clang or $MMPPL_CC): kernels run on PyTorch, more slowly.")
+        return False
+    try:
+        _load("#define real float" + PREAMBLE + "void trial(real *a) { a[0] = SOFTPLUS(a[0]); }")
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        log.warning("%s compiles no kernels (%s): they run on PyTorch, more slowly.", compiler(), reason.strip()[:200])
+        return False
+    return True
+
+
+def library(source: str, dtype: torch.dtype) -> ctypes.CDLL:
+    """The library of `source`, in which `real` stands for `dtype` (float32 or float64); call `available` first."""
+    return _load(f"#define real {C_TYPES[dtype]}{PREAMBLE}{source}")
+
+
+@cache
+def _load(source: str) -> ctypes.CDLL:
+    cc = compiler()
+    assert cc is not None
+    flags = [*FLAGS, *(["-mprefer-vector-width=512"] if platform.machine() == "x86_64" else [])]
+    what = "\n".join([source, *flags, _version(cc), platform.machine(), _processor()])
+    name = hashlib.sha256(what.encode()).hexdigest()[:24]
+    place = cache_folder() / f"{name}.so"
+    if not place.exists():
+        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            code, made = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
+            code.write_text(source)
+            libraries = ["-lmvec"] if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" else []
+            command = [cc, *flags, str(code), "-o", str(made), *libraries, "-lm"]
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+            os.replace(made, place)
+    return ctypes.CDLL(str(place))
+
+
+@cache
+def _version(cc: str) -> str:
+    return subprocess.run([cc, "--version"], check=True, capture_output=True, text=True, timeout=20).stdout
+
+
+def _processor() -> str:
+    """What `-march=native` depends on: a folder may be shared between machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+@cache
+def cache_folder() -> Path:
+    """$MMPPL_CACHE, else mmppl in $XDG_CACHE_HOME or ~/.cache; a temporary folder where that cannot be written."""
+    chosen = os.environ.get("MMPPL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mmppl"
+    folder = Path(chosen).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="mmppl-"))
+
+
+def address(t: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor's memory begins; NULL for None."""
+    return ctypes.c_void_p(None if t is None else t.data_ptr())
+
+
+def numbers(*values: int) -> list[ctypes.c_int64]:
+    """Integers as arguments of 64 bits (ctypes passes a bare Python number as 32)."""
+    return [ctypes.c_int64(value) for value in values]
+
+
+def array(*values: int) -> ctypes.Array[ctypes.c_int64]:
+    """Sizes and strides as one C array."""
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def over_rows(call: Callable[[int, int], object], rows: int, work: int) -> None:
+    """Runs `call(first, last)` over `rows`, split among PyTorch's threads (C code runs without Python's lock).
+
+    Args:
+        work: elementary operations in all; too few are not worth a second thread.
+    """
+    in_parallel(lambda number, of: call(rows * number // of, rows * (number + 1) // of), rows, work)
+
+
+def in_parallel(call: Callable[[int, int], Result], most: int, work: int) -> list[Result]:
+    """The results of `call(number, of)` for the numbers 0 to of − 1, one per thread, `of` ≤ `most`."""
+    threads = max(1, min(torch.get_num_threads(), most, work // 200_000))
+    if threads == 1:
+        return [call(0, 1)]
+    return list(_pool(threads).map(call, range(threads), [threads] * threads))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "mmppl-kernel")

@@ -1,0 +1,100 @@
+"""The likelihood skeleton in C: one pass per row for the value, one for the gradient, rows under the mask left out."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from .compiled import address, array, library, numbers, over_rows
+from .generate import Formula
+
+BLOCK = 512  # features summed in the tensors' own precision before they enter the row's total in double
+
+
+def source(formula: Formula, outputs: int, per_feature: tuple[bool, ...], parameters_wanted: bool) -> str:
+    """C source of `forward` and `backward`."""
+    parameters = "".join(f"const real *p{i}, " for i in range(len(per_feature)))
+    scalars = "".join(f"    const real q{i} = p{i}[0];\n" for i, f in enumerate(per_feature) if not f)
+    at = [f"p{i}[d]" if f else f"q{i}" for i, f in enumerate(per_feature)]
+    inputs = ", ".join(["xr[d]", *(f"or[d + {k} * D]" for k in range(outputs)), *at])
+    slopes = [f"g{k}" for k in range(outputs + len(per_feature))]
+    call = f"real v, {', '.join(slopes)}; {formula.name}({inputs}, &v, {', '.join(f'&{g}' for g in slopes)});"
+    store = " ".join(f"gr[d + {k} * D] = w * {slopes[k]};" for k in range(outputs))
+    add = " ".join(f"gp[{i} * D + d] += (double)(w * {slopes[outputs + i]});" for i in range(len(per_feature)))
+    return f"""{formula.c_source}
+/* n: B, D, strides of x over subsets and rows, strides of the output over subsets and rows */
+#define ROW \\
+    int64_t s = r / B, b = r % B; \\
+    const real *restrict xr = x + s * n[2] + b * n[3], *restrict or = o + s * n[4] + b * n[5];
+
+void forward(const int64_t *n, const real *x, const real *o, {parameters}const uint8_t *mask, real *out, int64_t first, int64_t last) {{
+    const int64_t B = n[0], D = n[1];
+{scalars}    for (int64_t r = first; r < last; r++) {{
+        if (mask && !mask[r]) {{ out[r] = 0; continue; }}
+        ROW
+        double total = 0;
+        for (int64_t start = 0; start < D; start += {BLOCK}) {{
+            int64_t stop = start + {BLOCK} < D ? start + {BLOCK} : D;
+            real part = 0;
+            _Pragma("omp simd reduction(+ : part)")
+            for (int64_t d = start; d < stop; d++) {{ {call} part += v; }}
+            total += part;
+        }}
+        out[r] = (real)total;
+    }}
+}}
+
+/* g: one number per row; go: like the output, contiguous; gp: (parameters, D) sums over the rows */
+void backward(const int64_t *n, const real *x, const real *o, {parameters}const uint8_t *mask, const real *g, real *restrict go, double *restrict gp, int64_t first, int64_t last) {{
+    const int64_t B = n[0], D = n[1];
+{scalars}    for (int64_t r = first; r < last; r++) {{
+        real *restrict gr = go + r * {outputs} * D;
+        if (mask && !mask[r]) {{ for (int64_t d = 0; d < {outputs} * D; d++) gr[d] = 0; continue; }}
+        ROW
+        const real w = g[r];
+        _Pragma("omp simd")
+        for (int64_t d = 0; d < D; d++) {{ {call} {store} {add if parameters_wanted else ""} }}
+    }}
+}}
+"""
+
+
+source_of = cache(source)
+
+
+def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
+    """x (S or 1 by stride, B, D), output (S, B, K·D), parameters 0-d or (D,), mask (S·B,) → (S·B,)."""
+    size, code = _prepared(formula, x, output, parameters, False)
+    out = output.new_empty(output.shape[0] * output.shape[1])
+    at = [address(t) for t in (x, output, *parameters, mask, out)]
+    over_rows(lambda first, last: code.forward(size, *at, *numbers(first, last)), len(out), output.numel())
+    return out
+
+
+def backward(
+    formula: Formula, g: Tensor, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None, wanted: bool
+) -> list[Tensor]:
+    """Gradients of Σ g·forward for the output and, where `wanted`, the parameters."""
+    size, code = _prepared(formula, x, output, parameters, wanted)
+    slope = torch.empty(output.shape, dtype=output.dtype, device=output.device)
+    rows, width = output.shape[0] * output.shape[1], x.shape[-1]
+    parts: list[Tensor] = []
+    at = [address(t) for t in (x, output, *parameters, mask, g, slope)]
+
+    def call(first: int, last: int) -> None:
+        part = torch.zeros(len(parameters) if wanted else 0, width, dtype=torch.float64)
+        parts.append(part)
+        code.backward(size, *at, address(part), *numbers(first, last))
+
+    over_rows(call, rows, output.numel())
+    if not wanted:
+        return [slope]
+    total = torch.stack(parts).sum(0)
+    return [slope, *((t if p.ndim else t.sum()).to(p.dtype) for t, p in zip(total, parameters))]
+
+
+def _prepared(formula, x, output, parameters, wanted):  # type: ignore[no-untyped-def]
+    per_feature = tuple(p.ndim > 0 for p in parameters)
+    outputs = output.shape[-1] // max(x.shape[-1], 1)
+    code = library(source_of(formula, outputs, per_feature, wanted), output.dtype)
+    return array(*output.shape[1:2], x.shape[-1], *x.stride()[:2], *output.stride()[:2]), code

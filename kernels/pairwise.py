@@ -1,0 +1,161 @@
+"""Sums of a kernel over all pairs of two samples, with gradients, never holding N×N numbers.
+
+A kernel is a scalar formula of the squared distance r2 and of parameters; the C code of the CPU path
+(`pairwise_c`) is generated from it. Elsewhere, and without a compiler, tiles of PyTorch's own operations run.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import pairwise_c
+from .compiled import available
+from .generate import Formula
+from .skeleton import operator, same_kind
+
+TILE = (256, 1024)  # rows of x and y at a time on the PyTorch path
+_formulas: dict[str, Formula] = {}
+
+
+class PairKernel:
+    """k(r2; parameters) with everything that follows from its formula.
+
+    Args:
+        name: a Python name, not yet taken by another formula.
+        text: the formula of r2 and the parameters; see `kernels.formula`.
+        parameters: symbols, each a positive number or 0-d tensor in a call.
+    """
+
+    def __init__(self, name: str, text: str, parameters: Sequence[str] = ()) -> None:
+        arguments = ("r2", *parameters)
+        self.formula = Formula(name, text, arguments, arguments)
+        self.name = name
+        _formulas[self.formula.key] = self.formula
+
+    def sum(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        parameters: Sequence[float | Tensor] = (),
+        *,
+        x_weight: Tensor | None = None,
+        y_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Σ_ij w_i v_j k(‖x_i − y_j‖²), differentiable in x, y and the parameters (not in the weights).
+
+        Args:
+            x: (N, D); y: (L, D), or None: x itself, and the sum over i ≠ j.
+            x_weight, y_weight: (N,), (L,), not negative; None: ones. A row of weight 0 may hold anything, NaN included.
+        Returns: scalar.
+        Raises: ValueError on shapes, dtypes or devices that disagree, and on negative weights or parameters.
+        """
+        within = y is None
+        other = x if y is None else y
+        if x.ndim != 2 or other.ndim != 2 or x.shape[1] != other.shape[1]:
+            raise ValueError(
+                f"{self.name}: expected samples (N, D) and (L, D); got {tuple(x.shape)} and {tuple(other.shape)}."
+            )
+        if len(parameters) != len(self.formula.arguments) - 1:
+            raise ValueError(f"{self.name}: expected the parameters {', '.join(self.formula.arguments[1:])}.")
+        same_kind(self.name, x, other)
+        a, b = self._weight(x, x_weight), self._weight(other, x_weight if within else y_weight)
+        at = [torch.as_tensor(p, dtype=x.dtype, device=x.device).reshape(()) for p in parameters]
+        if x.is_cpu and any(bool(p <= 0) for p in at):
+            raise ValueError(f"{self.name}: parameters must be positive; got {', '.join(f'{float(p):g}' for p in at)}.")
+        if x_weight is not None:
+            x = torch.where(a.unsqueeze(-1) > 0, x, 0.0)
+        if within:
+            other = x
+        elif y_weight is not None:
+            other = torch.where(b.unsqueeze(-1) > 0, other, 0.0)
+        stacked = torch.stack(at) if at else x.new_empty(0)
+        return _PairSum.apply(self.formula.key, x, other, a, b, stacked, within)
+
+    def _weight(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        if weight is None:
+            return torch.ones_like(x[:, 0]) if x.shape[1] else x.new_ones(len(x))
+        if weight.shape != x.shape[:1]:
+            raise ValueError(f"{self.name}: weights must be ({len(x)},); got {tuple(weight.shape)}.")
+        if x.is_cpu and bool((weight < 0).any()):
+            raise ValueError(f"{self.name}: weights must not be negative.")
+        return weight.detach().to(x.dtype)
+
+    def at(self, r2: Tensor, parameters: Sequence[float | Tensor] = ()) -> Tensor:
+        """k at given squared distances, elementwise, in PyTorch's own differentiable operations."""
+        return self.formula.value(r2, *(torch.as_tensor(p, dtype=r2.dtype, device=r2.device) for p in parameters))
+
+
+class _PairSum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, key: str, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool
+    ) -> Tensor:
+        wanted = any(ctx.needs_input_grad)
+        value, *slopes = _pair_sum(key, x, y, a, b, parameters, within, wanted)
+        ctx.save_for_backward(*slopes)
+        ctx.within = within
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        gx, gy, gp = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            None,
+            g * gx if wanted[1] else None,
+            g * gy if wanted[2] and not ctx.within else None,
+            None,
+            None,
+            g * gp if wanted[5] else None,
+            None,
+        )
+
+
+@operator(
+    "pair_sum(str kernel, Tensor x, Tensor y, Tensor a, Tensor b, Tensor parameters, bool within, bool slopes)"
+    " -> (Tensor, Tensor, Tensor, Tensor)"
+)
+def _pair_sum(
+    kernel: str, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, slopes: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if not len(x) or not len(y):
+        empty = torch.zeros_like(x), torch.zeros_like(y)[: 0 if within else None], torch.zeros_like(parameters)
+        return x.new_zeros(()), *empty
+    return _path(x)(_formulas[kernel], x, y, a, b, parameters, within, slopes)
+
+
+def _path(x: Tensor) -> Any:
+    return pairwise_c.pair_sum if x.is_cpu and available() else tiled
+
+
+def tiled(
+    formula: Formula, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, slopes: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The meaning, in tiles of PyTorch's operations: distances by one product of the centred samples."""
+    centre = torch.cat([x, y]).mean(0)
+    x, y = x - centre, y - centre
+    gx, gy = torch.zeros_like(x), torch.zeros_like(y)
+    value, gp = x.new_zeros(()), torch.zeros_like(parameters)
+    with torch.autocast(x.device.type, enabled=False):
+        for i in range(0, len(x), TILE[0]):
+            for j in range(0, len(y), TILE[1]):
+                xi, yj = x[i : i + TILE[0]], y[j : j + TILE[1]]
+                r2 = (xi.square().sum(-1, keepdim=True) + yj.square().sum(-1) - 2 * xi @ yj.T).clamp_min(0)
+                weight = a[i : i + TILE[0], None] * b[j : j + TILE[1]]
+                if within:
+                    rows = torch.arange(i, i + len(xi), device=x.device)
+                    apart = rows[:, None] != torch.arange(j, j + len(yj), device=x.device)
+                    weight, r2 = weight * apart, r2 * apart
+                k, slope, *by_parameter = formula.both(r2, *parameters.unbind())
+                value = value + (weight * k).sum()
+                gp = gp + torch.stack([(weight * s).sum() for s in by_parameter]) if by_parameter else gp
+                if slopes:
+                    c = torch.where(r2 > 0, 2 * weight * slope, 0.0 * r2)
+                    gx[i : i + TILE[0]] += c.sum(1, keepdim=True) * xi - c @ yj
+                    gy[j : j + TILE[1]] += c.sum(0).unsqueeze(-1) * yj - c.T @ xi
+    if within:
+        return value, gx + gy, gy[:0], gp
+    return value, gx, gy, gp

@@ -1,0 +1,43 @@
+"""Stable scalar functions on the GPU, from the few that Triton has everywhere (its interpreter included)."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def log1p(e):
+    u = 1.0 + e
+    d = u - 1.0
+    return tl.where(d == 0.0, e, tl.log(u) * e / tl.where(d == 0.0, 1.0, d))
+
+
+@triton.jit
+def sigmoid(a):
+    return 1.0 / (1.0 + tl.exp(-a))
+
+
+@triton.jit
+def softplus(a):
+    return tl.where(a > 0.0, a, 0.0) + log1p(tl.exp(-tl.abs(a)))
+
+
+@triton.jit
+def tanh(a):
+    e = tl.exp(-2.0 * tl.abs(a))
+    t = (1.0 - e) / (1.0 + e)
+    return tl.where(a < 0.0, -t, t)
+
+
+@triton.jit
+def sign(a):
+    return tl.where(a > 0.0, 1.0, tl.where(a < 0.0, -1.0, 0.0 * a))
+
+
+@triton.jit
+def clip(a, low, high):
+    return tl.where(a < low, low, tl.where(a > high, high, a))
+
+
+@triton.jit
+def inside(a, low, high):
+    return tl.where((a >= low) & (a <= high), 1.0, 0.0)

@@ -1,0 +1,40 @@
+"""What the skeletons share: operators that a recorded step keeps as one call, and the checks of their arguments."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_library = torch.library.Library("mmppl", "DEF")
+
+
+def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: a function on tensors, without gradient, as the PyTorch operator `mmppl::schema`."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = _library.define(schema)
+        _library.impl(name, function, "CompositeExplicitAutograd")
+        return getattr(torch.ops.mmppl, name.split("::")[-1]).default
+
+    return add
+
+
+def same_kind(where: str, *tensors: Tensor | None) -> None:
+    """ValueError unless all tensors share one floating dtype and one device."""
+    first, *others = [t for t in tensors if t is not None]
+    for other in others:
+        if other.dtype != first.dtype or other.device != first.device:
+            raise ValueError(
+                f"{where}: tensors of {first.dtype} on {first.device} and of {other.dtype} on {other.device}; "
+                "convert them to one dtype and device."
+            )
+    if not first.is_floating_point():
+        raise ValueError(f"{where}: {first.dtype} tensors; convert them to floating point.")
+
+
+def rows_of(t: Tensor) -> Tensor:
+    """(..., B, D) → (S, B, D) with unit stride along D, by a view wherever one exists (expanded tensors included)."""
+    t = t.reshape(math.prod(t.shape[:-2]), *t.shape[-2:])
+    return t if t.shape[-1] <= 1 or t.stride(-1) == 1 else t.contiguous()

@@ -1,0 +1,162 @@
+"""Formulas → code: derivatives against finite differences, the twins against each other, and what is refused."""
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmppl.kernels import likelihood, mmd
+from mmppl.kernels.compiled import available, compiled_kernels, library
+from mmppl.kernels.formula import FormulaError
+from mmppl.kernels.generate import FORMULAS, Formula
+
+ALL = Formula(
+    "everything",
+    "u = exp(-abs(x - m)); softplus(x)*u**3 + log1p(u) + tanh(s)*sqrt(x + 3) + clip(s, 0.5, 1.5)**2"
+    " - sigmoid(m)/log(s + 2) + sign(x)*x**1.5 + pi",
+    ("x", "m", "s"),
+    ("x", "m", "s"),
+)
+mmd.rbf(1.0, 2.0, 4.0), mmd.imq(1.0), mmd.laplacian(1.0)
+NAMES = ["everything", *(k.name for k in (likelihood.bernoulli, likelihood.normal, likelihood.normal_predicted,
+                                          likelihood.laplace)), "rbf_doubling_3", "imq_1", "laplacian_1"]  # fmt: skip
+
+
+def points(formula, count=40):
+    rng = torch.Generator().manual_seed(0)
+    return list(2 * torch.rand(len(formula.arguments), count, generator=rng, dtype=torch.float64) + 0.1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_derivatives_are_autograds(name):
+    formula = FORMULAS[name]
+    leaves = [p.requires_grad_() for p in points(formula)]
+    value = formula.value(*leaves)
+    by_name = dict(zip(formula.arguments, leaves))
+    want = torch.autograd.grad(value.sum(), [by_name[n] for n in formula.wrt])
+    got = formula.both(*leaves)
+    torch.testing.assert_close(got[0], value)
+    torch.testing.assert_close([torch.as_tensor(g).expand(40).detach() for g in got[1:]], list(want))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_c_is_the_twin(name, dtype):
+    if not available():
+        pytest.skip("no C compiler")
+    formula = FORMULAS[name]
+    inputs = ", ".join(f"a[{i} * n + k]" for i in range(len(formula.arguments)))
+    outputs = ", ".join(f"&out[{i} * n + k]" for i in range(1 + len(formula.wrt)))
+    call = f"{formula.name}({inputs}, {outputs});"
+    loop = f"void run(int64_t n, real *a, real *out) {{ for (int64_t k = 0; k < n; k++) {call} }}"
+    arguments = torch.stack(points(formula)).to(dtype)
+    out = torch.empty(1 + len(formula.wrt), 40, dtype=dtype)
+    run = library(formula.c_source + loop, dtype).run
+    run(ctypes.c_int64(40), ctypes.c_void_p(arguments.data_ptr()), ctypes.c_void_p(out.data_ptr()))
+    want = torch.stack([torch.as_tensor(v, dtype=dtype).expand(40) for v in formula.both(*arguments)])
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-13
+    torch.testing.assert_close(out, want, rtol=20 * tolerance, atol=4 * tolerance)
+
+
+INTERPRETED = """
+import torch, triton, triton.language as tl
+from mmppl.kernels import likelihood, mmd
+from mmppl.kernels.generate import FORMULAS, Formula
+everything = Formula(*{everything})
+mmd.rbf(1.0, 2.0, 4.0), mmd.imq(1.0), mmd.laplacian(1.0)
+
+def run(F, K, N):
+    both = F.triton.both
+    inputs = [2 * torch.rand(40, dtype=torch.float64) + 0.1 for _ in range(3)]
+    out = torch.zeros(N, 40, dtype=torch.float64)
+    kernel[K, N][(1,)](*inputs, out, both)
+    want = torch.stack([torch.as_tensor(v, dtype=torch.float64).expand(40) for v in F.both(*inputs[:K])])
+    torch.testing.assert_close(out, want, rtol=1e-9, atol=1e-11)
+
+kernel = {{}}
+{kernels}
+for name in {names}:
+    F = FORMULAS[name]
+    run(F, len(F.arguments), 1 + len(F.wrt))
+    print(name)
+"""
+KERNEL = """
+@triton.jit
+def kernel_{k}_{n}(a, b, c, out, both: tl.constexpr):
+    i = tl.arange(0, 64)
+    ok = i < 40
+    x = tl.load(a + i, mask=ok, other=1.0)
+    y = tl.load(b + i, mask=ok, other=1.0)
+    z = tl.load(c + i, mask=ok, other=1.0)
+    result = both({arguments})
+{stores}
+kernel[{k}, {n}] = kernel_{k}_{n}
+"""
+
+
+def test_triton_is_the_twin(tmp_path):
+    """Value and derivatives of every formula in Triton's interpreter, chosen before Triton is imported."""
+    pytest.importorskip("triton")
+    shapes = {(len(FORMULAS[n].arguments), 1 + len(FORMULAS[n].wrt)) for n in NAMES}
+    kernels = "".join(
+        KERNEL.format(k=k, n=n, arguments=", ".join("xyz"[:k]),
+                      stores="\n".join(f"    tl.store(out + {i} * 40 + i, result[{i}], mask=ok)" for i in range(n)))
+        for k, n in shapes
+    )  # fmt: skip
+    file = tmp_path / "interpreted.py"
+    file.write_text(
+        INTERPRETED.format(everything=(ALL.name, ALL.text, ALL.arguments, ALL.wrt), kernels=kernels, names=NAMES)
+    )
+    done = subprocess.run(
+        [sys.executable, str(file)], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == NAMES
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x*q", "unknown symbol 'q'.*position 2"),
+        ("x + floor(a)", "floor has no derivative by a, at position 4"),
+        ("erf(a)", "unknown function 'erf'"),
+        ("exp(a, x)", "takes 1 argument"),
+        ("x[0]", "not arithmetic"),
+        ("import os", "must end with an expression"),
+        ("__import__('os').system('true')", "not arithmetic"),
+        ("a**x", "an exponent must be a number"),
+        ("x/0", "division by zero"),
+        ("1 +", "not an expression"),
+        ("log(-1)*a", "not defined there"),
+        ("x = 3; x*a", "only 'new name = expression;'"),
+    ],
+)
+def test_formulas_that_are_refused(text, words):
+    with pytest.raises(FormulaError, match=words):
+        _ = Formula("refused", text, ("x", "a"), ("a",)).twin
+
+
+def test_a_wrong_derivative_is_noticed(monkeypatch):
+    from mmppl.kernels import formula
+
+    monkeypatch.setattr(formula.tanh, "fdiff", lambda self, argindex=1: 1 - self)
+    with pytest.raises(ValueError, match="disagrees with finite differences"):
+        _ = Formula("noticed", "tanh(a)*0.731", ("a",), ("a",)).twin
+
+
+def test_a_formula_of_ones_own():
+    """Student's t with 3 degrees of freedom, against torch's, on both paths."""
+    student = likelihood.LikelihoodKernel("student_3", "-2*log1p((x - m)**2/3) - 1.0008888496235097")
+    x, m = torch.randn(2, 6, 9, dtype=torch.float64)
+    m.requires_grad_()
+    want = torch.distributions.StudentT(torch.tensor(3.0, dtype=torch.float64), m).log_prob(x).sum(-1)
+    for wanted in (True, False):
+        with compiled_kernels(wanted):
+            got = student(x, m)
+            torch.testing.assert_close(got, want)
+            torch.testing.assert_close(
+                torch.autograd.grad(got.sum(), m), torch.autograd.grad(want.sum(), m, retain_graph=True)
+            )
