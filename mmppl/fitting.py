@@ -23,6 +23,7 @@ from .data import Dataset, read
 from .errors import DataError, FitError, MMPPLError, UsageError, suggest
 from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
+from .kernels.compiled import available, compiled_kernels
 from .program import TRAINING, Program, blame, check_hyper, load_program, source_of
 from .runs import Run
 from .training import Progress, Training
@@ -104,6 +105,7 @@ def fit(
         "seed": seed,
         "threads": torch.get_num_threads(),
         "gemm": best_path() if place.type == "cpu" else "default",
+        "kernels": "compiled" if place.type == "cpu" and available() else "pytorch",
         "versions": {name: version(name) for name in ("torch", "pyro-ppl", "numpy")}
         | {"python": platform.python_version()},
         "device": _device_name(place),
@@ -251,8 +253,11 @@ def _train(
     threads = torch.get_num_threads()
     torch.set_num_threads(info["threads"])
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
+    compiled = info.get("kernels") == "compiled"
+    if compiled and not available():
+        say(f"{path}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
     try:
-        with torch.random.fork_rng(devices), gemm(info["gemm"]):
+        with torch.random.fork_rng(devices), gemm(info["gemm"]), compiled_kernels(compiled):
             torch.manual_seed(info["seed"])
             program = cls(dataset.modalities, **info["hyper"]).to(device)
             Training(program, dataset, path, info, device, say, on_step).run()

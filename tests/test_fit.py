@@ -171,6 +171,25 @@ def test_a_full_disk_is_one_line(data, tmp_path, monkeypatch):
     assert fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a", resume=True).info["status"] == "done"
 
 
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_run_keeps_the_path_of_its_kernels(tmp_path, wanted):
+    from mmppl.kernels.compiled import available, compiled_kernels
+
+    def stop(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    options = dict(hyper={"hidden": 8, "latent_dim": 2}, batch_size=512, epochs=2, out=tmp_path / "run", seed=0)
+    with compiled_kernels(wanted):
+        path = "compiled" if available() else "pytorch"
+        with pytest.raises(KeyboardInterrupt):
+            fit("mvae", on_step=stop, **options)
+    inside = []
+    with compiled_kernels(not wanted):
+        run = fit("mvae", resume=True, on_step=lambda progress: inside.append(available()), **options)
+    assert run.info["kernels"] == path and set(inside) == {path == "compiled"}
+
+
 def test_the_gemm_path_is_scoped():
     from mmppl.gemm import best_path, gemm
 
