@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from . import categorical_c
-from .compiled import available
-from .skeleton import operator, same_kind
+from .compiled import runs
+from .skeleton import masked_rows, operator, same_kind
 
 
 def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -28,11 +28,11 @@ def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None =
         )
     same_kind("categorical", logits)
     lead = torch.broadcast_shapes(codes.shape[:-1], logits.shape[:-2], mask.shape if mask is not None else ())
-    if not (logits.is_cpu and available()):
-        return _plain(logits, codes, None if mask is None else mask.expand(lead))
+    kept = masked_rows("categorical", mask, lead)
+    if not runs(logits):
+        return _plain(logits, codes, None if kept is None else kept.reshape(lead))
     length, classes = logits.shape[-2:]
     rows = logits.expand(*lead, length, classes).reshape(math.prod(lead), length, classes).contiguous()
-    kept = None if mask is None else mask.expand(lead).reshape(-1)
     return _Fast.apply(rows, codes.expand(*lead, length).reshape(math.prod(lead), length).long(), kept).reshape(lead)
 
 
@@ -59,11 +59,7 @@ class _Fast(torch.autograd.Function):
         return _backward(g.contiguous(), *ctx.saved_tensors), None, None
 
 
-@operator("categorical(Tensor logits, Tensor codes, Tensor? mask) -> Tensor")
-def _forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    return categorical_c.forward(logits, codes, mask)
-
-
-@operator("categorical_backward(Tensor g, Tensor logits, Tensor codes, Tensor? mask) -> Tensor")
-def _backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    return categorical_c.backward(g, logits, codes, mask)
+_forward = operator("categorical(Tensor logits, Tensor codes, Tensor? mask) -> Tensor")(categorical_c.forward)
+_backward = operator("categorical_backward(Tensor g, Tensor logits, Tensor codes, Tensor? mask) -> Tensor")(
+    categorical_c.backward
+)

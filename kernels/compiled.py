@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,18 @@ static inline real CLIP(real a, real low, real high) { return a < low ? low : a 
 static inline real INSIDE(real a, real low, real high) { return a >= low && a <= high ? (real)1 : (real)0; }
 """
 
+TRIAL = """
+typedef real vec __attribute__((vector_size(64), aligned(4)));
+void trial(real *a, int64_t n) {
+    real sum = 0;
+    _Pragma("omp simd reduction(+ : sum)")
+    for (int64_t i = 0; i < n; i++) sum += SOFTPLUS(a[i]);
+    vec *v = (vec *)a;
+    #pragma GCC unroll 4
+    for (int l = 0; l < 4; l++) v[l] += sum - v[l] * v[l];
+}
+"""  # all that the kernels ask of a compiler
+
 Result = TypeVar("Result")
 log = logging.getLogger("mmppl")
 _wanted: ContextVar[bool] = ContextVar("compiled kernels are wanted", default=True)
@@ -85,6 +97,11 @@ def available() -> bool:
     return _wanted.get() and _works()
 
 
+def runs(t: Tensor) -> bool:
+    """True where a kernel on this tensor runs compiled."""
+    return t.is_cpu and t.dtype in C_TYPES and available()
+
+
 @cache
 def compiler() -> str | None:
     """Path of the C compiler: $MMPPL_CC ("none": no compiler), else $CC, cc, gcc or clang; None where there is none."""
@@ -102,10 +119,10 @@ def _works() -> bool:
         log.warning("No C compiler (cc, gcc, clang or $MMPPL_CC): kernels run on PyTorch, more slowly.")
         return False
     try:
-        _load("#define real float" + PREAMBLE + "void trial(real *a) { a[0] = SOFTPLUS(a[0]); }")
+        _load("#define real float" + PREAMBLE + TRIAL)
     except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        log.warning("%s compiles no kernels (%s): they run on PyTorch, more slowly.", compiler(), reason.strip()[:200])
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["no reason given"]
+        log.warning("%s compiles no kernels (%s): they run on PyTorch, more slowly.", compiler(), reason[0][:200])
         return False
     return True
 
@@ -123,14 +140,16 @@ def _load(source: str) -> ctypes.CDLL:
     what = "\n".join([source, *flags, _version(cc), platform.machine(), _processor()])
     name = hashlib.sha256(what.encode()).hexdigest()[:24]
     place = cache_folder() / f"{name}.so"
-    if not place.exists():
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            code, made = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
-            code.write_text(source)
-            libraries = ["-lmvec"] if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" else []
-            command = [cc, *flags, str(code), "-o", str(made), *libraries, "-lm"]
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-            os.replace(made, place)
+    if place.exists():
+        with suppress(OSError):  # a damaged file is made anew
+            return ctypes.CDLL(str(place))
+    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        code, made = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
+        code.write_text(source)
+        libraries = ["-lmvec"] if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" else []
+        command = [cc, *flags, str(code), "-o", str(made), *libraries, "-lm"]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+        os.replace(made, place)
     return ctypes.CDLL(str(place))
 
 
@@ -176,13 +195,13 @@ def array(*values: int) -> ctypes.Array[ctypes.c_int64]:
     return (ctypes.c_int64 * len(values))(*values)
 
 
-def over_rows(call: Callable[[int, int], object], rows: int, work: int) -> None:
-    """Runs `call(first, last)` over `rows`, split among PyTorch's threads (C code runs without Python's lock).
+def over_rows(call: Callable[[int, int], Result], rows: int, work: int) -> list[Result]:
+    """The results, in order, of `call(first, last)` over `rows` split among PyTorch's threads (C code needs no lock).
 
     Args:
         work: elementary operations in all; too few are not worth a second thread.
     """
-    in_parallel(lambda number, of: call(rows * number // of, rows * (number + 1) // of), rows, work)
+    return in_parallel(lambda number, of: call(rows * number // of, rows * (number + 1) // of), rows, work)
 
 
 def in_parallel(call: Callable[[int, int], Result], most: int, work: int) -> list[Result]:

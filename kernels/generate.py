@@ -6,11 +6,13 @@ the C source is placed into the skeletons of `likelihood_c` and `pairwise_c`.
 
 import hashlib
 import importlib.util
+import keyword
 import os
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +22,13 @@ from torch import Tensor
 
 from .compiled import cache_folder
 
+END = "\n# end of the generated module\n"
+RESERVED = re.compile(  # names that formulas, or the code made of them, use themselves
+    "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|both"
+    "|real|int|float|double|long|short|char|void"
+)
 FORMULAS: dict[str, "Formula"] = {}
-"""Every formula of this process by name, for `mmppl show`."""
+"""Every formula of this process by name."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Formula:
     wrt: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        for word in (self.name, *self.arguments):
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", word) or keyword.iskeyword(word) or RESERVED.fullmatch(word):
+                raise ValueError(f"formula {self.name!r}: {word!r} cannot be a name; take another.")
         FORMULAS[self.name] = self
 
     def value(self, *arguments: Tensor | float) -> Tensor:
@@ -53,7 +63,7 @@ class Formula:
 
     @property
     def c_source(self) -> str:
-        """`static inline void NAME(real ARGUMENT, ..., real *value, real *d_ARGUMENT, ...)`."""
+        """`static inline void NAME(real ARGUMENT, ..., real *_value, real *_d_ARGUMENT, ...)`."""
         return self.twin.C_SOURCE
 
     @cached_property
@@ -68,19 +78,19 @@ class Formula:
 
     def _module(self, suffix: str) -> ModuleType:
         path = self.path(suffix)
-        if not path.exists():
+        if not path.exists() or not path.read_text().endswith(END):
             self._write()
         return _imported(path)
 
     @cached_property
     def key(self) -> str:
         """Name and hash: another formula of the same name has another key."""
-        return self.path().stem
+        made_of = repr((self.name, self.text, self.arguments, self.wrt)).encode() + _generator()
+        return f"{self.name}_{hashlib.sha256(made_of).hexdigest()[:12]}"
 
     def path(self, suffix: str = "") -> Path:
         """Where the generated source lies (suffix "" or "_triton")."""
-        made_of = repr((self.name, self.text, self.arguments, self.wrt)).encode() + _generator()
-        return cache_folder() / f"{self.name}_{hashlib.sha256(made_of).hexdigest()[:12]}{suffix}.py"
+        return cache_folder() / f"{self.key}{suffix}.py"
 
     def _write(self) -> None:
         from .formula import derive  # sympy takes half a second to import: only where something is generated
@@ -98,7 +108,7 @@ class Formula:
 def _place(path: Path, source: str) -> None:
     """Write a module whole or not at all."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(source)
+        file.write(source + END)
     os.replace(file.name, path)
 
 
@@ -128,6 +138,7 @@ def check_derivatives(formula: Formula, points: int = 64) -> None:
             raise ValueError(f"formula {formula.name!r}: the derivative by {name} disagrees with finite differences.")
 
 
+@cache
 def _generator() -> bytes:
     here = Path(__file__).parent
     return b"".join((here / f"{part}.py").read_bytes() for part in ("generate", "formula"))
@@ -180,7 +191,7 @@ class Writer:
         """The results' expressions; `statements` (name, expression) come before them, in order."""
         import sympy
 
-        shared, results = sympy.cse(expressions, symbols=sympy.numbered_symbols("t"), optimizations=[])
+        shared, results = sympy.cse(expressions, symbols=sympy.numbered_symbols("_t"), optimizations=[])
         for symbol, expression in shared:
             self.statements.append((symbol.name, self.expression(expression)))
         return [self.expression(e) for e in results]
@@ -194,8 +205,7 @@ class Writer:
             terms = [self.expression(a) for a in e.args]
             return f"({terms[0]}{''.join(f' - {t[1:]}' if t[0] == '-' else f' + {t}' for t in terms[1:])})"
         if e.is_Mul:
-            coefficient, rest = e.as_coeff_Mul()
-            if coefficient < 0:
+            if e.as_coeff_Mul()[0] < 0:
                 return f"-{self.expression(-e)}"
             below = [a for a in e.args if a.is_Pow and a.exp.is_number and a.exp < 0]
             above = "*".join(self.expression(a) for a in e.args if a not in below) or self.dialect.number(1.0)
@@ -226,7 +236,7 @@ class Writer:
 
     def named(self, base: str, n: int, text: str) -> str:
         if (base, n) not in self.powers:
-            self.powers[base, n] = f"p{len(self.powers)}"
+            self.powers[base, n] = f"_p{len(self.powers)}"
             self.statements.append((self.powers[base, n], text))
         return self.powers[base, n]
 
@@ -246,7 +256,7 @@ def _twin_module(formula: Formula, value: Any, derivatives: Sequence[Any]) -> st
     arguments = ", ".join(formula.arguments)
     writer = Writer(C)
     results = writer.write([value, *derivatives])
-    outputs = ["value", *(f"d_{name}" for name in formula.wrt)]
+    outputs = ["_value", *(f"_d_{name}" for name in formula.wrt)]
     inputs = [f"real {a}" for a in formula.arguments] + [f"real *{o}" for o in outputs]
     lines = [f"    real {name} = {text};" for name, text in writer.statements]
     lines += [f"    *{output} = {text};" for output, text in zip(outputs, results)]

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from . import likelihood_c
-from .compiled import available
+from .compiled import runs
 from .generate import Formula
-from .skeleton import operator, rows_of, same_kind
+from .skeleton import masked_rows, operator, rows_of, same_kind
 
 LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
 _formulas: dict[str, Formula] = {}
@@ -56,11 +56,11 @@ class LikelihoodKernel:
         if any(p.ndim > 1 or (p.ndim == 1 and len(p) != size) for p in at):
             raise ValueError(f"{self.name}: a parameter is a number or a ({size},) tensor.")
         lead = torch.broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
-        if not (output.is_cpu and available()) or x.requires_grad:
-            return self._twin(x, output, at, None if mask is None else mask.expand(lead))
-        kept = None if mask is None else mask.expand(lead).reshape(-1)
+        kept = masked_rows(self.name, mask, lead)
+        if not runs(output) or x.requires_grad:
+            return self._twin(x, output, at, None if kept is None else kept.reshape(lead))
         rows = rows_of(output.expand(*lead, output.shape[-1]))
-        value = _Fast.apply(self, rows_of(x.expand(*lead, size)), rows, kept, *at)
+        value = _Fast.apply(self, rows_of(x.expand(*lead, size)), rows, kept, *(p.contiguous() for p in at))
         return value.reshape(lead)
 
     def _twin(self, x: Tensor, output: Tensor, parameters: Sequence[Tensor], mask: Tensor | None) -> Tensor:

@@ -1,6 +1,7 @@
 """The likelihood skeleton in C: one pass per row for the value, one for the gradient, rows under the mask left out."""
 
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from .generate import Formula
 BLOCK = 512  # features summed in the tensors' own precision before they enter the row's total in double
 
 
+@cache
 def source(formula: Formula, outputs: int, per_feature: tuple[bool, ...], parameters_wanted: bool) -> str:
     """C source of `forward` and `backward`."""
     parameters = "".join(f"const real *p{i}, " for i in range(len(per_feature)))
@@ -59,9 +61,6 @@ void backward(const int64_t *n, const real *x, const real *o, {parameters}const 
 """
 
 
-source_of = cache(source)
-
-
 def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
     """x (S or 1 by stride, B, D), output (S, B, K·D), parameters 0-d or (D,), mask (S·B,) → (S·B,)."""
     size, code = _prepared(formula, x, output, parameters, False)
@@ -78,23 +77,23 @@ def backward(
     size, code = _prepared(formula, x, output, parameters, wanted)
     slope = torch.empty(output.shape, dtype=output.dtype, device=output.device)
     rows, width = output.shape[0] * output.shape[1], x.shape[-1]
-    parts: list[Tensor] = []
     at = [address(t) for t in (x, output, *parameters, mask, g, slope)]
 
-    def call(first: int, last: int) -> None:
+    def call(first: int, last: int) -> Tensor:
         part = torch.zeros(len(parameters) if wanted else 0, width, dtype=torch.float64)
-        parts.append(part)
         code.backward(size, *at, address(part), *numbers(first, last))
+        return part
 
-    over_rows(call, rows, output.numel())
+    parts = over_rows(call, rows, output.numel())
     if not wanted:
         return [slope]
     total = torch.stack(parts).sum(0)
     return [slope, *((t if p.ndim else t.sum()).to(p.dtype) for t, p in zip(total, parameters))]
 
 
-def _prepared(formula, x, output, parameters, wanted):  # type: ignore[no-untyped-def]
+def _prepared(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], wanted: bool) -> tuple[Any, Any]:
+    """Sizes and strides, and the library."""
     per_feature = tuple(p.ndim > 0 for p in parameters)
     outputs = output.shape[-1] // max(x.shape[-1], 1)
-    code = library(source_of(formula, outputs, per_feature, wanted), output.dtype)
+    code = library(source(formula, outputs, per_feature, wanted), output.dtype)
     return array(*output.shape[1:2], x.shape[-1], *x.stride()[:2], *output.stride()[:2]), code

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from . import pairwise_c
-from .compiled import available
+from .compiled import runs
 from .generate import Formula
-from .skeleton import operator, same_kind
+from .skeleton import operator, require, same_kind
 
 TILE = (256, 1024)  # rows of x and y at a time on the PyTorch path
 _formulas: dict[str, Formula] = {}
@@ -62,8 +62,8 @@ class PairKernel:
         same_kind(self.name, x, other)
         a, b = self._weight(x, x_weight), self._weight(other, x_weight if within else y_weight)
         at = [torch.as_tensor(p, dtype=x.dtype, device=x.device).reshape(()) for p in parameters]
-        if x.is_cpu and any(bool(p <= 0) for p in at):
-            raise ValueError(f"{self.name}: parameters must be positive; got {', '.join(f'{float(p):g}' for p in at)}.")
+        for symbol, p in zip(self.formula.arguments[1:], at):
+            require(p > 0, f"{self.name}: {symbol} must be positive.")
         if x_weight is not None:
             x = torch.where(a.unsqueeze(-1) > 0, x, 0.0)
         if within:
@@ -75,11 +75,10 @@ class PairKernel:
 
     def _weight(self, x: Tensor, weight: Tensor | None) -> Tensor:
         if weight is None:
-            return torch.ones_like(x[:, 0]) if x.shape[1] else x.new_ones(len(x))
+            return x.new_ones(len(x))
         if weight.shape != x.shape[:1]:
             raise ValueError(f"{self.name}: weights must be ({len(x)},); got {tuple(weight.shape)}.")
-        if x.is_cpu and bool((weight < 0).any()):
-            raise ValueError(f"{self.name}: weights must not be negative.")
+        require(weight >= 0, f"{self.name}: weights must not be negative.")
         return weight.detach().to(x.dtype)
 
     def at(self, r2: Tensor, parameters: Sequence[float | Tensor] = ()) -> Tensor:
@@ -128,7 +127,7 @@ def _pair_sum(
 
 
 def _path(x: Tensor) -> Any:
-    return pairwise_c.pair_sum if x.is_cpu and available() else tiled
+    return pairwise_c.pair_sum if runs(x) else tiled
 
 
 def tiled(

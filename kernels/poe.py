@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from . import poe_c
-from .compiled import available
+from .compiled import runs
 from .gaussian import gaussian_kl, gaussian_kl_standard
-from .skeleton import operator, rows_of, same_kind
+from .skeleton import operator, require, rows_of, same_kind
 
 Target = tuple[Tensor, Tensor]
 
@@ -33,7 +33,7 @@ def gaussian_product(
         ValueError: if shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
     """
     log_var, seen = _checked("gaussian_product", loc, log_var, seen, exponents, prior)
-    if not _fast(loc):
+    if not runs(loc):
         return _product(loc, log_var, seen, prior)
     subsets = rows_of(seen)
     mean, fused = _Product.apply(loc.contiguous(), log_var.contiguous(), subsets.contiguous(), prior)
@@ -69,7 +69,7 @@ def gaussian_product_sample(
             f"gaussian_product_sample: expected noise {tuple(shape)} and a target of {tuple(loc.shape[1:])}; got "
             f"{tuple(noise.shape)} and {[tuple(t.shape) for t in target or ()]}."
         )
-    if not _fast(loc):
+    if not runs(loc):
         return _sample(loc, log_var, seen, noise, target, prior)
     subsets = rows_of(seen).contiguous()
     draws = rows_of(noise).contiguous()
@@ -92,18 +92,17 @@ def _checked(
     if seen.dtype != torch.bool or seen.device != loc.device:
         raise ValueError(f"{where}: seen must be bool on {loc.device}; it is {seen.dtype} on {seen.device}.")
     if exponents is not None:
-        if exponents.shape != loc.shape[:1] or bool((exponents < 0).any()):
-            raise ValueError(f"{where}: exponents must be ({len(loc)},) and not negative.")
+        if exponents.shape != loc.shape[:1]:
+            raise ValueError(f"{where}: exponents must be ({len(loc)},); got {tuple(exponents.shape)}.")
+        require(exponents >= 0, f"{where}: exponents must be not negative.")
         counted = exponents > 0
         seen = seen & counted
         log_var = log_var - torch.where(counted, exponents, 1.0).log()[:, None, None]
-    if not prior and not bool(seen.any(-1).all()):
-        raise ValueError(f"{where}: nothing is seen in some row, and without the prior expert there is no product.")
+    if not prior:
+        require(
+            seen.any(-1), f"{where}: nothing is seen in some row, and without the prior expert there is no product."
+        )
     return log_var, seen
-
-
-def _fast(loc: Tensor) -> bool:
-    return loc.is_cpu and available()
 
 
 def _product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
@@ -158,47 +157,18 @@ class _Sample(torch.autograd.Function):
         return (*slopes[:2], None, None, None, *slopes[2:])
 
 
-def _pair(target: list[Tensor]) -> Target | None:
-    return (target[0], target[1]) if target else None
-
-
-@operator("product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)")
-def _product_op(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
-    return poe_c.product(loc, log_var, seen, prior)
-
-
-@operator(
+_product_op = operator("product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)")(
+    poe_c.product
+)
+_product_backward = operator(
     "product_backward(Tensor g_mean, Tensor g_log_var, Tensor loc, Tensor log_var, Tensor seen, bool prior)"
     " -> (Tensor, Tensor)"
-)
-def _product_backward(
-    g_mean: Tensor, g_log_var: Tensor, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool
-) -> tuple[Tensor, Tensor]:
-    return poe_c.product_backward(g_mean, g_log_var, loc, log_var, seen, prior)
-
-
-@operator(
+)(poe_c.product_backward)
+_sample_op = operator(
     "product_sample(Tensor loc, Tensor log_var, Tensor seen, Tensor noise, Tensor[] target, bool prior)"
     " -> (Tensor, Tensor)"
-)
-def _sample_op(
-    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: list[Tensor], prior: bool
-) -> tuple[Tensor, Tensor]:
-    return poe_c.sample(loc, log_var, seen, noise, _pair(target), prior)
-
-
-@operator(
+)(poe_c.sample)
+_sample_backward = operator(
     "product_sample_backward(Tensor g_z, Tensor g_kl, Tensor loc, Tensor log_var, Tensor seen, Tensor noise,"
     " Tensor[] target, bool prior) -> Tensor[]"
-)
-def _sample_backward(
-    g_z: Tensor,
-    g_kl: Tensor,
-    loc: Tensor,
-    log_var: Tensor,
-    seen: Tensor,
-    noise: Tensor,
-    target: list[Tensor],
-    prior: bool,
-) -> list[Tensor]:
-    return poe_c.sample_backward(g_z, g_kl, loc, log_var, seen, noise, _pair(target), prior)
+)(poe_c.sample_backward)

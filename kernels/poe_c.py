@@ -4,7 +4,7 @@ Precisions are taken once per expert, not once per subset; rows that hold log-va
 logsumexp instead. The backward pass computes everything anew from the inputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -226,11 +226,11 @@ def product_backward(
 
 
 def sample(
-    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: tuple[Tensor, Tensor] | None, prior: bool
+    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: Sequence[Tensor], prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Draws (S, B, D) and KL (S, B) to `target`, mean and log-variance (B, D) each, or to N(0, I)."""
+    """Draws (S, B, D) and KL (S, B) to `target`, mean and log-variance (B, D) each; empty: to N(0, I)."""
     z, kl = torch.empty_like(noise), noise.new_empty(noise.shape[:2])
-    _run("forward", loc, seen, prior, [loc, log_var, seen, noise, *(target or (None, None)), z, None, kl])
+    _run("forward", loc, seen, prior, [loc, log_var, seen, noise, *_pair(target), z, None, kl])
     return z, kl
 
 
@@ -241,14 +241,18 @@ def sample_backward(
     log_var: Tensor,
     seen: Tensor,
     noise: Tensor,
-    target: tuple[Tensor, Tensor] | None,
+    target: Sequence[Tensor],
     prior: bool,
 ) -> list[Tensor]:
     """Gradients for loc, log_var and the two of the target, if there is one."""
-    slopes = [torch.zeros_like(loc), torch.zeros_like(loc), *(torch.zeros_like(t) for t in target or ())]
-    inputs = [loc, log_var, seen, noise, *(target or (None, None)), g_z, None, g_kl]
+    slopes = [torch.zeros_like(loc), torch.zeros_like(loc), *(torch.zeros_like(t) for t in target)]
+    inputs = [loc, log_var, seen, noise, *_pair(target), g_z, None, g_kl]
     _run("backward", loc, seen, prior, [*inputs, *slopes, *([] if target else [None, None])])
     return slopes
+
+
+def _pair(target: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    return target or [None, None]
 
 
 def _run(name: str, loc: Tensor, seen: Tensor, prior: bool, tensors: list[Tensor | None]) -> None:

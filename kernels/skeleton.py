@@ -34,6 +34,26 @@ def same_kind(where: str, *tensors: Tensor | None) -> None:
         raise ValueError(f"{where}: {first.dtype} tensors; convert them to floating point.")
 
 
+@operator("require(Tensor holds, str message) -> ()")
+def require(holds: Tensor, message: str) -> None:
+    """ValueError(message) unless a boolean tensor is True throughout.
+
+    An operator, so that a step that checks values can still be recorded (the recording leaves the check out). On a GPU,
+    which would have to be waited for, nothing is checked.
+    """
+    if holds.is_cpu and not bool(holds.all()):
+        raise ValueError(message)
+
+
+def masked_rows(where: str, mask: Tensor | None, lead: tuple[int, ...]) -> Tensor | None:
+    """A mask (..., B) as contiguous bools, one per row of `lead`; None stays None."""
+    if mask is None:
+        return None
+    if mask.dtype != torch.bool:
+        raise ValueError(f"{where}: a mask is bool; this one is {mask.dtype}.")
+    return mask.expand(lead).reshape(-1).contiguous()
+
+
 def rows_of(t: Tensor) -> Tensor:
     """(..., B, D) → (S, B, D) with unit stride along D, by a view wherever one exists (expanded tensors included)."""
     t = t.reshape(math.prod(t.shape[:-2]), *t.shape[-2:])

@@ -62,6 +62,7 @@ class Likelihood(TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     default_scale: ClassVar[float | None] = None
     scales: ClassVar[tuple[str, ...]] = ()  # which words `Modality.scale` may be, besides a number
+    masks: ClassVar[bool] = False  # log_prob takes mask=, (..., B) bool, and leaves the other rows out of its work
 
     def __init__(self, modality: Modality, output: Tensor, scale: float | Tensor | None = None) -> None:
         if output.shape[-1] != self.output_size(modality):
@@ -69,6 +70,8 @@ class Likelihood(TorchDistribution):
                 f"{modality.name}: {type(self).__name__} takes {self.output_size(modality)} decoder outputs, "
                 f"got {output.shape[-1]}. Size the decoder with modality.output_size."
             )
+        if output.dtype in (torch.bfloat16, torch.float16):  # sums over features need float32
+            output = output.float()
         self.modality, self.output, self.scale = modality, output, scale
         super().__init__(output.shape[:-1], torch.Size(modality.shape), validate_args=False)
 
@@ -77,8 +80,8 @@ class Likelihood(TorchDistribution):
         """Decoder outputs per sample."""
         return modality.size
 
-    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, *shape) → (..., B) nats, summed over the event; 0 where the mask (..., B) is False."""
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(B, *shape) → (..., B) nats, summed over the event."""
         raise NotImplementedError
 
     def from_uniform(self, u: Tensor) -> Tensor:
@@ -109,9 +112,9 @@ class Likelihood(TorchDistribution):
         if scale == "learned" if isinstance(scale, str) else False:
             if self.modality.log_scale is None:
                 raise ValueError(f"{self.modality.name}: a learned scale needs a modality bound by its program.")
-            return self.modality.log_scale
+            return self.modality.log_scale.to(self.output.dtype)
         if isinstance(scale, Tensor):
-            return scale.log()
+            return scale.log().to(self.output.dtype)
         return math.log(scale if scale is not None else self.default_scale)  # type: ignore[arg-type]
 
 
@@ -119,6 +122,7 @@ class Likelihood(TorchDistribution):
 class Bernoulli(Likelihood):
     """Independent Bernoullis by logits; grey values in [0, 1] are scored as probabilities."""
 
+    masks = True
     support = constraints.independent(constraints.unit_interval, 0)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -144,6 +148,7 @@ class Normal(Likelihood):
 
     default_scale = 1.0
     scales = ("learned", "predicted")
+    masks = True
     support = constraints.real
 
     @classmethod
@@ -158,9 +163,10 @@ class Normal(Likelihood):
         return self.output[..., : self.modality.size], 2 * log_scale
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self._flat(value).to(self.output.dtype)
         if self.scale is None and self.modality.scale == "predicted":
-            return normal_predicted_log_density(self._flat(value), self.output, mask)
-        return normal_log_density(self._flat(value), *self._loc_log_var(), mask)
+            return normal_predicted_log_density(x, self.output, mask)
+        return normal_log_density(x, *self._loc_log_var(), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         loc, log_var = self._loc_log_var()
@@ -184,10 +190,11 @@ class Laplace(Likelihood):
 
     default_scale = 0.75  # Shi et al. 2019, arXiv:1911.03393
     scales = ("learned",)
+    masks = True
     support = constraints.real
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return laplace_log_density(self._flat(value), self.output, self._log_scale(), mask)
+        return laplace_log_density(self._flat(value).to(self.output.dtype), self.output, self._log_scale(), mask)
 
     def _b(self) -> Tensor:
         log_scale = self._log_scale()
@@ -210,6 +217,7 @@ class Laplace(Likelihood):
 class Categorical(Likelihood):
     """One class (a label), or one class per position of a sequence; values are codes into `modality.classes`."""
 
+    masks = True
     support = constraints.nonnegative_integer
 
     @classmethod

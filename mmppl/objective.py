@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from .batch import Batch
-from .likelihoods import Likelihood
 from .terms import Terms, Weight
 
 if TYPE_CHECKING:
@@ -88,8 +87,8 @@ def elbo(program: Program, batch: Batch, *, beta: Weight = 1.0, weights: Mapping
 
 
 def _log_density(site: Mapping[str, Any]) -> Tensor:
-    """log p of what was observed; a likelihood of ours leaves masked rows out of the computation."""
-    if isinstance(site["fn"], Likelihood):
+    """log p of what was observed; where the likelihood knows how, masked rows are left out of the computation."""
+    if getattr(site["fn"], "masks", False) and isinstance(site["mask"], Tensor):
         return site["fn"].log_prob(site["value"], mask=site["mask"])
     return site["fn"].log_prob(site["value"])
 

@@ -74,3 +74,15 @@ def test_a_users_own_likelihood_is_known_by_its_name():
         assert likelihood_of(m)(m, torch.zeros(1, 2)).log_prob(torch.ones(1, 2)).item() == -1
     finally:
         del LIKELIHOODS["unit-normal"]
+
+
+@pytest.mark.parametrize("modality", CASES, ids=lambda m: f"{m.likelihood}-{m.scale}")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_outputs_of_another_precision_are_scored(modality, dtype):
+    """A decoder under bf16 autocast, or in float64 beside float32 data: scored in float32, or in float64."""
+    output = torch.randn(5, modality.output_size, generator=RNG).to(dtype)
+    x = torch.rand(5, 2, 3, generator=RNG)
+    got = likelihood_of(modality)(modality, output).log_prob(x)
+    want = likelihood_of(modality)(modality, output.float()).log_prob(x)
+    assert got.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)
+    torch.testing.assert_close(got.float(), want)

@@ -102,3 +102,17 @@ def test_what_cannot_be_recorded_runs_eagerly_and_says_why(data, cls, why):
     said = []
     _, _, step = steps(data, True, cls=cls, said=said)
     assert step.recorded is None and len(said) == 1 and why in said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("cmmd", {"kernel": "paper"}), ("cmmd", {"kernel": "mixture"}), ("mvae", {})], ids=str
+)
+def test_the_installed_programs_are_recorded(name, options):
+    cls = load_program(name)
+    data = read(cls.default_data)
+    program = cls(data.modalities, hidden=8, **options).train()
+    said = []
+    step = Step(program, say=said.append)
+    for _ in range(2):
+        step(data.batch(torch.arange(64), program.encoded))
+    assert step.recorded is not None and not said

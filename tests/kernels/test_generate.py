@@ -147,6 +147,37 @@ def test_a_wrong_derivative_is_noticed(monkeypatch):
         _ = Formula("noticed", "tanh(a)*0.731", ("a",), ("a",)).twin
 
 
+@pytest.mark.parametrize("word", ["pi", "torch", "_t0", "lambda", "exp", "real", "a b"])
+def test_names_that_would_collide_are_refused(word):
+    with pytest.raises(ValueError, match="cannot be a name"):
+        Formula("fine", "x + 1", ("x", word), ("x",))
+
+
+def test_a_cut_off_module_is_generated_again(monkeypatch, tmp_path):
+    from mmppl.kernels import generate
+
+    monkeypatch.setattr(generate, "cache_folder", lambda: tmp_path)
+    first = Formula("cut_off", "2*x", ("x",), ("x",))
+    assert first.value(torch.tensor(3.0)) == 6
+    text = first.path().read_text()
+    first.path().write_text(text[: len(text) // 2])
+    assert Formula("cut_off", "2*x", ("x",), ("x",)).value(torch.tensor(3.0)) == 6
+
+
+def test_a_damaged_library_is_compiled_again(monkeypatch, tmp_path):
+    from mmppl.kernels import compiled
+
+    if not available():
+        pytest.skip("no C compiler")
+    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
+    source = "#define real float" + compiled.PREAMBLE + "int seven(void) { return 7; }"
+    assert compiled._load.__wrapped__(source).seven() == 7
+    (library_file,) = tmp_path.glob("*.so")
+    library_file.unlink()
+    library_file.write_bytes(b"no library")
+    assert compiled._load.__wrapped__(source).seven() == 7
+
+
 def test_a_formula_of_ones_own():
     """Student's t with 3 degrees of freedom, against torch's, on both paths."""
     student = likelihood.LikelihoodKernel("student_3", "-2*log1p((x - m)**2/3) - 1.0008888496235097")

@@ -7,7 +7,6 @@ import torch
 from torch.distributions import Bernoulli, Categorical, Laplace, Normal
 
 from mmppl.kernels.categorical import categorical_log_density
-from mmppl.kernels.compiled import available, compiled_kernels
 from mmppl.kernels.likelihood import (
     bernoulli_log_density,
     laplace_log_density,
@@ -20,13 +19,7 @@ OUTPUT = torch.randn(4, 5, 7, generator=RNG, dtype=torch.float64)  # S, B, D
 SPREAD = torch.randn(4, 5, 7, generator=RNG, dtype=torch.float64)
 X = torch.rand(5, 7, generator=RNG, dtype=torch.float64)
 
-
-@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
-def path(request):
-    if request.param == "compiled" and not available():
-        pytest.skip("no C compiler")
-    with compiled_kernels(request.param == "compiled"):
-        yield request.param
+pytestmark = pytest.mark.usefixtures("path")
 
 
 def agree(ours, theirs, *inputs):
@@ -106,6 +99,31 @@ def test_strided_and_expanded_inputs():
     for loc in (wide[:, ::2], wide[:, :7], wide[:, :7].expand(3, 5, 7), wide[:, :7].expand(2, 3, 5, 7)):
         want = Normal(loc, torch.tensor(2.0, dtype=torch.float64)).log_prob(X).sum(-1)
         torch.testing.assert_close(normal_log_density(X, loc, 2 * math.log(2.0)), want)
+
+
+def test_masks_and_parameters_with_strides():
+    seen = torch.rand(5, 3, generator=RNG) < 0.5
+    log_var = torch.randn(14, generator=RNG, dtype=torch.float64)[::2]
+    for v in (log_var, torch.tensor(0.3, dtype=torch.float64).expand(7)):
+        want = Normal(OUTPUT, torch.exp(0.5 * v)).log_prob(X).sum(-1)
+        got = normal_log_density(X, OUTPUT, v, mask=seen[:, 1])
+        torch.testing.assert_close(got, torch.where(seen[:, 1], want, 0.0))
+    with pytest.raises(ValueError, match="a mask is bool"):
+        bernoulli_log_density(OUTPUT, X, seen[:, 1].double())
+
+
+def test_threads_add_up_a_parameters_gradient_in_one_order():
+    x, loc = torch.randn(4000, 60, generator=RNG), torch.randn(4000, 60, generator=RNG)
+    before, found = torch.get_num_threads(), set()
+    try:
+        torch.set_num_threads(2)
+        for _ in range(20):
+            log_var = torch.zeros(60, requires_grad=True)
+            (slope,) = torch.autograd.grad(normal_log_density(x, loc, log_var).sum(), log_var)
+            found.add(tuple(slope.tolist()))
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
 
 
 def test_bad_arguments_are_named():

@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmppl.kernels.compiled import available, compiled_kernels
 from mmppl.kernels.mmd import imq, median_heuristic, median_mixture, mmd2, paper_kernel, rbf, squared_distances
 
-
-@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
-def path(request):
-    if request.param == "compiled" and not available():
-        pytest.skip("no C compiler")
-    with compiled_kernels(request.param == "compiled"):
-        yield request.param
+pytestmark = pytest.mark.usefixtures("path")
 
 
 def det(shape, start):

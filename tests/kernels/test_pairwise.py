@@ -4,15 +4,8 @@ import pytest
 import torch
 
 from mmppl.kernels import mmd
-from mmppl.kernels.compiled import available, compiled_kernels
 
-
-@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
-def path(request):
-    if request.param == "compiled" and not available():
-        pytest.skip("no C compiler")
-    with compiled_kernels(request.param == "compiled"):
-        yield request.param
+pytestmark = pytest.mark.usefixtures("path")
 
 
 def explicit(kernel, x, y, a, b, within):

@@ -5,18 +5,10 @@ import math
 import pytest
 import torch
 
-from mmppl.kernels.compiled import available, compiled_kernels
+from mmppl.kernels.compiled import compiled_kernels
 from mmppl.kernels.poe import gaussian_product, gaussian_product_sample
 
-
-@pytest.fixture(params=["compiled", "pytorch"], autouse=True)
-def path(request):
-    if request.param == "compiled" and not available():
-        pytest.skip("no C compiler")
-    with compiled_kernels(request.param == "compiled"):
-        yield request.param
-
-
+pytestmark = pytest.mark.usefixtures("path")
 MU = torch.tensor([[1.0, -0.5], [2.0, 0.3], [-1.0, 0.8]], dtype=torch.float64).unsqueeze(1)
 LOG_VAR = torch.tensor([[0.0, -1.0], [math.log(0.25), 0.5], [1.0, -0.3]], dtype=torch.float64).unsqueeze(1)
 
