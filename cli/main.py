@@ -19,6 +19,7 @@ import typer.main
 import mmppl
 from mmppl.errors import MMPPLError
 
+from .bench import bench
 from .data import data
 from .evaluate import evaluate
 from .fit import fit
@@ -65,6 +66,7 @@ for _command, _line in (
     (plot, "Draw the figures of a run."),
     (show, "Show what a program or a run is."),
     (data, "List the recipes, or describe a file."),
+    (bench, "Time kernels and a training step on this machine."),
 ):
     app.command(_command.__name__, short_help=_line)(_printing(_command))
 

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 def show(
     what: Annotated[str, typer.Argument(metavar="PROGRAM|RUN", help="A program (name or file) or a run folder.")],
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="List the formulas that the program's kernels are generated from.")
+    ] = False,
+    kernel: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Print the source generated from this formula.")
+    ] = None,
     json: Json = False,
 ) -> str:
     """Show a program's hyper-parameters and presets, or what a run was and how to ask it. Executes nothing of a run.
@@ -29,8 +35,12 @@ def show(
     \b
     mmppl show cmmd
     mmppl show runs/cmmd
+    mmppl show cmmd --kernels
+    mmppl show cmmd --kernel bernoulli
     """
     if Path(what).is_dir():
+        if kernels or kernel is not None:
+            raise UsageError(f"{what} is a run; --kernels and --kernel want its program.")
         from mmppl.folder import read_info
 
         info = read_info(Path(what))
@@ -40,7 +50,10 @@ def show(
     known = sorted(installed_programs())
     if what not in known and not Path(what).is_file():
         raise UsageError(f"no program or run {what!r}; programs: {', '.join(known)}.{suggest(what, known)}")
-    found = _program(load_program(what))
+    cls = load_program(what)
+    if kernels or kernel is not None:
+        return _kernels(kernel, json)
+    found = _program(cls)
     return as_json(found) if json else _program_text(found)
 
 
@@ -64,6 +77,22 @@ def _program(cls: "type[Program]") -> dict[str, Any]:
         "presets": cls.presets,
         "default_data": cls.default_data,
     }
+
+
+def _kernels(name: str | None, json: bool) -> str:
+    """The formulas that are known once a program has been loaded, or the generated source of one."""
+    from mmppl.formulas import generated
+
+    known = {g.name: g for g in generated()}
+    if name is not None and name not in known:
+        raise UsageError(f"no formula {name!r}; known are {', '.join(known)}.{suggest(name, list(known))}")
+    if json:
+        return as_json({"kernels": [g._asdict() for g in known.values() if name in (None, g.name)]})
+    if name is None:
+        return columns([[g.name, g.formula, g.torch_path] for g in known.values()])
+    one = known[name]
+    sources = ((one.torch_path, one.torch_source), (one.triton_path, one.triton_source))
+    return "\n\n".join(f"# {path}\n{source.strip()}" for path, source in sources)
 
 
 def _type(annotation: Any) -> str:

@@ -77,10 +77,14 @@ class Formula:
         return self._module("_triton")
 
     def _module(self, suffix: str) -> ModuleType:
+        return _imported(self.written(suffix))
+
+    def written(self, suffix: str = "") -> Path:
+        """`path`, written whole if it was not yet."""
         path = self.path(suffix)
         if not path.exists() or not path.read_text().endswith(END):
             self._write()
-        return _imported(path)
+        return path
 
     @cached_property
     def key(self) -> str:

@@ -132,14 +132,15 @@ def mmd2(
     with torch.autocast(x.device.type, enabled=False):
         a = x.new_ones(len(x)) if x_weight is None else x_weight.detach().to(x.dtype)
         b = y.new_ones(len(y)) if y_weight is None else y_weight.detach().to(y.dtype)
+        mass = [w.double().sum() for w in (a, b)]  # what cancels must be weighed alike to the last digit
+        own = [w.double().square().sum() for w in (a, b)]  # a row paired with itself
+        shares = [_ratio(mass[0].new_ones(()), m * m - o if unbiased else m * m) for m, o in zip(mass, own)]
+        across = _ratio(mass[0].new_full((), -2.0), mass[0] * mass[1])
         pairs, parameters = kernel
-        cross = _ratio(pairs.sum(x, y, parameters, x_weight=x_weight, y_weight=y_weight), a.sum() * b.sum())
-        alike = kernel(x.new_zeros(()))  # what a row has in common with itself
-        within = x.new_zeros(())
-        for sample, given, weight in ((x, x_weight, a), (y, y_weight, b)):
-            total, mass, own = pairs.sum(sample, None, parameters, x_weight=given), weight.sum() ** 2, weight @ weight
-            within = within + (_ratio(total, mass - own) if unbiased else _ratio(total + alike * own, mass))
-        return torch.where((a.sum() > 0) & (b.sum() > 0), within - 2 * cross, 0.0)
+        total = pairs.contrast(x, y, parameters, (*shares, across), x_weight=x_weight, y_weight=y_weight)
+        if not unbiased:
+            total = total + kernel(x.new_zeros(())) * (shares[0] * own[0] + shares[1] * own[1]).to(x.dtype)
+        return torch.where((mass[0] > 0) & (mass[1] > 0), total, 0.0)
 
 
 def mmd2_linear(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:

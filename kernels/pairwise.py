@@ -51,27 +51,56 @@ class PairKernel:
         Returns: scalar.
         Raises: ValueError on shapes, dtypes or devices that disagree, and on negative weights or parameters.
         """
-        within = y is None
-        other = x if y is None else y
-        if x.ndim != 2 or other.ndim != 2 or x.shape[1] != other.shape[1]:
+        if y is None:
+            return self._summed(x, x, parameters, (x_weight, x_weight), (1.0, None, None))
+        return self._summed(x, y, parameters, (x_weight, y_weight), (None, None, 1.0))
+
+    def contrast(
+        self,
+        x: Tensor,
+        y: Tensor,
+        parameters: Sequence[float | Tensor],
+        coefficients: Sequence[Tensor | float],
+        *,
+        x_weight: Tensor | None = None,
+        y_weight: Tensor | None = None,
+    ) -> Tensor:
+        """a Σ_{i≠j} k(x_i, x_j) + b Σ_{i≠j} k(y_i, y_j) + c Σ_ij k(x_i, y_j), weighted, for coefficients a, b, c (0-d).
+
+        The three sums and their gradients meet in float64, so that what cancels between them costs no digits. The
+        coefficients get no gradient. Otherwise as `sum`.
+        """
+        return self._summed(x, y, parameters, (x_weight, y_weight), coefficients)
+
+    def _summed(
+        self,
+        x: Tensor,
+        y: Tensor,
+        parameters: Sequence[float | Tensor],
+        weights: tuple[Tensor | None, Tensor | None],
+        coefficients: Sequence[Tensor | float | None],
+    ) -> Tensor:
+        """The parts (x with x, y with y, x with y) whose coefficient is not None."""
+        if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
             raise ValueError(
-                f"{self.name}: expected samples (N, D) and (L, D); got {tuple(x.shape)} and {tuple(other.shape)}."
+                f"{self.name}: expected samples (N, D) and (L, D); got {tuple(x.shape)} and {tuple(y.shape)}."
             )
         if len(parameters) != len(self.formula.arguments) - 1:
             raise ValueError(f"{self.name}: expected the parameters {', '.join(self.formula.arguments[1:])}.")
-        same_kind(self.name, x, other)
-        a, b = self._weight(x, x_weight), self._weight(other, x_weight if within else y_weight)
+        same_kind(self.name, x, y)
         at = [torch.as_tensor(p, dtype=x.dtype, device=x.device).reshape(()) for p in parameters]
         for symbol, p in zip(self.formula.arguments[1:], at):
             require(p > 0, f"{self.name}: {symbol} must be positive.")
-        if x_weight is not None:
-            x = torch.where(a.unsqueeze(-1) > 0, x, 0.0)
-        if within:
-            other = x
-        elif y_weight is not None:
-            other = torch.where(b.unsqueeze(-1) > 0, other, 0.0)
+        a, b = (self._weight(sample, weight) for sample, weight in zip((x, y), weights))
+        x, y = (
+            sample if given is None else torch.where(weight.unsqueeze(-1) > 0, sample, 0.0)
+            for sample, weight, given in zip((x, y), (a, b), weights)
+        )
         stacked = torch.stack(at) if at else x.new_empty(0)
-        return _PairSum.apply(self.formula.key, x, other, a, b, stacked, within)
+        parts = tuple(c is not None for c in coefficients)
+        numbers = [0.0 if c is None else c for c in coefficients]
+        shares = torch.stack([torch.as_tensor(c, dtype=torch.float64, device=x.device) for c in numbers])
+        return _PairSums.apply(self.formula.key, x, y, a, b, stacked, shares.detach(), parts)
 
     def _weight(self, x: Tensor, weight: Tensor | None) -> Tensor:
         if weight is None:
@@ -86,31 +115,40 @@ class PairKernel:
         return self.formula.value(r2, *(torch.as_tensor(p, dtype=r2.dtype, device=r2.device) for p in parameters))
 
 
-class _PairSum(torch.autograd.Function):
+class _PairSums(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, key: str, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool
+        ctx: Any,
+        key: str,
+        x: Tensor,
+        y: Tensor,
+        a: Tensor,
+        b: Tensor,
+        parameters: Tensor,
+        shares: Tensor,
+        parts: tuple[bool, bool, bool],
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad)
-        value, *slopes = _pair_sum(key, x, y, a, b, parameters, within, wanted)
-        ctx.save_for_backward(*slopes)
-        ctx.within = within
-        return value
+        value = torch.zeros((), dtype=torch.float64, device=x.device)
+        totals: list[Tensor | None] = [None, None, None]  # of x, y and the parameters
+        for part, (one, other, w, v) in enumerate([(x, x, a, a), (y, y, b, b), (x, y, a, b)]):
+            if not parts[part]:
+                continue
+            within = part < 2
+            found, *slopes = _pair_sum(key, one, other, w, v, parameters, within, wanted)
+            value = value + shares[part] * found
+            for to, slope in ((part, slopes[0]), (2, slopes[2])) if within else enumerate(slopes):
+                share = shares[part] * slope
+                totals[to] = share if totals[to] is None else totals[to] + share  # type: ignore[operator]
+        ctx.save_for_backward(*(None if t is None or not wanted else t.to(x.dtype) for t in totals))
+        return value.to(x.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        gx, gy, gp = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
-        return (
-            None,
-            g * gx if wanted[1] else None,
-            g * gy if wanted[2] and not ctx.within else None,
-            None,
-            None,
-            g * gp if wanted[5] else None,
-            None,
-        )
+        asked = [ctx.needs_input_grad[i] for i in (1, 2, 5)]
+        x, y, at = (g * t if want and t is not None else None for want, t in zip(asked, ctx.saved_tensors))
+        return None, x, y, None, None, at, None, None
 
 
 @operator(
@@ -121,8 +159,8 @@ def _pair_sum(
     kernel: str, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, slopes: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if not len(x) or not len(y):
-        empty = torch.zeros_like(x), torch.zeros_like(y)[: 0 if within else None], torch.zeros_like(parameters)
-        return x.new_zeros(()), *empty
+        gx, gy, gp = (torch.zeros_like(t, dtype=torch.float64) for t in (x, y, parameters))
+        return gp.new_zeros(()), gx, gy[: 0 if within else None], gp
     return _path(x)(_formulas[kernel], x, y, a, b, parameters, within, slopes)
 
 
@@ -155,6 +193,5 @@ def tiled(
                     c = torch.where(r2 > 0, 2 * weight * slope, 0.0 * r2)
                     gx[i : i + TILE[0]] += c.sum(1, keepdim=True) * xi - c @ yj
                     gy[j : j + TILE[1]] += c.sum(0).unsqueeze(-1) * yj - c.T @ xi
-    if within:
-        return value, gx + gy, gy[:0], gp
-    return value, gx, gy, gp
+    value, gx, gy, gp = (t.double() for t in (value, gx, gy, gp))
+    return (value, gx + gy, gy[:0], gp) if within else (value, gx, gy, gp)

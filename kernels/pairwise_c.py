@@ -32,12 +32,23 @@ typedef real vec __attribute__((vector_size(64), aligned(4)));
 #define V ((int)(64 / sizeof(real)))
 #define ROWS 4
 #define VECS 4
-#define BAND 32 /* rows whose gradients for y are summed apart first: fewer digits are lost, and the block stays near */
+#define BAND 32 /* rows whose gradients for y are summed apart first: the block stays near */
+#define FLUSH 2 /* blocks after which gradients for x enter their totals */
+
+/* Gradients are summed in double from block to block: in MMD² such sums cancel, and their digits with them. */
+static void flush(vec *g, int64_t count, double *restrict totals) {{
+    for (int64_t i = 0; i < count; i++) {{
+        real total = 0;
+        for (int l = 0; l < V; l++) total += g[i][l];
+        totals[i] += total;
+    }}
+    memset(g, 0, count * sizeof(vec));
+}}
 
 /* n: N, padded M, D, within, slopes wanted. x (N, D), w (N); y (D, M) by features, v (M), 0 in the padding.
    sums: value and derivative by each parameter; gx (N, D); gy (D, M). Bands of rows first, first + step, ... */
 int pairs(const int64_t *n, const real *x, const real *w, const real *y, const real *v, const real *q, double *sums,
-          real *gx, real *restrict gy, int64_t first, int64_t step) {{
+          double *gx, double *restrict gy, int64_t first, int64_t step) {{
     const int64_t N = n[0], M = n[1], D = n[2], within = n[3], wanted = n[4];
     vec *g = aligned_alloc(64, (BAND + VECS) * (D + 1) * sizeof(vec)), *near = g + BAND * (D + 1);
     real *rows = malloc(BAND * (D + 1) * sizeof(real));
@@ -97,16 +108,14 @@ int pairs(const int64_t *n, const real *x, const real *w, const real *y, const r
                     }}
                 }}
             }}
-            if (wanted)
-                for (int64_t d = 0; d < D; d++)
-                    for (int l = 0; l < VECS; l++) ((vec *)(gy + d * M + j))[l] += near[d * VECS + l];
-        }}
-        if (wanted)
-            for (int64_t i = 0; i < height * D; i++) {{
-                real total = 0;
-                for (int64_t l = 0; l < V; l++) total += g[i][l];
-                gx[band * D + i] += total;
+            if (!wanted) continue;
+            for (int64_t d = 0; d < D; d++) {{
+                const real *n = (const real *)(near + d * VECS);
+                for (int l = 0; l < VECS * V; l++) gy[d * M + j + l] += n[l];
             }}
+            if (j / (VECS * V) % FLUSH == FLUSH - 1) flush(g, height * D, gx + band * D);
+        }}
+        if (wanted) flush(g, height * D, gx + band * D);
     }}
     free(g); free(rows);
     return 0;
@@ -124,7 +133,8 @@ def pair_sum(
     within: bool,
     slopes: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients for x, y (empty unless `slopes`) and the parameters (P,).
+    """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients for x, y (empty unless `slopes`) and the parameters (P,),
+    all in float64.
 
     within: y is x; the sum over i ≠ j, and the gradient for x in both its places.
     """
@@ -133,23 +143,20 @@ def pair_sum(
     by_feature, weight = x.new_zeros(x.shape[1], padded), x.new_zeros(padded)
     by_feature[:, : len(y)], weight[: len(y)] = y.T, y_weight
     code, sizes = library(source(formula), x.dtype), array(len(x), padded, x.shape[1], int(within), int(slopes))
-    gx = torch.zeros_like(x) if slopes else x.new_empty(0)
+    gx = torch.zeros_like(x, dtype=torch.float64) if slopes else torch.empty(0)
     x, x_weight, parameters = x.contiguous(), x_weight.contiguous(), parameters.contiguous()
     inputs = [address(t) for t in (x, x_weight, by_feature, weight, parameters)]
 
     def part(number: int, of: int) -> tuple[Tensor, Tensor]:
         sums = torch.zeros(1 + len(parameters), dtype=torch.float64)
-        gy = torch.zeros_like(by_feature) if slopes else by_feature.new_empty(0)
+        gy = torch.zeros_like(by_feature, dtype=torch.float64) if slopes else by_feature.new_empty(0)
         if code.pairs(sizes, *inputs, address(sums), address(gx), address(gy), *numbers(number, of)):
             raise MemoryError("pair sums: no memory for the working block")
         return sums, gy
 
     parts = in_parallel(part, -(-len(x) // 32), len(x) * padded * x.shape[1] // 4)
-    sums = torch.stack([s for s, _ in parts]).sum(0).to(x.dtype)
-    gy = gx.new_empty(0)
-    if slopes:
-        gy = sum(g for _, g in parts[1:]) + parts[0][1] if len(parts) > 1 else parts[0][1]
-        gy = gy[:, : len(y)].T
-    if not within:
-        return sums[0], gx, gy, sums[1:]
-    return 2 * sums[0], 2 * (gx + gy) if slopes else gx, gx.new_empty(0), 2 * sums[1:]
+    sums = torch.stack([s for s, _ in parts]).sum(0)
+    gy = torch.stack([g for _, g in parts]).sum(0)[:, : len(y)].T if slopes else gx
+    if within:  # half of the pairs; x has both ends of each
+        sums, gx, gy = 2 * sums, 2 * (gx + gy) if slopes else gx, gx[:0]
+    return sums[0], gx, gy, sums[1:]

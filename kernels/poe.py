@@ -61,21 +61,52 @@ def gaussian_product_sample(
         draws, shaped as the noise, and KL(product ‖ target) in nats, (B,) or (S, B).
     Raises: ValueError as `gaussian_product`.
     """
-    log_var, seen = _checked("gaussian_product_sample", loc, log_var, seen, exponents, prior)
-    same_kind("gaussian_product_sample", loc, noise, *(target or ()))
+    where = "gaussian_product_sample"
+    log_var, seen = _checked(where, loc, log_var, seen, exponents, prior)
+    same_kind(where, loc, noise, *(target or ()))
     shape = (*seen.shape[:-1], loc.shape[-1])
-    if noise.shape != shape or any(t.shape != loc.shape[1:] for t in target or ()):
+    if noise.shape != shape:
+        raise ValueError(f"{where}: expected noise {tuple(shape)}; got {tuple(noise.shape)}.")
+    z, kl = _drawn(where, loc, log_var, seen, noise, target, prior)
+    return z.reshape(shape), kl
+
+
+def gaussian_product_kl(
+    loc: Tensor,
+    log_var: Tensor,
+    seen: Tensor,
+    *,
+    exponents: Tensor | None = None,
+    prior: bool = True,
+    target: Target | None = None,
+) -> Tensor:
+    """KL(product of experts ‖ target) in nats, without writing the product's parameters to memory.
+
+    Args: as of `gaussian_product_sample`.
+    Returns: (B,) or (S, B).
+    Raises: ValueError as `gaussian_product`.
+    """
+    where = "gaussian_product_kl"
+    log_var, seen = _checked(where, loc, log_var, seen, exponents, prior)
+    same_kind(where, loc, *(target or ()))
+    return _drawn(where, loc, log_var, seen, None, target, prior)[1]
+
+
+def _drawn(
+    where: str, loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, target: Target | None, prior: bool
+) -> tuple[Tensor, Tensor]:
+    """Draws (S, B, D), none without noise, and KL (..., B)."""
+    if any(t.shape != loc.shape[1:] for t in target or ()):
         raise ValueError(
-            f"gaussian_product_sample: expected noise {tuple(shape)} and a target of {tuple(loc.shape[1:])}; got "
-            f"{tuple(noise.shape)} and {[tuple(t.shape) for t in target or ()]}."
+            f"{where}: expected a target of {tuple(loc.shape[1:])}; got {[tuple(t.shape) for t in target or ()]}."
         )
     if not runs(loc):
         return _sample(loc, log_var, seen, noise, target, prior)
     subsets = rows_of(seen).contiguous()
-    draws = rows_of(noise).contiguous()
+    draws = None if noise is None else rows_of(noise).contiguous()
     at = [t.contiguous() for t in target or ()]
     z, kl = _Sample.apply(loc.contiguous(), log_var.contiguous(), subsets, draws, prior, *at)
-    return z.reshape(shape), kl.reshape(shape[:-1])
+    return z, kl.reshape(seen.shape[:-1])
 
 
 def _checked(
@@ -119,11 +150,11 @@ def _product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[T
 
 
 def _sample(
-    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: Target | None, prior: bool
+    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, target: Target | None, prior: bool
 ) -> tuple[Tensor, Tensor]:
     mean, fused = _product(loc, log_var, seen, prior)
     kl = gaussian_kl_standard(mean, fused) if target is None else gaussian_kl(mean, fused, *target)
-    return mean + noise * torch.exp(0.5 * fused), kl
+    return loc.new_empty(0) if noise is None else mean + noise * torch.exp(0.5 * fused), kl
 
 
 class _Product(torch.autograd.Function):
@@ -143,7 +174,7 @@ class _Product(torch.autograd.Function):
 class _Sample(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, prior: bool, *target: Tensor
+        ctx: Any, loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, prior: bool, *target: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(loc, log_var, seen, noise, *target)
         ctx.prior = prior
@@ -153,7 +184,8 @@ class _Sample(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_z: Tensor, g_kl: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         loc, log_var, seen, noise, *target = ctx.saved_tensors
-        slopes = _sample_backward(g_z.contiguous(), g_kl.contiguous(), loc, log_var, seen, noise, target, ctx.prior)
+        g_draw = None if noise is None else g_z.contiguous()
+        slopes = _sample_backward(g_draw, g_kl.contiguous(), loc, log_var, seen, noise, target, ctx.prior)
         return (*slopes[:2], None, None, None, *slopes[2:])
 
 
@@ -165,10 +197,10 @@ _product_backward = operator(
     " -> (Tensor, Tensor)"
 )(poe_c.product_backward)
 _sample_op = operator(
-    "product_sample(Tensor loc, Tensor log_var, Tensor seen, Tensor noise, Tensor[] target, bool prior)"
+    "product_sample(Tensor loc, Tensor log_var, Tensor seen, Tensor? noise, Tensor[] target, bool prior)"
     " -> (Tensor, Tensor)"
 )(poe_c.sample)
 _sample_backward = operator(
-    "product_sample_backward(Tensor g_z, Tensor g_kl, Tensor loc, Tensor log_var, Tensor seen, Tensor noise,"
+    "product_sample_backward(Tensor? g_z, Tensor g_kl, Tensor loc, Tensor log_var, Tensor seen, Tensor? noise,"
     " Tensor[] target, bool prior) -> Tensor[]"
 )(poe_c.sample_backward)

@@ -89,7 +89,8 @@ static void fuse(const Sizes *n, Work *w, const real *mu, const real *lv, const 
     }
 }
 
-/* eps: NULL: one, two = mean and log-variance; else one = mean + sd * eps and kl to N(pu, e^pl) or, where NULL, N(0, I). */
+/* kl: NULL: one, two = mean and log-variance; else the KL to N(pu, e^pl) or, where NULL, N(0, I), and with eps the draw
+   one = mean + sd * eps. */
 int forward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen, const real *eps, const real *pu,
             const real *pl, real *one, real *two, real *kl, int64_t first, int64_t last) {
     const int64_t B = n->B, D = n->D;
@@ -101,15 +102,18 @@ int forward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen,
         const real *restrict mean = w.mean, *restrict var = w.variance, *restrict L = w.log_precision, *restrict sd = w.sd;
         for (int64_t s = 0; s < n->S; s++) {
             fuse(n, &w, mu, lv, seen + (s * B + b) * n->M, b, rows);
-            real *restrict out = one + (s * B + b) * D;
-            if (!eps) {
-                real *restrict other = two + (s * B + b) * D;
+            const int64_t here = (s * B + b) * D;
+            if (!kl) {
+                real *restrict out = one + here, *restrict other = two + here;
                 for (int64_t i = 0; i < size; i++) { out[i] = mean[i]; other[i] = -L[i]; }
                 continue;
             }
-            const real *restrict noise = eps + (s * B + b) * D;
-            _Pragma("omp simd")
-            for (int64_t i = 0; i < size; i++) out[i] = mean[i] + sd[i] * noise[i];
+            if (eps) {
+                real *restrict out = one + here;
+                const real *restrict noise = eps + here;
+                _Pragma("omp simd")
+                for (int64_t i = 0; i < size; i++) out[i] = mean[i] + sd[i] * noise[i];
+            }
             for (int64_t r = 0; r < rows; r++) {
                 real total = 0;
                 const int64_t i0 = r * D;
@@ -147,21 +151,23 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
         for (int64_t s = 0; s < n->S; s++) {
             const uint8_t *here = seen + (s * B + b) * M;
             fuse(n, &w, mu, lv, here, b, rows);
-            const real *restrict g = g_one + (s * B + b) * D;
-            if (!eps) {
-                const real *restrict other = g_two + (s * B + b) * D;
+            if (!g_kl) {
+                const real *restrict g = g_one + (s * B + b) * D, *restrict other = g_two + (s * B + b) * D;
                 for (int64_t i = 0; i < size; i++) { gm[i] = g[i]; gl[i] = other[i]; }
             } else {
-                const real *restrict noise = eps + (s * B + b) * D;
-                _Pragma("omp simd")
-                for (int64_t i = 0; i < size; i++) gl[i] = g[i] * noise[i] * sd[i] / 2;
+                if (eps) {
+                    const real *restrict g = g_one + (s * B + b) * D, *restrict noise = eps + (s * B + b) * D;
+                    _Pragma("omp simd")
+                    for (int64_t i = 0; i < size; i++) { gm[i] = g[i]; gl[i] = g[i] * noise[i] * sd[i] / 2; }
+                } else
+                    for (int64_t i = 0; i < size; i++) gm[i] = gl[i] = 0;
                 for (int64_t r = 0; r < rows; r++) {
                     const real k = g_kl[s * B + b + r];
                     const int64_t i0 = r * D, at = (b + r) * D;
                     if (pu)
                         for (int64_t d = 0; d < D; d++) {
                             real gap = mean[i0 + d] - pu[at + d], l = pl[at + d], e = EXP(-l), ratio = EXP(-L[i0 + d] - l);
-                            gm[i0 + d] = g[i0 + d] + k * gap * e;
+                            gm[i0 + d] += k * gap * e;
                             gl[i0 + d] += k * (ratio - 1) / 2;
                             dpu[at + d] -= k * gap * e;
                             dpl[at + d] += k * (1 - ratio - gap * gap * e) / 2;
@@ -169,7 +175,7 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
                     else {
                         _Pragma("omp simd")
                         for (int64_t d = 0; d < D; d++) {
-                            gm[i0 + d] = g[i0 + d] + k * mean[i0 + d];
+                            gm[i0 + d] += k * mean[i0 + d];
                             gl[i0 + d] += k * (var[i0 + d] - 1) / 2;
                         }
                     }
@@ -226,21 +232,21 @@ def product_backward(
 
 
 def sample(
-    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor, target: Sequence[Tensor], prior: bool
+    loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, target: Sequence[Tensor], prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Draws (S, B, D) and KL (S, B) to `target`, mean and log-variance (B, D) each; empty: to N(0, I)."""
-    z, kl = torch.empty_like(noise), noise.new_empty(noise.shape[:2])
+    """Draws (S, B, D), none without noise, and KL (S, B) to `target`, mean and log-variance (B, D) each; empty: N(0, I)."""
+    z, kl = loc.new_empty(0) if noise is None else torch.empty_like(noise), loc.new_empty(seen.shape[:2])
     _run("forward", loc, seen, prior, [loc, log_var, seen, noise, *_pair(target), z, None, kl])
     return z, kl
 
 
 def sample_backward(
-    g_z: Tensor,
+    g_z: Tensor | None,
     g_kl: Tensor,
     loc: Tensor,
     log_var: Tensor,
     seen: Tensor,
-    noise: Tensor,
+    noise: Tensor | None,
     target: Sequence[Tensor],
     prior: bool,
 ) -> list[Tensor]:

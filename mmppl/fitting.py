@@ -85,7 +85,7 @@ def fit(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, precision=precision,
     )  # fmt: skip
-    place = _device(device)
+    place = choose_device(device)
     path = Path(out) if out is not None else Path("runs") / f"{cls.__name__.lower()}-{datetime.now():%Y%m%d-%H%M%S}"
     source = source_of(cls)
     info = {
@@ -189,7 +189,7 @@ def _settings(
     return check_hyper(cls, hyper), training
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {name!r} is none of auto, cpu, cuda.")
     if name == "cuda" and not torch.cuda.is_available():

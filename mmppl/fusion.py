@@ -1,15 +1,63 @@
 """Fusion: experts and what is seen → the posterior distribution of the latent."""
 
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
 from torch import Tensor
+from torch.distributions import register_kl
 
-from .gaussian import Gaussian
-from .kernels.poe import gaussian_product
+from .gaussian import Gaussian, StandardNormal
+from .kernels.gaussian import gaussian_kl_standard
+from .kernels.poe import gaussian_product, gaussian_product_sample
 
 
-def product_of_experts(loc: Tensor, log_var: Tensor, seen: Tensor) -> Gaussian:
+def product_of_experts(loc: Tensor, log_var: Tensor, seen: Tensor) -> ProductOfExperts:
     """q(z | seen) ∝ N(0, I) Π_{m seen} N(loc_m, e^log_var_m).
 
     Args: loc, log_var (M, B, D); seen (B, M) or (S, B, M) bool.
     Returns: Gaussian of batch shape (B,) or (S, B); exactly the prior where nothing is seen.
     """
-    return Gaussian(*gaussian_product(loc, log_var, seen))
+    return ProductOfExperts(loc, log_var, seen)
+
+
+class ProductOfExperts(Gaussian):
+    """The product of experts and the prior, by its experts: one draw and its KL to the prior come from one kernel, and
+    the means and log-variances of all subsets are formed only for who asks for them."""
+
+    def __init__(self, loc: Tensor, log_var: Tensor, seen: Tensor) -> None:
+        self.experts = (loc, log_var, seen)
+        self.kl_to_prior: Tensor | None = None
+        """(..., B) nats, once a draw has been made."""
+        super(Gaussian, self).__init__(seen.shape[:-1], loc.shape[-1:], validate_args=False)
+
+    @cached_property
+    def _product(self) -> tuple[Tensor, Tensor]:
+        return gaussian_product(*self.experts)
+
+    @property
+    def loc(self) -> Tensor:  # type: ignore[override]
+        return self._product[0]
+
+    @property
+    def log_var(self) -> Tensor:  # type: ignore[override]
+        return self._product[1]
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        if sample_shape:
+            return super().rsample(sample_shape)
+        loc, log_var, seen = self.experts
+        noise = torch.randn((*self.batch_shape, *self.event_shape), dtype=loc.dtype, device=loc.device)
+        draw, self.kl_to_prior = gaussian_product_sample(loc, log_var, seen, noise)
+        return draw
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Gaussian:
+        if tuple(batch_shape) == self.batch_shape:  # as Pyro's plates ask
+            return self
+        return Gaussian(self.loc, self.log_var).expand(batch_shape)
+
+
+@register_kl(ProductOfExperts, StandardNormal)
+def _kl_to_prior(q: ProductOfExperts, p: StandardNormal) -> Tensor:
+    return gaussian_kl_standard(q.loc, q.log_var) if q.kl_to_prior is None else q.kl_to_prior

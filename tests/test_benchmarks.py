@@ -1,9 +1,14 @@
 """The timing programs refuse to time what is not the same computation, and form their figures as they say."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
+
+from mmppl.bench import product, step
+from mmppl.bench.case import WrongResult, measure
+from mmppl.bench.harness import figure, interleave, peak_memory, ratio
 
 
 @pytest.fixture
@@ -11,16 +16,12 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
 
 
-def test_the_figure_is_of_the_ratios_of_each_round(benchmarks):
-    from harness import figure, ratio
-
+def test_the_figure_is_of_the_ratios_of_each_round():
     assert ratio([2.0, 40.0, 6.0], [1.0, 10.0, 3.0]).median == 2
     assert figure([1.0, 2.0, 3.0, 4.0, 5.0]) == (3, 2 / 3, 1, 5)
 
 
-def test_candidates_take_turns(benchmarks):
-    from harness import interleave
-
+def test_candidates_take_turns():
     heard = []
     times = interleave({name: lambda name=name: heard.append(name) for name in "ab"}, rounds=3, seconds=0)
     assert "".join(heard) == "aabb" + "ab" + "ba" + "ab"
@@ -37,3 +38,21 @@ def test_the_hand_written_model_is_ours(benchmarks):
     assert fit_loop.disagreement(training, fit_loop.Plain(16, torch.nn.Dropout), train=False) < fit_loop.TOLERANCE
     training.program.omega = 0.5  # after the recording: only the eager step sees it
     assert fit_loop.disagreement(training, plain, train=False) > fit_loop.TOLERANCE
+
+
+def test_a_wrong_result_has_no_figure():
+    case = product.case((2, 3, 8, 4))
+    assert [row.over for row in measure(case, rounds=2, seconds=0)] == ["eager broadcast"]
+    wrong = dataclasses.replace(case, error=lambda: (float("nan"), 1e-6))
+    with pytest.raises(WrongResult, match="no figure"):
+        measure(wrong, rounds=2, seconds=0)
+
+
+def test_the_step_that_is_timed_is_the_hand_written_one():
+    assert step.disagreement(step.sample(4)) < 1e-5
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's account of memory")
+def test_peak_memory_is_seen():
+    assert 90e6 < peak_memory(lambda: torch.ones(25_000_000).sum()) < 130e6
+    assert peak_memory(lambda: None) < 5e6

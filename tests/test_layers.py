@@ -1,4 +1,4 @@
-"""Imports point one way: cli, programs → mmppl → kernels → torch, triton. Read from the source, nothing is imported."""
+"""Imports point one way: cli, bench, programs → mmppl → kernels → torch, triton. Read from the source."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OUTSIDE = ("cli", "programs", "kernels")  # rooms that are links inside mmppl/
+OUTSIDE = ("cli", "programs", "bench", "kernels")  # rooms that are links inside mmppl/
 LIBRARY = sorted(f for f in (ROOT / "mmppl").rglob("*.py") if f.relative_to(ROOT / "mmppl").parts[0] not in OUTSIDE)
 ROOMS = {room: sorted((ROOT / room).glob("*.py")) for room in OUTSIDE} | {"mmppl": LIBRARY}
 FILES = [(room, file) for room, files in ROOMS.items() for file in files]
@@ -60,7 +60,7 @@ def test_kernels_know_torch_only(file):
 @named(LIBRARY)
 def test_library_knows_no_program_and_no_command(file):
     for name, _ in imports(file):
-        assert not below(name, "mmppl.cli", "mmppl.programs", "typer", "rich"), f"{file} imports {name}"
+        assert not below(name, "mmppl.cli", "mmppl.programs", "mmppl.bench", "typer", "rich"), f"{file} imports {name}"
 
 
 @named(LIBRARY)
@@ -85,7 +85,15 @@ def test_library_names_no_program(file):
 def test_programs_run_by_path(file):
     for name, dots in imports(file):
         assert dots == 0, f"{file.name}: a program is run by its path and imports absolutely"
-        assert not below(name, "mmppl.cli", "mmppl.programs"), f"{file.name} imports {name}"
+        assert not below(name, "mmppl.cli", "mmppl.programs", "mmppl.bench"), f"{file.name} imports {name}"
+
+
+@named(ROOMS["bench"])
+def test_timing_knows_no_command(file):
+    for name, dots in imports(file):
+        assert not below(name, "mmppl.cli", "mmppl.programs", "typer", "rich"), f"{file.name} imports {name}"
+        if below(name, "mmppl.bench"):
+            assert dots == 1, f"{file.name} imports {name}: siblings relatively"
 
 
 @named(ROOMS["cli"])

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-ROOMS = ("kernels", "programs", "cli")  # lie beside mmppl/, install inside it
+ROOMS = ("kernels", "programs", "bench", "cli")  # lie beside mmppl/, install inside it
 LOOK = """
 import importlib, json, pathlib, sys
 import mmppl, mmppl.kernels.poe, mmppl.programs.cmmd, mmppl.cli

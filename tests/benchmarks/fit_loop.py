@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from harness import circumstances, figure, interleave, ratio
 from torch import Tensor, nn
 
 from mmppl import Dataset, Modality
+from mmppl.bench.harness import circumstances, figure, interleave, ratio
 from mmppl.gemm import best_path, gemm
 from mmppl.nets import Dropout
 from mmppl.programs.cmmd import CMMD

@@ -42,3 +42,31 @@ def test_every_hyper_parameter_is_described(capsys):
         assert main(["show", name]) == 0
         text = capsys.readouterr().out
         assert all(part in text for part in (*found["hyper"], *found["presets"], found["default_data"]))
+
+
+OWN = """
+from mmppl import Program
+from mmppl.kernels.likelihood import LikelihoodKernel
+
+logistic = LikelihoodKernel("logistic_own", "-(x - m) - 2*softplus(m - x)")
+
+
+class Own(Program):
+    \"\"\"With a formula of its own.\"\"\"
+"""
+
+
+def test_generated_sources(tmp_path, capsys):
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    assert main(["show", str(file), "--kernels"]) == 0
+    out = capsys.readouterr().out
+    assert "logistic_own" in out and "-(x - m) - 2*softplus(m - x)" in out and "bernoulli" in out
+    assert main(["show", str(file), "--kernel", "logistic_own"]) == 0
+    out = capsys.readouterr().out
+    assert "def both(x, m):" in out and "@triton.jit" in out and "static inline void logistic_own" in out
+    assert main(["show", str(file), "--kernel", "laplace", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["kernels"]
+    assert found["formula"].startswith("-abs(x - m)") and found["torch_source"]
+    assert main(["show", str(file), "--kernel", "laplase"]) == 2
+    assert "Did you mean laplace?" in capsys.readouterr().err

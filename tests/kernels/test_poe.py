@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmppl.kernels.compiled import compiled_kernels
-from mmppl.kernels.poe import gaussian_product, gaussian_product_sample
+from mmppl.kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
 
 pytestmark = pytest.mark.usefixtures("path")
 MU = torch.tensor([[1.0, -0.5], [2.0, 0.3], [-1.0, 0.8]], dtype=torch.float64).unsqueeze(1)
@@ -99,6 +99,18 @@ def test_draws_and_kl_are_those_of_the_product(shape, spread, given_target):
         z, kl = gaussian_product_sample(loc, log_var, seen, noise, target=tuple(target) if given_target else None)
         expected = torch.autograd.grad((z.sin().sum() + kl.square().mean()), inputs)
     torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("given_target", [False, True])
+def test_the_kl_alone(given_target):
+    loc, log_var, seen, noise, target = experts(7, 3, 65, 20)
+    inputs = [loc, log_var, *(target if given_target else [])]
+    at = tuple(target) if given_target else None
+    got = gaussian_product_kl(loc, log_var, seen, target=at)
+    want = gaussian_product_sample(loc, log_var, seen, noise, target=at)[1]
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+    slopes = [torch.autograd.grad(kl.square().mean(), inputs) for kl in (got, want)]
+    torch.testing.assert_close(*slopes, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("prior", [True, False])

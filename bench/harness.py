@@ -33,7 +33,11 @@ class Round(NamedTuple):
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]], *, rounds: int = 7, seconds: float = 0.25
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 7,
+    seconds: float = 0.25,
+    finish: Callable[[], object] = lambda: None,
 ) -> dict[str, list[Round]]:
     """Time each candidate once per round, in an order that turns from round to round, garbage collection off.
 
@@ -41,12 +45,15 @@ def interleave(
         candidates: name → function; called twice before anything is timed.
         rounds: how many.
         seconds: a candidate is called as often per round as takes about this long, and at least once.
+        finish: waits until the calls have ended, where they run on another device.
     """
     calls = {}
     for name, call in candidates.items():
         call()
+        finish()
         begun = time.perf_counter()
         call()
+        finish()
         calls[name] = max(1, round(seconds / max(time.perf_counter() - begun, 1e-7)))
     times: dict[str, list[Round]] = {name: [] for name in candidates}
     order = list(candidates)
@@ -58,6 +65,7 @@ def interleave(
                 wall, cpu = time.perf_counter(), time.process_time()
                 for _ in range(calls[name]):
                     candidates[name]()
+                finish()
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 times[name].append(Round(wall / calls[name], cpu / calls[name]))
             order = order[1:] + order[:1]
@@ -76,6 +84,21 @@ def figure(values: list[float]) -> Figure:
 def ratio(above: list[float], below: list[float]) -> Figure:
     """The figure of the per-round ratios above/below."""
     return figure([a / b for a, b in zip(above, below, strict=True)])
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    """Bytes by which this process's resident memory grew beyond where it stood, at the most, during a call (Linux)."""
+    call()  # what is loaded and allocated once does not count
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = _resident("VmRSS")
+    call()
+    return _resident("VmHWM") - before
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def circumstances(device: str = "cpu") -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Timing on this machine: our kernels and steps against eager and hand-written PyTorch, and against the limit."""

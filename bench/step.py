@@ -1,0 +1,222 @@
+"""One training step of a three-modality MVAE: through our program, by hand, as usually written with Pyro, and its
+matrix products alone.
+
+784 Bernoulli, 3,072 Laplace and 8 × 71 categorical features, one hidden layer of 400, latent 20, the 7 subsets, each of
+which decodes all three modalities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+import torch.nn.functional as F
+from pyro.infer import Trace_ELBO
+from torch import Tensor, nn
+
+from mmppl import Batch, Modality, Program, all_subsets, load_program
+from mmppl.gemm import best_path, gemm
+from mmppl.nets import mlp
+from mmppl.step import Step
+
+from .case import Case, apart
+
+WIDTH, LATENT, SCALE, LENGTH, CLASSES = 400, 20, 0.75, 8, 71
+MODALITIES = (
+    Modality("image", (784,), "bernoulli"),
+    Modality("photo", (3072,), "laplace", scale=SCALE),
+    Modality("text", (LENGTH,), "categorical", classes=tuple(range(CLASSES))),
+)
+
+
+def sample(rows: int) -> Batch:
+    """Random values of the shapes above, nothing missing."""
+    generator = torch.Generator().manual_seed(0)
+    values = {
+        "image": torch.rand(rows, 784, generator=generator).round(),
+        "photo": torch.rand(rows, 3072, generator=generator),
+        "text": torch.randint(CLASSES, (rows, LENGTH), generator=generator),
+    }
+    observed = {name: torch.ones(rows, dtype=torch.bool) for name in values}
+    return Batch(values, observed, torch.arange(rows), rows, tuple(values))
+
+
+def program() -> Program:
+    """The installed MVAE with plain ReLU networks."""
+    mvae: Any = load_program("mvae")
+    made: Program = mvae(MODALITIES, latent_dim=LATENT, hidden=WIDTH, layers=1)
+    made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in MODALITIES})
+    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size) for m in MODALITIES})
+    return made
+
+
+def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[], float]:
+    """A step of `mmppl fit`: terms, gradients, fused Adam."""
+    step = Step(program.train(), precision=precision)
+    optimiser = torch.optim.Adam(program.parameters(), lr=1e-3, fused=True)
+
+    def run() -> float:
+        outcome = step(batch)
+        optimiser.step()
+        return float(outcome.loss)
+
+    return run
+
+
+class Plain(nn.Module):
+    """The same by hand, in plain PyTorch: what a careful author writes for this one model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = [m.input_size for m in MODALITIES]
+        self.encoders = nn.ModuleList(mlp(size, WIDTH, 2 * LATENT) for size in sizes)
+        self.decoders = nn.ModuleList(mlp(LATENT, WIDTH, size) for size in sizes)
+        self.subsets = all_subsets(len(sizes)).float()
+
+    def loss(self, image: Tensor, photo: Tensor, text: Tensor) -> Tensor:
+        """Sum of the negative ELBOs over the subsets, mean over the rows."""
+        inputs = [image, photo, F.one_hot(text, CLASSES).flatten(1).to(image.dtype)]
+        heads = [encoder(x) for encoder, x in zip(self.encoders, inputs)]
+        loc, log_var = (torch.stack(t) for t in zip(*(h.float().chunk(2, 1) for h in heads)))
+        precision = torch.exp(-log_var.clamp(-12, 12))
+        total = 1 + torch.einsum("sm,mbd->sbd", self.subsets, precision)
+        mean = torch.einsum("sm,mbd->sbd", self.subsets, precision * loc) / total
+        z = mean + torch.randn_like(mean) * total.rsqrt()
+        kl = 0.5 * (mean * mean + 1 / total + torch.log(total) - 1).sum()
+        logits, means, tokens = (decoder(z).float() for decoder in self.decoders)
+        nll = F.binary_cross_entropy_with_logits(logits, image.expand_as(logits), reduction="sum")
+        nll = nll + (means - photo).abs().sum() / SCALE + means.numel() * torch.tensor(2 * SCALE).log()
+        every = text.expand(len(self.subsets), *text.shape).reshape(-1)
+        nll = nll + F.cross_entropy(tokens.reshape(-1, CLASSES), every, reduction="sum")
+        return (nll + kl) / len(image)
+
+
+def plain(model: Plain, batch: Batch, precision: str = "fp32") -> Callable[[], float]:
+    """A hand-written step: loss, backward, fused Adam."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    image, photo, text = batch.values.values()
+
+    def run() -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = model.loss(image, photo, text)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return run
+
+
+def idiomatic(model: Plain, batch: Batch) -> Callable[[], float]:
+    """The step as Pyro's tutorials would have it: a model, a guide and an ELBO per subset, in a Python loop."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    image, photo, text = batch.values.values()
+    one_hot = F.one_hot(text, CLASSES).to(image.dtype)
+    inputs = [image, photo, one_hot.flatten(1)]
+    elbo, rows = Trace_ELBO(), len(image)
+
+    def story(subset: list[bool]) -> None:
+        pyro.module("networks", model)
+        with pyro.plate("data", rows):
+            z = pyro.sample("z", dist.Normal(torch.zeros(rows, LATENT), torch.ones(rows, LATENT)).to_event(1))
+            logits, means, tokens = (decoder(z) for decoder in model.decoders)
+            pyro.sample("image", dist.Bernoulli(logits=logits).to_event(1), obs=image)
+            pyro.sample("photo", dist.Laplace(means, torch.tensor(SCALE)).to_event(1), obs=photo)
+            categories = dist.OneHotCategorical(logits=tokens.view(rows, LENGTH, CLASSES)).to_event(1)
+            pyro.sample("text", categories, obs=one_hot)
+
+    def guide(subset: list[bool]) -> None:
+        pyro.module("networks", model)
+        with pyro.plate("data", rows):
+            heads = [encoder(x).chunk(2, 1) for encoder, x, seen in zip(model.encoders, inputs, subset) if seen]
+            precisions = [torch.exp(-log_var) for _, log_var in heads]
+            total = 1 + torch.stack(precisions).sum(0)
+            mean = torch.stack([p * loc for p, (loc, _) in zip(precisions, heads)]).sum(0) / total
+            pyro.sample("z", dist.Normal(mean, total.rsqrt()).to_event(1))
+
+    def run() -> float:
+        with pyro.validation_enabled(True):
+            optimiser.zero_grad()
+            subsets = all_subsets(len(inputs)).tolist()
+            loss = sum(elbo.differentiable_loss(story, guide, subset) for subset in subsets) / rows
+            loss.backward()
+            optimiser.step()
+            return loss.item()
+
+    return run
+
+
+def products(rows: int, dtype: torch.dtype = torch.float32) -> Callable[[], None]:
+    """The step's matrix products alone, into memory that is there: forward, and both gradients of every layer but for
+    those of the data."""
+    jobs = []
+    decoded = rows * len(all_subsets(len(MODALITIES)))
+    for m in MODALITIES:
+        layers = [(rows, m.input_size, WIDTH, False), (rows, WIDTH, 2 * LATENT, True)]
+        layers += [(decoded, LATENT, WIDTH, True), (decoded, WIDTH, m.input_size, True)]
+        for n, i, o, inner in layers:
+            x, w, g = torch.randn(n, i, dtype=dtype), torch.randn(o, i, dtype=dtype), torch.randn(n, o, dtype=dtype)
+            jobs += [(x, w.T, torch.empty_like(g)), (g.T, x, torch.empty_like(w))]
+            jobs += [(g, w, torch.empty_like(x))] if inner else []
+
+    def run() -> None:
+        for a, b, out in jobs:
+            torch.mm(a, b, out=out)
+
+    return run
+
+
+def disagreement(batch: Batch) -> float:
+    """Largest relative difference of loss and gradients between our program and the hand-written model, with the same
+    weights and noise; the step first eager, then recorded."""
+    mine, other = program(), Plain()
+    pairs = [
+        pair
+        for part in ("encoders", "decoders")
+        for m, network in zip(MODALITIES, getattr(other, part))
+        for pair in zip(getattr(mine, part)[m.name].parameters(), network.parameters())
+    ]
+    step, worst = Step(mine.train()), 0.0
+    for seed in range(3):
+        with torch.no_grad():
+            for a, b in pairs:
+                b.copy_(a.mul_(0.99))  # moved each time: a step that clings to old weights is found out
+        torch.manual_seed(seed)
+        found = step(batch)
+        torch.manual_seed(seed)
+        loss = other.loss(*batch.values.values())
+        truth = torch.autograd.grad(loss, [b for _, b in pairs])
+        worst = max(worst, apart([found.loss, *(a.grad for a, _ in pairs)], [loss, *truth]))
+    return worst
+
+
+def case(rows: int = 256, precision: str = "fp32") -> Case:
+    """The step on `rows` rows, matrix products by the path that `mmppl fit` takes, but for the idiomatic rival, which
+    is taken as it comes."""
+    torch.manual_seed(0)
+    batch = sample(rows)
+    path = best_path()
+
+    def scoped(run: Callable[[], object]) -> Callable[[], None]:
+        def inside() -> None:
+            with gemm(path):
+                run()
+
+        return inside
+
+    rivals = {
+        "idiomatic Pyro": idiomatic(Plain(), batch),
+        "hand-written PyTorch": scoped(plain(Plain(), batch, precision)),
+    }
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return Case(
+        f"MVAE step, 3 modalities, {precision}",
+        f"batch={rows} subsets=7",
+        scoped(ours(program(), batch, precision)),
+        rivals,
+        scoped(products(rows, dtype)),
+        lambda: (disagreement(sample(16)), 1e-5),
+    )

@@ -1,0 +1,57 @@
+"""The table of `mmppl bench`: which cases there are, and what a row says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from . import likelihood, pairs, product, step
+from .case import Case, Row, measure
+from .harness import circumstances
+
+GROUPS = ("product", "pairs", "likelihood", "step")
+
+
+def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Case]:
+    """The cases of the groups, made one at a time; the step is timed on the CPU only."""
+    if "product" in groups:
+        yield from (product.case(shape, device) for shape in product.SHAPES)
+    if "pairs" in groups:
+        yield pairs.case(2048, 20, 5, device=device)
+    if "likelihood" in groups:
+        yield from likelihood.cases(device)
+    if "step" in groups and device == "cpu":
+        yield step.case(256, "fp32")
+        yield step.case(256, "bf16")
+        yield step.case(4, "fp32")
+
+
+def table(
+    groups: tuple[str, ...] = GROUPS,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    rounds: int = 7,
+    seconds: float = 0.25,
+    heard: Callable[[Row], None] = lambda row: None,
+) -> dict[str, object]:
+    """{"device", "versions", ..., "rows"}, rows in the order of `cases`.
+
+    Args:
+        threads: of PyTorch's; set back afterwards.
+        rounds, seconds: of the harness.
+        heard: gets each row as it is made.
+    Raises: WrongResult where a correctness check fails.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        rows = []
+        for case in cases(groups, device):
+            for row in measure(case, rounds=rounds, seconds=seconds):
+                heard(row)
+                rows.append(row._asdict())
+        return {**circumstances(device), "rounds": rounds, "rows": rows}
+    finally:
+        torch.set_num_threads(before)
