@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import categorical_c
-from .compiled import runs
-from .skeleton import masked_rows, operator, same_kind
+from .skeleton import fast, generated, masked_rows, operator, same_kind
 
 
 def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -29,7 +27,7 @@ def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None =
     same_kind("categorical", logits)
     lead = torch.broadcast_shapes(codes.shape[:-1], logits.shape[:-2], mask.shape if mask is not None else ())
     kept = masked_rows("categorical", mask, lead)
-    if not runs(logits):
+    if not fast(logits):
         return _plain(logits, codes, None if kept is None else kept.reshape(lead))
     length, classes = logits.shape[-2:]
     rows = logits.expand(*lead, length, classes).reshape(math.prod(lead), length, classes).contiguous()
@@ -59,7 +57,9 @@ class _Fast(torch.autograd.Function):
         return _backward(g.contiguous(), *ctx.saved_tensors), None, None
 
 
-_forward = operator("categorical(Tensor logits, Tensor codes, Tensor? mask) -> Tensor")(categorical_c.forward)
+_forward = operator("categorical(Tensor logits, Tensor codes, Tensor? mask) -> Tensor")(
+    generated("categorical", "forward")
+)
 _backward = operator("categorical_backward(Tensor g, Tensor logits, Tensor codes, Tensor? mask) -> Tensor")(
-    categorical_c.backward
+    generated("categorical", "backward")
 )

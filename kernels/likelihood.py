@@ -1,8 +1,8 @@
 """Log-densities of observations given decoder outputs: elementwise formulas, masked and summed over the features.
 
 The observation is broadcast over subsets and draws in front of the batch axis. A formula is written once; value,
-gradient and the C code of the CPU path (`likelihood_c`) are generated from it. Elsewhere, without a compiler, and where
-the observation needs a gradient, the generated PyTorch twin runs.
+gradient, the C code of the CPU path (`likelihood_c`) and the Triton code of the GPU's (`likelihood_triton`) are
+generated from it. Without a compiler, and where the observation needs a gradient, the generated PyTorch twin runs.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import likelihood_c
-from .compiled import runs
 from .generate import Formula
-from .skeleton import masked_rows, operator, rows_of, same_kind
+from .skeleton import code, fast, masked_rows, operator, rows_of, same_kind
 
 LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
 _formulas: dict[str, Formula] = {}
@@ -57,7 +55,7 @@ class LikelihoodKernel:
             raise ValueError(f"{self.name}: a parameter is a number or a ({size},) tensor.")
         lead = torch.broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
         kept = masked_rows(self.name, mask, lead)
-        if not runs(output) or x.requires_grad:
+        if not fast(output) or x.requires_grad:
             return self._twin(x, output, at, None if kept is None else kept.reshape(lead))
         rows = rows_of(output.expand(*lead, output.shape[-1]))
         value = _Fast.apply(self, rows_of(x.expand(*lead, size)), rows, kept, *(p.contiguous() for p in at))
@@ -92,7 +90,7 @@ class _Fast(torch.autograd.Function):
 
 @operator("likelihood(str kernel, Tensor x, Tensor output, Tensor[] parameters, Tensor? mask) -> Tensor")
 def _forward(kernel: str, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
-    return likelihood_c.forward(_formulas[kernel], x, output, parameters, mask)
+    return code("likelihood", output).forward(_formulas[kernel], x, output, parameters, mask)
 
 
 @operator(
@@ -102,7 +100,7 @@ def _forward(kernel: str, x: Tensor, output: Tensor, parameters: list[Tensor], m
 def _backward(
     kernel: str, g: Tensor, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None, wanted: bool
 ) -> list[Tensor]:
-    return likelihood_c.backward(_formulas[kernel], g, x, output, parameters, mask, wanted)
+    return code("likelihood", output).backward(_formulas[kernel], g, x, output, parameters, mask, wanted)
 
 
 @lru_cache(256)

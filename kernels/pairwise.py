@@ -1,7 +1,8 @@
 """Sums of a kernel over all pairs of two samples, with gradients, never holding N×N numbers.
 
-A kernel is a scalar formula of the squared distance r2 and of parameters; the C code of the CPU path
-(`pairwise_c`) is generated from it. Elsewhere, and without a compiler, tiles of PyTorch's own operations run.
+A kernel is a scalar formula of the squared distance r2 and of parameters; the C code of the CPU path (`pairwise_c`)
+and the Triton code of the GPU's (`pairwise_triton`) are generated from it. Without a compiler, tiles of PyTorch's own
+operations run.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import pairwise_c
-from .compiled import runs
 from .generate import Formula
-from .skeleton import operator, require, same_kind
+from .skeleton import code, fast, operator, require, same_kind
 
 TILE = (256, 1024)  # rows of x and y at a time on the PyTorch path
 _formulas: dict[str, Formula] = {}
@@ -165,7 +164,7 @@ def _pair_sum(
 
 
 def _path(x: Tensor) -> Any:
-    return pairwise_c.pair_sum if runs(x) else tiled
+    return code("pairwise", x).pair_sum if fast(x) else tiled
 
 
 def tiled(

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import poe_c
-from .compiled import runs
 from .gaussian import gaussian_kl, gaussian_kl_standard
-from .skeleton import operator, require, rows_of, same_kind
+from .skeleton import fast, generated, operator, require, rows_of, same_kind
 
 Target = tuple[Tensor, Tensor]
 
@@ -33,7 +31,7 @@ def gaussian_product(
         ValueError: if shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
     """
     log_var, seen = _checked("gaussian_product", loc, log_var, seen, exponents, prior)
-    if not runs(loc):
+    if not fast(loc):
         return _product(loc, log_var, seen, prior)
     subsets = rows_of(seen)
     mean, fused = _Product.apply(loc.contiguous(), log_var.contiguous(), subsets.contiguous(), prior)
@@ -100,7 +98,7 @@ def _drawn(
         raise ValueError(
             f"{where}: expected a target of {tuple(loc.shape[1:])}; got {[tuple(t.shape) for t in target or ()]}."
         )
-    if not runs(loc):
+    if not fast(loc):
         return _sample(loc, log_var, seen, noise, target, prior)
     subsets = rows_of(seen).contiguous()
     draws = None if noise is None else rows_of(noise).contiguous()
@@ -189,18 +187,18 @@ class _Sample(torch.autograd.Function):
         return (*slopes[:2], None, None, None, *slopes[2:])
 
 
-_product_op = operator("product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)")(
-    poe_c.product
-)
+_product_op = operator(
+    "product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)"
+)(generated("poe", "product"))
 _product_backward = operator(
     "product_backward(Tensor g_mean, Tensor g_log_var, Tensor loc, Tensor log_var, Tensor seen, bool prior)"
     " -> (Tensor, Tensor)"
-)(poe_c.product_backward)
+)(generated("poe", "product_backward"))
 _sample_op = operator(
     "product_sample(Tensor loc, Tensor log_var, Tensor seen, Tensor? noise, Tensor[] target, bool prior)"
     " -> (Tensor, Tensor)"
-)(poe_c.sample)
+)(generated("poe", "sample"))
 _sample_backward = operator(
     "product_sample_backward(Tensor? g_z, Tensor g_kl, Tensor loc, Tensor log_var, Tensor seen, Tensor? noise,"
     " Tensor[] target, bool prior) -> Tensor[]"
-)(poe_c.sample_backward)
+)(generated("poe", "sample_backward"))

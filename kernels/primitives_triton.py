@@ -1,5 +1,6 @@
 """Stable scalar functions on the GPU, from the few that Triton has everywhere (its interpreter included)."""
 
+import torch
 import triton
 import triton.language as tl
 
@@ -41,3 +42,17 @@ def clip(a, low, high):
 @triton.jit
 def inside(a, low, high):
     return tl.where((a >= low) & (a <= high), 1.0, 0.0)
+
+
+@triton.jit
+def _trial_kernel(a, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(a + i, softplus(tl.load(a + i)))
+
+
+def trial(device: torch.device) -> None:
+    """Compile and run a small kernel on this GPU; raises whatever hinders it."""
+    a = torch.zeros(16, device=device)
+    _trial_kernel[(1,)](a, BLOCK=16)
+    if not torch.allclose(a, torch.full_like(a, 0.6931472)):
+        raise RuntimeError("a trial kernel gave a wrong result")

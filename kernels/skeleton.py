@@ -2,12 +2,21 @@
 
 import math
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import compiled, launch
+
 _library = torch.library.Library("mmppl", "DEF")
+
+
+def fast(t: Tensor) -> bool:
+    """True where a kernel on this tensor runs as generated code: C on the CPU, Triton on a GPU."""
+    return launch.runs(t) or compiled.runs(t)
 
 
 def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -19,6 +28,21 @@ def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return getattr(torch.ops.mmppl, name.split("::")[-1]).default
 
     return add
+
+
+def code(kernel: str, t: Tensor) -> ModuleType:
+    """The module `KERNEL_triton` or `KERNEL_c`, whichever serves this tensor; imported when it is first needed."""
+    return import_module(f".{kernel}_{'triton' if launch.runs(t) else 'c'}", __package__)
+
+
+def generated(kernel: str, function: str) -> Callable[..., Any]:
+    """FUNCTION of the module `code(KERNEL, first tensor among its arguments)`."""
+
+    def run(*arguments: Any) -> Any:
+        first = next(a for a in arguments if isinstance(a, Tensor))
+        return getattr(code(kernel, first), function)(*arguments)
+
+    return run
 
 
 def same_kind(where: str, *tensors: Tensor | None) -> None:
