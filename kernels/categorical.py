@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .compiled import working
 from .skeleton import fast, generated, masked_rows, operator, same_kind
 
 
@@ -13,7 +14,7 @@ def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None =
     """Σ_l ln softmax(logits_l)[code_l] in nats, over the L positions of a sequence (a label: L = 1).
 
     Args:
-        logits: (..., B, L, K), unnormalised.
+        logits: (..., B, L, K), unnormalised; bfloat16 ones are read as they lie, and summed in float32.
         codes: (..., B, L) integers in [0, K); leading axes broadcast.
         mask: (..., B) bool; where False the value is 0 and nothing is looked at.
     Returns: (..., B).
@@ -40,6 +41,7 @@ def _plain(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
         logits = torch.where(mask[..., None, None], logits, 0.0)
         codes = torch.where(mask.unsqueeze(-1), codes, 0)
     lead = torch.broadcast_shapes(codes.shape, logits.shape[:-1])
+    logits = logits.to(working(logits.dtype))
     chosen = logits.expand(*lead, -1).gather(-1, codes.expand(lead).unsqueeze(-1)).squeeze(-1)
     total = (chosen - torch.logsumexp(logits, -1)).sum(-1)
     return total if mask is None else torch.where(mask, total, 0.0)

@@ -3,48 +3,46 @@
 import torch
 from torch import Tensor
 
-from .compiled import address, library, numbers, over_rows
+from .compiled import address, library, numbers, over_rows, working
 
 SOURCE = """
-static inline real peak_of(const real *a, int64_t K) {
-    real peak = a[0];
+static inline real peak_of(const stored *a, int64_t K) {
+    real peak = READ(a[0]);
     _Pragma("omp simd reduction(max : peak)")
-    for (int64_t k = 0; k < K; k++) peak = a[k] > peak ? a[k] : peak;
+    for (int64_t k = 0; k < K; k++) { real v = READ(a[k]); peak = v > peak ? v : peak; }
     return peak;
 }
-static inline real mass_of(const real *a, real peak, int64_t K) {
+static inline real mass_of(const stored *a, real peak, int64_t K) {
     real mass = 0;
     _Pragma("omp simd reduction(+ : mass)")
-    for (int64_t k = 0; k < K; k++) mass += EXP(a[k] - peak);
+    for (int64_t k = 0; k < K; k++) mass += EXP(READ(a[k]) - peak);
     return mass;
 }
 
-void forward(int64_t L, int64_t K, const real *logits, const int64_t *codes, const uint8_t *mask, real *out, int64_t *bad, int64_t first, int64_t last) {
+void forward(int64_t L, int64_t K, const stored *logits, const int64_t *codes, const uint8_t *mask, real *out, int64_t *bad, int64_t first, int64_t last) {
     for (int64_t r = first; r < last; r++) {
         double total = 0;
         if (!mask || mask[r])
             for (int64_t l = 0; l < L; l++) {
                 if (codes[r * L + l] < 0 || codes[r * L + l] >= K) { *bad = 1; continue; }
-                const real *a = logits + (r * L + l) * K;
+                const stored *a = logits + (r * L + l) * K;
                 real peak = peak_of(a, K);
-                total += a[codes[r * L + l]] - peak - LOG(mass_of(a, peak, K));
+                total += READ(a[codes[r * L + l]]) - peak - LOG(mass_of(a, peak, K));
             }
         out[r] = (real)total;
     }
 }
 
-void backward(int64_t L, int64_t K, const real *logits, const int64_t *codes, const uint8_t *mask, const real *g, real *slope, int64_t first, int64_t last) {
+void backward(int64_t L, int64_t K, const stored *logits, const int64_t *codes, const uint8_t *mask, const real *g, stored *slope, int64_t first, int64_t last) {
     for (int64_t r = first; r < last; r++)
         for (int64_t l = 0; l < L; l++) {
-            const real *a = logits + (r * L + l) * K;
-            real *restrict s = slope + (r * L + l) * K;
+            const stored *a = logits + (r * L + l) * K;
+            stored *restrict s = slope + (r * L + l) * K;
             if (mask && !mask[r]) { for (int64_t k = 0; k < K; k++) s[k] = 0; continue; }
-            real peak = peak_of(a, K), mass = 0;
-            _Pragma("omp simd reduction(+ : mass)")
-            for (int64_t k = 0; k < K; k++) { real e = EXP(a[k] - peak); s[k] = e; mass += e; }
-            real w = -g[r] / mass;
-            for (int64_t k = 0; k < K; k++) s[k] *= w;
-            s[codes[r * L + l]] += g[r];
+            const real peak = peak_of(a, K), w = -g[r] / mass_of(a, peak, K);
+            const int64_t code = codes[r * L + l];
+            _Pragma("omp simd")
+            for (int64_t k = 0; k < K; k++) s[k] = ROUND(w * EXP(READ(a[k]) - peak) + (k == code ? g[r] : (real)0));
         }
 }
 """
@@ -53,8 +51,9 @@ void backward(int64_t L, int64_t K, const real *logits, const int64_t *codes, co
 def forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
     """logits (R, L, K) contiguous, codes (R, L) int64, mask (R,) → (R,); IndexError where a code is no class."""
     rows, length, classes = logits.shape
-    out, bad = logits.new_empty(rows), torch.zeros(1, dtype=torch.int64)
-    code, codes = library(SOURCE, logits.dtype), codes.contiguous()
+    out = logits.new_empty(rows, dtype=working(logits.dtype))
+    bad = torch.zeros(1, dtype=torch.int64)
+    code, codes = library(SOURCE, working(logits.dtype), logits.dtype), codes.contiguous()
     at = [address(t) for t in (logits, codes, mask, out, bad)]
     over_rows(lambda *part: code.forward(*numbers(length, classes), *at, *numbers(*part)), rows, logits.numel())
     if bad:
@@ -66,7 +65,7 @@ def backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> T
     """Gradient of Σ g·forward for the logits."""
     rows, length, classes = logits.shape
     slope = torch.empty_like(logits)
-    code, codes = library(SOURCE, logits.dtype), codes.contiguous()
+    code, codes = library(SOURCE, working(logits.dtype), logits.dtype), codes.contiguous()
     at = [address(t) for t in (logits, codes, mask, g, slope)]
     over_rows(lambda *part: code.backward(*numbers(length, classes), *at, *numbers(*part)), rows, logits.numel())
     return slope

@@ -35,6 +35,7 @@ FLAGS = [
     "-std=gnu11",
 ]
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
+HALF = torch.bfloat16  # what decoder outputs may be stored in beside float32
 PREAMBLE = r"""
 #include <math.h>
 #include <stdint.h>
@@ -44,6 +45,18 @@ VECTORISED float expf(float);
 VECTORISED float logf(float);
 VECTORISED double exp(double);
 VECTORISED double log(double);
+#endif
+#ifdef HALF  /* decoder outputs lie in bfloat16; what is computed with them is float */
+typedef uint16_t stored;
+static inline real READ(stored a) { union { uint32_t bits; float value; } u = { (uint32_t)a << 16 }; return u.value; }
+static inline stored ROUND(real a) { /* to nearest, ties to even */
+    union { float value; uint32_t bits; } u = { a };
+    return a != a ? (stored)0x7fc0 : (stored)((u.bits + 0x7fff + ((u.bits >> 16) & 1)) >> 16);
+}
+#else
+typedef real stored;
+static inline real READ(stored a) { return a; }
+static inline stored ROUND(real a) { return a; }
 #endif
 static inline float exp_float(float a) { return expf(a); }
 static inline double exp_double(double a) { return exp(a); }
@@ -97,9 +110,14 @@ def available() -> bool:
     return _wanted.get() and _works()
 
 
+def working(stored: torch.dtype) -> torch.dtype:
+    """The dtype of sums over numbers stored in this one: float32 for bfloat16, else the same."""
+    return torch.float32 if stored == HALF else stored
+
+
 def runs(t: Tensor) -> bool:
     """True where a kernel on this tensor runs compiled."""
-    return t.is_cpu and t.dtype in C_TYPES and available()
+    return t.is_cpu and working(t.dtype) in C_TYPES and available()
 
 
 @cache
@@ -119,7 +137,7 @@ def _works() -> bool:
         log.warning("No C compiler (cc, gcc, clang or $MMPPL_CC): kernels run on PyTorch, more slowly.")
         return False
     try:
-        _load("#define real float" + PREAMBLE + TRIAL)
+        _load("#define real float\n" + PREAMBLE + TRIAL)
     except (OSError, subprocess.SubprocessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines() or ["no reason given"]
         log.warning("%s compiles no kernels (%s): they run on PyTorch, more slowly.", compiler(), reason[0][:200])
@@ -127,12 +145,17 @@ def _works() -> bool:
     return True
 
 
-def library(source: str, dtype: torch.dtype) -> ctypes.CDLL:
-    """The library of `source`, in which `real` stands for `dtype` (float32 or float64); call `available` first."""
-    return _load(f"#define real {C_TYPES[dtype]}{PREAMBLE}{source}")
-
-
 @cache
+def library(source: str, dtype: torch.dtype, stored: torch.dtype | None = None) -> ctypes.CDLL:
+    """The library of `source`, in which `real` stands for `dtype` (float32 or float64); call `available` first.
+
+    Args:
+        stored: what `stored` stands for, in which decoder outputs lie: `dtype`, or bfloat16 beside float32.
+    """
+    half = "#define HALF\n" if stored == HALF else ""
+    return _load(f"#define real {C_TYPES[dtype]}\n{half}{PREAMBLE}{source}")
+
+
 def _load(source: str) -> ctypes.CDLL:
     cc = compiler()
     assert cc is not None

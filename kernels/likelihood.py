@@ -39,6 +39,7 @@ class LikelihoodKernel:
         """x (..., B, D), output (..., B, K·D), parameters numbers, 0-d or (D,), mask (..., B) bool → (..., B) in nats.
 
         Leading axes broadcast. Where the mask is False the value is 0, nothing is computed, and not even a NaN matters.
+        The output may be bfloat16 where all else is float32: it is read as it lies, and summed in float32.
         Raises: ValueError on shapes, dtypes or devices that disagree.
         """
         size = x.shape[-1]
@@ -49,8 +50,8 @@ class LikelihoodKernel:
             )
         if len(parameters) != len(self.parameters):
             raise ValueError(f"{self.name}: expected the parameters {', '.join(self.parameters) or '(none)'}.")
-        at = [p if isinstance(p, Tensor) else _number(p, output.dtype, output.device) for p in parameters]
-        same_kind(self.name, output, x, *at)
+        at = [p if isinstance(p, Tensor) else _number(p, x.dtype, x.device) for p in parameters]
+        same_kind(self.name, x, *at, stored=output)
         if any(p.ndim > 1 or (p.ndim == 1 and len(p) != size) for p in at):
             raise ValueError(f"{self.name}: a parameter is a number or a ({size},) tensor.")
         lead = torch.broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
@@ -63,7 +64,7 @@ class LikelihoodKernel:
 
     def _twin(self, x: Tensor, output: Tensor, parameters: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """The meaning, in PyTorch's own differentiable operations."""
-        parts = output.unflatten(-1, (len(self.outputs), -1)).unbind(-2)
+        parts = output.to(x.dtype).unflatten(-1, (len(self.outputs), -1)).unbind(-2)
         if mask is not None:  # 0 * NaN is NaN: the arguments are masked, too
             x, *parts = (torch.where(mask.unsqueeze(-1), t, torch.zeros_like(t)) for t in (x, *parts))
         total = self.formula.value(x, *parts, *parameters).sum(-1)

@@ -18,18 +18,19 @@ def source(formula: Formula, outputs: int, per_feature: tuple[bool, ...], parame
     parameters = "".join(f"const real *p{i}, " for i in range(len(per_feature)))
     scalars = "".join(f"    const real q{i} = p{i}[0];\n" for i, f in enumerate(per_feature) if not f)
     at = [f"p{i}[d]" if f else f"q{i}" for i, f in enumerate(per_feature)]
-    inputs = ", ".join(["xr[d]", *(f"or[d + {k} * D]" for k in range(outputs)), *at])
+    inputs = ", ".join(["xr[d]", *(f"READ(or[d + {k} * D])" for k in range(outputs)), *at])
     slopes = [f"g{k}" for k in range(outputs + len(per_feature))]
     call = f"real v, {', '.join(slopes)}; {formula.name}({inputs}, &v, {', '.join(f'&{g}' for g in slopes)});"
-    store = " ".join(f"gr[d + {k} * D] = w * {slopes[k]};" for k in range(outputs))
+    store = " ".join(f"gr[d + {k} * D] = ROUND(w * {slopes[k]});" for k in range(outputs))
     add = " ".join(f"gp[{i} * D + d] += (double)(w * {slopes[outputs + i]});" for i in range(len(per_feature)))
     return f"""{formula.c_source}
 /* n: B, D, strides of x over subsets and rows, strides of the output over subsets and rows */
 #define ROW \\
     int64_t s = r / B, b = r % B; \\
-    const real *restrict xr = x + s * n[2] + b * n[3], *restrict or = o + s * n[4] + b * n[5];
+    const real *restrict xr = x + s * n[2] + b * n[3]; \\
+    const stored *restrict or = o + s * n[4] + b * n[5];
 
-void forward(const int64_t *n, const real *x, const real *o, {parameters}const uint8_t *mask, real *out, int64_t first, int64_t last) {{
+void forward(const int64_t *n, const real *x, const stored *o, {parameters}const uint8_t *mask, real *out, int64_t first, int64_t last) {{
     const int64_t B = n[0], D = n[1];
 {scalars}    for (int64_t r = first; r < last; r++) {{
         if (mask && !mask[r]) {{ out[r] = 0; continue; }}
@@ -47,10 +48,10 @@ void forward(const int64_t *n, const real *x, const real *o, {parameters}const u
 }}
 
 /* g: one number per row; go: like the output, contiguous; gp: (parameters, D) sums over the rows */
-void backward(const int64_t *n, const real *x, const real *o, {parameters}const uint8_t *mask, const real *g, real *restrict go, double *restrict gp, int64_t first, int64_t last) {{
+void backward(const int64_t *n, const real *x, const stored *o, {parameters}const uint8_t *mask, const real *g, stored *restrict go, double *restrict gp, int64_t first, int64_t last) {{
     const int64_t B = n[0], D = n[1];
 {scalars}    for (int64_t r = first; r < last; r++) {{
-        real *restrict gr = go + r * {outputs} * D;
+        stored *restrict gr = go + r * {outputs} * D;
         if (mask && !mask[r]) {{ for (int64_t d = 0; d < {outputs} * D; d++) gr[d] = 0; continue; }}
         ROW
         const real w = g[r];
@@ -64,7 +65,7 @@ void backward(const int64_t *n, const real *x, const real *o, {parameters}const 
 def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
     """x (S or 1 by stride, B, D), output (S, B, K·D), parameters 0-d or (D,), mask (S·B,) → (S·B,)."""
     size, code = _prepared(formula, x, output, parameters, False)
-    out = output.new_empty(output.shape[0] * output.shape[1])
+    out = x.new_empty(output.shape[0] * output.shape[1])
     at = [address(t) for t in (x, output, *parameters, mask, out)]
     over_rows(lambda first, last: code.forward(size, *at, *numbers(first, last)), len(out), output.numel())
     return out
@@ -95,5 +96,5 @@ def _prepared(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tens
     """Sizes and strides, and the library."""
     per_feature = tuple(p.ndim > 0 for p in parameters)
     outputs = output.shape[-1] // max(x.shape[-1], 1)
-    code = library(source(formula, outputs, per_feature, wanted), output.dtype)
+    code = library(source(formula, outputs, per_feature, wanted), x.dtype, output.dtype)
     return array(*output.shape[1:2], x.shape[-1], *x.stride()[:2], *output.stride()[:2]), code

@@ -45,11 +45,12 @@ def generated(kernel: str, function: str) -> Callable[..., Any]:
     return run
 
 
-def same_kind(where: str, *tensors: Tensor | None) -> None:
-    """ValueError unless all tensors share one floating dtype and one device."""
-    first, *others = [t for t in tensors if t is not None]
+def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None) -> None:
+    """ValueError unless all share one floating dtype and one device; `stored` may be bfloat16 beside float32."""
+    first, *others = [t for t in (*tensors, stored) if t is not None]
     for other in others:
-        if other.dtype != first.dtype or other.device != first.device:
+        dtype = compiled.working(other.dtype) if other is stored else other.dtype
+        if dtype != first.dtype or other.device != first.device:
             raise ValueError(
                 f"{where}: tensors of {first.dtype} on {first.device} and of {other.dtype} on {other.device}; "
                 "convert them to one dtype and device."

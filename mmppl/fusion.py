@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
-from .gaussian import Gaussian, StandardNormal
+from .gaussian import Gaussian, StandardNormal, full_precision
 from .kernels.gaussian import gaussian_kl_standard
 from .kernels.poe import gaussian_product, gaussian_product_sample
 
@@ -19,7 +19,7 @@ def product_of_experts(loc: Tensor, log_var: Tensor, seen: Tensor) -> ProductOfE
     Args: loc, log_var (M, B, D); seen (B, M) or (S, B, M) bool.
     Returns: Gaussian of batch shape (B,) or (S, B); exactly the prior where nothing is seen.
     """
-    return ProductOfExperts(loc, log_var, seen)
+    return ProductOfExperts(full_precision(loc), full_precision(log_var), seen)
 
 
 class ProductOfExperts(Gaussian):

@@ -14,6 +14,11 @@ from .kernels.gaussian import gaussian_kl, gaussian_kl_standard, gaussian_log_de
 LOG_VAR_RANGE = (-12.0, 12.0)
 
 
+def full_precision(t: Tensor) -> Tensor:
+    """Under bf16 autocast networks end in bfloat16; fusion, densities and KLs stay in float32."""
+    return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
+
+
 class Gaussian(TorchDistribution):
     """N(loc, diag e^log_var) over vectors: batch shape (..., B), event shape (D,).
 
@@ -25,7 +30,7 @@ class Gaussian(TorchDistribution):
     has_rsample = True
 
     def __init__(self, loc: Tensor, log_var: Tensor) -> None:
-        self.loc, self.log_var = torch.broadcast_tensors(loc, log_var)
+        self.loc, self.log_var = torch.broadcast_tensors(full_precision(loc), full_precision(log_var))
         super().__init__(self.loc.shape[:-1], self.loc.shape[-1:], validate_args=False)
 
     @property
@@ -75,7 +80,7 @@ def standard_normal(size: int, like: Tensor | None = None) -> StandardNormal:
 
 def gaussian_head(output: Tensor) -> tuple[Tensor, Tensor]:
     """(..., 2D) network output → mean and log-variance (clamped to ±12), (..., D) each."""
-    loc, log_var = output.chunk(2, -1)
+    loc, log_var = full_precision(output).chunk(2, -1)
     return loc, log_var.clamp(*LOG_VAR_RANGE)
 
 

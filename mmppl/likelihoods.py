@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -70,10 +71,15 @@ class Likelihood(TorchDistribution):
                 f"{modality.name}: {type(self).__name__} takes {self.output_size(modality)} decoder outputs, "
                 f"got {output.shape[-1]}. Size the decoder with modality.output_size."
             )
-        if output.dtype in (torch.bfloat16, torch.float16):  # sums over features need float32
-            output = output.float()
-        self.modality, self.output, self.scale = modality, output, scale
+        self.dtype = torch.promote_types(output.dtype, torch.float32)  # of densities: sums over features need it
+        self.given = output.float() if output.dtype == torch.float16 else output  # kernels read bfloat16 themselves
+        self.modality, self.scale = modality, scale
         super().__init__(output.shape[:-1], torch.Size(modality.shape), validate_args=False)
+
+    @cached_property
+    def output(self) -> Tensor:
+        """The decoder's output in that dtype."""
+        return self.given.to(self.dtype)
 
     @classmethod
     def output_size(cls, modality: Modality) -> int:
@@ -94,13 +100,17 @@ class Likelihood(TorchDistribution):
             return self.from_uniform(torch.rand(shape, dtype=self.output.dtype, device=self.output.device))
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Likelihood:
-        output = self.output.expand(*batch_shape, self.output.shape[-1])
+        output = self.given.expand(*batch_shape, self.given.shape[-1])
         return type(self)(self.modality, output, self.scale)
 
     def _flat(self, value: Tensor) -> Tensor:
         """(..., *shape) → (..., size)."""
         lead = value.shape[: value.ndim - len(self.modality.shape)]
         return value.reshape(*lead, self.modality.size)
+
+    def _features(self, value: Tensor) -> Tensor:
+        """The same, in the dtype of densities."""
+        return self._flat(value).to(self.dtype)
 
     def _event(self, flat: Tensor) -> Tensor:
         """(..., size) → (..., *shape)."""
@@ -112,9 +122,9 @@ class Likelihood(TorchDistribution):
         if scale == "learned" if isinstance(scale, str) else False:
             if self.modality.log_scale is None:
                 raise ValueError(f"{self.modality.name}: a learned scale needs a modality bound by its program.")
-            return self.modality.log_scale.to(self.output.dtype)
+            return self.modality.log_scale.to(self.dtype)
         if isinstance(scale, Tensor):
-            return scale.log().to(self.output.dtype)
+            return scale.log().to(self.dtype)
         return math.log(scale if scale is not None else self.default_scale)  # type: ignore[arg-type]
 
 
@@ -126,7 +136,7 @@ class Bernoulli(Likelihood):
     support = constraints.independent(constraints.unit_interval, 0)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return bernoulli_log_density(self.output, self._flat(value).to(self.output.dtype), mask)
+        return bernoulli_log_density(self.given, self._features(value), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         return self._event((u >= torch.sigmoid(-self.output)).to(self.output.dtype))
@@ -163,10 +173,10 @@ class Normal(Likelihood):
         return self.output[..., : self.modality.size], 2 * log_scale
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = self._flat(value).to(self.output.dtype)
+        x = self._features(value)
         if self.scale is None and self.modality.scale == "predicted":
-            return normal_predicted_log_density(x, self.output, mask)
-        return normal_log_density(x, *self._loc_log_var(), mask)
+            return normal_predicted_log_density(x, self.given, mask)
+        return normal_log_density(x, self.given, 2 * self._log_scale(), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         loc, log_var = self._loc_log_var()
@@ -194,7 +204,7 @@ class Laplace(Likelihood):
     support = constraints.real
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return laplace_log_density(self._flat(value).to(self.output.dtype), self.output, self._log_scale(), mask)
+        return laplace_log_density(self._features(value), self.given, self._log_scale(), mask)
 
     def _b(self) -> Tensor:
         log_scale = self._log_scale()
@@ -227,7 +237,10 @@ class Categorical(Likelihood):
     @property
     def logits(self) -> Tensor:
         """(..., size, K), unnormalised."""
-        return self.output.unflatten(-1, (self.modality.size, self.modality.n_classes))
+        return self._by_class(self.output)
+
+    def _by_class(self, output: Tensor) -> Tensor:
+        return output.unflatten(-1, (self.modality.size, self.modality.n_classes))
 
     @property
     def probs(self) -> Tensor:
@@ -236,7 +249,7 @@ class Categorical(Likelihood):
         return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return categorical_log_density(self.logits, self._flat(value), mask)
+        return categorical_log_density(self._by_class(self.given), self._flat(value), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         below = torch.softmax(self.logits, -1).cumsum(-1)

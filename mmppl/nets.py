@@ -20,13 +20,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class FullPrecision(nn.Module):
-    """Ends a network: under bf16 autocast its output returns to float32, since fusion, KL and likelihood stay there."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float() if x.dtype == torch.bfloat16 else x
-
-
 class Dropout(nn.Module):
     """Inverted dropout that spends one random byte per unit (torch's spends a generator call each: a tenth of a step).
 
@@ -77,7 +70,7 @@ def mlp(
         modules += [linear, *([nn.LayerNorm(hidden)] if norm else []), ACTIVATIONS[activation]()]
         modules += [Dropout(dropout)] if dropout else []
         inputs = hidden
-    return nn.Sequential(*modules, nn.Linear(inputs, outputs), FullPrecision())
+    return nn.Sequential(*modules, nn.Linear(inputs, outputs))
 
 
 class ConvTrunk(nn.Module):
@@ -102,7 +95,7 @@ class ConvTrunk(nn.Module):
                 blocks.append(nn.MaxPool2d(2, ceil_mode=True))
                 height, wide = (height + 1) // 2, (wide + 1) // 2
         self.convolutions = nn.Sequential(*blocks)
-        self.head = nn.Sequential(Dropout(dropout), nn.Linear(inputs * height * wide, outputs), FullPrecision())
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(inputs * height * wide, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         lead = x.shape[:-1]
@@ -143,7 +136,6 @@ class ConvDecoder(nn.Module):
         )
         self.norms = nn.ModuleList([nn.GroupNorm(8, 2 * width), nn.GroupNorm(8, width)])
         self.last = nn.Conv2d(width, parts * self.channels, 3, padding=1)
-        self.end = FullPrecision()
 
     def forward(self, x: Tensor) -> Tensor:
         lead = x.shape[:-1]
@@ -153,4 +145,4 @@ class ConvDecoder(nn.Module):
         image = self.last(image)[..., : self.height, : self.width]
         image = image.reshape(-1, self.parts, self.channels, self.height, self.width)
         image = image.movedim(2, -1) if self.channels_last else image
-        return self.end(image.reshape(*lead, -1))
+        return image.reshape(*lead, -1)

@@ -141,3 +141,32 @@ def test_empty_tensors():
     assert bernoulli_log_density(torch.zeros(4, 0, 7), torch.zeros(0, 7)).shape == (4, 0)
     assert bernoulli_log_density(torch.zeros(0, 5, 7), torch.zeros(5, 7)).shape == (0, 5)
     assert categorical_log_density(torch.zeros(0, 2, 3), torch.zeros(0, 2).long()).shape == (0,)
+
+
+OF_OUTPUTS = {
+    "bernoulli": lambda o: bernoulli_log_density(o, X.float()),
+    "normal": lambda o: normal_log_density(X.float(), o, 0.3),
+    "normal of predicted variance": lambda o: normal_predicted_log_density(X[:, :3].float(), o[..., :6]),
+    "laplace": lambda o: laplace_log_density(X.float(), o, -0.3),
+    "categorical": lambda o: categorical_log_density(o.unsqueeze(-2), torch.arange(5).unsqueeze(-1)),
+}
+
+
+@pytest.mark.parametrize("density", OF_OUTPUTS.values(), ids=OF_OUTPUTS.keys())
+def test_outputs_in_bfloat16_are_read_as_they_lie(density):
+    """Value in float32, bit for bit that of the same numbers in float32; the gradient is its gradient, rounded."""
+    half = OUTPUT.bfloat16().requires_grad_()
+    whole = half.detach().float().requires_grad_()
+    got, want = density(half), density(whole)
+    assert got.dtype == torch.float32
+    assert torch.equal(got, want)
+    slope = torch.linspace(-1, 1, got.numel()).view_as(got)
+    (mine,), (other,) = (torch.autograd.grad(v, o, slope) for v, o in ((got, half), (want, whole)))
+    assert mine.dtype == torch.bfloat16
+    assert torch.equal(mine, other.bfloat16())
+
+
+def test_a_gradient_that_is_not_a_number_stays_so_in_bfloat16():
+    logits = torch.zeros(1, 2, dtype=torch.bfloat16, requires_grad=True)
+    value = bernoulli_log_density(logits, torch.tensor([[torch.nan, 0.5]]))
+    assert torch.autograd.grad(value.sum(), logits)[0].isnan().tolist() == [[True, False]]
