@@ -3,12 +3,14 @@ the rounds is reported, so that slow drifts of the machine cancel. Absolute time
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,10 +92,13 @@ def peak_memory(call: Callable[[], object]) -> int:
     """Bytes by which this process's resident memory grew beyond where it stood, at the most, during a call (Linux)."""
     call()  # what is loaded and allocated once does not count
     gc.collect()
+    with suppress(OSError, AttributeError):  # glibc: memory that was freed earlier must not hide what the call takes
+        ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = _resident("VmRSS")
+    before, mapped = _resident("VmRSS"), _resident("RssFile")
     call()
-    return _resident("VmHWM") - before
+    reclaimed = max(0, mapped - _resident("RssFile"))  # pages of files that the system took back meanwhile
+    return _resident("VmHWM") - before + reclaimed
 
 
 def _resident(field: str) -> int:

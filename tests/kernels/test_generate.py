@@ -25,6 +25,12 @@ NAMES = ["everything", *(k.name for k in (likelihood.bernoulli, likelihood.norma
                                           likelihood.laplace)), "rbf_doubling_3", "imq_1", "laplacian_1"]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def only_for_now(monkeypatch):
+    """Formulas that a test makes, refused ones among them, are forgotten after it."""
+    monkeypatch.setattr("mmppl.kernels.generate.FORMULAS", dict(FORMULAS))
+
+
 def points(formula, count=40):
     rng = torch.Generator().manual_seed(0)
     return list(2 * torch.rand(len(formula.arguments), count, generator=rng, dtype=torch.float64) + 0.1)
