@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from . import likelihood, pairs, product, step
+from . import likelihood, mopoe, pairs, product, step
 from .case import Case, Row, measure
 from .harness import circumstances
 
@@ -25,6 +25,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
         yield step.case(256, "fp32")
         yield step.case(256, "bf16")
         yield step.case(4, "fp32")
+        yield mopoe.case()
 
 
 def table(

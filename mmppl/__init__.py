@@ -18,6 +18,7 @@ _PUBLIC = {
     "Gaussian": "gaussian",
     "standard_normal": "gaussian",
     "gaussian_head": "gaussian",
+    "mixture_of_products": "mixture",
     "Program": "program",
     "load_program": "program",
     "check_hyper": "program",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .gaussian import standard_normal as standard_normal
     from .likelihoods import Likelihood as Likelihood
     from .likelihoods import likelihood as likelihood
+    from .mixture import mixture_of_products as mixture_of_products
     from .modality import Modality as Modality
     from .objective import ObjectiveELBO as ObjectiveELBO
     from .objective import elbo as elbo

@@ -63,7 +63,8 @@ def uniforms(seed: int, site: str, rows: Tensor, draws: int, size: int, dtype: t
 class KeyedNoise(Messenger):
     """Inside, every random variable of shape (draws, B, ...) draws from `uniforms` by inversion.
 
-    Its distribution must offer `from_uniform((draws, B, size)) -> draws`, or an `icdf`.
+    Its distribution must offer `from_uniform((draws, B, size)) -> draws`, where `size` is its `uniforms`, if it has the
+    attribute, else the size of an event; or an `icdf`.
     """
 
     def __init__(self, seed: int, ids: np.ndarray, draws: int) -> None:
@@ -74,7 +75,7 @@ class KeyedNoise(Messenger):
         if message["is_observed"] or message["value"] is not None or not is_random(message):
             return
         fn = message["fn"]
-        size = fn.event_shape.numel()
+        size = getattr(fn, "uniforms", fn.event_shape.numel())
         dtype = torch.get_default_dtype()
         u = uniforms(self.seed, message["name"], self.rows, self.draws, size, dtype)
         if hasattr(fn, "from_uniform"):

@@ -274,6 +274,7 @@ class _Question:
             weights is None
             and self.draws > 1
             and hasattr(fn, "from_uniform")
+            and not hasattr(fn, "uniforms")  # an inverse distribution function per number of the event
             and constant(fn.mean)
             and constant(fn.variance)
         ):

@@ -95,11 +95,12 @@ class World:
         return mean @ w.T + self.offsets[target], (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
 
 
-def exact_mvae(world: World) -> torch.nn.Module:
-    """The installed MVAE with affine networks whose experts and decoders are the world's own."""
+def exact_mvae(world: World, program: str = "mvae", **hyper: object) -> torch.nn.Module:
+    """The installed MVAE, or another program of its build, with affine networks whose experts and decoders are the
+    world's own."""
     from mmppl import load_program
 
-    program = load_program("mvae")(world.modalities(), latent_dim=world.latent, layers=0).double()
+    program = load_program(program)(world.modalities(), latent_dim=world.latent, layers=0, **hyper).double()
     with torch.no_grad():
         for n, w in world.weights.items():
             encoder, decoder = program.encoders[n][0], program.decoders[n][0]
