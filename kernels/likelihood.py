@@ -6,14 +6,13 @@ generated from it. Without a compiler, and where the observation needs a gradien
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .generate import Formula
-from .skeleton import code, fast, masked_rows, operator, rows_of, same_kind
+from .skeleton import code, fast, masked_rows, operator, rows_of, same_kind, scalar
 
 LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
 _formulas: dict[str, Formula] = {}
@@ -50,7 +49,7 @@ class LikelihoodKernel:
             )
         if len(parameters) != len(self.parameters):
             raise ValueError(f"{self.name}: expected the parameters {', '.join(self.parameters) or '(none)'}.")
-        at = [p if isinstance(p, Tensor) else _number(p, x.dtype, x.device) for p in parameters]
+        at = [p if isinstance(p, Tensor) else scalar(p, x.dtype, x.device) for p in parameters]
         same_kind(self.name, x, *at, stored=output)
         if any(p.ndim > 1 or (p.ndim == 1 and len(p) != size) for p in at):
             raise ValueError(f"{self.name}: a parameter is a number or a ({size},) tensor.")
@@ -102,11 +101,6 @@ def _backward(
     kernel: str, g: Tensor, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None, wanted: bool
 ) -> list[Tensor]:
     return code("likelihood", output).backward(_formulas[kernel], g, x, output, parameters, mask, wanted)
-
-
-@lru_cache(256)
-def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.full((), value, dtype=dtype, device=device)
 
 
 bernoulli = LikelihoodKernel("bernoulli", "x*a - softplus(a)", outputs=("a",))

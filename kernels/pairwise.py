@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .generate import Formula
-from .skeleton import code, fast, operator, require, same_kind
+from .skeleton import code, fast, operator, require, same_kind, scalar
 
 TILE = (256, 1024)  # rows of x and y at a time on the PyTorch path
 _formulas: dict[str, Formula] = {}
@@ -87,7 +87,7 @@ class PairKernel:
         if len(parameters) != len(self.formula.arguments) - 1:
             raise ValueError(f"{self.name}: expected the parameters {', '.join(self.formula.arguments[1:])}.")
         same_kind(self.name, x, y)
-        at = [torch.as_tensor(p, dtype=x.dtype, device=x.device).reshape(()) for p in parameters]
+        at = [scalar(p, x.dtype, x.device) for p in parameters]
         for symbol, p in zip(self.formula.arguments[1:], at):
             require(p > 0, f"{self.name}: {symbol} must be positive.")
         a, b = (self._weight(sample, weight) for sample, weight in zip((x, y), weights))
@@ -98,7 +98,7 @@ class PairKernel:
         stacked = torch.stack(at) if at else x.new_empty(0)
         parts = tuple(c is not None for c in coefficients)
         numbers = [0.0 if c is None else c for c in coefficients]
-        shares = torch.stack([torch.as_tensor(c, dtype=torch.float64, device=x.device) for c in numbers])
+        shares = torch.stack([scalar(c, torch.float64, x.device) for c in numbers])
         return _PairSums.apply(self.formula.key, x, y, a, b, stacked, shares.detach(), parts)
 
     def _weight(self, x: Tensor, weight: Tensor | None) -> Tensor:
@@ -111,7 +111,7 @@ class PairKernel:
 
     def at(self, r2: Tensor, parameters: Sequence[float | Tensor] = ()) -> Tensor:
         """k at given squared distances, elementwise, in PyTorch's own differentiable operations."""
-        return self.formula.value(r2, *(torch.as_tensor(p, dtype=r2.dtype, device=r2.device) for p in parameters))
+        return self.formula.value(r2, *(scalar(p, r2.dtype, r2.device) for p in parameters))
 
 
 class _PairSums(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -57,6 +58,19 @@ def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None)
             )
     if not first.is_floating_point():
         raise ValueError(f"{where}: {first.dtype} tensors; convert them to floating point.")
+
+
+def scalar(value: float | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number or one-element tensor as a 0-d tensor. Numbers are made once, on the device itself: nothing can be
+    copied there while a CUDA graph is captured."""
+    if isinstance(value, Tensor):
+        return value.to(device, dtype).reshape(())
+    return _filled(float(value), dtype, device)
+
+
+@lru_cache(256)
+def _filled(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((), value, dtype=dtype, device=device)
 
 
 @operator("require(Tensor holds, str message) -> ()")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import pyro
@@ -85,7 +86,7 @@ class Batch:
             s ⊆ observed[b], so each row meets each of its own subsets exactly once.
         """
         observed = self._stacked_observed()
-        subsets = subsets.to(observed.device).unsqueeze(1)  # (S, 1, M)
+        subsets = _placed(subsets, observed.device).unsqueeze(1)  # (S, 1, M)
         active = (observed | ~subsets).all(-1) & subsets.any(-1)
         seen = subsets & observed
         if self.active is not None:
@@ -124,10 +125,22 @@ class Batch:
             yield
 
 
-def all_subsets(modalities: int) -> Tensor:
+def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
     """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers."""
-    numbers = torch.arange(1, 2**modalities).unsqueeze(-1)
-    return (numbers >> torch.arange(modalities)) & 1 == 1
+    numbers = torch.arange(1, 2**modalities, device=device).unsqueeze(-1)
+    return (numbers >> torch.arange(modalities, device=device)) & 1 == 1
+
+
+def _placed(subsets: Tensor, device: torch.device) -> Tensor:
+    """The same table on a device; copied there once, since nothing can be copied while a CUDA graph is captured."""
+    if subsets.device == device:
+        return subsets
+    return _copied(subsets.numpy().tobytes(), subsets.shape, device)
+
+
+@lru_cache(64)
+def _copied(table: bytes, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.frombuffer(bytearray(table), dtype=torch.bool).reshape(shape).to(device)
 
 
 def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | None = None) -> None:

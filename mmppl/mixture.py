@@ -49,7 +49,7 @@ class MixtureOfProducts(TorchDistribution):
         rows, dim = loc.shape[1:]
         nothing = loc.new_zeros(1, rows, dim)  # N(0, I) as one more expert
         self.loc, self.log_var = torch.cat([loc, nothing]), torch.cat([log_var, nothing])
-        subsets = all_subsets(len(loc)).to(seen.device).unsqueeze(1)  # (S, 1, M)
+        subsets = all_subsets(len(loc), seen.device).unsqueeze(1)  # (S, 1, M)
         self.active = (seen | ~subsets).all(-1)
         self.active[0] |= ~seen.any(-1)  # a component has to be there: the prior alone
         members = subsets & seen & self.active.unsqueeze(-1)

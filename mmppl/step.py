@@ -1,4 +1,4 @@
-"""One training step: a program's terms on a batch and their gradients.
+"""One training step: a program's terms on a batch and their gradients. (On a GPU `capture` takes the whole step.)
 
 The first full batch runs eagerly, with Pyro's validation. Then the step (traces of guide and model, terms, backward) is
 recorded once as a graph of tensor operations and replayed, so that Pyro and autograd cost nothing per step. A recording
@@ -60,7 +60,7 @@ class Step:
         self.weights: dict[str, Weight] = {}
 
     def __call__(self, batch: Batch) -> Outcome:
-        tensors = [batch.index, *batch.values.values(), *batch.observed.values()]
+        tensors = tensors_of(batch)
         shape = (batch.size, *(t.shape for t in tensors))
         if self.shape is None:  # the first batch: validate what Pyro can
             self.shape = shape
@@ -106,8 +106,7 @@ class Step:
         def step(
             buffers: dict[str, Tensor], index: Tensor, *rest: Tensor
         ) -> tuple[Tensor, list[Tensor], list[Tensor | None], dict[str, Tensor]]:
-            values, observed = dict(zip(names, rest)), dict(zip(names, rest[len(names) :]))
-            again = Batch(values, observed, index, batch.size, batch.encoded)
+            again = batch_from([index, *rest], batch)
             # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
             # refused instead of frozen at today's number
             outcome, gradients = functional_call(call, {f"program.{n}": b for n, b in buffers.items()}, (again,))
@@ -117,12 +116,10 @@ class Step:
             return outcome.loss, list(outcome.values.values()), gradients, moving
 
         with torch.random.fork_rng(), pyro.validation_enabled(False):
-            state, generators = [b.clone() for b in self.program.buffers()], _generators(batch.index.device)
+            state, random = [b.clone() for b in self.program.buffers()], generators(batch.index.device)
 
             def restored() -> None:
-                torch.set_rng_state(generators[0])
-                for state_of_device in generators[1:]:
-                    torch.cuda.set_rng_state(state_of_device, batch.index.device)
+                set_generators(batch.index.device, random)
                 for buffer, before in zip(self.program.buffers(), state):
                     buffer.copy_(before)
 
@@ -138,7 +135,7 @@ class Step:
                     *outcome.values.values(),
                     *expected,
                     *(b.clone() for b in self.program.buffers()),
-                    *_generators(batch.index.device),
+                    *generators(batch.index.device),
                 ]
                 whole = [name for name in names if batch.observed[name].all()]
                 masks = [names.index(name) - len(names) for name in whole]  # the inputs end with `observed`
@@ -148,7 +145,7 @@ class Step:
                     restored()
                     with torch.no_grad():
                         loss, values, gradients, _ = recording(dict(self.program.named_buffers()), *tensors)
-                    found = [loss, *values, *gradients, *self.program.buffers(), *_generators(batch.index.device)]
+                    found = [loss, *values, *gradients, *self.program.buffers(), *generators(batch.index.device)]
                     if not _equal(found, expected):
                         reason = "the recording does not repeat the eager step."
             except Exception as error:  # whatever a user's program does that cannot be recorded
@@ -178,9 +175,28 @@ def _equal(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool
     return all((a is None) == (b is None) and (a is None or b is None or torch.equal(a, b)) for a, b in zip(one, other))
 
 
-def _generators(device: torch.device) -> list[Tensor]:
+def tensors_of(batch: Batch) -> list[Tensor]:
+    """What differs from batch to batch: index, values, observed."""
+    return [batch.index, *batch.values.values(), *batch.observed.values()]
+
+
+def batch_from(tensors: Sequence[Tensor], like: Batch) -> Batch:
+    """A batch of the same build with other `tensors_of`."""
+    index, *rest = tensors
+    values, observed = dict(zip(like.values, rest)), dict(zip(like.values, rest[len(like.values) :]))
+    return Batch(values, observed, index, like.size, like.encoded)
+
+
+def generators(device: torch.device) -> list[Tensor]:
     """States of the generators that a step draws from."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_generators(device: torch.device, states: Sequence[Tensor]) -> None:
+    """Put those states back."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state, device)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .capture import CapturedStep
 from .checkpoint import load_state, pack, save_state, sha256, write
 from .data import Dataset
 from .errors import DataError, FitError
@@ -53,7 +54,11 @@ class Clock:
         self.program.progress.fill_(done)
         if self.schedule == "cosine":
             for group in self.optimiser.param_groups:
-                group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * done))
+                lr = self.lr * 0.5 * (1 + math.cos(math.pi * done))
+                if isinstance(group["lr"], Tensor):  # a captured optimiser reads it from the GPU's memory
+                    group["lr"].fill_(lr)
+                else:
+                    group["lr"] = lr
 
 
 class Training:
@@ -88,9 +93,12 @@ class Training:
         self.per_epoch = -(-len(self.train) // self.batch_size)
         self.steps = self.per_epoch * self.settings["epochs"]
         fused = {p.dtype for p in program.parameters()} <= {torch.float32, torch.float64}
-        self.optimiser = torch.optim.Adam(program.parameters(), lr=self.settings["lr"], fused=fused)
+        graph = device.type == "cuda"
+        lr = torch.tensor(self.settings["lr"], device=device) if graph else self.settings["lr"]
+        self.optimiser = torch.optim.Adam(program.parameters(), lr=lr, fused=fused, capturable=graph)
         self.clock = Clock(program, self.optimiser, self.settings, self.steps)
-        self.step = Step(program, precision=self.settings["precision"], say=say)
+        self.step = Step(program, precision=self.settings["precision"], replay=not graph, say=say)
+        self.captured = CapturedStep(self.step, self._update, self._moving, say=say) if graph else None
         if self.settings["patience"] and not len(self.valid):
             self.say("There are no validation rows: --patience has nothing to watch, and is ignored.")
         self.patience = self.settings["patience"] if len(self.valid) else None
@@ -152,7 +160,7 @@ class Training:
         for number, rows in enumerate(order.split(self.batch_size), 1):
             batch = values.batch(rows, self.program.encoded)
             self.clock.set(self.counters["step"])
-            outcome = self.step(batch)
+            outcome = self.captured(batch) if self.captured else self.step(batch)
             loss = float(outcome.loss)
             if not math.isfinite(loss):
                 bad = [n for n, v in outcome.values.items() if not math.isfinite(float(v))]
@@ -160,12 +168,8 @@ class Training:
                     f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
                     "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
                 )
-            if self.settings["clip"] is not None:
-                for parameter in self.program.parameters():
-                    if parameter.grad is not None:
-                        parameter.grad = parameter.grad.clone()  # two may share memory
-                torch.nn.utils.clip_grad_norm_(self.program.parameters(), self.settings["clip"])
-            self.optimiser.step()
+            if not self.captured:
+                self._update()
             self.counters["step"] += 1
             for name, value in outcome.values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(rows)  # type: ignore[operator]
@@ -190,6 +194,20 @@ class Training:
             "metrics": self._metrics() if len(self.valid) else {},
             "seconds": time.monotonic() - begun,
         }
+
+    def _update(self) -> None:
+        """Clip the gradients and move the parameters."""
+        if self.settings["clip"] is not None:
+            for parameter in self.program.parameters():
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.clone()  # two may share memory
+            torch.nn.utils.clip_grad_norm_(self.program.parameters(), self.settings["clip"])
+        self.optimiser.step()
+
+    def _moving(self) -> list[Tensor]:
+        """Everything that a step changes in place."""
+        moments = [t for state in self.optimiser.state.values() for t in state.values()]
+        return [*self.program.parameters(), *self.program.buffers(), *moments]
 
     def _refreshed(self, epoch: int) -> Dataset:
         """The training rows with the values that the data set makes anew for this epoch."""
