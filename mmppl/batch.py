@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import pyro
 import torch
@@ -15,6 +15,7 @@ from pyro import poutine
 from torch import Tensor
 
 from .modality import Modality
+from .packing import Packed, Patterns
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Batch:
         scored: name → (B,) or (S, B) bool ⊆ observed; None: all that is observed.
         free: names that `observe` samples instead of scoring (what a query wants).
         needed: names whose site a query reads; None: all.
+        patterns: what the rows of the data set have; with it decoders leave out rows that are not scored. None: they
+            decode every row.
     """
 
     values: Mapping[str, Tensor]
@@ -44,6 +47,8 @@ class Batch:
     scored: Mapping[str, Tensor] = None  # type: ignore[assignment]  # filled below
     free: frozenset[str] = field(default_factory=frozenset)
     needed: frozenset[str] | None = None
+    patterns: Patterns | None = None
+    _slots: dict[str, Tensor | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.seen is None:
@@ -94,7 +99,27 @@ class Batch:
         chosen = dict(self.observed)
         if scored == "seen":
             chosen |= {name: seen[..., i] for i, name in enumerate(self.encoded)}
-        return dataclasses.replace(self, seen=seen, active=active, scored=chosen)
+        patterns = self.patterns
+        if patterns is not None:
+            patterns = patterns.under(subsets.squeeze(1).cpu().numpy(), self.encoded, scored == "seen")
+        return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns)
+
+    def only_scored(self, name: str, z: Tensor) -> Tensor:
+        """Latents (..., B, D) → those of the rows (and subsets) that a decoder of `name` is asked about, (R, D).
+
+        All of them, (..., B, D), where that is not known or nearly all are. `observe` finds out which it was given.
+        """
+        slots = self._scored_slots(name, z.shape[:-1])
+        return z if slots is None else z.flatten(0, -2).index_select(0, slots)
+
+    def _scored_slots(self, name: str, lead: tuple[int, ...]) -> Tensor | None:
+        """Of latents (*lead, D), the positions of those rows; None where all are taken."""
+        if self.patterns is None or lead != self.seen.shape[:-1]:
+            return None
+        if name not in self._slots:
+            scored = self.scored[name] if self.active is None else self.scored[name] & self.active
+            self._slots[name] = self.patterns.slots(name, scored.expand(lead))
+        return self._slots[name]
 
     def seeing(self, names: Sequence[str]) -> Batch:
         """The same rows when a guide may look at `names` only (and there only at what is observed)."""
@@ -111,7 +136,8 @@ class Batch:
 
     def counting(self, rows: Tensor) -> Batch:
         """The same batch in which only `rows`, (B,) bool, count; the others add nothing to any term."""
-        return dataclasses.replace(self, active=rows if self.active is None else self.active & rows)
+        active = rows if self.active is None else self.active & rows
+        return dataclasses.replace(self, active=active, patterns=None)  # how many count, no pattern tells any more
 
     @contextmanager
     def plates(self) -> Iterator[None]:
@@ -147,14 +173,18 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
     """Score a modality under its likelihood or, where a query wants it, sample it.
 
     Args:
-        output: (..., B, modality.output_size) decoder output.
+        output: (..., B, modality.output_size) decoder output, or (R, modality.output_size) of `batch.only_scored`.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
     """
     from .likelihoods import likelihood_of
 
-    likelihood = likelihood_of(modality)(modality, output, scale)
+    likelihood: Any = likelihood_of(modality)(modality, output, scale)
     if modality.name in batch.free:
         pyro.sample(modality.name, likelihood)
         return
+    lead = batch.seen.shape[:-1]
+    slots = batch._scored_slots(modality.name, lead)
+    if slots is not None and output.shape[:-1] == slots.shape:
+        likelihood = Packed(likelihood, slots, lead)
     with poutine.mask(mask=batch.scored[modality.name]):
         pyro.sample(modality.name, likelihood, obs=batch.value(modality.name))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyro
@@ -60,8 +61,19 @@ class Step:
         self.weights: dict[str, Weight] = {}
 
     def __call__(self, batch: Batch) -> Outcome:
+        if batch.patterns is None:
+            return self._step(batch)[0]
+        before = [b.clone() for b in self.program.buffers()], generators(batch.index.device)
+        outcome, overflow = self._step(batch)
+        if overflow is not None and bool(overflow):  # more rows count than there was room for: once more, with all
+            self._set(*before, batch.index.device)
+            with pyro.validation_enabled(False):
+                outcome, _ = self._eager(replace(batch, patterns=None))
+        return outcome
+
+    def _step(self, batch: Batch) -> tuple[Outcome, Tensor | None]:
         tensors = tensors_of(batch)
-        shape = (batch.size, *(t.shape for t in tensors))
+        shape = (batch.size, batch.patterns is None, *(t.shape for t in tensors))
         if self.shape is None:  # the first batch: validate what Pyro can
             self.shape = shape
             with pyro.validation_enabled(True):
@@ -76,27 +88,39 @@ class Step:
                 recorded = self.recorded_whole
             self._keep([None] * len(self.parameters))  # the new gradients take the memory of the old ones
             with torch.no_grad():
-                loss, values, gradients, moving = recorded(dict(self.program.named_buffers()), *tensors)
+                loss, values, gradients, moving, overflow = recorded(dict(self.program.named_buffers()), *tensors)
         self._keep(gradients)
-        return Outcome(loss, dict(zip(self.names, values)), {**self.weights, **moving})
+        return Outcome(loss, dict(zip(self.names, values)), {**self.weights, **moving}), overflow
 
     def _keep(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
             parameter.grad = gradient
 
-    def _eager(self, batch: Batch) -> Outcome:
-        outcome, gradients = self._compute(batch)
-        self._keep(gradients)
-        return outcome
+    @torch.no_grad()
+    def _set(self, buffers: Sequence[Tensor], random: Sequence[Tensor], device: torch.device) -> None:
+        """Put back the state of the program and of the generators."""
+        for buffer, before in zip(self.program.buffers(), buffers):
+            buffer.copy_(before)
+        set_generators(device, random)
 
-    def _compute(self, batch: Batch) -> tuple[Outcome, list[Tensor | None]]:
+    def _eager(self, batch: Batch) -> tuple[Outcome, Tensor | None]:
+        outcome, gradients, overflow = self._compute(batch)
+        self._keep(gradients)
+        return outcome, overflow
+
+    def _compute(self, batch: Batch) -> tuple[Outcome, list[Tensor | None], Tensor | None]:
+        """Outcome, gradients, and whether the batch needed more room than its patterns promise (None: no room set)."""
+        overflows: list[Tensor] = []
+        if batch.patterns is not None:
+            batch = replace(batch, patterns=replace(batch.patterns, overflow=overflows))
         with autocast(self.precision, batch.index.device):
             terms = self.program.objective(batch)
             loss = terms.loss
         gradients: list[Tensor | None] = [*torch.autograd.grad(loss, self.parameters, allow_unused=True)]
         values = {name: value.detach() for name, (value, _) in terms.items()}
         weights = {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in terms.items()}
-        return Outcome(loss.detach(), values, weights), gradients
+        overflow = torch.stack(overflows).any() if overflows else None
+        return Outcome(loss.detach(), values, weights), gradients, overflow
 
     def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
         """Record the step on `batch`; the state of the program and of the generators is as before afterwards."""
@@ -105,28 +129,27 @@ class Step:
 
         def step(
             buffers: dict[str, Tensor], index: Tensor, *rest: Tensor
-        ) -> tuple[Tensor, list[Tensor], list[Tensor | None], dict[str, Tensor]]:
+        ) -> tuple[Tensor, list[Tensor], list[Tensor | None], dict[str, Tensor], Tensor | None]:
             again = batch_from([index, *rest], batch)
             # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
             # refused instead of frozen at today's number
-            outcome, gradients = functional_call(call, {f"program.{n}": b for n, b in buffers.items()}, (again,))
+            named = {f"program.{n}": b for n, b in buffers.items()}
+            outcome, gradients, overflow = functional_call(call, named, (again,))
             self.names = list(outcome.values)
             self.weights = {n: w for n, w in outcome.weights.items() if not isinstance(w, Tensor)}
             moving = {n: w for n, w in outcome.weights.items() if isinstance(w, Tensor)}
-            return outcome.loss, list(outcome.values.values()), gradients, moving
+            return outcome.loss, list(outcome.values.values()), gradients, moving, overflow
 
         with torch.random.fork_rng(), pyro.validation_enabled(False):
             state, random = [b.clone() for b in self.program.buffers()], generators(batch.index.device)
 
             def restored() -> None:
-                set_generators(batch.index.device, random)
-                for buffer, before in zip(self.program.buffers(), state):
-                    buffer.copy_(before)
+                self._set(state, random, batch.index.device)
 
             try:
                 graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
                 restored()
-                outcome, expected = self._compute(batch)
+                outcome, expected, _ = self._compute(batch)
                 if not outcome.loss.isfinite():
                     restored()
                     return  # the fit is about to stop and say so
@@ -144,7 +167,7 @@ class Step:
                 for recording in recordings:
                     restored()
                     with torch.no_grad():
-                        loss, values, gradients, _ = recording(dict(self.program.named_buffers()), *tensors)
+                        loss, values, gradients, *_ = recording(dict(self.program.named_buffers()), *tensors)
                     found = [loss, *values, *gradients, *self.program.buffers(), *generators(batch.index.device)]
                     if not _equal(found, expected):
                         reason = "the recording does not repeat the eager step."
@@ -166,7 +189,7 @@ class _Call(nn.Module):
         self.program = step.program
         self.compute = step._compute
 
-    def forward(self, batch: Batch) -> tuple[Outcome, list[Tensor | None]]:
+    def forward(self, batch: Batch) -> tuple[Outcome, list[Tensor | None], Tensor | None]:
         return self.compute(batch)
 
 
@@ -184,7 +207,7 @@ def batch_from(tensors: Sequence[Tensor], like: Batch) -> Batch:
     """A batch of the same build with other `tensors_of`."""
     index, *rest = tensors
     values, observed = dict(zip(like.values, rest)), dict(zip(like.values, rest[len(like.values) :]))
-    return Batch(values, observed, index, like.size, like.encoded)
+    return Batch(values, observed, index, like.size, like.encoded, patterns=like.patterns)
 
 
 def generators(device: torch.device) -> list[Tensor]:

@@ -19,6 +19,7 @@ from .checkpoint import load_state, pack, save_state, sha256, write
 from .data import Dataset
 from .errors import DataError, FitError
 from .folder import write_card, write_info
+from .packing import Patterns
 from .program import Program
 from .query import ask
 from .splits import generator
@@ -89,6 +90,7 @@ class Training:
             raise DataError(f"{dataset.name}: no training row has what {type(program).__name__} learns from.")
         self.valid = dataset.take(self._usable("valid"))
         self.train = self._placed(dataset.take(self.train_rows))
+        self.patterns = None if device.type == "cuda" else Patterns.of(self.train.observed)  # a GPU is not waited for
         self.batch_size = min(self.settings["batch_size"], len(self.train))
         self.per_epoch = -(-len(self.train) // self.batch_size)
         self.steps = self.per_epoch * self.settings["epochs"]
@@ -158,7 +160,7 @@ class Training:
         order = torch.randperm(len(self.train), generator=generator(self.info["seed"], "order", epoch)).to(self.device)
         sums: dict[str, Tensor] = {}
         for number, rows in enumerate(order.split(self.batch_size), 1):
-            batch = values.batch(rows, self.program.encoded)
+            batch = replace(values.batch(rows, self.program.encoded), patterns=self.patterns)
             self.clock.set(self.counters["step"])
             outcome = self.captured(batch) if self.captured else self.step(batch)
             loss = float(outcome.loss)

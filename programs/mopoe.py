@@ -63,7 +63,7 @@ class MoPoE(Program):
         with batch.plates():
             z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
             for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](z), batch)
+                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): one of the products over the subsets of what is seen, each as likely as the others."""

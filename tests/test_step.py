@@ -1,5 +1,7 @@
 """The recorded step gives the eager step's bits, follows buffers and weights, and falls back with a reason."""
 
+from dataclasses import replace
+
 import pyro
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from mmppl import Program, Terms, load_program, read
 from mmppl.gaussian import Gaussian, standard_normal
+from mmppl.packing import Patterns
 from mmppl.step import Step
 
 
@@ -15,7 +18,7 @@ def data():
     return read("digits-three").hide(rate=0.3, seed=1)
 
 
-def steps(data, replay, precision="fp32", number=5, cls=None, said=None):
+def steps(data, replay, precision="fp32", number=5, cls=None, said=None, patterns=None):
     torch.manual_seed(0)
     program = (cls or load_program("mvae"))(data.modalities, **({} if cls else dict(hidden=16, dropout=0.2))).train()
     step = Step(program, replay=replay, precision=precision, say=([] if said is None else said).append)
@@ -24,15 +27,17 @@ def steps(data, replay, precision="fp32", number=5, cls=None, said=None):
     for i in range(number):
         rows = torch.arange(40) + 7 * i if i != 3 else torch.arange(11)  # one odd-sized batch in between
         program.progress.fill_(i / number)
-        losses.append(step(data.batch(rows, program.encoded)).loss.item())
+        losses.append(step(replace(data.batch(rows, program.encoded), patterns=patterns)).loss.item())
         optimiser.step()
     return losses, [p.detach() for p in program.parameters()], step
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_recorded_step_has_the_bits_of_the_eager_one(data, precision):
-    eager, weights, _ = steps(data, False, precision)
-    replayed, same, step = steps(data, True, precision)
+def test_a_recorded_step_has_the_bits_of_the_eager_one(data, precision, packed):
+    patterns = Patterns.of(data.observed) if packed else None
+    eager, weights, _ = steps(data, False, precision, patterns=patterns)
+    replayed, same, step = steps(data, True, precision, patterns=patterns)
     assert step.recorded is not None
     assert eager == replayed and all(torch.equal(a, b) for a, b in zip(weights, same))
 

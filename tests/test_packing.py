@@ -1,0 +1,135 @@
+"""Decoders leave out rows that are not scored: the same terms and gradients, fewer rows decoded."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyro
+import pytest
+import torch
+
+from mmppl import all_subsets, elbo, load_program, observe, read, standard_normal
+from mmppl.packing import Patterns
+from mmppl.step import Step
+
+MVAE, MOPOE = load_program("mvae"), load_program("mopoe")
+
+
+class Seen(MVAE):
+    """Wu and Goodman's scoring: each subset reconstructs what it sees."""
+
+    def objective(self, batch):
+        return elbo(self, batch.under(all_subsets(len(self.encoded)), scored="seen"))
+
+
+class Unpacked(MVAE):
+    """The same, decoding everything."""
+
+    def model(self, batch):
+        with batch.plates():
+            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            for m in self.each_modality(batch):
+                observe(m, self.decoders[m.name](z), batch)
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.3, 0.6])
+def data(request):
+    return read("digits-three").hide(rate=request.param, seed=1)
+
+
+def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
+    """(terms and gradients, rows that each decoder saw)."""
+    torch.manual_seed(0)
+    program = cls(data.modalities, hidden=16, latent_dim=4).to(dtype).train()
+    decoded = {}
+    for name, decoder in program.decoders.items():
+        decoder.register_forward_hook(lambda _, given, out, name=name: decoded.update({name: out[..., 0].numel()}))
+    batch = replace(data.batch(torch.tensor(rows), program.encoded), patterns=patterns)
+    values = {n: v.to(dtype) if v.is_floating_point() else v for n, v in batch.values.items()}
+    torch.manual_seed(1)
+    found = Step(program)(replace(batch, values=values))
+    return [found.loss, *found.values.values(), *(p.grad for p in program.parameters())], decoded
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("cls", [MVAE, Seen, MOPOE])
+def test_terms_and_gradients_are_the_same(data, cls):
+    packed, fewer = outcome(cls, data, Patterns.of(data.observed))
+    whole, every = outcome(cls, data, None)
+    torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
+    missing = 1 - data.observed["image"].double().mean()
+    for name in every:
+        if cls is MOPOE:  # no subsets: only the rows without this modality are left out, beyond a margin
+            saved = missing > 0.5 and name != "label"
+        else:
+            saved = missing > 0.2 or (cls is Seen and name != "label")
+        assert (fewer[name] <= 0.9 * every[name]) == saved, (name, fewer[name], every[name])
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_program_that_decodes_everything_is_scored_as_before(data):
+    packed, every = outcome(Unpacked, data, Patterns.of(data.observed))
+    whole, same = outcome(Unpacked, data, None)
+    assert every == same and all(torch.equal(a, b) for a, b in zip(packed, whole))
+
+
+@pytest.mark.parametrize("only_seen", [False, True])
+def test_counts_are_those_of_the_batch(data, only_seen):
+    """Of every pattern, by the batch's own masks."""
+    patterns, subsets = Patterns.of(data.observed), all_subsets(3)
+    encoded = ("image", "profile", "word")
+    under = patterns.under(subsets.numpy(), encoded, only_seen)
+    batch = data.batch(torch.arange(len(data)), encoded).under(subsets, scored="seen" if only_seen else "observed")
+    observed = torch.stack(list(data.observed.values()), -1).numpy()
+    for name in data.observed:
+        counted = (batch.active & batch.scored[name]).sum(0).numpy()
+        for pattern, count in zip(under.table, under.counts[:, under.names.index(name)]):
+            assert (counted[(observed == pattern).all(-1)] == count).all()
+
+
+def test_there_is_room_for_nearly_every_batch():
+    """2,000 random batches: at five standard deviations the normal law expects 0.0006 without room."""
+    data = read("digits-three").hide(rate=0.6, seed=1)
+    patterns = Patterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), False)
+    observed = torch.stack(list(data.observed.values()), -1).numpy()
+    column = patterns.names.index("image")
+    of_row = np.zeros(len(observed), dtype=int)
+    for pattern, counts in zip(patterns.table, patterns.counts):
+        of_row[(observed == pattern).all(-1)] = counts[column]
+    room, rng = patterns.room("image", 128), np.random.default_rng(0)
+    needed = np.array([of_row[rng.integers(0, len(of_row), 128)].sum() for _ in range(2000)])
+    assert needed.max() <= room < 0.5 * 7 * 128
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_a_batch_without_room_is_computed_whole(replay):
+    """Rooms made for 60 % missing, some batches that miss nothing: their steps are the unpacked ones, bit for bit."""
+    full = read("digits-three")
+    holes = full.hide(rate=0.6, seed=1)
+    patterns = Patterns.of(holes.observed)
+
+    def losses(patterns, decide):
+        torch.manual_seed(0)
+        program = MVAE(full.modalities, hidden=16, dropout=0.2).train()
+        step, found = Step(program, replay=replay), []
+        for i, data in enumerate([holes, holes, full, holes, full]):
+            batch = data.batch(torch.arange(64) + 64 * i, program.encoded)
+            found.append(step(replace(batch, patterns=decide(data, patterns))).loss.item())
+        return found
+
+    assert losses(patterns, lambda data, p: p) == losses(patterns, lambda data, p: p if data is holes else None)
+
+
+def test_what_lies_under_the_mask_does_not_matter(data):
+    def holed(filler):
+        values = {
+            n: torch.where(data.observed[n].reshape(-1, *[1] * (v.ndim - 1)), v, filler) if v.is_floating_point() else v
+            for n, v in data.values.items()
+        }
+        return replace(data, values=values)
+
+    patterns = Patterns.of(data.observed)
+    for cls in (MVAE, Seen, MOPOE):
+        want, _ = outcome(cls, holed(0.0), patterns, dtype=torch.float32)
+        for filler in (1000.0, float("nan")):
+            got, _ = outcome(cls, holed(filler), patterns, dtype=torch.float32)
+            assert all(torch.equal(a, b) for a, b in zip(got, want))
