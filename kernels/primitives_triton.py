@@ -1,5 +1,7 @@
 """Stable scalar functions on the GPU, from the few that Triton has everywhere (its interpreter included)."""
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -56,3 +58,8 @@ def trial(device: torch.device) -> None:
     _trial_kernel[(1,)](a, BLOCK=16)
     if not torch.allclose(a, torch.full_like(a, 0.6931472)):
         raise RuntimeError("a trial kernel gave a wrong result")
+
+
+def aot() -> list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]:
+    """What is compiled: (kernel, signature, constants, options) of each configuration, for checks without a GPU."""
+    return [(_trial_kernel, {"a": "*fp32", "BLOCK": "constexpr"}, {"BLOCK": 16}, {"num_warps": 4})]

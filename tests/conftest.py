@@ -1,4 +1,4 @@
-"""Shared by all tests: where the reference models are, one thread, and the data that are not part of the package."""
+"""Shared by all tests: where the reference models are, one thread, how Triton runs, and data outside the package."""
 
 import os
 import sys
@@ -9,6 +9,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from reference.linear_gaussian import ...`
 torch.set_num_threads(1)
+if not torch.cuda.is_available():  # read when Triton is imported, which torch by itself does not do
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture

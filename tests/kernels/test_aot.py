@@ -1,0 +1,23 @@
+"""Every configuration of every Triton kernel compiles for an A100 and an H100, and keeps to the registers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REGISTERS = 128  # leaves room for 16 warps on a multiprocessor with its 65536
+
+
+def test_no_kernel_spills():
+    pytest.importorskip("triton")
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    script = Path(__file__).with_name("aot.py")
+    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {one["capability"] for one in found} == {80, 90}
+    wrong = [one for one in found if one["spilled"] or one["registers"] > REGISTERS]
+    assert not wrong, "\n".join(map(str, wrong))
