@@ -187,9 +187,9 @@ class _Sample(torch.autograd.Function):
         return (*slopes[:2], None, None, None, *slopes[2:])
 
 
-_product_op = operator(
-    "product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)"
-)(generated("poe", "product"))
+_product_op = operator("product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)")(
+    generated("poe", "product")
+)
 _product_backward = operator(
     "product_backward(Tensor g_mean, Tensor g_log_var, Tensor loc, Tensor log_var, Tensor seen, bool prior)"
     " -> (Tensor, Tensor)"

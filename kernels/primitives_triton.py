@@ -6,6 +6,9 @@ import torch
 import triton
 import triton.language as tl
 
+Configurations = list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]
+"""(kernel, signature, constants, options) of all that a module can launch: what a check without a GPU compiles."""
+
 
 @triton.jit
 def log1p(e):
@@ -47,6 +50,12 @@ def inside(a, low, high):
 
 
 @triton.jit
+def wide(a):
+    """In the precision that sums are taken in: float64 stays, all else becomes float32."""
+    return a if a.dtype == tl.float64 else a.to(tl.float32)
+
+
+@triton.jit
 def _trial_kernel(a, BLOCK: tl.constexpr):
     i = tl.arange(0, BLOCK)
     tl.store(a + i, softplus(tl.load(a + i)))
@@ -60,6 +69,6 @@ def trial(device: torch.device) -> None:
         raise RuntimeError("a trial kernel gave a wrong result")
 
 
-def aot() -> list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]:
-    """What is compiled: (kernel, signature, constants, options) of each configuration, for checks without a GPU."""
+def aot() -> Configurations:
+    """The configurations that this module launches."""
     return [(_trial_kernel, {"a": "*fp32", "BLOCK": "constexpr"}, {"BLOCK": 16}, {"num_warps": 4})]
