@@ -36,7 +36,7 @@ def _place(B, D, S, chunk, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 @triton.jit
 def _experts(loc, log_var, at, inside, size, M: tl.constexpr, EXPERTS: tl.constexpr):
     """Means and log-precisions [EXPERTS, columns], their places in (M, B, D), and "inside"."""
-    m = tl.arange(0, EXPERTS)[:, None]
+    m = tl.arange(0, EXPERTS).to(tl.int64)[:, None]
     places, ok = m * size + at[None, :], (m < M) & inside[None, :]
     mu = wide(tl.load(loc + places, mask=ok, other=0.0))
     return mu, -wide(tl.load(log_var + places, mask=ok, other=0.0)), places, ok
@@ -71,11 +71,10 @@ def _slopes(mu, mean, keep, share, g_mean, g_log_var):
 
 @triton.jit
 def _product_kernel(
-    loc, log_var, seen, mean, fused, B, D, S, chunk,
+    loc, log_var, seen, mean, fused, B, D, S, size, chunk,
     PRIOR: tl.constexpr, M: tl.constexpr, EXPERTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     _, b, at, inside, first, last = _place(B, D, S, chunk, ROWS, BLOCK)
-    size = B.to(tl.int64) * D
     mu, log_precision, places, ok = _experts(loc, log_var, at, inside, size, M, EXPERTS)
     for s in range(first, last):
         centre, total, keep, share = _fused(mu, log_precision, ok, seen, s * B + b, M, EXPERTS, PRIOR)
@@ -85,11 +84,10 @@ def _product_kernel(
 
 @triton.jit
 def _product_backward_kernel(
-    g_mean, g_log_var, loc, log_var, seen, d_loc, d_log_var, B, D, S, chunk,
+    g_mean, g_log_var, loc, log_var, seen, d_loc, d_log_var, B, D, S, size, chunk,
     PRIOR: tl.constexpr, M: tl.constexpr, EXPERTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     _, b, at, inside, first, last = _place(B, D, S, chunk, ROWS, BLOCK)
-    size = B.to(tl.int64) * D
     mu, log_precision, places, ok = _experts(loc, log_var, at, inside, size, M, EXPERTS)
     sum_loc, sum_log_var = tl.zeros_like(mu), tl.zeros_like(mu)
     for s in range(first, last):
@@ -99,19 +97,18 @@ def _product_backward_kernel(
         by_loc, by_log_var = _slopes(mu, centre, keep, share, gm, gl)
         sum_loc += by_loc
         sum_log_var += by_log_var
-    part = tl.program_id(1) * (size * M)
+    part = tl.program_id(1).to(tl.int64) * size * M
     tl.store(d_loc + part + places, sum_loc, mask=ok)
     tl.store(d_log_var + part + places, sum_log_var, mask=ok)
 
 
 @triton.jit
 def _sample_kernel(
-    loc, log_var, seen, noise, target_loc, target_log_var, z, kl, B, D, S, chunk,
+    loc, log_var, seen, noise, target_loc, target_log_var, z, kl, B, D, S, size, chunk,
     PRIOR: tl.constexpr, M: tl.constexpr, EXPERTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """z: (S, B, D), and kl: (blocks of features, S, B), summed over the features of a block."""
     block, b, at, inside, first, last = _place(B, D, S, chunk, ROWS, BLOCK)
-    size = B.to(tl.int64) * D
     mu, log_precision, places, ok = _experts(loc, log_var, at, inside, size, M, EXPERTS)
     if target_loc is not None:
         to = wide(tl.load(target_loc + at, mask=inside, other=0.0))
@@ -134,11 +131,10 @@ def _sample_kernel(
 @triton.jit
 def _sample_backward_kernel(
     g_z, g_kl, loc, log_var, seen, noise, target_loc, target_log_var,
-    d_loc, d_log_var, d_target_loc, d_target_log_var, B, D, S, chunk,
+    d_loc, d_log_var, d_target_loc, d_target_log_var, B, D, S, size, chunk,
     PRIOR: tl.constexpr, M: tl.constexpr, EXPERTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     _, b, at, inside, first, last = _place(B, D, S, chunk, ROWS, BLOCK)
-    size = B.to(tl.int64) * D
     mu, log_precision, places, ok = _experts(loc, log_var, at, inside, size, M, EXPERTS)
     sum_loc, sum_log_var = tl.zeros_like(mu), tl.zeros_like(mu)
     if target_loc is not None:
@@ -164,7 +160,7 @@ def _sample_backward_kernel(
         by_loc, by_log_var = _slopes(mu, mean, keep, share, gm, gl)
         sum_loc += by_loc
         sum_log_var += by_log_var
-    part = tl.program_id(1) * size
+    part = tl.program_id(1).to(tl.int64) * size
     tl.store(d_loc + part * M + places, sum_loc, mask=ok)
     tl.store(d_log_var + part * M + places, sum_log_var, mask=ok)
     if target_loc is not None:
@@ -228,7 +224,7 @@ class _Plan(NamedTuple):
     """How a kernel is launched: one program per group of rows, block of features and chunk of subsets."""
 
     grid: tuple[int, int]
-    sizes: tuple[int, int, int, int]  # B, D, S, subsets in a chunk
+    sizes: tuple[int, int, int, int, int]  # B, D, S, B·D, subsets in a chunk
     blocks: int  # of features
     table: dict[str, int]
 
@@ -249,14 +245,14 @@ def _planned(loc: Tensor, seen: Tensor, shared: int) -> _Plan:
     chunks = max(1, min(triton.cdiv(subsets, shared), PROGRAMS // max(columns, 1)))
     chunk = max(1, triton.cdiv(subsets, chunks))
     grid = columns, max(1, triton.cdiv(subsets, chunk))
-    return _Plan(grid, (rows, width, subsets, chunk), blocks, table)
+    return _Plan(grid, (rows, width, subsets, rows * width, chunk), blocks, table)
 
 
 def _table(experts: int, width: int) -> dict[str, int]:
     """Constants and warps for M experts and D features."""
     padded = triton.next_power_of_2(max(experts, 1))
     block = min(COLUMNS, triton.next_power_of_2(max(width, 1)))
-    warps = max(1, padded // PER_THREAD)
+    warps = min(16, max(1, padded // PER_THREAD))  # beyond 128 experts, registers spill
     return {"M": experts, "EXPERTS": padded, "ROWS": COLUMNS // block, "BLOCK": block, "num_warps": warps}
 
 
@@ -280,14 +276,16 @@ def aot() -> Configurations:
     """Wide and narrow rows, few experts and many, with all optional tensors and with none."""
     kernels = [_product_kernel, _product_backward_kernel, _sample_kernel, _sample_backward_kernel]
     optional = ("noise", "z", "g_z", "target_loc", "target_log_var", "d_target_loc", "d_target_log_var")
-    types = {"seen": "*u8"} | dict.fromkeys(("B", "D", "S", "chunk"), "i32")
+    sizes = ("B", "D", "S", "size", "chunk")
+    types = {"seen": "*u8"} | dict.fromkeys(sizes, "i32")
     found: Configurations = []
-    for experts, width, full in [(1, 100, True), (3, 100, False), (8, 3, True), (8, 100, True), (128, 100, True)]:
+    for experts, width, full in [(1, 1, True), (3, 100, False), (8, 3, True), (8, 100, True), (128, 100, True)]:
         table = _table(experts, width)
         options = {"num_warps": table.pop("num_warps")}
         for kernel in kernels:
             absent = [] if full else [name for name in optional if name in kernel.arg_names]
             constants: dict[str, Any] = {**table, "PRIOR": full, **dict.fromkeys(absent)}
+            constants |= {n: 1 for n in sizes if width == 1}  # at a launch, a size of 1 is a constant
             signature = {n: "constexpr" if n in constants else types.get(n, "*fp32") for n in kernel.arg_names}
             found.append((kernel, signature, constants, options))
     return found
