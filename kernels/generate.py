@@ -1,7 +1,7 @@
 """Code from a formula: its value and derivatives as PyTorch, Triton and C source.
 
 The PyTorch and Triton sources are modules in the cache folder, named by formula and hash, to be read and imported;
-the C source is placed into the skeletons of `likelihood_c` and `pairwise_c`.
+the C and Triton sources are placed into the skeletons of `likelihood_c`, `likelihood_triton` and `pairwise_c`.
 """
 
 import hashlib
@@ -79,6 +79,11 @@ class Formula:
     def _module(self, suffix: str) -> ModuleType:
         return _imported(self.written(suffix))
 
+    @property
+    def triton_source(self) -> str:
+        """The text of the Triton module."""
+        return self.written("_triton").read_text().removesuffix(END)
+
     def written(self, suffix: str = "") -> Path:
         """`path`, written whole if it was not yet."""
         path = self.path(suffix)
@@ -122,6 +127,14 @@ def _imported(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def module(name: str, source: str) -> ModuleType:
+    """The module of generated source, in the cache folder by NAME and hash; written whole if it was not yet."""
+    path = cache_folder() / f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}.py"
+    if not path.exists() or not path.read_text().endswith(END):
+        _place(path, source)
+    return _imported(path)
 
 
 def check_derivatives(formula: Formula, points: int = 64) -> None:

@@ -25,12 +25,11 @@ def _place(B, D, S, chunk, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """Of this program: block of features; row, place in (B, D) and "inside" of its columns [ROWS·BLOCK]; subsets."""
     blocks = tl.cdiv(D, BLOCK)
     column = tl.arange(0, ROWS * BLOCK)
-    program = tl.program_id(0).to(tl.int64)  # S·B·D may be beyond 32 bits
-    block = program % blocks
-    b = program // blocks * ROWS + column // BLOCK
+    block = tl.program_id(0) % blocks
+    b = tl.program_id(0) // blocks * ROWS + column // BLOCK
     d = block * BLOCK + column % BLOCK
-    first = tl.program_id(1).to(tl.int64) * chunk
-    return block, b, b * D + d, (b < B) & (d < D), first, tl.minimum(first + chunk, S)
+    first = tl.program_id(1).to(tl.int64) * chunk  # S·B·D may be beyond 32 bits
+    return block, b, b.to(tl.int64) * D + d, (b < B) & (d < D), first, tl.minimum(first + chunk, S)
 
 
 @triton.jit
@@ -113,7 +112,7 @@ def _sample_kernel(
     if target_loc is not None:
         to = wide(tl.load(target_loc + at, mask=inside, other=0.0))
         width = wide(tl.load(target_log_var + at, mask=inside, other=0.0))
-    b_row = tl.program_id(0).to(tl.int64) // tl.cdiv(D, BLOCK) * ROWS + tl.arange(0, ROWS)
+    b_row = tl.program_id(0) // tl.cdiv(D, BLOCK) * ROWS + tl.arange(0, ROWS)
     for s in range(first, last):
         mean, total, keep, share = _fused(mu, log_precision, ok, seen, s * B + b, M, EXPERTS, PRIOR)
         if noise is not None:

@@ -1,14 +1,11 @@
 """Formulas → code: derivatives against finite differences, the twins against each other, and what is refused."""
 
 import ctypes
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from mmppl.kernels import likelihood, mmd
+from mmppl.kernels import generate, likelihood, mmd
 from mmppl.kernels.compiled import available, compiled_kernels, library
 from mmppl.kernels.formula import FormulaError
 from mmppl.kernels.generate import FORMULAS, Formula
@@ -67,60 +64,27 @@ def test_c_is_the_twin(name, dtype):
     torch.testing.assert_close(out, want, rtol=20 * tolerance, atol=4 * tolerance)
 
 
-INTERPRETED = """
-import torch, triton, triton.language as tl
-from mmppl.kernels import likelihood, mmd
-from mmppl.kernels.generate import FORMULAS, Formula
-everything = Formula(*{everything})
-mmd.rbf(1.0, 2.0, 4.0), mmd.imq(1.0), mmd.laplacian(1.0)
-
-def run(F, K, N):
-    both = F.triton.both
-    inputs = [2 * torch.rand(40, dtype=torch.float64) + 0.1 for _ in range(3)]
-    out = torch.zeros(N, 40, dtype=torch.float64)
-    kernel[K, N][(1,)](*inputs, out, both)
-    want = torch.stack([torch.as_tensor(v, dtype=torch.float64).expand(40) for v in F.both(*inputs[:K])])
-    torch.testing.assert_close(out, want, rtol=1e-9, atol=1e-11)
-
-kernel = {{}}
-{kernels}
-for name in {names}:
-    F = FORMULAS[name]
-    run(F, len(F.arguments), 1 + len(F.wrt))
-    print(name)
-"""
 KERNEL = """
 @triton.jit
-def kernel_{k}_{n}(a, b, c, out, both: tl.constexpr):
+def kernel(a, out):
     i = tl.arange(0, 64)
     ok = i < 40
-    x = tl.load(a + i, mask=ok, other=1.0)
-    y = tl.load(b + i, mask=ok, other=1.0)
-    z = tl.load(c + i, mask=ok, other=1.0)
     result = both({arguments})
 {stores}
-kernel[{k}, {n}] = kernel_{k}_{n}
 """
 
 
-def test_triton_is_the_twin(tmp_path):
-    """Value and derivatives of every formula in Triton's interpreter, chosen before Triton is imported."""
-    pytest.importorskip("triton")
-    shapes = {(len(FORMULAS[n].arguments), 1 + len(FORMULAS[n].wrt)) for n in NAMES}
-    kernels = "".join(
-        KERNEL.format(k=k, n=n, arguments=", ".join("xyz"[:k]),
-                      stores="\n".join(f"    tl.store(out + {i} * 40 + i, result[{i}], mask=ok)" for i in range(n)))
-        for k, n in shapes
-    )  # fmt: skip
-    file = tmp_path / "interpreted.py"
-    file.write_text(
-        INTERPRETED.format(everything=(ALL.name, ALL.text, ALL.arguments, ALL.wrt), kernels=kernels, names=NAMES)
-    )
-    done = subprocess.run(
-        [sys.executable, str(file)], env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == NAMES
+@pytest.mark.parametrize("name", NAMES)
+def test_triton_is_the_twin(name, triton_float64, tmp_path):
+    formula = FORMULAS[name]
+    loads = [f"tl.load(a + {k} * 40 + i, mask=ok, other=1.0)" for k in range(len(formula.arguments))]
+    stores = [f"    tl.store(out + {k} * 40 + i, result[{k}], mask=ok)" for k in range(1 + len(formula.wrt))]
+    file = tmp_path / "kernel.py"
+    file.write_text(formula.triton_source + KERNEL.format(arguments=", ".join(loads), stores="\n".join(stores)))
+    arguments, out = torch.stack(points(formula)), torch.zeros(1 + len(formula.wrt), 40, dtype=torch.float64)
+    generate._imported(file).kernel[(1,)](arguments, out)
+    want = torch.stack([torch.as_tensor(v, dtype=torch.float64).expand(40) for v in formula.both(*arguments)])
+    torch.testing.assert_close(out, want, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -160,8 +124,6 @@ def test_names_that_would_collide_are_refused(word):
 
 
 def test_a_cut_off_module_is_generated_again(monkeypatch, tmp_path):
-    from mmppl.kernels import generate
-
     monkeypatch.setattr(generate, "cache_folder", lambda: tmp_path)
     first = Formula("cut_off", "2*x", ("x",), ("x",))
     assert first.value(torch.tensor(3.0)) == 6
