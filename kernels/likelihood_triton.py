@@ -12,7 +12,7 @@ import triton
 from torch import Tensor
 
 from .generate import Formula, module
-from .primitives_triton import Configurations
+from .primitives_triton import Configurations, accumulated, as_bytes, configuration
 
 NUMBERS = 512  # of each tensor that a program of WARPS holds at once
 WARPS = 8
@@ -101,9 +101,9 @@ def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor
     An output in bfloat16 is read as float32, and the value is float32.
     """
     kernel, sizes, table = _prepared(formula, x, output, parameters)
-    out = output.new_empty(output.shape[0] * output.shape[1], dtype=_accumulated(output))
+    out = output.new_empty(output.shape[0] * output.shape[1], dtype=accumulated(output))
     grid = (triton.cdiv(len(out), table["ROWS"]),)
-    kernel.forward[grid](x, output, *parameters, _bytes(mask), out, *sizes, **table)
+    kernel.forward[grid](x, output, *parameters, as_bytes(mask), out, *sizes, **table)
     return out
 
 
@@ -117,8 +117,8 @@ def backward(
     blocks = triton.cdiv(width, table["BLOCK"])
     groups = triton.cdiv(output.shape[0] * output.shape[1], table["ROWS"])
     programs = min(groups, max(1, PROGRAMS // max(blocks, 1))) if wanted else groups
-    sums = output.new_empty(programs, len(parameters), width, dtype=_accumulated(output)) if wanted else None
-    inputs = [g, x, output, *parameters, _bytes(mask)]
+    sums = output.new_empty(programs, len(parameters), width, dtype=accumulated(output)) if wanted else None
+    inputs = [g, x, output, *parameters, as_bytes(mask)]
     kernel.backward[programs, blocks](*inputs, slope, sums, *sizes, **table)
     if sums is None:
         return [slope]
@@ -142,35 +142,20 @@ def _table(width: int) -> dict[str, int]:
     return {"ROWS": NUMBERS // block, "BLOCK": block, "num_warps": WARPS}
 
 
-def _bytes(mask: Tensor | None) -> Tensor | None:
-    return None if mask is None else mask.view(torch.uint8)
-
-
-def _accumulated(t: Tensor) -> torch.dtype:
-    return torch.promote_types(t.dtype, torch.float32)
-
-
 def aot() -> Configurations:
-    """The built-in formulas for single, few and many features, with all optional tensors and with none."""
+    """The built-in formulas for few and many features, with all optional tensors and with none; one for one feature."""
     from .likelihood import bernoulli, laplace, normal, normal_predicted
 
     found: Configurations = []
-    cases = [(normal, 1, True)]
-    cases += [
-        (one, *case) for one in (bernoulli, normal, normal_predicted, laplace) for case in ((20, True), (784, False))
-    ]
-    for one, width, full in cases:
-        table = _table(width)
-        options = {"num_warps": table.pop("num_warps")}
+    for one in (bernoulli, normal, normal_predicted, laplace):
+        sizes = (*SIZES, *(f"p{i}_step" for i in range(len(one.parameters))))
+        types = {"mask": "*u8"} | dict.fromkeys(sizes, "i32")
+        full: dict[str, Any] = {} if one.parameters else {"sums": None}
+        cases = [(20, types, full), (784, types | {"output": "*bf16"}, {"mask": None, "sums": None})]
+        cases += (
+            [(1, types, dict.fromkeys(sizes, 1))] if one is normal else []
+        )  # at a launch, a size of 1 is a constant
         kernels = generated(one.formula, len(one.parameters))
         for kernel in (kernels.forward, kernels.backward):
-            absent = [
-                n for n in ("mask", "sums") if n in kernel.arg_names and not (full and (n == "mask" or one.parameters))
-            ]
-            sizes = [n for n in kernel.arg_names if n in SIZES or n.endswith("_step")]
-            constants: dict[str, Any] = {**table, **dict.fromkeys(absent)}
-            constants |= dict.fromkeys(sizes, 1) if width == 1 else {}  # at a launch, a size of 1 is a constant
-            types = {"mask": "*u8", "output": "*fp32" if full else "*bf16"} | dict.fromkeys(sizes, "i32")
-            signature = {n: "constexpr" if n in constants else types.get(n, "*fp32") for n in kernel.arg_names}
-            found.append((kernel, signature, constants, options))
+            found += [configuration(kernel, _table(width), t, constants) for width, t, constants in cases]
     return found

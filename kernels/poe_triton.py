@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .primitives_triton import Configurations, wide
+from .primitives_triton import Configurations, accumulated, as_bytes, configuration, wide
 
 COLUMNS = 32  # (row, feature) pairs of a program: with one to a lane, sums over experts stay in registers
 PER_THREAD = 8  # experts, at most, of which a thread keeps means, log-precisions, shares and two sums in registers
@@ -171,7 +171,7 @@ def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Te
     """Mean and log-variance (S, B, D) of the products; loc and log_var (M, B, D), seen (S, B, M), contiguous."""
     mean, fused = (loc.new_empty(*seen.shape[:2], loc.shape[-1]) for _ in range(2))
     plan = _planned(loc, seen, 1)
-    plan.run(_product_kernel, [loc, log_var, _bytes(seen), mean, fused], prior)
+    plan.run(_product_kernel, [loc, log_var, as_bytes(seen), mean, fused], prior)
     return mean, fused
 
 
@@ -181,7 +181,7 @@ def product_backward(
     """Gradients for loc and log_var."""
     plan = _planned(loc, seen, SHARED)
     d_loc, d_log_var = plan.partial(loc), plan.partial(loc)
-    inputs = [g_mean, g_log_var, loc, log_var, _bytes(seen)]
+    inputs = [g_mean, g_log_var, loc, log_var, as_bytes(seen)]
     plan.run(_product_backward_kernel, [*inputs, d_loc, d_log_var], prior)
     return _total(d_loc, loc), _total(d_log_var, loc)
 
@@ -195,8 +195,8 @@ def sample(
     """
     z = None if noise is None else torch.empty_like(noise)
     plan = _planned(loc, seen, 1)
-    kl = loc.new_empty(plan.blocks, *seen.shape[:2], dtype=_accumulated(loc))
-    plan.run(_sample_kernel, [loc, log_var, _bytes(seen), noise, *_pair(target), z, kl], prior)
+    kl = loc.new_empty(plan.blocks, *seen.shape[:2], dtype=accumulated(loc))
+    plan.run(_sample_kernel, [loc, log_var, as_bytes(seen), noise, *_pair(target), z, kl], prior)
     return loc.new_empty(0) if z is None else z, _total(kl, loc)
 
 
@@ -214,7 +214,7 @@ def sample_backward(
     plan = _planned(loc, seen, SHARED)
     into = [loc, log_var, *target]
     slopes = [plan.partial(t) for t in into]
-    inputs = [g_z, g_kl, loc, log_var, _bytes(seen), noise, *_pair(target)]
+    inputs = [g_z, g_kl, loc, log_var, as_bytes(seen), noise, *_pair(target)]
     plan.run(_sample_backward_kernel, [*inputs, *slopes[:2], *_pair(slopes[2:])], prior)
     return [_total(slope, t) for slope, t in zip(slopes, into)]
 
@@ -229,7 +229,7 @@ class _Plan(NamedTuple):
 
     def partial(self, t: Tensor) -> Tensor:
         """Where every chunk of subsets leaves its part of a sum shaped like `t`."""
-        return t.new_empty(self.grid[1], *t.shape, dtype=_accumulated(t))
+        return t.new_empty(self.grid[1], *t.shape, dtype=accumulated(t))
 
     def run(self, kernel: Any, tensors: Sequence[Tensor | None], prior: bool) -> None:
         kernel[self.grid](*tensors, *self.sizes, PRIOR=prior, **self.table)
@@ -255,16 +255,8 @@ def _table(experts: int, width: int) -> dict[str, int]:
     return {"M": experts, "EXPERTS": padded, "ROWS": COLUMNS // block, "BLOCK": block, "num_warps": warps}
 
 
-def _bytes(seen: Tensor) -> Tensor:
-    return seen.view(torch.uint8)
-
-
 def _pair(target: Sequence[Tensor]) -> Sequence[Tensor | None]:
     return target or [None, None]
-
-
-def _accumulated(t: Tensor) -> torch.dtype:
-    return torch.promote_types(t.dtype, torch.float32)
 
 
 def _total(parts: Tensor, like: Tensor) -> Tensor:
@@ -273,18 +265,20 @@ def _total(parts: Tensor, like: Tensor) -> Tensor:
 
 def aot() -> Configurations:
     """Wide and narrow rows, few experts and many, with all optional tensors and with none."""
-    kernels = [_product_kernel, _product_backward_kernel, _sample_kernel, _sample_backward_kernel]
-    optional = ("noise", "z", "g_z", "target_loc", "target_log_var", "d_target_loc", "d_target_log_var")
+    kernels = (_product_kernel, _product_backward_kernel, _sample_kernel, _sample_backward_kernel)
     sizes = ("B", "D", "S", "size", "chunk")
     types = {"seen": "*u8"} | dict.fromkeys(sizes, "i32")
-    found: Configurations = []
-    for experts, width, full in [(1, 1, True), (3, 100, False), (8, 3, True), (8, 100, True), (128, 100, True)]:
-        table = _table(experts, width)
-        options = {"num_warps": table.pop("num_warps")}
-        for kernel in kernels:
-            absent = [] if full else [name for name in optional if name in kernel.arg_names]
-            constants: dict[str, Any] = {**table, "PRIOR": full, **dict.fromkeys(absent)}
-            constants |= {n: 1 for n in sizes if width == 1}  # at a launch, a size of 1 is a constant
-            signature = {n: "constexpr" if n in constants else types.get(n, "*fp32") for n in kernel.arg_names}
-            found.append((kernel, signature, constants, options))
-    return found
+    ones = dict.fromkeys(sizes, 1)  # at a launch, a size of 1 is a constant
+    optional = ("noise", "z", "g_z", "target_loc", "target_log_var", "d_target_loc", "d_target_log_var")
+    cases: list[tuple[int, int, dict[str, Any]]] = [
+        (1, 1, {"PRIOR": True, **ones}),
+        (3, 100, {"PRIOR": False, **dict.fromkeys(optional)}),
+        (8, 3, {"PRIOR": True}),
+        (8, 100, {"PRIOR": True}),
+        (128, 100, {"PRIOR": True}),
+    ]
+    return [
+        configuration(kernel, _table(experts, width), types, constants)
+        for kernel in kernels
+        for experts, width, constants in cases
+    ]

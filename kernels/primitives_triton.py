@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 Configurations = list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]
 """(kernel, signature, constants, options) of all that a module can launch: what a check without a GPU compiles."""
@@ -69,6 +70,23 @@ def trial(device: torch.device) -> None:
         raise RuntimeError("a trial kernel gave a wrong result")
 
 
+def accumulated(t: Tensor) -> torch.dtype:
+    """The precision that sums over a tensor's numbers are kept in."""
+    return torch.promote_types(t.dtype, torch.float32)
+
+
+def as_bytes(mask: Tensor | None) -> Tensor | None:
+    """A mask as kernels read it."""
+    return None if mask is None else mask.view(torch.uint8)
+
+
+def configuration(kernel: Any, table: dict[str, int], types: dict[str, str], constants: dict[str, Any]) -> Any:
+    """One of `Configurations`, of a launch table with its number of warps; a tensor without a type is in float32."""
+    fixed = {name: value for name, value in {**table, **constants}.items() if name in kernel.arg_names}
+    signature = {n: "constexpr" if n in fixed else types.get(n, "*fp32") for n in kernel.arg_names}
+    return kernel, signature, fixed, {"num_warps": table["num_warps"]}
+
+
 def aot() -> Configurations:
     """The configurations that this module launches."""
-    return [(_trial_kernel, {"a": "*fp32", "BLOCK": "constexpr"}, {"BLOCK": 16}, {"num_warps": 4})]
+    return [configuration(_trial_kernel, {"BLOCK": 16, "num_warps": 4}, {}, {})]
