@@ -99,9 +99,11 @@ def aot() -> Configurations:
     """One class, a few and many, with a mask and without."""
     types = {"codes": "*i64", "mask": "*u8", "P": "i32", "L": "i32", "K": "i32"}
     ones = dict.fromkeys("PLK", 1)  # at a launch, a size of 1 is a constant
-    cases: list[tuple[int, dict[str, Any]]] = [(1, ones), (10, {"L": 1}), (30000, {"mask": None})]
-    return [
-        configuration(kernel, _table(classes), types, constants)
-        for kernel in (_forward_kernel, _backward_kernel)
-        for classes, constants in cases
+    narrow = types | {"logits": "*bf16", "slope": "*bf16"}
+    cases: list[tuple[int, dict[str, str], dict[str, Any]]] = [
+        (1, types, ones),
+        (10, types, {"L": 1}),
+        (30000, narrow, {"mask": None}),
     ]
+    kernels = (_forward_kernel, _backward_kernel)
+    return [configuration(kernel, _table(k), named, fixed) for kernel in kernels for k, named, fixed in cases]

@@ -151,10 +151,9 @@ def aot() -> Configurations:
         sizes = (*SIZES, *(f"p{i}_step" for i in range(len(one.parameters))))
         types = {"mask": "*u8"} | dict.fromkeys(sizes, "i32")
         full: dict[str, Any] = {} if one.parameters else {"sums": None}
-        cases = [(20, types, full), (784, types | {"output": "*bf16"}, {"mask": None, "sums": None})]
-        cases += (
-            [(1, types, dict.fromkeys(sizes, 1))] if one is normal else []
-        )  # at a launch, a size of 1 is a constant
+        cases = [(20, types, full), (784, types | {"output": "*bf16", "slope": "*bf16"}, {"mask": None, "sums": None})]
+        if one is normal:  # at a launch, a size of 1 is a constant
+            cases.append((1, types, dict.fromkeys(sizes, 1)))
         kernels = generated(one.formula, len(one.parameters))
         for kernel in (kernels.forward, kernels.backward):
             found += [configuration(kernel, _table(width), t, constants) for width, t, constants in cases]

@@ -268,17 +268,14 @@ def aot() -> Configurations:
     kernels = (_product_kernel, _product_backward_kernel, _sample_kernel, _sample_backward_kernel)
     sizes = ("B", "D", "S", "size", "chunk")
     types = {"seen": "*u8"} | dict.fromkeys(sizes, "i32")
+    narrow = types | dict.fromkeys(("loc", "log_var", "mean", "fused", "g_mean", "g_log_var", "g_kl"), "*bf16")
     ones = dict.fromkeys(sizes, 1)  # at a launch, a size of 1 is a constant
     optional = ("noise", "z", "g_z", "target_loc", "target_log_var", "d_target_loc", "d_target_log_var")
-    cases: list[tuple[int, int, dict[str, Any]]] = [
-        (1, 1, {"PRIOR": True, **ones}),
-        (3, 100, {"PRIOR": False, **dict.fromkeys(optional)}),
-        (8, 3, {"PRIOR": True}),
-        (8, 100, {"PRIOR": True}),
-        (128, 100, {"PRIOR": True}),
+    cases: list[tuple[int, int, dict[str, str], dict[str, Any]]] = [
+        (1, 1, types, {"PRIOR": True, **ones}),
+        (3, 100, narrow, {"PRIOR": False, **dict.fromkeys(optional)}),
+        (8, 3, types, {"PRIOR": True}),
+        (8, 100, types, {"PRIOR": True}),
+        (128, 100, types, {"PRIOR": True}),
     ]
-    return [
-        configuration(kernel, _table(experts, width), types, constants)
-        for kernel in kernels
-        for experts, width, constants in cases
-    ]
+    return [configuration(kernel, _table(m, d), named, fixed) for kernel in kernels for m, d, named, fixed in cases]
