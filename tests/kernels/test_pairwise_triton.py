@@ -12,6 +12,8 @@ from mmppl.kernels.pairwise import PairKernel, tiled
 
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # an infinite slope, then left out
 plain_exponential = mmd.Kernel(PairKernel("plain_exponential", "exp(-r2/9)"))
+logarithm = PairKernel("logarithm", "log(r2)")
+power = PairKernel("power", "1/(1 + r2**1.5)")
 two_numbers = PairKernel("two_numbers", "u = r2/s; a/(1 + u) + log1p(u)*exp(-u)", ("s", "a"))
 WIDTHS = {  # scaled to the distances, so that every kernel has something to tell
     "rbf": lambda s: mmd.rbf(s),
@@ -135,6 +137,34 @@ def test_rows_that_meet_have_no_direction(D, triton_device):
         want = torch.autograd.grad(explicit(kernel, leaf, leaf if within else y, a, a if within else b, within), leaf)
         got = run(kernel, *(t.float().to(triton_device) for t in (x, y, a, b)), within)[1]
         torch.testing.assert_close(got.double().cpu(), want[0], rtol=2e-6, atol=2e-7)
+
+
+@features
+def test_a_cusp_is_seen_by_differences(D, triton_device):
+    """Rows a thousandth apart: products would give the gradient 3 % wrong.
+    Only the last step, c x − c y, rounds: 1e-7 of |x| against 6e-3 between the rows."""
+    x, y, a, b = draw(4, 3, D, dtype=torch.float32)
+    y[1] = x[0] + 1e-3 * x[2]
+    kernel = mmd.laplacian(D**0.5)
+    leaf = x.double().requires_grad_()
+    want = torch.autograd.grad(explicit(kernel, leaf, y.double(), a.double(), b.double(), False), leaf)[0]
+    got = run(kernel, *(t.to(triton_device) for t in (x, y, a, b)))[1]
+    torch.testing.assert_close(got.double().cpu(), want, rtol=0, atol=2e-4 * want.abs().max().item())
+
+
+@features
+def test_a_kernel_may_be_infinite_where_a_row_meets_itself(D, triton_device):
+    x, y, a, b = (t.to(triton_device) for t in draw(4, 3, D, dtype=torch.float32))
+    value = logarithm.sum(x, None)
+    want = (x[:, None] - x[None]).double().square().sum(-1).fill_diagonal_(1).log().sum()
+    torch.testing.assert_close(value.double(), want, rtol=2e-6, atol=0)
+
+
+@features
+def test_no_distance_is_negative(D, triton_device):
+    """Rounded products may give less than 0 where rows meet, and a root of that is no number."""
+    x = draw(20, 1, D, dtype=torch.float32)[0].to(triton_device)
+    assert all(t.isfinite().all() for t in run(mmd.Kernel(power), x, x, None, None))
 
 
 @features
