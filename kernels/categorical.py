@@ -20,9 +20,9 @@ def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None =
     Returns: (..., B).
     Raises: ValueError on shapes that disagree.
     """
-    if logits.ndim < 3 or codes.shape[-1] != logits.shape[-2]:
+    if logits.ndim < 3 or codes.shape[-1] != logits.shape[-2] or not logits.shape[-1]:
         raise ValueError(
-            f"categorical: expected logits (..., B, L, K) and codes (..., B, L); got {tuple(logits.shape)} and "
+            f"categorical: expected logits (..., B, L, K), K ≥ 1, and codes (..., B, L); got {tuple(logits.shape)} and "
             f"{tuple(codes.shape)}."
         )
     same_kind("categorical", logits)

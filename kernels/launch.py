@@ -50,7 +50,8 @@ def supported(device: int) -> bool:
         try:
             from .primitives_triton import trial
 
-            trial(torch.device("cuda", device))
+            with torch.cuda.device(device):
+                trial(torch.device("cuda", device))
         except Exception as error:  # no Triton, no driver, no C compiler for its launcher, ...
             reason = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
     if reason:

@@ -95,6 +95,6 @@ def backward(
 def _prepared(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], wanted: bool) -> tuple[Any, Any]:
     """Sizes and strides, and the library."""
     per_feature = tuple(p.ndim > 0 for p in parameters)
-    outputs = output.shape[-1] // max(x.shape[-1], 1)
+    outputs = len(formula.wrt) - len(parameters)
     code = library(source(formula, outputs, per_feature, wanted), x.dtype, output.dtype)
     return array(*output.shape[1:2], x.shape[-1], *x.stride()[:2], *output.stride()[:2]), code

@@ -1,7 +1,7 @@
 """What the skeletons share: operators that a recorded step keeps as one call, and the checks of their arguments."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
@@ -24,11 +24,22 @@ def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: a function on tensors, without gradient, as the PyTorch operator `mmppl::schema`."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            first = _first_tensor(arguments)
+            if not first.is_cuda:
+                return function(*arguments)
+            with torch.cuda.device(first.device):  # Triton launches on the current one
+                return function(*arguments)
+
         name = _library.define(schema)
-        _library.impl(name, function, "CompositeExplicitAutograd")
+        _library.impl(name, run, "CompositeExplicitAutograd")
         return getattr(torch.ops.mmppl, name.split("::")[-1]).default
 
     return add
+
+
+def _first_tensor(arguments: Sequence[Any]) -> Tensor:
+    return next(a for a in arguments if isinstance(a, Tensor))
 
 
 def code(kernel: str, t: Tensor) -> ModuleType:
@@ -40,8 +51,7 @@ def generated(kernel: str, function: str) -> Callable[..., Any]:
     """FUNCTION of the module `code(KERNEL, first tensor among its arguments)`."""
 
     def run(*arguments: Any) -> Any:
-        first = next(a for a in arguments if isinstance(a, Tensor))
-        return getattr(code(kernel, first), function)(*arguments)
+        return getattr(code(kernel, _first_tensor(arguments)), function)(*arguments)
 
     return run
 

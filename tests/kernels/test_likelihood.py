@@ -138,6 +138,11 @@ def test_bad_arguments_are_named():
 
 
 def test_empty_tensors():
+    nothing = torch.zeros(4, 5, 0, requires_grad=True)
+    value = laplace_log_density(torch.zeros(5, 0), nothing, torch.zeros(0, requires_grad=True))
+    assert value.tolist() == [[0.0] * 5] * 4 and torch.autograd.grad(value.sum(), nothing)[0].shape == (4, 5, 0)
+    with pytest.raises(ValueError, match="K ≥ 1"):
+        categorical_log_density(torch.zeros(2, 3, 0), torch.zeros(2, 3).long())
     assert bernoulli_log_density(torch.zeros(4, 0, 7), torch.zeros(0, 7)).shape == (4, 0)
     assert bernoulli_log_density(torch.zeros(0, 5, 7), torch.zeros(5, 7)).shape == (0, 5)
     assert categorical_log_density(torch.zeros(0, 2, 3), torch.zeros(0, 2).long()).shape == (0,)
