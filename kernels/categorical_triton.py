@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .primitives_triton import Configurations, accumulated, as_bytes, configuration, wide
+from .primitives_triton import Configurations, accumulated, as_bytes, configuration, countable, wide
 
 NUMBERS = 1024  # logits that a program of WARPS holds at once
 WARPS = 8
@@ -85,6 +85,7 @@ def backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> T
 
 def _launch(kernel: Any, tensors: list[Tensor | None], shape: torch.Size) -> None:
     rows, length, classes = shape
+    countable("categorical", rows * length)
     table = _table(classes)
     kernel[(triton.cdiv(rows * length, table["ROWS"]),)](*tensors, rows * length, length, classes, **table)
 

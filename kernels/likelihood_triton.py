@@ -12,7 +12,7 @@ import triton
 from torch import Tensor
 
 from .generate import Formula, module
-from .primitives_triton import Configurations, accumulated, as_bytes, configuration
+from .primitives_triton import Configurations, accumulated, as_bytes, configuration, countable
 
 NUMBERS = 512  # of each tensor that a program of WARPS holds at once
 WARPS = 8
@@ -131,6 +131,7 @@ def _prepared(
 ) -> tuple[ModuleType, list[int], dict[str, int]]:
     """Kernels, sizes and strides, and the launch table."""
     subsets, rows = output.shape[:2]
+    countable(formula.name, subsets * rows)
     steps = [p.stride(0) if p.ndim else 0 for p in parameters]
     sizes = [subsets * rows, rows, x.shape[-1], *x.stride()[:2], *output.stride()[:2], *steps]
     return generated(formula, len(parameters)), sizes, _table(x.shape[-1])

@@ -184,7 +184,8 @@ def tiled(
                 if within:
                     rows = torch.arange(i, i + len(xi), device=x.device)
                     apart = rows[:, None] != torch.arange(j, j + len(yj), device=x.device)
-                    weight, r2 = weight * apart, r2 * apart
+                    weight = weight * apart
+                r2 = torch.where(weight != 0, r2, 1.0)  # where k may be infinite, its weight of 0 would make a NaN
                 k, slope, *by_parameter = formula.both(r2, *parameters.unbind())
                 value = value + (weight * k).sum()
                 gp = gp + torch.stack([(weight * s).sum() for s in by_parameter]) if by_parameter else gp

@@ -82,8 +82,9 @@ int pairs(const int64_t *n, const real *x, const real *w, const real *y, const r
                         for (int64_t l = 0; l < VECS * V && j + l <= row; l++) pair[l] = 0;
                     _Pragma("omp simd reduction(+ : value{clauses})")
                     for (int l = 0; l < VECS * V; l++) {{
-                        real k, slope{declared};
-                        {formula.name}(c[a][l]{values}, &k, &slope{slopes});
+                        real k, slope{declared}; /* where k may be infinite, its weight of 0 would make a NaN */
+                        const real r2 = pair[l] != 0 ? c[a][l] : (real)1;
+                        {formula.name}(r2{values}, &k, &slope{slopes});
                         value += pair[l] * k; {add}
                         c[a][l] = c[a][l] > 0 ? 2 * pair[l] * slope : (real)0; /* no direction where two rows meet */
                     }}

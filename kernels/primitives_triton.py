@@ -75,6 +75,12 @@ def accumulated(t: Tensor) -> torch.dtype:
     return torch.promote_types(t.dtype, torch.float32)
 
 
+def countable(where: str, rows: int) -> None:
+    """ValueError for more rows than a kernel can number with 32 bits."""
+    if rows >= 2**31:
+        raise ValueError(f"{where}: {rows} rows; at most {2**31 - 1} at a time. Split the draws or the batch.")
+
+
 def as_bytes(mask: Tensor | None) -> Tensor | None:
     """A mask as kernels read it."""
     return None if mask is None else mask.view(torch.uint8)

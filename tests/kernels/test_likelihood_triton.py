@@ -139,3 +139,9 @@ def test_outputs_in_bfloat16(kernel):
     (slope,) = likelihood_triton.backward(kernel.formula, g, rows, narrow, parameters, None, False)
     (same,) = likelihood_triton.backward(kernel.formula, g, rows, narrow.float(), parameters, None, False)
     assert torch.equal(slope, same.bfloat16())
+
+
+def test_more_rows_than_can_be_numbered_are_refused():
+    output = torch.zeros(1, 1, 1).expand(2**16, 2**15, 1)  # takes no memory
+    with pytest.raises(ValueError, match="laplace: 2147483648 rows; at most"):
+        likelihood_triton.forward(laplace.formula, output, output, [torch.zeros(())], None)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmppl.kernels import mmd
+from mmppl.kernels.pairwise import PairKernel
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -126,3 +127,18 @@ def test_linear_time_estimate_is_unbiased():
     parts = torch.stack([mmd.mmd2_linear(x[i : i + 200], y[i : i + 200], mmd.rbf(1.0)) for i in range(0, 20000, 200)])
     assert (parts.mean() - 0.2785838593).abs() < 4 * parts.std() / 10
     torch.testing.assert_close(mmd.mmd2_linear(x, y, mmd.rbf(1.0)), parts.mean())
+
+
+def test_a_kernel_may_be_infinite_where_a_row_meets_itself():
+    """And where a row of weight 0 meets another at no distance."""
+    kernel = PairKernel("log_distance_here", "-log(r2)")
+    x = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight = torch.tensor([1.0, 0, 1, 1, 0, 1, 1], dtype=torch.float64)
+    x[1] = x[0]
+    kept = x[weight > 0].clone().requires_grad_()
+    x.requires_grad_()
+    got, want = kernel.sum(x, None, x_weight=weight), -(torch.pdist(kept).square().log().sum() * 2)
+    torch.testing.assert_close(got, want)
+    slope, of_kept = torch.autograd.grad(got, x)[0], torch.autograd.grad(want, kept)[0]
+    torch.testing.assert_close(slope[weight > 0], of_kept)
+    assert (slope[weight == 0] == 0).all()
