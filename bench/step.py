@@ -8,6 +8,7 @@ which decodes all three modalities.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyro
@@ -18,6 +19,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, all_subsets, load_program
+from mmppl.capture import CapturedStep, adam, moving
 from mmppl.gemm import best_path, gemm
 from mmppl.nets import mlp
 from mmppl.step import Step
@@ -32,7 +34,7 @@ MODALITIES = (
 )
 
 
-def sample(rows: int) -> Batch:
+def sample(rows: int, device: str = "cpu") -> Batch:
     """Random values of the shapes above, nothing missing."""
     generator = torch.Generator().manual_seed(0)
     values = {
@@ -40,8 +42,9 @@ def sample(rows: int) -> Batch:
         "photo": torch.rand(rows, 3072, generator=generator),
         "text": torch.randint(CLASSES, (rows, LENGTH), generator=generator),
     }
-    observed = {name: torch.ones(rows, dtype=torch.bool) for name in values}
-    return Batch(values, observed, torch.arange(rows), rows, tuple(values))
+    values = {name: value.to(device) for name, value in values.items()}
+    observed = {name: torch.ones(rows, dtype=torch.bool, device=device) for name in values}
+    return Batch(values, observed, torch.arange(rows, device=device), rows, tuple(values))
 
 
 def program() -> Program:
@@ -54,12 +57,18 @@ def program() -> Program:
 
 
 def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[], float]:
-    """A step of `mmppl fit`: terms, gradients, fused Adam."""
-    step = Step(program.train(), precision=precision)
-    optimiser = torch.optim.Adam(program.parameters(), lr=1e-3, fused=True)
+    """A step of `mmppl fit`: terms, gradients, fused Adam; on a GPU as one CUDA graph."""
+    device = batch.index.device
+    program = program.to(device).train()
+    optimiser = adam(program, 1e-3, device)
+    if device.type == "cuda":
+        step = Step(program, precision=precision, replay=False)
+        captured = CapturedStep(step, optimiser.step, partial(moving, program, optimiser))
+        return lambda: float(captured(batch).loss)
+    recorded = Step(program, precision=precision)
 
     def run() -> float:
-        outcome = step(batch)
+        outcome = recorded(batch)
         optimiser.step()
         return float(outcome.loss)
 
@@ -69,12 +78,14 @@ def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[]
 class Plain(nn.Module):
     """The same by hand, in plain PyTorch: what a careful author writes for this one model."""
 
+    subsets: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         sizes = [m.input_size for m in MODALITIES]
         self.encoders = nn.ModuleList(mlp(size, WIDTH, 2 * LATENT) for size in sizes)
         self.decoders = nn.ModuleList(mlp(LATENT, WIDTH, size) for size in sizes)
-        self.subsets = all_subsets(len(sizes)).float()
+        self.register_buffer("subsets", all_subsets(len(sizes)).float())
 
     def loss(self, image: Tensor, photo: Tensor, text: Tensor) -> Tensor:
         """Sum of the negative ELBOs over the subsets, mean over the rows."""
@@ -100,7 +111,7 @@ def plain(model: Plain, batch: Batch, precision: str = "fp32") -> Callable[[], f
     image, photo, text = batch.values.values()
 
     def run() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bf16"):
             loss = model.loss(image, photo, text)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -117,14 +128,15 @@ def idiomatic(model: Plain, batch: Batch) -> Callable[[], float]:
     one_hot = F.one_hot(text, CLASSES).to(image.dtype)
     inputs = [image, photo, one_hot.flatten(1)]
     elbo, rows = Trace_ELBO(), len(image)
+    zero = image.new_zeros(rows, LATENT)
 
     def story(subset: list[bool]) -> None:
         pyro.module("networks", model)
         with pyro.plate("data", rows):
-            z = pyro.sample("z", dist.Normal(torch.zeros(rows, LATENT), torch.ones(rows, LATENT)).to_event(1))
+            z = pyro.sample("z", dist.Normal(zero, zero + 1).to_event(1))
             logits, means, tokens = (decoder(z) for decoder in model.decoders)
             pyro.sample("image", dist.Bernoulli(logits=logits).to_event(1), obs=image)
-            pyro.sample("photo", dist.Laplace(means, torch.tensor(SCALE)).to_event(1), obs=photo)
+            pyro.sample("photo", dist.Laplace(means, means.new_tensor(SCALE)).to_event(1), obs=photo)
             categories = dist.OneHotCategorical(logits=tokens.view(rows, LENGTH, CLASSES)).to_event(1)
             pyro.sample("text", categories, obs=one_hot)
 
@@ -149,7 +161,7 @@ def idiomatic(model: Plain, batch: Batch) -> Callable[[], float]:
     return run
 
 
-def products(rows: int, dtype: torch.dtype = torch.float32) -> Callable[[], None]:
+def products(rows: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Callable[[], None]:
     """The step's matrix products alone, into memory that is there: forward, and both gradients of every layer but for
     those of the data."""
     jobs = []
@@ -158,7 +170,7 @@ def products(rows: int, dtype: torch.dtype = torch.float32) -> Callable[[], None
         layers = [(rows, m.input_size, WIDTH, False), (rows, WIDTH, 2 * LATENT, True)]
         layers += [(decoded, LATENT, WIDTH, True), (decoded, WIDTH, m.input_size, True)]
         for n, i, o, inner in layers:
-            x, w, g = torch.randn(n, i, dtype=dtype), torch.randn(o, i, dtype=dtype), torch.randn(n, o, dtype=dtype)
+            x, w, g = (torch.randn(*shape, dtype=dtype, device=device) for shape in ((n, i), (o, i), (n, o)))
             jobs += [(x, w.T, torch.empty_like(g)), (g.T, x, torch.empty_like(w))]
             jobs += [(g, w, torch.empty_like(x))] if inner else []
 
@@ -172,7 +184,8 @@ def products(rows: int, dtype: torch.dtype = torch.float32) -> Callable[[], None
 def disagreement(batch: Batch) -> float:
     """Largest relative difference of loss and gradients between our program and the hand-written model, with the same
     weights and noise; the step first eager, then recorded."""
-    mine, other = program(), Plain()
+    device = batch.index.device
+    mine, other = program().to(device), Plain().to(device)
     pairs = [
         pair
         for part in ("encoders", "decoders")
@@ -193,11 +206,11 @@ def disagreement(batch: Batch) -> float:
     return worst
 
 
-def case(rows: int = 256, precision: str = "fp32") -> Case:
+def case(rows: int = 256, precision: str = "fp32", device: str = "cpu") -> Case:
     """The step on `rows` rows, matrix products by the path that `mmppl fit` takes, but for the idiomatic rival, which
     is taken as it comes."""
     torch.manual_seed(0)
-    batch = sample(rows)
+    batch = sample(rows, device)
     path = best_path()
 
     def scoped(run: Callable[[], object]) -> Callable[[], None]:
@@ -208,8 +221,8 @@ def case(rows: int = 256, precision: str = "fp32") -> Case:
         return inside
 
     rivals = {
-        "idiomatic Pyro": idiomatic(Plain(), batch),
-        "hand-written PyTorch": scoped(plain(Plain(), batch, precision)),
+        "idiomatic Pyro": idiomatic(Plain().to(device), batch),
+        "hand-written PyTorch": scoped(plain(Plain().to(device), batch, precision)),
     }
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     return Case(
@@ -217,6 +230,6 @@ def case(rows: int = 256, precision: str = "fp32") -> Case:
         f"batch={rows} subsets=7",
         scoped(ours(program(), batch, precision)),
         rivals,
-        scoped(products(rows, dtype)),
-        lambda: (disagreement(sample(16)), 1e-5),
+        scoped(products(rows, dtype, device)),
+        lambda: (disagreement(sample(16, device)), 1e-5),
     )

@@ -14,17 +14,18 @@ GROUPS = ("product", "pairs", "likelihood", "step")
 
 
 def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Case]:
-    """The cases of the groups, made one at a time; the step is timed on the CPU only."""
+    """The cases of the groups, made one at a time."""
     if "product" in groups:
         yield from (product.case(shape, device) for shape in product.SHAPES)
     if "pairs" in groups:
         yield pairs.case(2048, 20, 5, device=device)
     if "likelihood" in groups:
         yield from likelihood.cases(device)
+    if "step" in groups:
+        yield step.case(256, "fp32", device)
+        yield step.case(256, "bf16", device)
+        yield step.case(4, "fp32", device)
     if "step" in groups and device == "cpu":
-        yield step.case(256, "fp32")
-        yield step.case(256, "bf16")
-        yield step.case(4, "fp32")
         yield mopoe.case()
 
 

@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from .capture import CapturedStep
+from .capture import CapturedStep, adam, moving
 from .checkpoint import load_state, pack, save_state, sha256, write
 from .data import Dataset
 from .errors import DataError, FitError
@@ -94,13 +95,12 @@ class Training:
         self.batch_size = min(self.settings["batch_size"], len(self.train))
         self.per_epoch = -(-len(self.train) // self.batch_size)
         self.steps = self.per_epoch * self.settings["epochs"]
-        fused = {p.dtype for p in program.parameters()} <= {torch.float32, torch.float64}
         graph = device.type == "cuda"
-        lr = torch.tensor(self.settings["lr"], device=device) if graph else self.settings["lr"]
-        self.optimiser = torch.optim.Adam(program.parameters(), lr=lr, fused=fused, capturable=graph)
+        self.optimiser = adam(program, self.settings["lr"], device)
         self.clock = Clock(program, self.optimiser, self.settings, self.steps)
         self.step = Step(program, precision=self.settings["precision"], replay=not graph, say=say)
-        self.captured = CapturedStep(self.step, self._update, self._moving, say=say) if graph else None
+        state = partial(moving, program, self.optimiser)
+        self.captured = CapturedStep(self.step, self._update, state, say=say) if graph else None
         if self.settings["patience"] and not len(self.valid):
             self.say("There are no validation rows: --patience has nothing to watch, and is ignored.")
         self.patience = self.settings["patience"] if len(self.valid) else None
@@ -205,11 +205,6 @@ class Training:
                     parameter.grad = parameter.grad.clone()  # two may share memory
             torch.nn.utils.clip_grad_norm_(self.program.parameters(), self.settings["clip"])
         self.optimiser.step()
-
-    def _moving(self) -> list[Tensor]:
-        """Everything that a step changes in place."""
-        moments = [t for state in self.optimiser.state.values() for t in state.values()]
-        return [*self.program.parameters(), *self.program.buffers(), *moments]
 
     def _refreshed(self, epoch: int) -> Dataset:
         """The training rows with the values that the data set makes anew for this epoch."""
