@@ -134,10 +134,16 @@ class Batch:
         """False when nothing reads this modality's site, so that a program may leave its decoder out."""
         return self.needed is None or name in self.needed
 
-    def counting(self, rows: Tensor) -> Batch:
-        """The same batch in which only `rows`, (B,) bool, count; the others add nothing to any term."""
+    def has(self, names: Sequence[str]) -> Tensor:
+        """(B,) bool: the rows in which all of `names` are observed."""
+        return torch.stack([self.observed[name] for name in names]).all(0)
+
+    def requiring(self, names: Sequence[str]) -> Batch:
+        """The same batch in which only rows that have all of `names` count; the others add nothing to any term."""
+        rows = self.has(names)
         active = rows if self.active is None else self.active & rows
-        return dataclasses.replace(self, active=active, patterns=None)  # how many count, no pattern tells any more
+        patterns = self.patterns and self.patterns.requiring(names)
+        return dataclasses.replace(self, active=active, patterns=patterns)
 
     @contextmanager
     def plates(self) -> Iterator[None]:

@@ -60,6 +60,11 @@ class Patterns:
             counts[:, columns] = (own[:, :, None] & subsets).sum(1)
         return replace(self, counts=counts)
 
+    def requiring(self, names: Sequence[str]) -> Patterns:
+        """The same when only rows that have all of `names` count."""
+        columns = [self.names.index(name) for name in names]
+        return replace(self, counts=self.counts * self.table[:, columns].all(-1, keepdims=True))
+
     def room(self, name: str, rows: int) -> int:
         """For how many (subset, row) pairs of a batch of `rows` rows there is to be room."""
         count = self.counts[:, self.names.index(name)]

@@ -136,10 +136,10 @@ class CMMD(Program):
             if generated:
                 beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
                 for m in generated:
-                    observe(m, self.decoders[m.name](beside), batch)
+                    observe(m, self.decoders[m.name](batch.only_scored(m.name, beside)), batch)
             code = loc if self.classify == "mean" else pyro.sample("z_y", Gaussian(loc, log_var))
             for m in self.labels:
-                observe(m, self.classifiers[m.name](code), batch)
+                observe(m, self.classifiers[m.name](batch.only_scored(m.name, code)), batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | x_O, x_M, y); what is not seen enters as zeros."""
@@ -157,8 +157,7 @@ class CMMD(Program):
 
     def objective(self, batch: Batch) -> Terms:
         """Eq. 5. Rows without x_O add nothing; rows without x_M train the classifier, rows without y all the rest."""
-        whole = torch.stack([batch.observed[n] for n in self.conditions]).all(0)
-        batch = batch.counting(whole)
+        batch = batch.requiring(self.conditions)
         traces = trace(self, batch)
         terms = nll(traces, {m.name: self.alpha for m in self.labels})
         if not self.generative:
@@ -166,7 +165,7 @@ class CMMD(Program):
         terms |= kl(traces, self.omega)
         if self.omega < 1:
             q, prior = traces.value("z"), traces.model.nodes["z"]["fn"].rsample()
-            rows = whole & self.informed(batch)
+            rows = batch.has(self.conditions) & self.informed(batch)
             wide = self.kernel == "paper"
             kernel = paper_kernel(self.latent_dim) if wide else median_mixture(q, prior, x_weight=rows, y_weight=rows)
             terms["mmd.z"] = (mmd2(q, prior, kernel, x_weight=rows, y_weight=rows), (1 - self.omega) * self.mmd_lambda)

@@ -11,7 +11,7 @@ from mmppl import all_subsets, elbo, load_program, observe, read, standard_norma
 from mmppl.packing import Patterns
 from mmppl.step import Step
 
-MVAE, MOPOE = load_program("mvae"), load_program("mopoe")
+MVAE, MOPOE, CMMD = load_program("mvae"), load_program("mopoe"), load_program("cmmd")
 
 
 class Seen(MVAE):
@@ -39,7 +39,7 @@ def data(request):
 def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
     """(terms and gradients, rows that each decoder saw)."""
     torch.manual_seed(0)
-    program = cls(data.modalities, hidden=16, latent_dim=4).to(dtype).train()
+    program = cls(data.modalities, hidden=16, latent_dim=4, dropout=0.0).to(dtype).train()  # it draws per decoded row
     decoded = {}
     for name, decoder in program.decoders.items():
         decoder.register_forward_hook(lambda _, given, out, name=name: decoded.update({name: out[..., 0].numel()}))
@@ -63,6 +63,17 @@ def test_terms_and_gradients_are_the_same(data, cls):
         else:
             saved = missing > 0.2 or (cls is Seen and name != "label")
         assert (fewer[name] <= 0.9 * every[name]) == saved, (name, fewer[name], every[name])
+
+
+@pytest.mark.usefixtures("float64")
+def test_conditional_programs_leave_out_rows_without_their_conditions(data):
+    """CMMD with the image as x_O: neither rows without it, nor those without what is decoded."""
+    packed, fewer = outcome(CMMD, data, Patterns.of(data.observed))
+    whole, every = outcome(CMMD, data, None)
+    torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
+    missing = 1 - data.observed["image"].double().mean()
+    assert fewer.keys() == {"profile", "word"}
+    assert all((fewer[n] <= 0.7 * every[n]) == (missing > 0.5) for n in fewer)
 
 
 @pytest.mark.usefixtures("float64")
