@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One line of the table: what it gives, what it needs, and its options (a tuple of words, or int)."""
+    """One line of the table: what it gives, what it needs, and its options (a tuple of words, int or Path)."""
 
     line: str
     needs: str
-    options: Mapping[str, tuple[str, ...] | type[int]]
+    options: Mapping[str, tuple[str, ...] | type[int] | type[Path]]
     make: Callable[..., Dataset]
 
 
@@ -41,6 +41,12 @@ def _mnist_two_view(root: Path | None, download: bool, **options: Any) -> Datase
     return mnist_two_view(root, download=download, **options)
 
 
+def _mnist_photo_text(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .photo_text import mnist_photo_text
+
+    return mnist_photo_text(root, download=download, **options)
+
+
 TABLE = {
     "digits-two-view": Recipe(
         "1,797 8×8 digits: rotated; another one of the class with noise; label",
@@ -59,6 +65,12 @@ TABLE = {
         "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download",
         {"rotate": ("fixed", "fresh"), "seed": int},
         _mnist_two_view,
+    ),
+    "mnist-photo-text": Recipe(
+        "70,000 28×28 digits: image; another one of the class in a crop of a photograph, 3×32×32; its name; label",
+        "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download; photos=FOLDER for pictures of your own",
+        {"photos": Path, "seed": int},
+        _mnist_photo_text,
     ),
 }
 
@@ -97,6 +109,8 @@ def _option(name: str, recipe: Recipe, text: str) -> tuple[str, Any]:
         if value not in kind:
             raise UsageError(f"{name}: {key}={value!r} is none of {', '.join(kind)}.{suggest(value, kind)}")
         return key, value
+    if kind is Path:
+        return key, Path(value)
     try:
         return key, int(value)
     except ValueError:

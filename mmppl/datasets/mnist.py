@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..data import Dataset
 from ..errors import DataError
@@ -31,10 +32,19 @@ def mnist_two_view(
     Raises:
         DataError: files missing, truncated or corrupt.
     """
-    train_images, train_labels, test_images, test_labels = (read_idx(path) for path in _find(root, download))
+    images, labels, split = load_mnist("mnist-two-view", root, download)
+    return two_view(images, labels, split, rotate=rotate, seed=seed, name=f"mnist-two-view:rotate={rotate},seed={seed}")
+
+
+def load_mnist(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Images (70000, 28, 28) in [0, 1], labels, and the split: 50,000 train, 10,000 valid, 10,000 test, in file order.
+
+    Args: recipe: who asks, for the messages; the rest and the errors as of `mnist_two_view`.
+    """
+    train_images, train_labels, test_images, test_labels = (read_idx(path) for path in _find(recipe, root, download))
     if [len(train_images), len(train_labels), len(test_images), len(test_labels)] != [60_000, 60_000, 10_000, 10_000]:
         raise DataError(
-            f"mnist-two-view: {len(train_images):,} and {len(test_images):,} images, {len(train_labels):,} and "
+            f"{recipe}: {len(train_images):,} and {len(test_images):,} images, {len(train_labels):,} and "
             f"{len(test_labels):,} labels instead of 60,000 and 10,000 each; fetch the four files again."
         )
     images = torch.from_numpy(np.concatenate([train_images, test_images])).to(torch.float32).div_(255)
@@ -42,7 +52,7 @@ def mnist_two_view(
     split = np.zeros(len(images), dtype=np.int8)
     split[50_000:60_000] = 1
     split[60_000:] = 2
-    return two_view(images, labels, split, rotate=rotate, seed=seed, name=f"mnist-two-view:rotate={rotate},seed={seed}")
+    return images, labels, split
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -68,21 +78,21 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def _find(root: Path | None, download: bool) -> list[Path]:
+def _find(recipe: str, root: Path | None, download: bool) -> list[Path]:
     """The four files, in the order of FILES, all in one folder."""
     wanted = ", ".join(f"{name}[.gz]" for name in FILES)
     if root is None:
         root = Path(os.environ["MMPPL_DATA"]) if os.environ.get("MMPPL_DATA") else None
     if root is None:
         raise DataError(
-            f"mnist-two-view: needs {wanted} in ROOT/mnist; give --root ROOT or set MMPPL_DATA "
+            f"{recipe}: needs {wanted} in ROOT/mnist; give --root ROOT or set MMPPL_DATA "
             "(and --download to fetch them)."
         )
     if download and not _present(root):
-        _fetch(root)
+        _fetch(recipe, root)
     if found := _present(root):
         return found
-    raise DataError(f"mnist-two-view: put {wanted} into {root / 'mnist'} (not all are there), or give --download.")
+    raise DataError(f"{recipe}: put {wanted} into {root / 'mnist'} (not all are there), or give --download.")
 
 
 def _present(root: Path) -> list[Path] | None:
@@ -94,7 +104,7 @@ def _present(root: Path) -> list[Path] | None:
     return None
 
 
-def _fetch(root: Path) -> None:
+def _fetch(recipe: str, root: Path) -> None:
     try:
         from torchvision.datasets import MNIST
 
@@ -102,6 +112,6 @@ def _fetch(root: Path) -> None:
     except (ImportError, RuntimeError, OSError, EOFError, zlib.error, http.client.HTTPException) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"mnist-two-view: the download into {root} failed ({reason[:200]}); put {', '.join(FILES)} into "
+            f"{recipe}: the download into {root} failed ({reason[:200]}); put {', '.join(FILES)} into "
             f"{root / 'mnist'} by hand."
         ) from None
