@@ -52,7 +52,7 @@ def program() -> Program:
     mvae: Any = load_program("mvae")
     made: Program = mvae(MODALITIES, latent_dim=LATENT, hidden=WIDTH, layers=1)
     made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in MODALITIES})
-    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size) for m in MODALITIES})
+    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size, narrow=True) for m in MODALITIES})
     return made
 
 

@@ -71,16 +71,18 @@ def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None)
 
 
 def scalar(value: float | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number or one-element tensor as a 0-d tensor. Numbers are made once, on the device itself: nothing can be
-    copied there while a CUDA graph is captured."""
+    """A number or one-element tensor as a 0-d tensor, made on the device itself: nothing can be copied there while a
+    CUDA graph is captured, which has to own the memory, too."""
     if isinstance(value, Tensor):
         return value.to(device, dtype).reshape(())
-    return _filled(float(value), dtype, device)
+    if device.type != "cpu":
+        return torch.full((), value, dtype=dtype, device=device)
+    return _filled(float(value), dtype)
 
 
 @lru_cache(256)
-def _filled(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.full((), value, dtype=dtype, device=device)
+def _filled(value: float, dtype: torch.dtype) -> Tensor:
+    return torch.full((), value, dtype=dtype)
 
 
 @operator("require(Tensor holds, str message) -> ()")

@@ -107,19 +107,17 @@ class Batch:
     def only_scored(self, name: str, z: Tensor) -> Tensor:
         """Latents (..., B, D) → those of the rows (and subsets) that a decoder of `name` is asked about, (R, D).
 
-        All of them, (..., B, D), where that is not known or nearly all are. `observe` finds out which it was given.
+        All of them, (..., B, D), where that is not known or nearly all are. `observe` knows which it was given; the
+        distribution at the site then has a density, but neither mean nor draws.
         """
-        slots = self._scored_slots(name, z.shape[:-1])
-        return z if slots is None else z.flatten(0, -2).index_select(0, slots)
-
-    def _scored_slots(self, name: str, lead: tuple[int, ...]) -> Tensor | None:
-        """Of latents (*lead, D), the positions of those rows; None where all are taken."""
-        if self.patterns is None or lead != self.seen.shape[:-1]:
-            return None
+        lead = self.seen.shape[:-1]
+        if self.patterns is None or name in self.free or z.shape[:-1] != lead:
+            return z
         if name not in self._slots:
             scored = self.scored[name] if self.active is None else self.scored[name] & self.active
             self._slots[name] = self.patterns.slots(name, scored.expand(lead))
-        return self._slots[name]
+        slots = self._slots[name]
+        return z if slots is None else z.flatten(0, -2).index_select(0, slots)
 
     def seeing(self, names: Sequence[str]) -> Batch:
         """The same rows when a guide may look at `names` only (and there only at what is observed)."""
@@ -188,9 +186,8 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
     if modality.name in batch.free:
         pyro.sample(modality.name, likelihood)
         return
-    lead = batch.seen.shape[:-1]
-    slots = batch._scored_slots(modality.name, lead)
+    slots = batch._slots.get(modality.name)  # there if `only_scored` chose rows
     if slots is not None and output.shape[:-1] == slots.shape:
-        likelihood = Packed(likelihood, slots, lead)
+        likelihood = Packed(likelihood, slots, batch.seen.shape[:-1])
     with poutine.mask(mask=batch.scored[modality.name]):
         pyro.sample(modality.name, likelihood, obs=batch.value(modality.name))

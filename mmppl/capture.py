@@ -3,7 +3,8 @@ then the GPU repeats them without it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from .program import Program
 from .step import Outcome, Step, batch_from, generators, set_generators, tensors_of
 
 WARM_UP = 3  # steps from Python before the capture: caches and the optimiser's moments are there by then
+CHECKS = 2  # batches on which the graph is compared with the step from Python
 CLOSE = 1e-2  # relative difference of gradients that sums in another order can explain
 
 Recorder = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]
@@ -34,17 +36,35 @@ def moving(program: Program, optimiser: torch.optim.Adam) -> list[Tensor]:
 
 def cuda_graph(work: Callable[[], Outcome]) -> tuple[Callable[[], None], Outcome]:
     """(replay, outcome): what `work` launches, captured without being run; each replay writes into the same outcome."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outcome = work()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph):
+            outcome = work()
+    except Exception:
+        torch.cuda.set_stream(stream)  # a capture that fails to end leaves its own stream as the current one
+        raise
     return graph.replay, outcome
+
+
+@contextmanager
+def no_waiting(device: torch.device) -> Iterator[None]:
+    """Inside, whatever waits for the GPU raises: a capture would fail at it, and cannot be wholly undone."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 class CapturedStep:
     """Callable: batch → Outcome; the parameters are updated.
 
     Batches of another shape than the first (the last of an epoch) run from Python. So does everything after one line
-    that says why, where the step cannot be captured or its first replay does not repeat the step from Python.
+    that says why, where the step cannot be captured or its first two replays do not repeat the step from Python.
 
     Args:
         step: leaves the gradients in the parameters; must not record on its own (`replay=False`).
@@ -68,6 +88,7 @@ class CapturedStep:
         self.inputs: list[Tensor] = []
         self.replay: Callable[[], None] | None = None
         self.outcome: Outcome | None = None
+        self.checks = CHECKS
 
     def __call__(self, batch: Batch) -> Outcome:
         tensors = tensors_of(batch)
@@ -75,13 +96,10 @@ class CapturedStep:
         self.shape = self.shape or shape
         if shape != self.shape:
             return self._from_python(batch)
-        if self.replay is not None and self.outcome is not None:
-            for mine, new in zip(self.inputs, tensors):
-                mine.copy_(new, non_blocking=True)
-            self.replay()
-            return self.outcome
-        if self.wanted and self.warm == WARM_UP:
-            return self._capture(batch, tensors)
+        if self.wanted and self.warm == WARM_UP and self.checks:
+            return self._checked(batch, tensors)
+        if self.replay is not None:
+            return self._from_graph(tensors)
         self.warm += self.warm < WARM_UP
         return self._from_python(batch)
 
@@ -90,40 +108,68 @@ class CapturedStep:
         self.update()
         return outcome
 
-    def _capture(self, batch: Batch, tensors: list[Tensor]) -> Outcome:
-        """One step, twice: from Python, then captured and replayed from the same state. It counts if it agrees."""
+    def _from_graph(self, tensors: list[Tensor]) -> Outcome:
+        assert self.replay is not None and self.outcome is not None
+        for mine, new in zip(self.inputs, tensors):
+            mine.copy_(new, non_blocking=True)
+        self.replay()
+        return self.outcome
+
+    def _checked(self, batch: Batch, tensors: list[Tensor]) -> Outcome:
+        """One step, twice from the same state: from Python, and from the graph (captured first, if it was not yet)."""
         device = batch.index.device
-        before = [t.clone() for t in self.state()], generators(device)
-        expected = self._from_python(batch)
-        slopes = self._gradients()
-        after = [t.clone() for t in self.state()], generators(device)
-        self._set(before, device)
+        before = self._state(device)
         reason = ""
         try:
-            self.inputs = [t.clone() for t in tensors]
-            static = batch_from(self.inputs, batch)
-            replay, outcome = self.record(lambda: self._from_python(static))
-            replay()
-            if not (_close(outcome.loss, expected.loss) and _close(self._gradients(), slopes)):
-                reason = "its replay does not repeat the step."
-        except Exception as error:  # whatever a user's program does that cannot be captured
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
+            with no_waiting(device):
+                expected = self._from_python(batch)
+        except RuntimeError as error:
+            reason = _line(error)
+            self._set(before, device)
+            expected = self._from_python(batch)
+        if not expected.loss.isfinite():
+            return expected  # the fit is about to stop and say so
+        slopes, after = self._gradients(), self._state(device)
+        if device.type == "cuda" and not torch.equal(after[1][0], before[1][0]):
+            reason = reason or "it draws random numbers on the CPU."
+        if not reason:
+            self._set(before, device)
+            try:
+                if self.replay is None:
+                    self._capture(batch, tensors)
+                outcome = self._from_graph(tensors)
+                if not (_close(outcome.loss, expected.loss) and _close(self._gradients(), slopes)):
+                    reason = "a replay does not repeat the step."
+            except Exception as error:  # whatever a user's program does that cannot be captured
+                reason = _line(error)
         if reason:
             self._set(after, device)
-            self.wanted = False
+            self.wanted, self.replay = False, None
             self.say(f"{type(self.step.program).__name__} runs from Python, not as a CUDA graph: {reason}")
             return expected
-        self.replay, self.outcome = replay, outcome
+        self.checks -= 1
         return outcome
+
+    def _capture(self, batch: Batch, tensors: list[Tensor]) -> None:
+        self.inputs = [t.clone() for t in tensors]
+        # the batch is made inside: what it derives from its tensors has to be derived at every replay
+        self.replay, self.outcome = self.record(lambda: self._from_python(batch_from(self.inputs, batch)))
+
+    def _state(self, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+        return [t.clone() for t in self.state()], generators(device)
 
     def _gradients(self) -> Tensor:
         return torch.cat([p.grad.flatten() for p in self.step.parameters if p.grad is not None])
 
     @torch.no_grad()
     def _set(self, saved: tuple[list[Tensor], list[Tensor]], device: torch.device) -> None:
-        for tensor, value in zip(self.state(), saved[0]):
+        for tensor, value in zip(self.state(), saved[0], strict=True):
             tensor.copy_(value)
         set_generators(device, saved[1])
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

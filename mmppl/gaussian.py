@@ -15,7 +15,7 @@ LOG_VAR_RANGE = (-12.0, 12.0)
 
 
 def full_precision(t: Tensor) -> Tensor:
-    """Under bf16 autocast networks end in bfloat16; fusion, densities and KLs stay in float32."""
+    """Half precision, in which networks end under autocast, as float32: fusion, densities and KLs stay there."""
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 

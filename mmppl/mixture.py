@@ -29,8 +29,14 @@ def mixture_of_products(
         seen: (B, M) bool.
         prior_expert: whether N(0, I) is one more expert: in the component of all that is seen ("full", as in the code
             of Sutter et al. 2021), in every component, or in none. Where nothing is seen, the answer is N(0, I).
+    Raises: ValueError: if the shapes disagree.
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO".
     """
+    if loc.ndim != 3 or log_var.shape != loc.shape or seen.shape != (loc.shape[1], loc.shape[0]):
+        raise ValueError(
+            "mixture_of_products: expected loc (M, B, D), log_var (M, B, D), seen (B, M); got "
+            f"{tuple(loc.shape)}, {tuple(log_var.shape)}, {tuple(seen.shape)}. It makes all subsets itself."
+        )
     return MixtureOfProducts(full_precision(loc), full_precision(log_var), seen, prior_expert)
 
 
@@ -82,9 +88,10 @@ class MixtureOfProducts(TorchDistribution):
 
     def _draw(self, choice: Tensor, noise: Tensor) -> Tensor:
         """choice (..., B) in [0, 1) picks the component, noise (..., B, D) is standard normal."""
-        rank = (choice * self.active.sum(0)).floor()
+        count = self.active.sum(0)
+        rank = (choice * count).floor().minimum(count - 1.0)  # a uniform may round to 1
         order = self.active.cumsum(0).reshape(len(self.active), *[1] * (choice.ndim - 1), -1)
-        component = (order <= rank).sum(0).clamp_max(len(self.active) - 1)
+        component = (order <= rank).sum(0)
         chosen = self.members[component, torch.arange(choice.shape[-1], device=choice.device)]
         return gaussian_product_sample(self.loc, self.log_var, chosen, noise, prior=False)[0]
 

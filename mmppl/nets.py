@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import UsageError
+from .gaussian import full_precision
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -18,6 +19,13 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
 }
+
+
+class FullPrecision(nn.Module):
+    """Ends a network: under bf16 autocast its output returns to float32, which fusion, KL and densities need."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return full_precision(x)
 
 
 class Dropout(nn.Module):
@@ -52,13 +60,17 @@ def mlp(
     activation: str = "relu",
     dropout: float = 0.0,
     norm: bool = False,
+    narrow: bool = False,
 ) -> nn.Sequential:
     """(..., inputs) → (..., outputs) through `layers` hidden layers of equal width; no hidden layer: affine.
 
     Args:
         norm: LayerNorm before each activation.
         dropout: on the hidden outputs (inverted: nothing changes at test time).
+        narrow: leave the output in bfloat16 under autocast; for decoders, whose likelihoods read it as it lies.
     """
+    if min(inputs, outputs, hidden if layers else 1) < 1 or layers < 0:
+        raise UsageError(f"a network of {inputs} inputs, {layers} hidden layers of {hidden} and {outputs} outputs.")
     if activation not in ACTIVATIONS:
         raise UsageError(f"no activation {activation!r}; known are {', '.join(sorted(ACTIVATIONS))}.")
     modules: list[nn.Module] = []
@@ -70,7 +82,8 @@ def mlp(
         modules += [linear, *([nn.LayerNorm(hidden)] if norm else []), ACTIVATIONS[activation]()]
         modules += [Dropout(dropout)] if dropout else []
         inputs = hidden
-    return nn.Sequential(*modules, nn.Linear(inputs, outputs))
+    end = [] if narrow else [FullPrecision()]
+    return nn.Sequential(*modules, nn.Linear(inputs, outputs), *end)
 
 
 class ConvTrunk(nn.Module):
@@ -95,7 +108,7 @@ class ConvTrunk(nn.Module):
                 blocks.append(nn.MaxPool2d(2, ceil_mode=True))
                 height, wide = (height + 1) // 2, (wide + 1) // 2
         self.convolutions = nn.Sequential(*blocks)
-        self.head = nn.Sequential(Dropout(dropout), nn.Linear(inputs * height * wide, outputs))
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(inputs * height * wide, outputs), FullPrecision())
 
     def forward(self, x: Tensor) -> Tensor:
         lead = x.shape[:-1]
@@ -145,4 +158,4 @@ class ConvDecoder(nn.Module):
         image = self.last(image)[..., : self.height, : self.width]
         image = image.reshape(-1, self.parts, self.channels, self.height, self.width)
         image = image.movedim(2, -1) if self.channels_last else image
-        return image.reshape(*lead, -1)
+        return image.reshape(*lead, image.shape[1:].numel())

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from .batch import Batch
+from .gaussian import full_precision
 from .terms import Terms, Weight
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def _log_density(site: Mapping[str, Any]) -> Tensor:
 
 def _mean_over_rows(site: Mapping[str, Any], log_prob: Tensor, batch: Batch) -> Tensor:
     """The plate-scaled, masked sum divided by N, as Pyro's own ELBO counts it."""
+    log_prob = full_precision(log_prob)  # a program's own distributions may be in bfloat16 under autocast
     if site["mask"] is not None:
         log_prob = torch.where(site["mask"], log_prob, 0.0)
     return log_prob.sum() * (site["scale"] / batch.size)

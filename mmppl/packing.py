@@ -1,7 +1,7 @@
 """Which rows a decoder may leave out: room for those that count, sized from what the rows of the data set have.
 
-A recorded step has fixed shapes, so the room for the rows of a batch that count is fixed, too: what all batches but one
-in millions need. A batch that needs more says so, and is computed without leaving anything out.
+A recorded step has fixed shapes, so the room for the rows of a batch that count is fixed, too: what nearly all batches
+need, by the normal law. A batch that needs more says so, and is computed without leaving anything out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,6 +31,7 @@ class Patterns:
         table: (P, len(names)) bool, the distinct patterns.
         share: (P,) of the rows.
         counts: (P, len(names)) how often a row of that pattern is scored for each name.
+        subsets: under how many subsets that is; None: not under subsets.
         overflow: receives, for every choice made, a bool tensor: the batch needed more room.
     """
 
@@ -37,6 +39,7 @@ class Patterns:
     table: np.ndarray
     share: np.ndarray
     counts: np.ndarray
+    subsets: int | None = None
     overflow: list[Tensor] = field(default_factory=list)
 
     @classmethod
@@ -53,12 +56,9 @@ class Patterns:
 
         Args: only_seen: an encoded name is scored in the subsets that hold it, else in all.
         """
-        columns = [self.names.index(name) for name in encoded]
-        own = (self.table[:, None, columns] | ~subsets).all(-1) & subsets.any(-1)  # (P, S)
-        counts = own.sum(-1, keepdims=True) * self.table
-        if only_seen:
-            counts[:, columns] = (own[:, :, None] & subsets).sum(1)
-        return replace(self, counts=counts)
+        columns = tuple(self.names.index(name) for name in encoded)
+        tables = (self.table.tobytes(), self.table.shape, subsets.tobytes(), subsets.shape)
+        return replace(self, counts=_counts(*tables, columns, only_seen), subsets=len(subsets))
 
     def requiring(self, names: Sequence[str]) -> Patterns:
         """The same when only rows that have all of `names` count."""
@@ -70,16 +70,36 @@ class Patterns:
         count = self.counts[:, self.names.index(name)]
         mean = float(self.share @ count)
         sd = math.sqrt(max(0.0, float(self.share @ count**2) - mean**2))
-        return 8 * math.ceil((rows * mean + MARGIN * math.sqrt(rows) * sd) / 8)
+        room = 8 * max(1, math.ceil((rows * mean + MARGIN * math.sqrt(rows) * sd) / 8))  # networks may not take 0 rows
+        return room + 8 * (room == rows)  # chosen rows are never to be taken for the batch's
 
     def slots(self, name: str, counted: Tensor) -> Tensor | None:
         """Positions in the flattened (..., B) mask `counted` of the rows that count, first of all and in order, as many
         as there is room for; None where picking them is not worth it."""
         room = self.room(name, counted.shape[-1])
-        if room > WORTH * counted.numel():
+        if room > WORTH * counted.numel() or counted.shape[:-1] != (() if self.subsets is None else (self.subsets,)):
             return None
         self.overflow.append(counted.sum() > room)
         return counted.flatten().sort(descending=True, stable=True).indices[:room]
+
+
+@lru_cache(16)
+def _counts(
+    table: bytes,
+    size: tuple[int, int],
+    subsets: bytes,
+    shape: tuple[int, int],
+    columns: tuple[int, ...],
+    only_seen: bool,
+) -> np.ndarray:
+    """`Patterns.counts` under subsets, from the bytes of both tables."""
+    has = np.frombuffer(table, bool).reshape(size)
+    members = np.frombuffer(subsets, bool).reshape(shape).astype(np.int64)
+    own = ((~has[:, columns]).astype(np.int64) @ members.T == 0) & members.any(-1)  # (P, S): subsets of the pattern
+    counts = own.sum(-1, keepdims=True) * has
+    if only_seen:
+        counts[:, columns] = own @ members
+    return counts
 
 
 class Packed(TorchDistribution):
@@ -102,11 +122,15 @@ class Packed(TorchDistribution):
     def support(self) -> Any:  # type: ignore[override]
         return self.likelihood.support
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"only scored rows were decoded: no {name}; decode z itself, without only_scored.")
+
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, *shape) → (..., B) nats."""
         x = value.index_select(0, self.slots % self.batch_shape[-1])
         if self.likelihood.masks:
-            of_rows = self.likelihood.log_prob(x, mask=None if mask is None else mask.flatten()[self.slots])
+            kept = None if mask is None else mask.expand(self.batch_shape).flatten()[self.slots]
+            of_rows = self.likelihood.log_prob(x, mask=kept)
         else:
             of_rows = self.likelihood.log_prob(x)
         return of_rows.new_zeros(self.batch_shape.numel()).scatter(0, self.slots, of_rows).reshape(self.batch_shape)

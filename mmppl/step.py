@@ -2,7 +2,8 @@
 
 The first full batch runs eagerly, with Pyro's validation. Then the step (traces of guide and model, terms, backward) is
 recorded once as a graph of tensor operations and replayed, so that Pyro and autograd cost nothing per step. A recording
-that does not give the eager step's bits is thrown away, and the program runs eagerly after one line that says why.
+that does not give the eager step's bits on two batches is thrown away, and the program runs eagerly after one line that
+says why.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from .batch import Batch
+from .gaussian import full_precision
 from .program import Program
 from .recording import tidied
 from .terms import Weight
+
+CHECKS = 2  # batches on which a recording is compared with the eager step: the second has other holes, another progress
 
 
 class Outcome(NamedTuple):
@@ -53,6 +57,7 @@ class Step:
         self.program, self.precision, self.say = program, precision, say
         self.parameters = [p for p in program.parameters() if p.requires_grad]
         self.replay = replay
+        self.checks = CHECKS
         self.recorded: Callable[..., Any] | None = None
         self.whole: list[str] = []  # modalities that missed nothing when the step was recorded,
         self.recorded_whole: Callable[..., Any] | None = None  # and the recording for batches that keep it so
@@ -78,14 +83,12 @@ class Step:
             self.shape = shape
             with pyro.validation_enabled(True):
                 return self._eager(batch)
-        if self.recorded is None and self.replay and shape == self.shape:
-            self._record(batch, tensors)
         with pyro.validation_enabled(False):
+            if self.replay and self.checks and shape == self.shape:
+                return self._checked(batch, tensors)
             if self.recorded is None or shape != self.shape:
                 return self._eager(batch)
-            recorded = self.recorded
-            if self.recorded_whole is not None and all(batch.observed[name].all() for name in self.whole):
-                recorded = self.recorded_whole
+            recorded = self._recordings(batch)[-1]
             self._keep([None] * len(self.parameters))  # the new gradients take the memory of the old ones
             with torch.no_grad():
                 loss, values, gradients, moving, overflow = recorded(dict(self.program.named_buffers()), *tensors)
@@ -117,13 +120,50 @@ class Step:
             terms = self.program.objective(batch)
             loss = terms.loss
         gradients: list[Tensor | None] = [*torch.autograd.grad(loss, self.parameters, allow_unused=True)]
-        values = {name: value.detach() for name, (value, _) in terms.items()}
+        values = {name: full_precision(value.detach()) for name, (value, _) in terms.items()}
         weights = {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in terms.items()}
         overflow = torch.stack(overflows).any() if overflows else None
         return Outcome(loss.detach(), values, weights), gradients, overflow
 
+    def _recordings(self, batch: Batch) -> list[Callable[..., Any]]:
+        """Those that serve the batch; the last one does the least."""
+        found = [self.recorded] if self.recorded is not None else []
+        if self.recorded_whole is not None and all(batch.observed[name].all() for name in self.whole):
+            found.append(self.recorded_whole)
+        return found
+
+    def _checked(self, batch: Batch, tensors: list[Tensor]) -> tuple[Outcome, Tensor | None]:
+        """The eager step, which the recordings (made first, if they were not yet) have to repeat bit for bit."""
+        device = batch.index.device
+        before = [b.clone() for b in self.program.buffers()], generators(device)
+        outcome, gradients, overflow = self._compute(batch)
+        self._keep(gradients)
+        if not outcome.loss.isfinite():
+            return outcome, overflow  # the fit is about to stop and say so
+        after = [b.clone() for b in self.program.buffers()], generators(device)
+        expected = [outcome.loss, *outcome.values.values(), *gradients, *after[0], *after[1]]
+        reason = ""
+        try:
+            if self.recorded is None:
+                self._set(*before, device)
+                self._record(batch, tensors)
+            for recording in self._recordings(batch):
+                self._set(*before, device)
+                with torch.no_grad():
+                    loss, values, slopes, *_ = recording(dict(self.program.named_buffers()), *tensors)
+                if not _equal([loss, *values, *slopes, *self.program.buffers(), *generators(device)], expected):
+                    reason = "the recording does not repeat the eager step."
+        except Exception as error:  # whatever a user's program does that cannot be recorded
+            reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
+        self._set(*after, device)
+        self.checks -= 1
+        if reason:
+            self.replay, self.recorded, self.recorded_whole = False, None, None
+            self.say(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
+        return outcome, overflow
+
     def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
-        """Record the step on `batch`; the state of the program and of the generators is as before afterwards."""
+        """Record the step on `batch`, for any batch and for those that miss no more than it does."""
         names = list(batch.values)
         call = _Call(self)
 
@@ -140,45 +180,10 @@ class Step:
             moving = {n: w for n, w in outcome.weights.items() if isinstance(w, Tensor)}
             return outcome.loss, list(outcome.values.values()), gradients, moving, overflow
 
-        with torch.random.fork_rng(), pyro.validation_enabled(False):
-            state, random = [b.clone() for b in self.program.buffers()], generators(batch.index.device)
-
-            def restored() -> None:
-                self._set(state, random, batch.index.device)
-
-            try:
-                graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
-                restored()
-                outcome, expected, _ = self._compute(batch)
-                if not outcome.loss.isfinite():
-                    restored()
-                    return  # the fit is about to stop and say so
-                expected = [
-                    outcome.loss,
-                    *outcome.values.values(),
-                    *expected,
-                    *(b.clone() for b in self.program.buffers()),
-                    *generators(batch.index.device),
-                ]
-                whole = [name for name in names if batch.observed[name].all()]
-                masks = [names.index(name) - len(names) for name in whole]  # the inputs end with `observed`
-                recordings = tidied(graph), tidied(graph, masks)
-                reason = ""
-                for recording in recordings:
-                    restored()
-                    with torch.no_grad():
-                        loss, values, gradients, *_ = recording(dict(self.program.named_buffers()), *tensors)
-                    found = [loss, *values, *gradients, *self.program.buffers(), *generators(batch.index.device)]
-                    if not _equal(found, expected):
-                        reason = "the recording does not repeat the eager step."
-            except Exception as error:  # whatever a user's program does that cannot be recorded
-                reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
-            restored()
-        if reason:
-            self.replay = False
-            self.say(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
-        else:
-            (self.recorded, self.recorded_whole), self.whole = recordings, whole
+        graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
+        self.whole = [name for name in names if batch.observed[name].all()]
+        masks = [names.index(name) - len(names) for name in self.whole]  # the inputs end with `observed`
+        self.recorded, self.recorded_whole = tidied(graph), tidied(graph, masks)
 
 
 class _Call(nn.Module):

@@ -115,7 +115,8 @@ class CMMD(Program):
                 parts = m.output_size // m.size
                 self.decoders[m.name] = ConvDecoder(latent_dim + condition, m.shape, parts=parts, width=channels)
             else:
-                self.decoders[m.name] = mlp(latent_dim + condition, decoder_hidden or hidden, m.output_size, **shape)
+                wide = decoder_hidden or hidden
+                self.decoders[m.name] = mlp(latent_dim + condition, wide, m.output_size, narrow=True, **shape)
         self.classifiers = nn.ModuleDict(
             {
                 m.name: mlp(

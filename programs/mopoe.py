@@ -56,7 +56,9 @@ class MoPoE(Program):
                 for n in self.encoded
             }
         )
-        self.decoders = nn.ModuleDict({m.name: mlp(latent_dim, hidden, m.output_size, **shared) for m in modalities})
+        self.decoders = nn.ModuleDict(
+            {m.name: mlp(latent_dim, hidden, m.output_size, narrow=True, **shared) for m in modalities}
+        )
 
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""

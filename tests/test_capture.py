@@ -16,12 +16,12 @@ def data():
 
 
 class Training:
-    """MVAE steps on digits, captured or from Python; on the CPU a "graph" runs its work again at each replay."""
+    """Steps on digits, captured or from Python; on the CPU a "graph" runs its work again at each replay."""
 
-    def __init__(self, data, device, graphs, spoil=lambda outcome: None):
+    def __init__(self, data, device, graphs, spoil=lambda outcome: None, name="mvae"):
         torch.manual_seed(0)
         self.data, self.device, self.said, self.spoil = data, device, [], spoil
-        self.program = load_program("mvae")(data.modalities, hidden=16, dropout=0.2).to(device).train()
+        self.program = load_program(name)(data.modalities, hidden=16, dropout=0.2).to(device).train()
         self.optimiser = torch.optim.Adam(self.program.parameters(), torch.tensor(1e-2), capturable=device == "cuda")
         step = Step(self.program, replay=False)
         record = cuda_graph if device == "cuda" else self.stand_in
@@ -65,9 +65,10 @@ class Training:
         return losses, [p.detach().clone() for p in self.program.parameters()]
 
 
+@pytest.mark.parametrize("name", ["mvae", "mopoe", "cmmd"])
 @pytest.mark.parametrize("device", DEVICES)
-def test_replays_are_the_steps_from_python(data, device):
-    plain, captured = Training(data, device, False), Training(data, device, True)
+def test_replays_are_the_steps_from_python(data, device, name):
+    plain, captured = (Training(data, device, graphs, name=name) for graphs in (False, True))
     want, got = plain.run(WARM_UP + 6), captured.run(WARM_UP + 6)
     assert plain.step.replay is None and captured.step.replay is not None and captured.said == []
     close = dict(rtol=0, atol=0) if device == "cpu" else dict(rtol=1e-4, atol=1e-5)
@@ -81,7 +82,7 @@ def test_a_replay_that_goes_astray_is_not_used(data):
     plain, captured = Training(data, "cpu", False), Training(data, "cpu", True, spoil)
     assert captured.run(WARM_UP + 4)[0] == plain.run(WARM_UP + 4)[0]
     (line,) = captured.said
-    assert line == "MVAE runs from Python, not as a CUDA graph: its replay does not repeat the step."
+    assert line == "MVAE runs from Python, not as a CUDA graph: a replay does not repeat the step."
 
 
 def test_what_cannot_be_captured_runs_from_python(data):

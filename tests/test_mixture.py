@@ -128,3 +128,16 @@ def test_what_lies_under_the_mask_does_not_matter():
     want = all_of(LOC, LOG_VAR)
     got = all_of(torch.where(under, math.nan, LOC), torch.where(under, math.nan, LOG_VAR))
     assert all(torch.equal(a, b) for a, b in zip(got, want))
+
+
+def test_a_uniform_of_one_takes_the_last_of_the_rows_own_components():
+    u = torch.full((B, D + 1), 0.5)
+    u[:, 0] = 1.0
+    z = mixture_of_products(LOC, LOG_VAR, SEEN, prior_expert="never").from_uniform(u)
+    for row in range(B):
+        torch.testing.assert_close(z[row], components(row, "never")[-1][0])
+
+
+def test_shapes_that_disagree_are_named():
+    with pytest.raises(ValueError, match=r"expected loc \(M, B, D\).*makes all subsets itself"):
+        mixture_of_products(LOC, LOG_VAR, SEEN.expand(7, B, M))

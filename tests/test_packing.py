@@ -144,3 +144,45 @@ def test_what_lies_under_the_mask_does_not_matter(data):
         for filler in (1000.0, float("nan")):
             got, _ = outcome(cls, holed(filler), patterns, dtype=torch.float32)
             assert all(torch.equal(a, b) for a, b in zip(got, want))
+
+
+def test_an_output_for_all_subsets_alike_is_not_taken_for_chosen_rows():
+    """Each row has one of two modalities and the label: the label's room would be just the batch."""
+    n = 64
+    has = torch.arange(2 * n) % 2 == 0
+    observed = {"a": has, "b": ~has, "y": torch.ones(2 * n, dtype=torch.bool)}
+    patterns = Patterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    assert patterns.room("y", n) != n
+
+
+def test_subsets_of_ones_own_are_not_packed(data):
+    """`seen` that did not come from `under`: how many rows count is not known."""
+    program = MVAE(data.modalities, hidden=16, latent_dim=4)
+    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=Patterns.of(data.observed))
+    seen = batch.seen & torch.ones(4, 1, 3, dtype=torch.bool)
+    z = torch.randn(4, 64, 4)
+    assert replace(batch, seen=seen).only_scored("image", z) is z
+
+
+def test_what_is_sampled_is_decoded_everywhere(data):
+    program = MVAE(data.modalities, hidden=16, latent_dim=4)
+    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=Patterns.of(data.observed))
+    batch = batch.under(all_subsets(3)).wanting(["word"])
+    z = torch.randn(7, 64, 4)
+    assert batch.only_scored("word", z) is z
+
+
+def test_a_modality_that_no_row_has_leaves_room_for_networks():
+    observed = {"a": torch.ones(50, dtype=torch.bool), "b": torch.zeros(50, dtype=torch.bool)}
+    patterns = Patterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    assert patterns.room("b", 32) == 8
+
+
+def test_chosen_rows_say_what_they_cannot_do():
+    from mmppl.likelihoods import likelihood_of
+    from mmppl.packing import Packed
+
+    modality = read("digits-three").modalities[0]
+    site = Packed(likelihood_of(modality)(modality, torch.zeros(3, 64)), torch.arange(3), torch.Size((7, 10)))
+    with pytest.raises(AttributeError, match="no probs; decode z itself"):
+        _ = site.probs

@@ -121,3 +121,66 @@ def test_the_installed_programs_are_recorded(name, options):
     for _ in range(2):
         step(data.batch(torch.arange(64), program.encoded))
     assert step.recorded is not None and not said
+
+
+class Counting(Warm):
+    """Numbers that differ from batch to batch, taken from tensors in ways that tracing does not notice."""
+
+    def objective(self, batch):
+        terms = super().objective(batch)
+        x = batch.value("image")[batch.observed["image"]]
+        terms["mean"] = (x.sum() / len(x) * self.net.weight.square().mean(), 1.0)
+        return terms
+
+
+class Listed(Warm):
+    def objective(self, batch):
+        terms = super().objective(batch)
+        return terms | {"again": (terms["kl.z"][0], self.progress.tolist())}
+
+
+class Shaped(Warm):
+    def objective(self, batch):
+        terms = super().objective(batch)
+        rows = batch.observed["image"].nonzero().flatten()
+        x = batch.value("image").index_select(0, rows).flatten(1)
+        return terms | {"net": (self.net(x).view(len(rows), -1).square().mean(), 1.0)}
+
+
+@pytest.mark.parametrize("cls", [Counting, Listed, Shaped])
+def test_a_recording_that_holds_on_to_its_batch_is_thrown_away(data, cls):
+    said = []
+    eager, _, _ = steps(data, False, cls=cls)
+    replayed, _, step = steps(data, True, cls=cls, said=said)
+    assert replayed == eager
+    assert step.recorded is None and len(said) == 1 and "runs step by step" in said[0]
+
+
+class Foreign(Program):
+    """Pyro's own Normal around a plain network: under autocast its log-densities are in bfloat16."""
+
+    def __init__(self, modalities):
+        super().__init__(modalities)
+        self.net = nn.Linear(64, 4)
+
+    def guide(self, batch):
+        loc, log_sd = self.net(batch.input(self.modality("image"))).chunk(2, -1)
+        with batch.plates():
+            pyro.sample("z", pyro.distributions.Normal(loc, log_sd.exp()).to_event(1))
+
+    def model(self, batch):
+        with batch.plates():
+            zero = self.net.weight.new_zeros(2)
+            pyro.sample("z", pyro.distributions.Normal(zero, zero + 1).to_event(1))
+
+    def objective(self, batch):
+        from mmppl import kl, trace
+
+        return kl(trace(self, batch))
+
+
+def test_terms_are_summed_in_float32_under_autocast(data):
+    torch.manual_seed(0)
+    program = Foreign(data.modalities).train()
+    outcome = Step(program, precision="bf16")(data.batch(torch.arange(40), program.encoded))
+    assert outcome.loss.dtype == torch.float32 and outcome.values["kl.z"].dtype == torch.float32
