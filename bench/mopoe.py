@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, all_subsets, load_program
-from mmppl.gemm import best_path, gemm
 from mmppl.nets import mlp
 
 from .case import Case, apart
-from .step import ours
+from .step import ours, scoped
 
 WIDTH, LATENT, SIZE = 400, 20, 32
 
@@ -30,12 +29,12 @@ def sample(count: int, rows: int) -> Batch:
     return Batch(values, observed, torch.arange(rows), rows, tuple(values))
 
 
-def program(count: int) -> Program:
+def program(modalities: Sequence[Modality]) -> Program:
     """The installed MoPoE with plain ReLU networks."""
     mopoe: Any = load_program("mopoe")
-    made: Program = mopoe(modalities(count), latent_dim=LATENT, hidden=WIDTH, layers=1)
-    made.encoders = nn.ModuleDict({m.name: mlp(SIZE, WIDTH, 2 * LATENT) for m in made.modalities})
-    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, SIZE) for m in made.modalities})
+    made: Program = mopoe(modalities, latent_dim=LATENT, hidden=WIDTH, layers=1)
+    made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in modalities})
+    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size, narrow=True) for m in modalities})
     return made
 
 
@@ -89,10 +88,10 @@ def plain(model: Plain, batch: Batch) -> Callable[[], float]:
     return run
 
 
-def disagreement(count: int, rows: int) -> float:
+def disagreement(count: int, rows: int, other: Plain | None = None) -> float:
     """Relative difference of the KL term and its gradients between our program and the hand-written model with the same
     weights (the other term hangs on which components were drawn)."""
-    mine, other, batch = program(count), Plain(count), sample(count, rows)
+    mine, other, batch = program(modalities(count)), other or Plain(count), sample(count, rows)
     pairs = [
         pair
         for m, network in zip(mine.modalities, other.encoders)
@@ -112,19 +111,11 @@ def case(count: int = 10, rows: int = 128) -> Case:
     and, in another row, by the path that `mmppl fit` takes."""
     torch.manual_seed(0)
     batch = sample(count, rows)
-
-    def scoped(run: Callable[[], object]) -> Callable[[], None]:
-        def inside() -> None:
-            with gemm(best_path()):
-                run()
-
-        return inside
-
     by_hand = plain(Plain(count), batch)
     return Case(
         "MoPoE step, fp32",
         f"modalities={count} of {SIZE} subsets={2**count - 1} batch={rows}",
-        scoped(ours(program(count), batch)),
+        scoped(ours(program(modalities(count)), batch)),
         {"hand-written PyTorch": by_hand, "hand-written, same products": scoped(plain(Plain(count), batch))},
         None,
         lambda: (disagreement(count, 16), 1e-5),

@@ -75,6 +75,17 @@ def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[]
     return run
 
 
+def scoped(run: Callable[[], object]) -> Callable[[], None]:
+    """The same, with matrix products by the path that `mmppl fit` takes."""
+    path = best_path()
+
+    def inside() -> None:
+        with gemm(path):
+            run()
+
+    return inside
+
+
 class Plain(nn.Module):
     """The same by hand, in plain PyTorch: what a careful author writes for this one model."""
 
@@ -211,15 +222,6 @@ def case(rows: int = 256, precision: str = "fp32", device: str = "cpu") -> Case:
     is taken as it comes."""
     torch.manual_seed(0)
     batch = sample(rows, device)
-    path = best_path()
-
-    def scoped(run: Callable[[], object]) -> Callable[[], None]:
-        def inside() -> None:
-            with gemm(path):
-                run()
-
-        return inside
-
     rivals = {
         "idiomatic Pyro": idiomatic(Plain().to(device), batch),
         "hand-written PyTorch": scoped(plain(Plain().to(device), batch, precision)),

@@ -13,7 +13,6 @@ from torch.distributions import register_kl
 
 from .batch import all_subsets
 from .gaussian import StandardNormal, full_precision
-from .kernels.gaussian import gaussian_log_density
 from .kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
 
 PriorExpert = Literal["full", "always", "never"]
@@ -103,10 +102,21 @@ class MixtureOfProducts(TorchDistribution):
         return loc, log_var, log_weight
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """ln of the mixture's density, nats."""
-        loc, log_var, log_weight = self.components
-        of_each = gaussian_log_density(value.unsqueeze(-3), loc, log_var)  # (..., S, B)
-        return torch.logsumexp(of_each + log_weight, -2)
+        """ln of the mixture's density, nats.
+
+        The squares are multiplied out, in float64: no (..., S, B, D) numbers are held.
+        """
+        loc, log_var, log_weight = (t.double() for t in self.components)
+        z, precision = value.double(), torch.exp(-log_var)
+        constant = (precision * loc.square() + log_var + math.log(2 * math.pi)).sum(-1)  # (S, B)
+        squares = torch.einsum("...bd,sbd->...sb", z.square(), precision)
+        cross = torch.einsum("...bd,sbd->...sb", z, precision * loc)
+        return torch.logsumexp(cross - 0.5 * (squares + constant) + log_weight, -2).to(value.dtype)
+
+    @property
+    def width(self) -> int:
+        """Numbers per draw and row that the density takes."""
+        return len(self.active)
 
     @property
     def mean(self) -> Tensor:

@@ -58,7 +58,8 @@ def ask(
     Raises: UsageError for unknown names, or a question that the program cannot answer (with the reason).
     """
     question = _Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles)
-    chunk = max(1, MEMORY // (draws * max(m.output_size for m in program.modalities)))
+    widest = max(question.width, *(m.output_size for m in program.modalities))
+    chunk = max(1, MEMORY // (draws * widest))
     parts = [question.ask(rows) for rows in torch.arange(len(dataset)).split(chunk)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
@@ -85,6 +86,7 @@ class _Question:
     keep_draws: bool
     quantiles: Sequence[float]
     latents: list[str]
+    width: int = 1  # numbers per draw and row that the widest latent's density takes
 
     @classmethod
     def of(
@@ -134,7 +136,8 @@ class _Question:
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, [])
-        question.latents = question._latents()
+        sites = question._latents()
+        question.latents, question.width = list(sites), max([1, *sites.values()])
         for name in want:
             if name in names and name not in program.answers():
                 raise UsageError(
@@ -149,11 +152,13 @@ class _Question:
                 )
         return question
 
-    def _latents(self) -> list[str]:
+    def _latents(self) -> dict[str, int]:
+        """Latents by name, each with its distribution's width."""
         batch = self.dataset.batch(torch.tensor([0]), self.program.encoded).seeing(self.given)
         with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
             nodes = poutine.trace(self.program.answer).get_trace(batch).nodes.items()
-        return [name for name, site in nodes if is_random(site) and not site["is_observed"]]
+        latents = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
+        return {name: getattr(fn, "width", 1) for name, fn in latents}
 
     def ask(self, rows: Tensor) -> dict[str, dict[str, np.ndarray]]:
         """Everything wanted, for some rows."""

@@ -5,13 +5,12 @@ draws its own component (theirs hands out components by position in the batch).
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyro
 from torch import nn
 
 from mmppl import Batch, Modality, Program, Terms, elbo, mixture_of_products, observe, standard_normal
-from mmppl.mixture import PriorExpert
 from mmppl.nets import mlp
 
 
@@ -43,12 +42,12 @@ class MoPoE(Program):
         layers: int = 2,
         beta: float = 1.0,
         label_weight: float = 1.0,
-        prior_expert: PriorExpert = "full",
+        prior_expert: Literal["full", "always", "never"] = "full",
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.latent_dim, self.beta, self.label_weight = latent_dim, beta, label_weight
-        self.prior_expert: PriorExpert = prior_expert
+        self.prior_expert: Literal["full", "always", "never"] = prior_expert
         shared: dict[str, Any] = dict(layers=layers, activation="silu", norm=True)
         self.encoders = nn.ModuleDict(
             {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmppl.bench import product, step
+from mmppl.bench import mopoe, product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
 
@@ -50,6 +50,21 @@ def test_a_wrong_result_has_no_figure():
 
 def test_the_step_that_is_timed_is_the_hand_written_one():
     assert step.disagreement(step.sample(4)) < 1e-5
+
+
+def test_the_subsets_that_are_timed_are_the_hand_written_ones():
+    assert mopoe.disagreement(3, 5) < 1e-5
+    other = mopoe.Plain(3)
+    other.subsets = other.subsets[:-1]  # one subset short
+    assert mopoe.disagreement(3, 5, other) > 1e-3
+
+
+def test_a_figure_is_held_against_its_bounds(benchmarks):
+    from targets import Target
+
+    assert [Target("", v, 2.0, 3.0).reached for v in (1.9, 2.0, 3.0)] == ["NO", "yes", "aim"]
+    assert [Target("", v, 2.0, 1.0, below=True).reached for v in (2.1, 2.0, 1.0)] == ["NO", "yes", "aim"]
+    assert Target("", 1.0, None).reached == "" and Target("", float("nan"), 2.0).reached == "NO"
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's account of memory")

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from mmppl import load_program, read
-from mmppl.capture import WARM_UP, CapturedStep, cuda_graph
+from mmppl.capture import WARM_UP, CapturedStep, adam, cuda_graph, moving
 from mmppl.step import Step
+from mmppl.training import Clock
+from mmppl.training import Training as Epochs
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
 
@@ -13,6 +15,25 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.fixture(scope="module")
 def data():
     return read("digits-three").hide(rate=0.3, seed=1)
+
+
+def stand_in(work, state, spoil=lambda outcome: None):
+    """Like a capture it leaves state and random numbers as they were; replays write into the first outcome."""
+    kept, random = [t.clone() for t in state()], torch.get_rng_state()
+    outcome = work()
+    with torch.no_grad():
+        for t, value in zip(state(), kept):
+            t.copy_(value)
+    torch.set_rng_state(random)
+
+    def replay():
+        again = work()
+        spoil(again)
+        outcome.loss.copy_(again.loss)
+        for name, value in again.values.items():
+            outcome.values[name].copy_(value)
+
+    return replay, outcome
 
 
 class Training:
@@ -29,26 +50,10 @@ class Training:
         self.step.wanted = graphs
 
     def state(self):
-        moments = [t for state in self.optimiser.state.values() for t in state.values()]
-        return [*self.program.parameters(), *self.program.buffers(), *moments]
+        return moving(self.program, self.optimiser)
 
     def stand_in(self, work):
-        """Like a capture it leaves state and random numbers as they were; replays write into the first outcome."""
-        kept, random = [t.clone() for t in self.state()], torch.get_rng_state()
-        outcome = work()
-        with torch.no_grad():
-            for t, value in zip(self.state(), kept):
-                t.copy_(value)
-        torch.set_rng_state(random)
-
-        def replay():
-            again = work()
-            self.spoil(again)
-            outcome.loss.copy_(again.loss)
-            for name, value in again.values.items():
-                outcome.values[name].copy_(value)
-
-        return replay, outcome
+        return stand_in(work, self.state, self.spoil)
 
     def run(self, steps):
         torch.manual_seed(1)
@@ -98,3 +103,35 @@ def test_what_cannot_be_captured_runs_from_python(data):
     assert captured.said == [
         "MVAE runs from Python, not as a CUDA graph: RuntimeError: operation not permitted when stream is capturing"
     ]
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_the_epochs_of_a_fit_are_the_same_captured(data, clip, tmp_path):
+    """The loop of `fit` itself, clipping and the last, smaller batch included."""
+    training = dict(epochs=2, batch_size=300, lr=1e-2, schedule="cosine", precision="fp32", clip=clip, patience=None)
+
+    def losses(captured):
+        torch.manual_seed(0)
+        program = load_program("mvae")(data.modalities, hidden=16)
+        info = {"training": training, "seed": 0}
+        epochs = Epochs(program, data, tmp_path, info, torch.device("cpu"), lambda message: None, None)
+        epochs.patterns = None  # a GPU's steps leave nothing out
+        if captured:
+            step, state = Step(program, replay=False), lambda: moving(program, epochs.optimiser)
+            record = lambda work: stand_in(work, state)  # noqa: E731
+            epochs.captured = CapturedStep(step, epochs._update, state, record=record)
+        torch.manual_seed(1)
+        found = [epochs._epoch(epoch, 0.0)["loss"] for epoch in (1, 2)]
+        assert not captured or epochs.captured.replay is not None
+        return found, [p.detach().clone() for p in program.parameters()]
+
+    want, got = losses(False), losses(True)
+    assert got[0] == want[0] and all(torch.equal(a, b) for a, b in zip(got[1], want[1]))
+
+
+def test_the_rate_of_a_captured_optimiser_stays_in_its_memory(data):
+    program = load_program("mvae")(data.modalities, hidden=16)
+    optimiser = adam(program, 0.1, torch.device("cpu"))
+    rate = optimiser.param_groups[0]["lr"] = torch.tensor(0.1)
+    Clock(program, optimiser, {"lr": 0.1, "schedule": "cosine"}, 4).set(2)
+    assert optimiser.param_groups[0]["lr"] is rate and rate.item() == pytest.approx(0.05)

@@ -20,11 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmppl import Batch, Modality, load_program
+from mmppl import Batch, Modality
 from mmppl.bench import mopoe, step
 from mmppl.bench.case import apart
 from mmppl.bench.harness import circumstances, figure, interleave, peak_memory, ratio
-from mmppl.gemm import best_path, gemm
 from mmppl.nets import mlp
 
 try:
@@ -110,14 +109,6 @@ def peer_step(model: nn.Module, inputs: Any, fused: bool) -> Callable[[], float]
     return run
 
 
-def program(modalities: list[Modality]) -> Any:
-    """The installed MoPoE with the same networks."""
-    made: Any = load_program("mopoe")(modalities, latent_dim=LATENT, hidden=WIDTH, layers=1)  # type: ignore[call-arg]
-    made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in modalities})
-    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size) for m in modalities})
-    return made
-
-
 def disagreement(mine: Any, other: Any, batch: Batch, inputs: Any) -> float:
     """Relative difference of the subsets' mean divergence from the prior, with the same encoders."""
     for name, encoder in mine.encoders.items():
@@ -140,22 +131,13 @@ def compare(modalities: list[Modality], rows: int, rounds: int) -> dict[str, Any
         tuple(values),
     )
     inputs = as_peers(modalities, values)
-    mine, theirs, as_it_comes = program(modalities), peer(modalities), peer(modalities)
+    mine, theirs, as_it_comes = mopoe.program(modalities), peer(modalities), peer(modalities)
     off = disagreement(mine, theirs, batch, inputs)
     if not off <= TOLERANCE:
         sys.exit(f"divergences differ by {off:.1e}: no figure.")
-    path = best_path()
-
-    def scoped(run: Callable[[], object]) -> Callable[[], None]:
-        def inside() -> None:
-            with gemm(path):
-                run()
-
-        return inside
-
     candidates = {
-        "ours": scoped(step.ours(mine, batch)),
-        "peer, same products": scoped(peer_step(theirs, inputs, fused=True)),
+        "ours": step.scoped(step.ours(mine, batch)),
+        "peer, same products": step.scoped(peer_step(theirs, inputs, fused=True)),
         "peer as it comes": peer_step(as_it_comes, inputs, fused=False),
     }
     times = {n: [r.wall for r in t] for n, t in interleave(candidates, rounds=rounds).items()}
