@@ -79,21 +79,35 @@ class Batch:
         """(B,) or (S, B) bool: the guide may look at `name` in that row (and subset)."""
         return self.seen[..., self.encoded.index(name)]
 
-    def under(self, subsets: Tensor, scored: Literal["observed", "seen"] = "observed") -> Batch:
+    def under(
+        self,
+        subsets: Tensor,
+        scored: Literal["observed", "seen"] = "observed",
+        *,
+        cut: bool = False,
+        drawn: Tensor | None = None,
+    ) -> Batch:
         """The same rows under S subsets of the encoded modalities at once.
 
         Args:
-            subsets: (S, M) bool.
+            subsets: (S, M) bool, the same in every step.
             scored: what the likelihood scores in each subset: all that is observed, or only what the guide sees.
                 Names that no guide sees (labels) are scored wherever they are observed.
+            cut: subsets are cut down to what a row has, and count where anything is left.
+            drawn: (K, M) bool, further subsets, other ones in every step.
         Returns:
-            a batch with `seen` (S, B, M) and `active` (S, B): subset s counts for row b iff s is non-empty and
-            s ⊆ observed[b], so each row meets each of its own subsets exactly once.
+            a batch with `seen` (S + K, B, M) and `active` (S + K, B). Subset s counts for row b iff s is non-empty and
+            s ⊆ observed[b], so each row meets each of its own subsets exactly once; with `cut` iff s ∩ observed[b] is
+            non-empty, so a row may meet one more than once.
         """
         observed = self._stacked_observed()
-        subsets = _placed(subsets, observed.device).unsqueeze(1)  # (S, 1, M)
-        active = (observed | ~subsets).all(-1) & subsets.any(-1)
+        fixed = subsets
+        subsets = _placed(subsets, observed.device)
+        if drawn is not None:
+            subsets = torch.cat([subsets, drawn])
+        subsets = subsets.unsqueeze(1)  # (S, 1, M)
         seen = subsets & observed
+        active = seen.any(-1) if cut else (observed | ~subsets).all(-1) & subsets.any(-1)
         if self.active is not None:
             active = active & self.active
         chosen = dict(self.observed)
@@ -101,7 +115,8 @@ class Batch:
             chosen |= {name: seen[..., i] for i, name in enumerate(self.encoded)}
         patterns = self.patterns
         if patterns is not None:
-            patterns = patterns.under(subsets.squeeze(1).cpu().numpy(), self.encoded, scored == "seen")
+            more = 0 if drawn is None else len(drawn)
+            patterns = patterns.under(fixed.cpu().numpy(), self.encoded, scored == "seen", cut=cut, drawn=more)
         return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns)
 
     def only_scored(self, name: str, z: Tensor) -> Tensor:
@@ -159,6 +174,25 @@ def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
     """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers."""
     numbers = torch.arange(1, 2**modalities, device=device).unsqueeze(-1)
     return (numbers >> torch.arange(modalities, device=device)) & 1 == 1
+
+
+def whole_and_each(modalities: int) -> Tensor:
+    """(1 + M, M) bool: all M modalities, then each alone; (1, 1) for one modality, where both are the same."""
+    whole = torch.ones(1, modalities, dtype=torch.bool)
+    return whole if modalities == 1 else torch.cat([whole, torch.eye(modalities, dtype=torch.bool)])
+
+
+def random_subsets(modalities: int, number: int, device: torch.device | None = None) -> Tensor:
+    """(number, M) bool: each of a size uniform in 2..M − 1, then uniform among the subsets of that size; (0, M) below
+    three modalities, which have none. Drawn by tensor operations, so that a recorded step draws anew.
+
+    Source: the code of Wu & Goodman 2018, arXiv:1802.05335 (celeba19/train.py).
+    """
+    if modalities < 3:
+        return torch.zeros(0, modalities, dtype=torch.bool, device=device)
+    size = torch.randint(2, modalities, (number, 1), device=device)
+    order = torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1)
+    return order.argsort(-1) < size
 
 
 def _placed(subsets: Tensor, device: torch.device) -> Tensor:

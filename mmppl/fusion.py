@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,28 +14,43 @@ from .kernels.gaussian import gaussian_kl_standard
 from .kernels.poe import gaussian_product, gaussian_product_sample
 
 
-def product_of_experts(loc: Tensor, log_var: Tensor, seen: Tensor) -> ProductOfExperts:
-    """q(z | seen) ∝ N(0, I) Π_{m seen} N(loc_m, e^log_var_m).
+def product_of_experts(
+    loc: Tensor, log_var: Tensor, seen: Tensor, *, exponents: Tensor | None = None, prior: bool = True
+) -> ProductOfExperts:
+    """q(z | seen) ∝ N(0, I) Π_{m seen} N(loc_m, e^log_var_m)^t_m.
 
-    Args: loc, log_var (M, B, D); seen (B, M) or (S, B, M) bool.
+    Args:
+        loc, log_var: (M, B, D).
+        seen: (B, M) or (S, B, M) bool.
+        exponents: (M,) tempering powers t_m ≥ 0; None: ones.
+        prior: False leaves N(0, I) out wherever anything is seen.
     Returns: Gaussian of batch shape (B,) or (S, B); exactly the prior where nothing is seen.
     """
-    return ProductOfExperts(full_precision(loc), full_precision(log_var), seen)
+    loc, log_var = full_precision(loc), full_precision(log_var)
+    if not prior:  # the kernel multiplies experts only: N(0, I) is one more of them, where there is no other
+        nothing = loc.new_zeros(1, *loc.shape[1:])
+        loc, log_var = torch.cat([loc, nothing]), torch.cat([log_var, nothing])
+        seen = torch.cat([seen, ~seen.any(-1, keepdim=True)], -1)
+        exponents = None if exponents is None else torch.cat([exponents, exponents.new_ones(1)])
+    return ProductOfExperts(loc, log_var, seen, exponents, prior)
 
 
 class ProductOfExperts(Gaussian):
-    """The product of experts and the prior, by its experts: one draw and its KL to the prior come from one kernel, and
-    the means and log-variances of all subsets are formed only for who asks for them."""
+    """A product of experts, with or without the prior, by its experts: one draw and its KL to the prior come from one
+    kernel, and the means and log-variances of all subsets are formed only for who asks for them."""
 
-    def __init__(self, loc: Tensor, log_var: Tensor, seen: Tensor) -> None:
+    def __init__(
+        self, loc: Tensor, log_var: Tensor, seen: Tensor, exponents: Tensor | None = None, prior: bool = True
+    ) -> None:
         self.experts = (loc, log_var, seen)
+        self.options: dict[str, Any] = dict(exponents=exponents, prior=prior)
         self.kl_to_prior: Tensor | None = None
         """(..., B) nats, once a draw has been made."""
         super(Gaussian, self).__init__(seen.shape[:-1], loc.shape[-1:], validate_args=False)
 
     @cached_property
     def _product(self) -> tuple[Tensor, Tensor]:
-        return gaussian_product(*self.experts)
+        return gaussian_product(*self.experts, **self.options)
 
     @property
     def loc(self) -> Tensor:  # type: ignore[override]
@@ -49,7 +65,7 @@ class ProductOfExperts(Gaussian):
             return super().rsample(sample_shape)
         loc, log_var, seen = self.experts
         noise = torch.randn((*self.batch_shape, *self.event_shape), dtype=loc.dtype, device=loc.device)
-        draw, self.kl_to_prior = gaussian_product_sample(loc, log_var, seen, noise)
+        draw, self.kl_to_prior = gaussian_product_sample(loc, log_var, seen, noise, **self.options)
         return draw
 
     def expand(self, batch_shape: torch.Size, _instance: object = None) -> Gaussian:

@@ -51,14 +51,21 @@ class Patterns:
         rows = table.numpy()
         return cls(tuple(observed), rows, count.numpy() / int(count.sum()), rows.astype(np.int64))
 
-    def under(self, subsets: np.ndarray, encoded: Sequence[str], only_seen: bool) -> Patterns:
-        """The same when each row is counted under all of its own subsets, (S, M) bool over the encoded names.
+    def under(
+        self, subsets: np.ndarray, encoded: Sequence[str], only_seen: bool, *, cut: bool = False, drawn: int = 0
+    ) -> Patterns:
+        """The same when each row is counted under subsets of the encoded names.
 
-        Args: only_seen: an encoded name is scored in the subsets that hold it, else in all.
+        Args:
+            subsets: (S, M) bool.
+            only_seen: an encoded name is scored in the subsets that hold it, else in all.
+            cut: subsets are cut down to what a row has, and count where anything is left; else a row's own count.
+            drawn: how many more there are that differ from step to step; each may score all that a row has.
         """
         columns = tuple(self.names.index(name) for name in encoded)
         tables = (self.table.tobytes(), self.table.shape, subsets.tobytes(), subsets.shape)
-        return replace(self, counts=_counts(*tables, columns, only_seen), subsets=len(subsets))
+        counts = _counts(*tables, columns, only_seen, cut) + drawn * self.table
+        return replace(self, counts=counts, subsets=len(subsets) + drawn)
 
     def requiring(self, names: Sequence[str]) -> Patterns:
         """The same when only rows that have all of `names` count."""
@@ -91,14 +98,16 @@ def _counts(
     shape: tuple[int, int],
     columns: tuple[int, ...],
     only_seen: bool,
+    cut: bool,
 ) -> np.ndarray:
     """`Patterns.counts` under subsets, from the bytes of both tables."""
     has = np.frombuffer(table, bool).reshape(size)
-    members = np.frombuffer(subsets, bool).reshape(shape).astype(np.int64)
-    own = ((~has[:, columns]).astype(np.int64) @ members.T == 0) & members.any(-1)  # (P, S): subsets of the pattern
+    held, members = has[:, columns].astype(np.int64), np.frombuffer(subsets, bool).reshape(shape).astype(np.int64)
+    kept = held @ members.T  # (P, S): how much of a subset a pattern has
+    own = (kept > 0) & (cut | (kept == members.sum(-1)))
     counts = own.sum(-1, keepdims=True) * has
     if only_seen:
-        counts[:, columns] = own @ members
+        counts[:, columns] = (own @ members) * held
     return counts
 
 
