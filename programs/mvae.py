@@ -1,35 +1,59 @@
 """MVAE: one shared latent, product-of-experts posterior over any subset of modalities.
 
-Source: Wu & Goodman 2018, arXiv:1802.05335. Differs: the objective is the sum of the ELBOs under all non-empty subsets,
-each scoring all that is observed, labels included (the three-modality variant with a label head); no sub-sampling.
+Source: Wu & Goodman 2018, arXiv:1802.05335, sec. 2.1 (product) and 2.2 (sub-sampled objective); exponents as in Cao &
+Fleet 2014, arXiv:1410.7827. Differs: by default the objective is the sum of the ELBOs under all non-empty subsets, each
+scoring all that is observed, labels included (the three-modality variant with a label head); likelihood weights are the
+same in every ELBO (the authors' CelebA code drops them from some); no epsilon in the variances; LayerNorm, unless off.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyro
+import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe, standard_normal
+from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
+from mmppl.batch import random_subsets, whole_and_each
 from mmppl.fusion import product_of_experts
 from mmppl.nets import mlp
+from mmppl.terms import likelihood_weights, warmed
 
 
 class MVAE(Program):
-    """p(z) Π_m p(x_m | z) with q(z | x_S) ∝ p(z) Π_{m in S} q(z | x_m).
+    """p(z) Π_m p(x_m | z) with q(z | x_S) ∝ p(z) Π_{m in S} q(z | x_m)^t_m.
+
+    Minimises Σ_S [Σ_m w_m nll_m + beta KL(q(z | x_S) ‖ p(z))].
 
     Args:
         latent_dim: D, the size of z.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
+        decoder_layers: of the decoders, where they have another number (none: layers).
+        norm: LayerNorm before each activation.
+        subsets: "all" non-empty subsets of what a row has; or "sampled" (sec. 2.2): all that a row has, each modality
+            alone and `extra` random subsets per batch, each cut down to what a row has and left out where nothing is.
+        extra: k, random subsets of a size uniform in 2..M − 1 (none below three modalities); for "sampled".
+        scored: by each ELBO: all that is "observed", or only what is "seen" in it (Wu & Goodman) and the labels.
+        see_labels: labels are modalities like any other: they have experts, and subsets hold them.
+        temper: "learned" learns one exponent t_m > 0 per expert (starts at 1); "none": 1.
         beta: weight of the KL.
+        warm_up: share of the training over which beta rises linearly from 0. Losses of that time do not compare with
+            later ones: no place for an early stop (patience).
+        weigh: the modalities' log-likelihoods "equal", or by "size": times max d / d_m.
         label_weight: weight of the labels' log-likelihood.
         dropout: in the encoders.
     """
 
     default_data = "digits-three"
     training = dict(epochs=60, batch_size=128, lr=2e-3)
-    presets = {"paper-three": dict(latent_dim=512, hidden=512, layers=3, epochs=500, batch_size=128, lr=1e-3)}
+    presets = {
+        "paper-three": dict(latent_dim=512, hidden=512, layers=3, epochs=500, batch_size=128, lr=1e-3),
+        "paper-mnist": dict(
+            latent_dim=64, hidden=512, decoder_layers=3, norm=False, subsets="sampled", scored="seen", see_labels=True,
+            label_weight=50.0, warm_up=0.4, epochs=500, batch_size=100, lr=1e-3, schedule="constant",
+        ),
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -38,22 +62,43 @@ class MVAE(Program):
         latent_dim: int = 20,
         hidden: int = 256,
         layers: int = 2,
+        decoder_layers: int | None = None,
+        norm: bool = True,
+        subsets: Literal["all", "sampled"] = "all",
+        extra: int = 1,
+        scored: Literal["observed", "seen"] = "observed",
+        see_labels: bool = False,
+        temper: Literal["none", "learned"] = "none",
         beta: float = 1.0,
+        warm_up: float = 0.0,
+        weigh: Literal["equal", "size"] = "equal",
         label_weight: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.latent_dim, self.beta, self.label_weight = latent_dim, beta, label_weight
-        shared: dict[str, Any] = dict(layers=layers, activation="silu", norm=True)
+        for name, value in (("extra", extra), ("beta", beta), ("label_weight", label_weight)):
+            if value < 0:
+                raise UsageError(f"MVAE: {name}={value} is negative.")
+        if not 0 <= warm_up <= 1:
+            raise UsageError(f"MVAE: warm_up={warm_up} is no share of the training, between 0 and 1.")
+        if see_labels:
+            self.encoded = tuple(m.name for m in modalities)
+        self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
+        self.subsets, self.extra = subsets, extra
+        self.scored: Literal["observed", "seen"] = scored
+        self.weights = likelihood_weights(modalities, weigh=weigh, label_weight=label_weight)
+        shared: dict[str, Any] = dict(activation="silu", norm=norm)
+        depth = layers if decoder_layers is None else decoder_layers
         self.encoders = nn.ModuleDict(
             {
-                n: mlp(self.modality(n).input_size, hidden, 2 * latent_dim, dropout=dropout, **shared)
+                n: mlp(self.modality(n).input_size, hidden, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
                 for n in self.encoded
             }
         )
         self.decoders = nn.ModuleDict(
-            {m.name: mlp(latent_dim, hidden, m.output_size, narrow=True, **shared) for m in modalities}
+            {m.name: mlp(latent_dim, hidden, m.output_size, layers=depth, narrow=True, **shared) for m in modalities}
         )
+        self.log_exponents = nn.Parameter(torch.zeros(len(self.encoded))) if temper == "learned" else None
 
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
@@ -63,12 +108,18 @@ class MVAE(Program):
                 observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
 
     def guide(self, batch: Batch) -> None:
-        """q(z | seen x) = product of the seen experts and the prior."""
+        """q(z | seen x) = product of the seen experts, each to its power, and the prior."""
         loc, log_var = self.experts(batch)
+        exponents = None if self.log_exponents is None else self.log_exponents.exp()
         with batch.plates():
-            pyro.sample("z", product_of_experts(loc, log_var, batch.seen))
+            pyro.sample("z", product_of_experts(loc, log_var, batch.seen, exponents=exponents))
 
     def objective(self, batch: Batch) -> Terms:
-        """Sum of the ELBOs under every non-empty subset, in one trace."""
-        weights = {m.name: self.label_weight for m in self.modalities if m.role == "label"}
-        return elbo(self, batch.under(all_subsets(len(self.encoded))), beta=self.beta, weights=weights)
+        """Sum of the ELBOs under the subsets, in one trace."""
+        number = len(self.encoded)
+        if self.subsets == "all":
+            batch = batch.under(all_subsets(number), self.scored)
+        else:
+            drawn = random_subsets(number, self.extra, batch.index.device)
+            batch = batch.under(whole_and_each(number), self.scored, cut=True, drawn=drawn)
+        return elbo(self, batch, beta=warmed(self.beta, self.progress, self.warm_up), weights=self.weights)

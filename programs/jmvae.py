@@ -1,0 +1,132 @@
+"""JMVAE: a joint posterior that sees all modalities, and one posterior per modality that is drawn to it.
+
+Source: Suzuki, Nakayama, Matsuo 2016, arXiv:1611.01891, the objective JMVAE-KL. Differs: given two or more but not all
+modalities, the answer is the product of their posteriors, without the prior (the paper needs a network per subset; the
+substitute is that of Senellart et al.'s MultiVae); the joint network takes the inputs concatenated (the authors' has a
+first layer for each); heads give log-variances, not variances by softplus; LayerNorm, unless off.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.distributions import kl_divergence
+
+from mmppl import Batch, Modality, Program, Terms, UsageError, kl, nll, observe, trace
+from mmppl.fusion import product_of_experts
+from mmppl.gaussian import Gaussian, gaussian_head, standard_normal
+from mmppl.nets import mlp
+from mmppl.terms import likelihood_weights, warmed
+
+
+class JMVAE(Program):
+    """p(z) Π_m p(x_m | z) with the guide q(z | x_1, ..., x_M), and q(z | x_m) for each modality alone.
+
+    Minimises Σ_m w_m nll_m + beta KL(q(z | x) ‖ p(z)) + alpha Σ_m KL(q(z | x) ‖ q(z | x_m)) over the rows that have all
+    modalities. The last terms are named `kl.MODALITY`.
+
+    Args:
+        latent_dim: D, the size of z.
+        hidden: width of each hidden layer.
+        layers: hidden layers of every encoder and decoder.
+        activation: of all networks.
+        norm: LayerNorm before each activation.
+        see_labels: labels are modalities like any other: all encoders see them.
+        alpha: weight of the KL to each modality's posterior; the paper tries 0.01, 0.1 and 1.
+        beta: weight of the KL to the prior.
+        warm_up: share of the training over which beta rises linearly from 0. Losses of that time do not compare with
+            later ones: no place for an early stop (patience).
+        weigh: the modalities' log-likelihoods "equal", or by "size": times max d / d_m.
+        label_weight: weight of the labels' log-likelihood.
+        dropout: in the encoders.
+    """
+
+    default_data = "digits-three"
+    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    presets = {
+        "paper-mnist": dict(
+            latent_dim=64, hidden=512, activation="relu", norm=False, see_labels=True, alpha=1.0,
+            epochs=100, batch_size=100, lr=1e-3, schedule="constant",
+        ),
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        *,
+        latent_dim: int = 20,
+        hidden: int = 256,
+        layers: int = 2,
+        activation: str = "silu",
+        norm: bool = True,
+        see_labels: bool = False,
+        alpha: float = 0.1,
+        beta: float = 1.0,
+        warm_up: float = 0.0,
+        weigh: Literal["equal", "size"] = "equal",
+        label_weight: float = 1.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(modalities)
+        for name, value in (("alpha", alpha), ("beta", beta), ("label_weight", label_weight)):
+            if value < 0:
+                raise UsageError(f"JMVAE: {name}={value} is negative.")
+        if not 0 <= warm_up <= 1:
+            raise UsageError(f"JMVAE: warm_up={warm_up} is no share of the training, between 0 and 1.")
+        if see_labels:
+            self.encoded = tuple(m.name for m in modalities)
+        self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up
+        self.weights = likelihood_weights(modalities, weigh=weigh, label_weight=label_weight)
+        shared: dict[str, Any] = dict(layers=layers, activation=activation, norm=norm)
+        sizes = {n: self.modality(n).input_size for n in self.encoded}
+        self.joint = mlp(sum(sizes.values()), hidden, 2 * latent_dim, dropout=dropout, **shared)
+        self.encoders = nn.ModuleDict(
+            {n: mlp(size, hidden, 2 * latent_dim, dropout=dropout, **shared) for n, size in sizes.items()}
+        )
+        self.decoders = nn.ModuleDict({m.name: mlp(latent_dim, hidden, m.output_size, **shared) for m in modalities})
+
+    def model(self, batch: Batch) -> None:
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        with batch.plates():
+            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            for m in self.each_modality(batch):
+                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+
+    def guide(self, batch: Batch) -> None:
+        """q(z | x_1, ..., x_M); right for rows of which all modalities are seen; what is not seen enters as zeros."""
+        loc, log_var = self.posterior(batch)
+        with batch.plates():
+            pyro.sample("z", Gaussian(loc, log_var))
+
+    def answer(self, batch: Batch) -> None:
+        """The guide where all modalities are seen, else the product of the seen ones' posteriors, else the prior."""
+        alone = product_of_experts(*self.experts(batch), batch.seen, prior=False)
+        loc, log_var = self.posterior(batch)
+        every = batch.seen.all(-1, keepdim=True)
+        with batch.plates():
+            pyro.sample("z", Gaussian(torch.where(every, loc, alone.loc), torch.where(every, log_var, alone.log_var)))
+
+    def objective(self, batch: Batch) -> Terms:
+        """The paper's J_KL with its sign turned. Rows that lack a modality add nothing."""
+        whole = self.complete(batch.observed)
+        batch = batch.counting(whole)
+        traces = trace(self, batch)
+        terms = nll(traces, self.weights) | kl(traces, warmed(self.beta, self.progress, self.warm_up))
+        apart = kl_divergence(traces.guide.nodes["z"]["fn"], Gaussian(*self.experts(batch)))  # (M, B)
+        means = torch.where(whole, apart, 0.0).mean(-1)
+        return terms | Terms({f"kl.{n}": (mean, self.alpha) for n, mean in zip(self.encoded, means)})
+
+    def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
+        """Rows that have all modalities."""
+        return super().usable(observed) & self.complete(observed)
+
+    def complete(self, observed: Mapping[str, Tensor]) -> Tensor:
+        """(B,) bool: everything that the joint posterior sees is observed."""
+        return torch.stack([observed[name] for name in self.encoded]).all(0)
+
+    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the joint posterior, (..., B, D) each."""
+        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
+        return gaussian_head(self.joint(torch.cat(inputs, -1)))
