@@ -1,11 +1,15 @@
 """Batch: subsets, masks and what is scored, against loops over rows."""
 
+from itertools import combinations
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from mmppl import Batch, Modality, all_subsets
+from mmppl.batch import random_subsets, whole_and_each
 
 
 def make(observed, encoded=("a", "b", "c"), labels=("y",)):
@@ -32,6 +36,39 @@ def test_each_row_meets_each_of_its_own_subsets_once(observed):
         assert len(met) == len(own) and set(met) == own
     assert torch.equal(batch.scored["b"], batch.seen[..., 1])
     assert torch.equal(batch.scored["y"], batch.observed["y"])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.booleans()] * 3), min_size=1, max_size=6), st.integers(0, 3))
+def test_subsets_are_cut_down_to_what_a_row_has(observed, number):
+    drawn = random_subsets(3, number)
+    batch = make(observed).under(whole_and_each(3), scored="seen", cut=True, drawn=drawn)
+    table = [*whole_and_each(3).tolist(), *drawn.tolist()]
+    assert batch.seen.shape[0] == len(table) == 4 + number
+    for b, row in enumerate(observed):
+        left = [[bool(o and x) for o, x in zip(row, subset)] for subset in table]
+        assert batch.seen[:, b].tolist() == left
+        assert batch.active[:, b].tolist() == [any(subset) for subset in left]
+
+
+def test_the_sub_sampled_objective_has_one_and_m_and_k_subsets():
+    assert whole_and_each(3).tolist() == [[True] * 3, [True, False, False], [False, True, False], [False, False, True]]
+    assert len(whole_and_each(19)) + len(random_subsets(19, 1)) == 21  # CelebA-19
+    assert len(whole_and_each(2)) + len(random_subsets(2, 5)) == 3  # two modalities have no subsets in between
+    assert whole_and_each(1).tolist() == [[True]]
+
+
+def test_random_subsets_have_a_uniform_size_then_a_uniform_choice():
+    """Chi-square over the 25 subsets of 2, 3 or 4 of 5, at p > 1e-4: this seed is one draw of that test."""
+    torch.manual_seed(0)
+    drawn = random_subsets(5, 30_000).tolist()
+    expected = {
+        c: 30_000 / 3 / len(list(combinations(range(5), k))) for k in (2, 3, 4) for c in combinations(range(5), k)
+    }
+    counts = dict.fromkeys(expected, 0)
+    for subset in drawn:
+        counts[tuple(i for i, x in enumerate(subset) if x)] += 1
+    assert chisquare(list(counts.values()), list(expected.values())).pvalue > 1e-4
 
 
 def test_seeing_is_a_subset_of_what_is_observed():

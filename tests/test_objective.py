@@ -9,6 +9,7 @@ from pyro.infer import SVI, TraceMeanField_ELBO
 from reference.linear_gaussian import batch_of
 
 from mmppl import ObjectiveELBO, Terms, all_subsets, elbo, load_program, read
+from mmppl.batch import random_subsets, whole_and_each
 from mmppl.data import Dataset
 
 
@@ -30,15 +31,14 @@ def program_on(data, name, **hyper):
     return load_program(name)(data.modalities, hidden=16, latent_dim=4, **hyper)
 
 
-def test_terms_add_up():
-    terms = Terms({"a": (torch.tensor(2.0), 3.0)}) | {"b": (torch.tensor(1.0), torch.tensor(0.5))}
-    assert isinstance(terms, Terms) and terms.loss.item() == 6.5
+def double(data):
+    return dataclasses.replace(
+        data, values={n: v.double() if v.is_floating_point() else v for n, v in data.values.items()}
+    )
 
 
 def test_loss_is_pyros_mean_field_elbo(digits, float64):
-    data = dataclasses.replace(
-        digits, values={n: v.double() if v.is_floating_point() else v for n, v in digits.values.items()}
-    )
+    data = double(digits)
     program = program_on(data, "mvae").double()
     batch = data.batch(torch.arange(0, 200, 4), program.encoded).under(all_subsets(3))
     torch.manual_seed(1)
@@ -52,30 +52,138 @@ def test_loss_is_pyros_mean_field_elbo(digits, float64):
     assert not list(pyro.get_param_store().keys())
 
 
-def test_all_subsets_in_one_trace_are_a_loop_over_rows_and_subsets(digits, float64, monkeypatch):
-    """Noise off, so that the sum over subsets and rows can be taken one by one."""
-    monkeypatch.setattr(torch, "randn", lambda shape, **kind: torch.zeros(shape, **kind))
-    data = dataclasses.replace(
-        digits, values={n: v.double() if v.is_floating_point() else v for n, v in digits.values.items()}
-    )
-    program, rows = program_on(data, "mvae").double(), range(12)
-    at_once = program.objective(data.batch(torch.arange(12), program.encoded)).loss.item()
+def gaussian(network, x):
+    """Mean and variance by one encoder."""
+    loc, log_var = network(x).chunk(2, -1)
+    return loc, log_var.exp()
+
+
+def kl_by_hand(q, p):
+    """KL(q ‖ p) of (mean, variance) pairs, nats."""
+    (m1, v1), (m2, v2) = q, p
+    return 0.5 * (v2.log() - v1.log() + (v1 + (m1 - m2).square()) / v2 - 1).sum()
+
+
+def nll_by_hand(program, name, z, x):
+    """−ln p(x | z) of one row's modality."""
+    out = program.decoders[name](z)
+    if name == "image":
+        return torch.nn.functional.binary_cross_entropy_with_logits(out, x.flatten(), reduction="sum")
+    if name == "profile":
+        return -torch.distributions.Normal(out, 1.0).log_prob(x.flatten()).sum()
+    codes = x.flatten()
+    return torch.nn.functional.cross_entropy(out.reshape(len(codes), -1), codes, reduction="sum")
+
+
+def mvae_by_hand(program, data, rows, hyper):
+    """Mean over the rows of the loop over each row's subsets, drawing as the program does."""
+    names, beta = program.encoded, 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
+    sampled = hyper.get("subsets") == "sampled"
+    drawn = random_subsets(len(names), hyper["extra"]) if sampled else None
+    table = torch.cat([whole_and_each(len(names)), drawn]) if sampled else all_subsets(len(names))
+    noise = torch.randn(len(table), len(rows), program.latent_dim)
+    largest = max(m.size for m in program.modalities if m.role == "modality")
     total = 0.0
-    for row in rows:
-        has = [n for n in program.encoded if data.observed[n][row]]
-        for subset in all_subsets(3):
-            names = [n for n, s in zip(program.encoded, subset.tolist()) if s]
-            if set(names) <= set(has):
-                total += elbo(program, data.batch(torch.tensor([row]), program.encoded).seeing(names)).loss.item()
-    assert at_once == pytest.approx(total / 12, rel=1e-10)
+    for b, row in enumerate(rows):
+        has = [n for n in data.observed if data.observed[n][row]]
+        inputs = {n: program.modality(n).as_input(data.values[n][row : row + 1])[0] for n in names if n in has}
+        for s, subset in enumerate(table.tolist()):
+            wanted = [n for n, x in zip(names, subset) if x]
+            seen = [n for n in wanted if n in has]
+            if not seen or (len(seen) < len(wanted) and not sampled):
+                continue
+            precision, shift = torch.ones(program.latent_dim), torch.zeros(program.latent_dim)
+            for n in seen:
+                mean, variance = gaussian(program.encoders[n], inputs[n])
+                t = 1.0 if "temper" not in hyper else program.log_exponents[names.index(n)].exp()
+                precision, shift = precision + t / variance, shift + t * mean / variance
+            q = shift / precision, 1 / precision
+            z = q[0] + q[1].sqrt() * noise[s, b]
+            prior = torch.zeros(program.latent_dim), torch.ones(program.latent_dim)
+            total = total + beta * kl_by_hand(q, prior)
+            for m in program.modalities:
+                scored = m.name in seen if hyper.get("scored") == "seen" and m.name in names else m.name in has
+                if scored:
+                    weight = largest / m.size if hyper.get("weigh") == "size" else 1.0
+                    weight = hyper.get("label_weight", 1.0) if m.role == "label" else weight
+                    total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
+    return total / len(rows)
+
+
+def jmvae_by_hand(program, data, rows, hyper):
+    """The same for JMVAE: rows with all that is encoded."""
+    noise, total = torch.randn(len(rows), program.latent_dim), 0.0
+    beta = 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
+    for b, row in enumerate(rows):
+        if not all(data.observed[n][row] for n in program.encoded):
+            continue
+        inputs = [program.modality(n).as_input(data.values[n][row : row + 1])[0] for n in program.encoded]
+        q = gaussian(program.joint, torch.cat(inputs))
+        z = q[0] + q[1].sqrt() * noise[b]
+        total = total + beta * kl_by_hand(q, (torch.zeros(program.latent_dim), torch.ones(program.latent_dim)))
+        for n, x in zip(program.encoded, inputs):
+            total = total + hyper.get("alpha", 0.1) * kl_by_hand(q, gaussian(program.encoders[n], x))
+        for m in program.modalities:
+            if data.observed[m.name][row]:
+                weight = hyper.get("label_weight", 1.0) if m.role == "label" else 1.0
+                total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
+    return total / len(rows)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("name", "hyper"),
+    [
+        ("mvae", {}),
+        ("mvae", dict(scored="seen", weigh="size", label_weight=3.0)),
+        ("mvae", dict(subsets="sampled", extra=2)),
+        ("mvae", dict(subsets="sampled", scored="seen", extra=2, temper="learned", beta=2.0, warm_up=0.5)),
+        ("mvae", dict(subsets="sampled", scored="seen", extra=1, see_labels=True, label_weight=3.0)),
+        ("mvae", dict(temper="learned", beta=2.0, warm_up=0.2)),
+        ("jmvae", {}),
+        ("jmvae", dict(alpha=0.7, beta=2.0, warm_up=0.5, label_weight=3.0)),
+        ("jmvae", dict(see_labels=True)),
+    ],
+    ids=str,
+)
+def test_objectives_are_a_loop_over_rows_and_subsets(name, hyper, digits):
+    """Loss and gradients, in plain Python with the same draws; image, profile, word and label all missing somewhere."""
+    data = double(digits)
+    observed = {n: o.clone() for n, o in data.observed.items()}
+    observed["label"][::3] = False
+    data = dataclasses.replace(data, observed=observed)
+    program = program_on(data, name, **hyper).double()
+    program.progress.fill_(0.25)
+    if "temper" in hyper:
+        with torch.no_grad():
+            program.log_exponents += torch.tensor([-0.7, 0.2, 0.5])
+    whole = torch.stack([observed[n] for n in program.encoded]).all(0).nonzero().flatten().tolist()
+    rows = [*range(12), *whole[:4]]
+    parameters = list(program.parameters())
+    torch.manual_seed(1)
+    ours = program.objective(data.batch(torch.tensor(rows), program.encoded)).loss
+    torch.manual_seed(1)
+    by_hand = (mvae_by_hand if name == "mvae" else jmvae_by_hand)(program, data, rows, hyper)
+    torch.testing.assert_close(ours, by_hand, rtol=1e-10, atol=0)
+    ours, by_hand = (torch.autograd.grad(loss, parameters) for loss in (ours, by_hand))
+    torch.testing.assert_close(ours, by_hand, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("filler", [1000.0, float("nan")])
-@pytest.mark.parametrize("name", ["mvae", "cmmd"])
-def test_fillers_change_no_bit(name, filler, digits, two_view):
+@pytest.mark.parametrize(
+    ("name", "hyper"),
+    [
+        ("mvae", {}),
+        ("mvae", dict(subsets="sampled", scored="seen", temper="learned", warm_up=0.5)),
+        ("jmvae", {}),
+        ("cmmd", {}),
+    ],
+    ids=["mvae", "mvae-sampled", "jmvae", "cmmd"],
+)
+def test_fillers_change_no_bit(name, hyper, filler, digits, two_view):
     """Loss, gradients and answers, in training mode, with values under the mask overwritten after the door."""
-    data = digits if name == "mvae" else two_view
-    program = program_on(data, name).train()
+    data = two_view if name == "cmmd" else digits
+    program = program_on(data, name, dropout=0.2, **hyper).train()
 
     def everything(dataset):
         torch.manual_seed(2)
@@ -98,7 +206,7 @@ def test_fillers_change_no_bit(name, filler, digits, two_view):
         torch.stack([data.observed[c][rows] for c in program.conditions] or [torch.ones(len(rows)).bool()]).all(0)
     ]
     program.eval()
-    given = None if name == "mvae" else ["rotated", "noisy"]
+    given = ["rotated", "noisy"] if name == "cmmd" else None
     for method in ("guide", "importance"):
         a, b = (
             ask(program, d.take(keep), given=given, want=["z", "label", "evidence"], draws=30, method=method)

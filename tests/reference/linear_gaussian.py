@@ -97,20 +97,35 @@ class World:
 
 def exact_mvae(world: World, program: str = "mvae", **hyper: object) -> torch.nn.Module:
     """The installed MVAE, or another program of its build, with affine networks whose experts and decoders are the
-    world's own."""
+    world's own. JMVAE's encoders are the posteriors given one modality, and given all. Learned exponents are put to
+    work, and the experts made so much wider that their product stays exact."""
     from mmppl import load_program
 
     program = load_program(program)(world.modalities(), latent_dim=world.latent, layers=0, **hyper).double()
+    own = 1.0 if hasattr(program, "joint") else 0.0  # the prior's share in an encoder's precision
+    exponents = torch.linspace(0.4, 1.7, len(world.weights), dtype=torch.float64)
+    if getattr(program, "log_exponents", None) is None:
+        exponents = torch.ones_like(exponents)
+    gains = {n: w.T / world.sds[n] ** 2 for n, w in world.weights.items()}
+    precisions = {n: (gains[n] @ w).diagonal() for n, w in world.weights.items()}
+    shifts = {n: -gains[n] @ world.offsets[n] for n in world.weights}
+
+    def affine(network: torch.nn.Sequential, names: list[str], own: float, exponent: Tensor) -> None:
+        precision = own + sum(precisions[n] for n in names)
+        weight = torch.cat([gains[n] for n in names], 1) / precision[:, None]
+        network[0].weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
+        loc = sum(shifts[n] for n in names) / precision
+        network[0].bias.copy_(torch.cat([loc, exponent.log() - precision.log()]))
+
     with torch.no_grad():
-        for n, w in world.weights.items():
-            encoder, decoder = program.encoders[n][0], program.decoders[n][0]
-            precision = (w.T @ w).diagonal() / world.sds[n] ** 2
-            encoder.weight.copy_(torch.cat([w.T / world.sds[n] ** 2 / precision[:, None], torch.zeros_like(w.T)]))
-            encoder.bias.copy_(
-                torch.cat([-world.expert(n, 0 * world.offsets[n] + 2 * world.offsets[n])[0], -precision.log()])
-            )
-            decoder.weight.copy_(w)
-            decoder.bias.copy_(world.offsets[n])
+        for n, w, exponent in zip(world.weights, world.weights.values(), exponents):
+            affine(program.encoders[n], [n], own, exponent)
+            program.decoders[n][0].weight.copy_(w)
+            program.decoders[n][0].bias.copy_(world.offsets[n])
+        if getattr(program, "log_exponents", None) is not None:
+            program.log_exponents.copy_(exponents.log())
+        if hasattr(program, "joint"):
+            affine(program.joint, list(world.weights), own, torch.ones((), dtype=torch.float64))
     return program.eval()
 
 
