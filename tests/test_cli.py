@@ -141,6 +141,29 @@ def test_fit_tells_what_came_out_and_what_to_ask(mmppl, mine, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["options"]["hide"] == 0.3
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["jmvae --set warm_up=0.5", "mvae --set subsets=sampled --set scored=seen --set temper=learned --hide 0.3"],
+    ids=["jmvae", "mvae"],
+)
+def test_a_program_from_fit_to_show(mmppl, tmp_path, words):
+    """On digits-three, with answers for every given-set; without anything the prior, whose spread is 1."""
+    run = tmp_path / "run"
+    fitted = mmppl("fit", *words.split(), "--epochs", "2", "--set", "hidden=32", "--out", run, "--json").json
+    terms = {"nll.image", "nll.profile", "nll.word", "nll.label", "kl.z"}
+    own = {"kl.image", "kl.profile", "kl.word"} if "jmvae" in words else set()
+    assert set(fitted["terms"]) == set(fitted["weights"]) == terms | own
+    assert all(fitted["weights"][name] == 0.1 for name in own)
+    for given in ("", "image", "image,word", "image,profile,word"):
+        answer = mmppl("query", run, "--given", given, "--want", "z,label", "--rows", "0:4", "--json").json["want"]
+        assert np.allclose(np.sum(answer["label"]["prob"], -1), 1) and np.shape(answer["z"]["mean"]) == (4, 20)
+        assert (np.array(answer["z"]["std"]) == 1).all() == (given == "")
+    metrics = mmppl("evaluate", run, "--json").json["metrics"]
+    assert len(metrics["error.label"]) == 7 and all(0 <= x <= 1 for x in metrics["error.label"].values())
+    shown = mmppl("show", run)
+    assert shown.code == 0 and "kl.z" in shown.out and words.split()[2] in shown.out
+
+
 def test_the_next_line_of_a_conditional_program_can_be_run(mmppl, tmp_path):
     run = tmp_path / "run"
     result = mmppl("fit", "cmmd", *SMALL, "--hide", "0.3", "--out", run)
@@ -351,6 +374,12 @@ def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
         ("fit cmmd --set trunk=cnv", ["trunk=cnv is none of mlp, conv", "Did you mean conv?"]),
         ("fit cmmd --set mmd_lambda=nan", ["mmd_lambda=nan"]),
         ("fit cmmd --set observed=rotatd", ["rotatd"]),
+        ("fit mvae --set subsets=smpled", ["subsets=smpled is none of all, sampled", "Did you mean sampled?"]),
+        ("fit mvae --set beta=-1", ["MVAE: beta=-1.0 is negative"]),
+        ("fit mvae --set extra=-1", ["MVAE: extra=-1 is negative"]),
+        ("fit mvae --set warm_up=2", ["MVAE: warm_up=2.0 is no share"]),
+        ("fit jmvae --set beta=-1", ["JMVAE: beta=-1.0 is negative"]),
+        ("fit jmvae --set alpha=-0.5", ["JMVAE: alpha=-0.5 is negative"]),
         ("fit cmmd --data digits-tow-view", ["'digits-tow-view'", "Did you mean digits-two-view?"]),
         ("fit cmmd --data digits-two-view:rotat=fresh", ["'rotat'", "Did you mean rotate?"]),
         ("fit cmmd --as noizy=normal", ["noizy", "Did you mean noisy?"]),
@@ -492,6 +521,15 @@ def test_nan_in_an_observed_row(mmppl, tmp_path):
     values[4, 1] = np.nan
     np.savez(tmp_path / "mine.npz", x=values)
     mmppl("data", tmp_path / "mine.npz").failed(5, "'x'", "row 4", "column 1")
+
+
+def test_no_row_has_all_that_a_joint_posterior_sees(mmppl, tmp_path):
+    """Rows with either a or b: JMVAE has nothing to learn from, and says how many it left out."""
+    rng, has = np.random.default_rng(0), np.arange(40) % 2 == 0
+    np.savez(tmp_path / "mine.npz", a=rng.random((40, 4)), b=rng.normal(size=(40, 2)), mask_a=has, mask_b=~has)
+    result = mmppl("fit", "jmvae", *SMALL, "--data", tmp_path / "mine.npz", "--out", tmp_path / "run")
+    result.failed(5, "mine.npz", "no training row has what JMVAE learns from", talk=True)
+    assert "train rows lack what JMVAE learns from: left out." in result.err and not (tmp_path / "run").exists()
 
 
 def test_recipe_without_its_files(mmppl, tmp_path):

@@ -101,6 +101,28 @@ def test_killed_at_random_moments_and_resumed_is_uninterrupted(kills, tmp_path):
     assert not list(out.rglob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("mvae", dict(subsets="sampled", scored="seen", temper="learned", warm_up=0.6)), ("jmvae", dict(warm_up=0.6))],
+    ids=["mvae", "jmvae"],
+)
+def test_random_subsets_and_warm_up_go_on_after_a_resume(name, options, tmp_path):
+    """Interrupted in the third of four epochs, resumed: the bits of the fit in one go; the clock has moved beta."""
+    given = dict(hyper=SMALL | options, hide=0.3, epochs=4, batch_size=256, seed=2)
+
+    def stop(progress):
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    whole = fit(name, out=tmp_path / "a", **given)
+    with pytest.raises(KeyboardInterrupt):
+        fit(name, out=tmp_path / "b", on_step=stop, **given)
+    assert 1 <= len((tmp_path / "b" / "metrics.jsonl").read_text().splitlines()) < 4
+    assert same(fit(name, out=tmp_path / "b", resume=True, **given), whole)
+    beta = [line["weights"]["kl.z"] for line in whole.metrics]
+    assert 0 < beta[0] < beta[1] < beta[2] == beta[3] == 1
+
+
 def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
     run = fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
     assert same(fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path, resume=True), run)  # nothing left to do

@@ -7,18 +7,21 @@ import pyro
 import pytest
 import torch
 
-from mmppl import all_subsets, elbo, load_program, observe, read, standard_normal
+from mmppl import all_subsets, load_program, observe, read, standard_normal
 from mmppl.packing import Patterns
 from mmppl.step import Step
 
 MVAE, MOPOE, CMMD = load_program("mvae"), load_program("mopoe"), load_program("cmmd")
 
 
-class Seen(MVAE):
-    """Wu and Goodman's scoring: each subset reconstructs what it sees."""
+def with_options(**options):
+    """MVAE with other options than its own."""
+    return lambda modalities, **hyper: MVAE(modalities, **hyper, **options)
 
-    def objective(self, batch):
-        return elbo(self, batch.under(all_subsets(len(self.encoded)), scored="seen"))
+
+SEEN = with_options(scored="seen")
+SAMPLED = with_options(subsets="sampled", extra=1)
+SAMPLED_SEEN = with_options(subsets="sampled", scored="seen", extra=2)
 
 
 class Unpacked(MVAE):
@@ -51,17 +54,19 @@ def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("cls", [MVAE, Seen, MOPOE])
+@pytest.mark.parametrize("cls", [MVAE, SEEN, SAMPLED, SAMPLED_SEEN, MOPOE])
 def test_terms_and_gradients_are_the_same(data, cls):
     packed, fewer = outcome(cls, data, Patterns.of(data.observed))
     whole, every = outcome(cls, data, None)
     torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
     missing = 1 - data.observed["image"].double().mean()
     for name in every:
-        if cls is MOPOE:  # no subsets: only the rows without this modality are left out, beyond a margin
+        if cls in (SAMPLED, SAMPLED_SEEN) and name == "label":  # of a row's subsets few drop out
+            saved = missing > 0.5
+        elif cls is MOPOE:  # no subsets: only the rows without this modality are left out, beyond a margin
             saved = missing > 0.5 and name != "label"
         else:
-            saved = missing > 0.2 or (cls is Seen and name != "label")
+            saved = missing > 0.2 or (cls in (SEEN, SAMPLED_SEEN) and name != "label")
         assert (fewer[name] <= 0.9 * every[name]) == saved, (name, fewer[name], every[name])
 
 
@@ -84,17 +89,18 @@ def test_a_program_that_decodes_everything_is_scored_as_before(data):
 
 
 @pytest.mark.parametrize("only_seen", [False, True])
-def test_counts_are_those_of_the_batch(data, only_seen):
-    """Of every pattern, by the batch's own masks."""
+@pytest.mark.parametrize("cut", [False, True])
+def test_counts_are_those_of_the_batch(data, only_seen, cut):
+    """Of every pattern, by the batch's own masks; of drawn subsets the most that they can be."""
     patterns, subsets = Patterns.of(data.observed), all_subsets(3)
-    encoded = ("image", "profile", "word")
-    under = patterns.under(subsets.numpy(), encoded, only_seen)
-    batch = data.batch(torch.arange(len(data)), encoded).under(subsets, scored="seen" if only_seen else "observed")
+    encoded, scored = ("image", "profile", "word"), "seen" if only_seen else "observed"
+    under = patterns.under(subsets.numpy(), encoded, only_seen, cut=cut, drawn=2)
+    batch = data.batch(torch.arange(len(data)), encoded).under(subsets, scored, cut=cut)
     observed = torch.stack(list(data.observed.values()), -1).numpy()
     for name in data.observed:
-        counted = (batch.active & batch.scored[name]).sum(0).numpy()
-        for pattern, count in zip(under.table, under.counts[:, under.names.index(name)]):
-            assert (counted[(observed == pattern).all(-1)] == count).all()
+        column, counted = under.names.index(name), (batch.active & batch.scored[name]).sum(0).numpy()
+        for pattern, count, has in zip(under.table, under.counts[:, column], under.table[:, column]):
+            assert (counted[(observed == pattern).all(-1)] + 2 * has == count).all()
 
 
 def test_there_is_room_for_nearly_every_batch():
@@ -139,7 +145,7 @@ def test_what_lies_under_the_mask_does_not_matter(data):
         return replace(data, values=values)
 
     patterns = Patterns.of(data.observed)
-    for cls in (MVAE, Seen, MOPOE):
+    for cls in (MVAE, SEEN, SAMPLED_SEEN, MOPOE):
         want, _ = outcome(cls, holed(0.0), patterns, dtype=torch.float32)
         for filler in (1000.0, float("nan")):
             got, _ = outcome(cls, holed(filler), patterns, dtype=torch.float32)

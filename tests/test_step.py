@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmppl import Program, Terms, load_program, read
+from mmppl.batch import random_subsets
 from mmppl.gaussian import Gaussian, standard_normal
 from mmppl.packing import Patterns
 from mmppl.step import Step
@@ -18,9 +19,17 @@ def data():
     return read("digits-three").hide(rate=0.3, seed=1)
 
 
-def steps(data, replay, precision="fp32", number=5, cls=None, said=None, patterns=None):
+def small(name, **options):
+    """An installed program with dropout and few hidden units."""
+    return lambda modalities: load_program(name)(modalities, hidden=16, dropout=0.2, **options)
+
+
+MANY = dict(subsets="sampled", scored="seen", extra=2, temper="learned", warm_up=0.5)
+
+
+def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), said=None, patterns=None):
     torch.manual_seed(0)
-    program = (cls or load_program("mvae"))(data.modalities, **({} if cls else dict(hidden=16, dropout=0.2))).train()
+    program = cls(data.modalities).train()
     step = Step(program, replay=replay, precision=precision, say=([] if said is None else said).append)
     optimiser = torch.optim.Adam(program.parameters(), 1e-2, fused=True)
     losses = []
@@ -34,10 +43,13 @@ def steps(data, replay, precision="fp32", number=5, cls=None, said=None, pattern
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_recorded_step_has_the_bits_of_the_eager_one(data, precision, packed):
+@pytest.mark.parametrize(
+    "cls", [small("mvae"), small("mvae", **MANY), small("jmvae", warm_up=0.5)], ids=["mvae", "mvae-options", "jmvae"]
+)
+def test_a_recorded_step_has_the_bits_of_the_eager_one(data, cls, precision, packed):
     patterns = Patterns.of(data.observed) if packed else None
-    eager, weights, _ = steps(data, False, precision, patterns=patterns)
-    replayed, same, step = steps(data, True, precision, patterns=patterns)
+    eager, weights, _ = steps(data, False, precision, cls=cls, patterns=patterns)
+    replayed, same, step = steps(data, True, precision, cls=cls, patterns=patterns)
     assert step.recorded is not None
     assert eager == replayed and all(torch.equal(a, b) for a, b in zip(weights, same))
 
@@ -75,6 +87,14 @@ class Weighted(Warm):
         return kl(trace(self, batch), self.progress)
 
 
+class Drawing(Warm):
+    """Tells which subset of six it has drawn."""
+
+    def objective(self, batch):
+        subset = random_subsets(6, 1, batch.index.device)
+        return super().objective(batch) | Terms({"drawn": ((subset * 2.0 ** torch.arange(6)).sum(), 0.0)})
+
+
 class Branching(Warm):
     """Reads a tensor's value: cannot be recorded."""
 
@@ -100,6 +120,19 @@ def test_a_recording_follows_progress_and_buffers(data, cls):
     assert all(torch.equal(a, b) for a, b in zip(weights, same))
 
 
+def test_a_recording_draws_other_subsets_in_each_step(data):
+    """As the eager step does; 20 draws from 56 subsets of 2 to 5 of 6 are alike with probability below 1e-20."""
+
+    def drawn(replay):
+        torch.manual_seed(0)
+        step = Step(program := Drawing(data.modalities).train(), replay=replay)
+        found = [int(step(data.batch(torch.arange(40), program.encoded)).values["drawn"]) for _ in range(20)]
+        assert (step.recorded is not None) == replay
+        return found
+
+    assert drawn(True) == drawn(False) and len(set(drawn(True))) > 5
+
+
 @pytest.mark.parametrize(
     ("cls", "why"), [(Branching, "value out of a tracing tensor"), (Counting, "does not repeat the eager step")]
 )
@@ -110,7 +143,9 @@ def test_what_cannot_be_recorded_runs_eagerly_and_says_why(data, cls, why):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("cmmd", {"kernel": "paper"}), ("cmmd", {"kernel": "mixture"}), ("mvae", {})], ids=str
+    ("name", "options"),
+    [("cmmd", {"kernel": "paper"}), ("cmmd", {"kernel": "mixture"}), ("mvae", {}), ("mvae", MANY), ("jmvae", {})],
+    ids=str,
 )
 def test_the_installed_programs_are_recorded(name, options):
     cls = load_program(name)
