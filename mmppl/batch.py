@@ -191,8 +191,7 @@ def random_subsets(modalities: int, number: int, device: torch.device | None = N
     if modalities < 3:
         return torch.zeros(0, modalities, dtype=torch.bool, device=device)
     size = torch.randint(2, modalities, (number, 1), device=device)
-    order = torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1)
-    return order.argsort(-1) < size
+    return torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1) < size
 
 
 def _placed(subsets: Tensor, device: torch.device) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 from reference.linear_gaussian import batch_of
 
-from mmppl import ObjectiveELBO, Terms, all_subsets, elbo, load_program, read
+from mmppl import Modality, ObjectiveELBO, Terms, all_subsets, elbo, load_program, read
 from mmppl.batch import random_subsets, whole_and_each
 from mmppl.data import Dataset
+from mmppl.fitting import _settings
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +168,43 @@ def test_objectives_are_a_loop_over_rows_and_subsets(name, hyper, digits):
     torch.testing.assert_close(ours, by_hand, rtol=1e-10, atol=0)
     ours, by_hand = (torch.autograd.grad(loss, parameters) for loss in (ours, by_hand))
     torch.testing.assert_close(ours, by_hand, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["mvae", "jmvae"])
+def test_a_guide_looks_at_nothing_but_what_is_seen(name, digits):
+    """Other values of what is observed and not seen change no bit of its mean."""
+    program, rows = program_on(digits, name), torch.arange(32)
+    changed = dataclasses.replace(digits, values=digits.values | {"profile": digits.values["profile"] + 1})
+
+    def mean(dataset):
+        batch = dataset.batch(rows, program.encoded).seeing(["image", "word"])
+        return pyro.poutine.trace(program.guide).get_trace(batch).nodes["z"]["fn"].mean
+
+    assert torch.equal(mean(digits), mean(changed))
+
+
+def test_presets_have_the_papers_networks():
+    """MNIST and its label, both seen: 784-512-512-(64, 64) and 10-512-512-(64, 64); decoders of 3 and 2 layers."""
+    mnist = [
+        Modality("image", (28, 28), "bernoulli"),
+        Modality("label", (), "categorical", role="label", classes=tuple(range(10))),
+    ]
+
+    def widths(network):
+        layers = [m for m in network if isinstance(m, torch.nn.Linear)]
+        return [layers[0].in_features, *(m.out_features for m in layers)]
+
+    for name, depth in (("mvae", 3), ("jmvae", 2)):
+        cls = load_program(name)
+        hyper, training = _settings(cls, {}, "paper-mnist")
+        program = cls(mnist, **hyper)
+        assert (training["batch_size"], training["lr"], program.encoded) == (100, 1e-3, ("image", "label"))
+        assert widths(program.encoders["image"]) == [784, 512, 512, 128]
+        assert widths(program.encoders["label"]) == [10, 512, 512, 128]
+        assert widths(program.decoders["image"]) == [64, *[512] * depth, 784]
+        assert widths(program.decoders["label"]) == [64, *[512] * depth, 10]
+    assert widths(program.joint) == [794, 512, 512, 128]
+    assert load_program("mvae").presets["paper-mnist"]["label_weight"] == 50
 
 
 @pytest.mark.parametrize("filler", [1000.0, float("nan")])
