@@ -85,7 +85,9 @@ class JMVAE(Program):
         self.encoders = nn.ModuleDict(
             {n: mlp(size, hidden, 2 * latent_dim, dropout=dropout, **shared) for n, size in sizes.items()}
         )
-        self.decoders = nn.ModuleDict({m.name: mlp(latent_dim, hidden, m.output_size, **shared) for m in modalities})
+        self.decoders = nn.ModuleDict(
+            {m.name: mlp(latent_dim, hidden, m.output_size, narrow=True, **shared) for m in modalities}
+        )
 
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
@@ -110,21 +112,16 @@ class JMVAE(Program):
 
     def objective(self, batch: Batch) -> Terms:
         """The paper's J_KL with its sign turned. Rows that lack a modality add nothing."""
-        whole = self.complete(batch.observed)
-        batch = batch.counting(whole)
+        batch = batch.requiring(self.encoded)
         traces = trace(self, batch)
         terms = nll(traces, self.weights) | kl(traces, warmed(self.beta, self.progress, self.warm_up))
         apart = kl_divergence(traces.guide.nodes["z"]["fn"], Gaussian(*self.experts(batch)))  # (M, B)
-        means = torch.where(whole, apart, 0.0).mean(-1)
+        means = torch.where(batch.has(self.encoded), apart, 0.0).mean(-1)
         return terms | Terms({f"kl.{n}": (mean, self.alpha) for n, mean in zip(self.encoded, means)})
 
     def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
         """Rows that have all modalities."""
-        return super().usable(observed) & self.complete(observed)
-
-    def complete(self, observed: Mapping[str, Tensor]) -> Tensor:
-        """(B,) bool: everything that the joint posterior sees is observed."""
-        return torch.stack([observed[name] for name in self.encoded]).all(0)
+        return super().usable(observed) & torch.stack([observed[name] for name in self.encoded]).all(0)
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the joint posterior, (..., B, D) each."""
