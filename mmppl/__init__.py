@@ -18,15 +18,19 @@ _PUBLIC = {
     "Gaussian": "gaussian",
     "standard_normal": "gaussian",
     "gaussian_head": "gaussian",
+    "mixture_of_experts": "mixture",
     "mixture_of_products": "mixture",
+    "Laplace": "laplace",
     "Program": "program",
     "load_program": "program",
     "check_hyper": "program",
     "Terms": "terms",
+    "likelihood_weights": "terms",
     "ObjectiveELBO": "objective",
     "elbo": "objective",
     "kl": "objective",
     "nll": "objective",
+    "stratified": "objective",
     "trace": "objective",
     "Dataset": "data",
     "read": "data",
@@ -63,18 +67,22 @@ if TYPE_CHECKING:
     from .gaussian import standard_normal as standard_normal
     from .likelihoods import Likelihood as Likelihood
     from .likelihoods import likelihood as likelihood
+    from .laplace import Laplace as Laplace
+    from .mixture import mixture_of_experts as mixture_of_experts
     from .mixture import mixture_of_products as mixture_of_products
     from .modality import Modality as Modality
     from .objective import ObjectiveELBO as ObjectiveELBO
     from .objective import elbo as elbo
     from .objective import kl as kl
     from .objective import nll as nll
+    from .objective import stratified as stratified
     from .objective import trace as trace
     from .program import Program as Program
     from .program import check_hyper as check_hyper
     from .program import load_program as load_program
     from .runs import Run as Run
     from .terms import Terms as Terms
+    from .terms import likelihood_weights as likelihood_weights
 
 
 def __getattr__(name: str) -> Any:

@@ -34,6 +34,10 @@ class Gaussian(TorchDistribution):
         super().__init__(self.loc.shape[:-1], self.loc.shape[-1:], validate_args=False)
 
     @property
+    def parameters(self) -> tuple[Tensor, Tensor]:
+        return self.loc, self.log_var
+
+    @property
     def mean(self) -> Tensor:
         return self.loc
 

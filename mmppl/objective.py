@@ -9,10 +9,12 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.infer import ELBO
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from .batch import Batch
+from .bounds import Bound, log_mean
 from .gaussian import full_precision
 from .terms import Terms, Weight
 
@@ -55,14 +57,13 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}) -> Terms:
     Args:
         weights: name → weight; 1 where not named.
     """
-    sites = {n: s for n, s in traces.model.nodes.items() if is_random(s) and s["is_observed"]}
     return Terms(
         {
             f"nll.{name}": (
                 -_mean_over_rows(site, _log_density(site), traces.batch),
                 weights.get(name, 1.0),
             )
-            for name, site in sites.items()
+            for name, site in _scored(traces).items()
         }
     )
 
@@ -87,6 +88,74 @@ def elbo(program: Program, batch: Batch, *, beta: Weight = 1.0, weights: Mapping
     return nll(traces, weights) | kl(traces, beta)
 
 
+class Stratify(Messenger):
+    """Inside, a latent whose distribution is a mixture is drawn `draws` times from each of its components; keeps the
+    subsets of the modalities that stand behind these."""
+
+    def __init__(self, draws: int) -> None:
+        super().__init__()
+        self.draws, self.strata = draws, torch.empty(0)
+
+    def _pyro_sample(self, message: Any) -> None:
+        if is_random(message) and not message["is_observed"] and message["value"] is None:
+            self.strata = message["fn"].strata.repeat(self.draws, 1)
+            message["value"] = message["fn"].stratified(self.draws)
+
+
+def stratified(
+    program: Program,
+    batch: Batch,
+    kind: Bound,
+    *,
+    draws: int = 1,
+    beta: Weight = 1.0,
+    weights: Mapping[str, Weight] = {},
+    dreg: bool = False,
+) -> Terms:
+    """Minus a bound for a guide that is a mixture, from K draws z of each component that is a row's own, stratified.
+
+    With ln w = Σ_m weight_m ln p(x_m | z) + β (ln p(z) − ln q(z)), q the mixture's density, the "elbo" is the row's mean of
+    ln w, as terms `nll.NAME` and `kl.NAME`; "looser" and "iwae" average weights first (`log_mean`), in one term `bound`;
+    then the others are logged with weight 0. All are means over a row's strata and draws.
+
+    Args:
+        kind: which bound.
+        draws: K, per component.
+        beta: weight of ln q(z) − ln p(z).
+        weights: of the likelihoods by name; 1 where not named.
+        dreg: the doubly reparametrised gradient: q's parameters inside ln q get none, and what reaches a draw is
+            multiplied by its normalised weight (1 in the ELBO). Unbiased for a row of one component; for more it is what
+            the authors use, and disregards that a draw comes from one component and is weighed by the mixture.
+    Source: Shi et al. 2019, arXiv:1911.03393; Tucker et al. 2019, arXiv:1810.04152.
+    """
+    strata = Stratify(draws)
+    with strata:
+        guide = poutine.trace(program.guide).get_trace(batch)
+    batch = batch.under(strata.strata)
+    traces = Traces(poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(batch), guide, batch)
+    active: Any = batch.active
+    share = active / active.sum(0).clamp_min(1)
+    terms, log_weights = Terms(), torch.zeros_like(share)
+    for name, site in _scored(traces).items():
+        weight, log_p = weights.get(name, 1.0), _masked(site, _log_density(site))
+        terms[f"nll.{name}"] = (-_mean_over_rows(site, share * log_p, batch), weight)
+        log_weights = log_weights + weight * log_p
+    for name in traces.latents():
+        q, p = guide.nodes[name], traces.model.nodes[name]
+        log_q = (q["fn"].detach() if dreg else q["fn"]).log_prob(q["value"])
+        log_ratio = _masked(p, p["fn"].log_prob(q["value"]) - log_q)
+        terms[f"kl.{name}"] = (-_mean_over_rows(p, share * log_ratio, batch), beta)
+        log_weights = log_weights + beta * log_ratio
+    if kind == "elbo":
+        return terms
+    bound, normalised = log_mean(log_weights.unflatten(0, (draws, -1)), active.unflatten(0, (draws, -1))[0], kind)
+    by_weight = normalised.detach().flatten(0, 1).unsqueeze(-1)
+    for name in traces.latents() if dreg else ():
+        if traces.value(name).requires_grad:  # not in an evaluation
+            traces.value(name).register_hook(lambda slope: slope * by_weight)
+    return Terms(bound=(-bound.mean(), 1.0)) | {name: (value.detach(), 0.0) for name, (value, _) in terms.items()}
+
+
 def _log_density(site: Mapping[str, Any]) -> Tensor:
     """log p of what was observed; where the likelihood knows how, masked rows are left out of the computation."""
     if getattr(site["fn"], "masks", False) and isinstance(site["mask"], Tensor):
@@ -94,12 +163,20 @@ def _log_density(site: Mapping[str, Any]) -> Tensor:
     return site["fn"].log_prob(site["value"])
 
 
+def _scored(traces: Traces) -> dict[str, Any]:
+    """The model's observed sites by name."""
+    return {n: s for n, s in traces.model.nodes.items() if is_random(s) and s["is_observed"]}
+
+
+def _masked(site: Mapping[str, Any], log_prob: Tensor) -> Tensor:
+    """0 where the site does not count; in float32, where a program's own distributions are in bfloat16 under autocast."""
+    log_prob = full_precision(log_prob)
+    return log_prob if site["mask"] is None else torch.where(site["mask"], log_prob, 0.0)
+
+
 def _mean_over_rows(site: Mapping[str, Any], log_prob: Tensor, batch: Batch) -> Tensor:
     """The plate-scaled, masked sum divided by N, as Pyro's own ELBO counts it."""
-    log_prob = full_precision(log_prob)  # a program's own distributions may be in bfloat16 under autocast
-    if site["mask"] is not None:
-        log_prob = torch.where(site["mask"], log_prob, 0.0)
-    return log_prob.sum() * (site["scale"] / batch.size)
+    return _masked(site, log_prob).sum() * (site["scale"] / batch.size)
 
 
 class ObjectiveELBO(ELBO):

@@ -11,7 +11,7 @@ import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -108,11 +108,13 @@ class Program(nn.Module):
             if batch is None or batch.needs(self.modalities[i].name):
                 yield self.modalities[i]
 
-    def experts(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of every encoder's Gaussian, (M, B, D) each; each encoder of `self.encoders` runs once,
-        however many subsets are examined."""
-        heads = [gaussian_head(self.encoders[name](batch.input(self.modality(name)))) for name in self.encoded]
-        return torch.stack([loc for loc, _ in heads]), torch.stack([log_var for _, log_var in heads])
+    def experts(
+        self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of every encoder's Gaussian, (M, B, D) each, or the parameters that another `head` makes
+        of (B, 2D) outputs; each encoder of `self.encoders` runs once, however many subsets are examined."""
+        heads = [head(self.encoders[name](batch.input(self.modality(name)))) for name in self.encoded]
+        return torch.stack([loc for loc, _ in heads]), torch.stack([spread for _, spread in heads])
 
 
 TRAINING = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .errors import UsageError
 from .modality import Modality
 
 Weight = float | Tensor
@@ -37,13 +38,27 @@ def warmed(weight: float, progress: Tensor, share: float) -> Weight:
 
 
 def likelihood_weights(
-    modalities: Sequence[Modality], *, weigh: Literal["equal", "size"] = "equal", label_weight: float = 1.0
+    modalities: Sequence[Modality],
+    *,
+    weigh: tuple[float, ...] | Literal["equal", "size"] = "equal",
+    label_weight: float = 1.0,
 ) -> dict[str, float]:
-    """name → weight of its log-likelihood: `label_weight` of a label; of a modality 1 or, by size, λ_m = max d / d_m.
+    """name → weight of its log-likelihood.
 
-    Source: λ_m as in the code of Sutter et al. 2021, "Generalized multimodal ELBO"; d_m counts features (characters of
-    a text) of the modalities.
+    Args:
+        weigh: one number per modality in their order, labels left out; "equal" or (): 1 for each; "size": the features of
+            the largest over its own features, max d / d_m (characters of a text count as features).
+        label_weight: of what has the role label.
+    Raises: UsageError for another number of weights, or one that is negative.
+    Source: max d / d_m as in the code of Sutter et al. 2021, and of Shi et al. 2019 (3072/784 for MNIST beside SVHN).
     """
-    largest = max((m.size for m in modalities if m.role == "modality"), default=1)
-    by_size = {m.name: largest / m.size if weigh == "size" else 1.0 for m in modalities}
-    return by_size | {m.name: label_weight for m in modalities if m.role == "label"}
+    seen = [m for m in modalities if m.role != "label"]
+    if weigh == "size":
+        weigh = tuple(max(m.size for m in seen) / m.size for m in seen)
+    elif weigh in ("equal", ()):
+        weigh = (1.0,) * len(seen)
+    if len(weigh) != len(seen) or any(w < 0 for w in weigh):  # type: ignore[operator]
+        names = ", ".join(m.name for m in seen)
+        raise UsageError(f"weights {weigh}: expected one number ≥ 0 for each of {names}, none at all, or size.")
+    of_modalities = {m.name: w for m, w in zip(seen, weigh)}
+    return of_modalities | {m.name: label_weight for m in modalities if m.role == "label"}  # type: ignore[return-value]
