@@ -65,9 +65,9 @@ if TYPE_CHECKING:
     from .gaussian import Gaussian as Gaussian
     from .gaussian import gaussian_head as gaussian_head
     from .gaussian import standard_normal as standard_normal
+    from .laplace import Laplace as Laplace
     from .likelihoods import Likelihood as Likelihood
     from .likelihoods import likelihood as likelihood
-    from .laplace import Laplace as Laplace
     from .mixture import mixture_of_experts as mixture_of_experts
     from .mixture import mixture_of_products as mixture_of_products
     from .modality import Modality as Modality

@@ -1,4 +1,4 @@
-"""Bounds on the evidence from importance weights: which of a row's weights are averaged before the logarithm is taken."""
+"""Bounds on the evidence from importance weights: which of them are averaged before the logarithm is taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def log_mean(log_weights: Tensor, active: Tensor, kind: Bound) -> tuple[Tensor, 
             all n·K. Each is at least the one before.
     Returns:
         (B,), 0 where a row has no stratum; and (K, S, B), each weight over the sum of those that it is averaged with.
-    Source: Burda et al. 2016, arXiv:1509.00519; "looser" is equation 4 of Shi et al. 2019, arXiv:1911.03393.
+    Source: Burda et al. 2016, arXiv:1509.00519; with strata, "looser" is the objective of Shi et al. 2019,
+        arXiv:1911.03393, and "iwae" that of Morningstar et al. 2020, arXiv:2003.01687.
     """
     draws, own = len(log_weights), active.sum(0)
     if kind == "iwae":

@@ -15,7 +15,7 @@ LEAST_SCALE = 1e-6
 
 
 class Laplace(TorchDistribution):
-    """Laplaces over vectors, density Π_d e^(−|z_d − loc_d|/scale_d) / (2 scale_d): batch shape (..., B), event shape (D,).
+    """Laplaces over vectors, Π_d e^(−|z_d − loc_d|/scale_d) / (2 scale_d): batch shape (..., B), event shape (D,).
 
     Args:
         loc, scale: (..., B, D), broadcast against each other; the variance is 2 scale².

@@ -175,8 +175,8 @@ def mixture_of_products(
 
 
 class MixtureOfProducts(Mixture):
-    """One component for every non-empty subset of what a row has seen. `kl_divergence` to the standard normal is the mean
-    over the components, an upper bound."""
+    """One component for every non-empty subset of what a row has seen. `kl_divergence` to the standard normal is the
+    mean over the components, an upper bound."""
 
     def __init__(
         self, loc: Tensor, log_var: Tensor, seen: Tensor, prior_expert: PriorExpert, lead: tuple[int, ...] = ()

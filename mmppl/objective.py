@@ -114,9 +114,9 @@ def stratified(
 ) -> Terms:
     """Minus a bound for a guide that is a mixture, from K draws z of each component that is a row's own, stratified.
 
-    With ln w = Σ_m weight_m ln p(x_m | z) + β (ln p(z) − ln q(z)), q the mixture's density, the "elbo" is the row's mean of
-    ln w, as terms `nll.NAME` and `kl.NAME`; "looser" and "iwae" average weights first (`log_mean`), in one term `bound`;
-    then the others are logged with weight 0. All are means over a row's strata and draws.
+    With ln w = Σ_m weight_m ln p(x_m | z) + β (ln p(z) − ln q(z)), q the mixture's density, the "elbo" is a row's mean
+    of ln w, as terms `nll.NAME` and `kl.NAME`, each a mean over the row's strata and draws. "looser" and "iwae" average
+    weights first (`log_mean`): one term `bound`, the others are logged with weight 0.
 
     Args:
         kind: which bound.
@@ -124,8 +124,8 @@ def stratified(
         beta: weight of ln q(z) − ln p(z).
         weights: of the likelihoods by name; 1 where not named.
         dreg: the doubly reparametrised gradient: q's parameters inside ln q get none, and what reaches a draw is
-            multiplied by its normalised weight (1 in the ELBO). Unbiased for a row of one component; for more it is what
-            the authors use, and disregards that a draw comes from one component and is weighed by the mixture.
+            multiplied by its normalised weight (1 in the ELBO). Unbiased for a row of one component; for more it is
+            what the authors use, and disregards that a draw comes from one component and is weighed by the mixture.
     Source: Shi et al. 2019, arXiv:1911.03393; Tucker et al. 2019, arXiv:1810.04152.
     """
     strata = Stratify(draws)

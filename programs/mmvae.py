@@ -46,8 +46,7 @@ class MMVAE(Program):
         activation: of the hidden layers.
         norm: LayerNorm before each activation.
         beta: weight of ln q(z | x) − ln p(z).
-        weights: of the modalities' log-likelihoods, in their order; or "size": the largest one's number of features over
-            its own.
+        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
         dropout: in the encoders.
     """

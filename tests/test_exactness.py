@@ -89,6 +89,14 @@ def test_importance_corrects_a_guide_that_is_off(given):
     assert (gap.abs() < 5 * torch.from_numpy(found["se"]) + 1e-3).all()
 
 
+MIXTURES = [
+    pytest.param("mopoe", {"prior_expert": "full"}, id="mopoe-full"),
+    pytest.param("mopoe", {"prior_expert": "always"}, id="mopoe-always"),
+    pytest.param("mopoe", {"prior_expert": "never"}, id="mopoe-never"),
+    pytest.param("mmvae", {}, id="mmvae"),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "hyper"),
     [
@@ -97,14 +105,15 @@ def test_importance_corrects_a_guide_that_is_off(given):
         ("mopoe", dict(prior_expert="never")),
         ("mvae", dict(temper="learned")),
         ("jmvae", {}),
+        ("mmvae", {}),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("given", SUBSETS, ids="+".join)
 def test_importance_corrects_other_guides(given, name, hyper):
-    """MoPoE mixes all subsets of what is given, MVAE's exponents are off, JMVAE counts the prior once per modality: the
-    model's own posterior and evidence come back. 5 standard errors on 6 rows × 2 dimensions and 6 evidences in 35
-    cases: exceeded by chance once in 2,500 runs."""
+    """MoPoE mixes all subsets of what is given, MMVAE what is given, MVAE's exponents are off, JMVAE counts the prior once per modality: the
+    model's own posterior and evidence come back. 5 standard errors on 6 rows × 2 dimensions and 6 evidences in 42
+    cases: exceeded by chance once in 2,000 runs."""
     world = World.make(SIZES, 2, orthogonal=True)
     data = world.sample(6)
     program = exact_mvae(world, name, **hyper)
@@ -144,6 +153,61 @@ def test_jmvae_answers_each_row_by_what_it_has():
         torch.testing.assert_close(torch.from_numpy(answer["mean"][row]), mean, rtol=0, atol=1e-10)
         torch.testing.assert_close(torch.from_numpy(answer["std"][row]) ** 2, variance, rtol=0, atol=1e-10)
     assert (answer["mean"][7] == 0).all() and (answer["std"][7] == 1).all()
+
+
+@pytest.mark.parametrize(("name", "hyper"), MIXTURES)
+def test_importance_corrects_a_mixture_of_what_each_row_has(name, hyper):
+    """7 rows, each with another subset, 5 standard errors on 21 numbers × 4 cases: by chance once in 20,000 runs; and a
+    row with nothing, whose answer is the prior exactly."""
+    world = World.make(SIZES, 2, orthogonal=True)
+    data, patterns = world.sample(8), all_subsets(3)
+    observed = {n: torch.cat([patterns[:, i], torch.tensor([False])]) for i, n in enumerate(NAMES)}
+    holed = dataclasses.replace(data, observed=observed)
+    program = exact_mvae(world, name, **hyper)
+    answer = ask(program, holed, want=["z"], draws=4000, method="importance")["z"]
+    evidence = ask(program, holed, want=["evidence"], draws=4000)["evidence"]
+    for row in range(7):
+        names = [n for n in NAMES if observed[n][row]]
+        mean, covariance = world.posterior(data.values, names)
+        bound = 5 * (covariance.diagonal() / answer["ess"][row]).sqrt() * 1.5
+        assert ((torch.from_numpy(answer["mean"][row]) - mean[row]).abs() < bound).all()
+        gap = evidence["nats"][row] - world.log_evidence(data.values, names)[row].item()
+        assert abs(gap) < 5 * evidence["se"][row] + 1e-9
+    assert abs(evidence["nats"][7]) < 1e-12
+    prior = ask(program, holed, want=["z"], draws=5)["z"]
+    assert (prior["mean"][7] == 0).all() and (prior["std"][7] == 1).all()
+
+
+@pytest.mark.parametrize("given", [[], ["a"], ["a", "b"], NAMES], ids="+".join)
+def test_laplace_latents_against_quadrature(given):
+    """Two latents, prior Laplace of scales (1.2, .8), posterior and evidence on a grid of 0.02 with a node at 0.
+    5 standard errors on 4 rows × 5 numbers × 4 cases: exceeded by chance once in 20,000 runs."""
+    world = World.make(SIZES, 2, orthogonal=False)
+    data = world.sample(4)
+    program = exact_mvae(world, "mmvae", latent="laplace", learn_prior=True)
+    with torch.no_grad():
+        program.prior_logits.copy_(torch.tensor([0.6, 0.4]).log())
+    side = torch.arange(-600, 601) * 0.02
+    z = torch.cartesian_prod(side, side)
+    scale = torch.tensor([1.2, 0.8])
+    joint = torch.distributions.Laplace(0.0, scale).log_prob(z).sum(-1).expand(4, -1)
+    for n in given:
+        likelihood = torch.distributions.Normal(z @ world.weights[n].T + world.offsets[n], world.sds[n])
+        joint = joint + torch.stack([likelihood.log_prob(x).sum(-1) for x in data.values[n]])
+    nats = joint.logsumexp(-1) + 2 * torch.tensor(0.02).log()
+    posterior = torch.softmax(joint, -1)
+    mean = posterior @ z
+    variance = posterior @ z.square() - mean.square()
+    answer = ask(program, data, given=given, want=["z"], draws=8000, method="importance")["z"]
+    se = (variance / torch.from_numpy(answer["ess"])[:, None]).sqrt()
+    assert ((torch.from_numpy(answer["mean"]) - mean).abs() < 5 * 1.5 * se).all()
+    kurtosis = (posterior @ z**4) / variance.square()  # about 0, hence above the central one
+    of_variance = variance * (kurtosis / torch.from_numpy(answer["ess"])[:, None]).sqrt()
+    assert ((torch.from_numpy(answer["std"]) ** 2 - variance).abs() < 5 * 1.5 * of_variance).all()
+    if given:
+        found = ask(program, data, given=given, want=["evidence"], draws=8000)["evidence"]
+        assert (found["khat"] < 0.7).all()
+        assert ((torch.from_numpy(found["nats"]) - nats).abs() < 5 * torch.from_numpy(found["se"]) + 1e-3).all()
 
 
 @pytest.mark.parametrize("given", [["a"], ["b", "c"]], ids="+".join)
