@@ -19,6 +19,7 @@ from mmppl import (
     Modality,
     Program,
     Terms,
+    UsageError,
     gaussian_head,
     likelihood_weights,
     mixture_of_experts,
@@ -81,6 +82,8 @@ class MMVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
+        if draws < 1:
+            raise UsageError(f"MMVAE: draws={draws}; at least one from each component is needed.")
         self.latent, self.latent_dim = latent, latent_dim
         self.weights = likelihood_weights(modalities, weights, label_weight)
         self.bound: dict[str, Any] = dict(kind=objective, draws=draws, beta=beta, dreg=dreg)

@@ -171,7 +171,7 @@ def test_a_mixture_of_experts_has_the_density_and_moments_of_the_rows_own(family
         torch.testing.assert_close(q.log_prob(z)[:, row], want.log_prob(z[:, row]), rtol=0, atol=1e-10)
         torch.testing.assert_close(q.mean[row], want.mean, rtol=0, atol=1e-10)
         torch.testing.assert_close(q.variance[row], want.variance, rtol=0, atol=1e-10)
-    z = torch.tensor([0.7, -0.2])
+    z = torch.tensor([[0.7, -0.2]])
     tabulated = (
         torch.tensor([[[1, -0.5]], [[2, 0.3]], [[-1, 0.8]]]),
         torch.tensor([[0, -1], [math.log(0.25), 0.5], [1, -0.3]]),

@@ -215,8 +215,10 @@ def test_presets_have_the_papers_networks():
         ("mvae", dict(subsets="sampled", scored="seen", temper="learned", warm_up=0.5)),
         ("jmvae", {}),
         ("cmmd", {}),
+        ("mmvae", dict(objective="elbo")),
+        ("mmvae", dict(objective="iwae", latent="laplace")),
     ],
-    ids=["mvae", "mvae-sampled", "jmvae", "cmmd"],
+    ids=str,
 )
 def test_fillers_change_no_bit(name, hyper, filler, digits, two_view):
     """Loss, gradients and answers, in training mode, with values under the mask overwritten after the door."""

@@ -11,7 +11,7 @@ from mmppl import all_subsets, load_program, observe, read, standard_normal
 from mmppl.packing import Patterns
 from mmppl.step import Step
 
-MVAE, MOPOE, CMMD = load_program("mvae"), load_program("mopoe"), load_program("cmmd")
+MVAE, MOPOE, CMMD, MMVAE = (load_program(name) for name in ("mvae", "mopoe", "cmmd", "mmvae"))
 
 
 def with_options(**options):
@@ -54,7 +54,7 @@ def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("cls", [MVAE, SEEN, SAMPLED, SAMPLED_SEEN, MOPOE])
+@pytest.mark.parametrize("cls", [MVAE, SEEN, SAMPLED, SAMPLED_SEEN, MOPOE, MMVAE])
 def test_terms_and_gradients_are_the_same(data, cls):
     packed, fewer = outcome(cls, data, Patterns.of(data.observed))
     whole, every = outcome(cls, data, None)

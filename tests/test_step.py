@@ -44,7 +44,9 @@ def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), said=None
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "cls", [small("mvae"), small("mvae", **MANY), small("jmvae", warm_up=0.5)], ids=["mvae", "mvae-options", "jmvae"]
+    "cls",
+    [small("mvae"), small("mvae", **MANY), small("jmvae", warm_up=0.5), small("mmvae")],
+    ids=["mvae", "mvae-options", "jmvae", "mmvae"],
 )
 def test_a_recorded_step_has_the_bits_of_the_eager_one(data, cls, precision, packed):
     patterns = Patterns.of(data.observed) if packed else None
