@@ -67,7 +67,7 @@ class MMVAE(Program):
         modalities: Sequence[Modality],
         *,
         objective: Literal["elbo", "iwae", "looser"] = "looser",
-        draws: int = 10,
+        draws: int = 5,
         dreg: bool = True,
         latent: Literal["normal", "laplace"] = "normal",
         learn_prior: bool = False,
