@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,17 +90,22 @@ def elbo(program: Program, batch: Batch, *, beta: Weight = 1.0, weights: Mapping
 
 
 class Stratify(Messenger):
-    """Inside, a latent whose distribution is a mixture is drawn `draws` times from each of its components; keeps the
-    subsets of the modalities that stand behind these."""
+    """Inside, a latent whose distribution is a mixture is drawn `draws` times from each of its S components.
+
+    Keeps the subsets of the modalities that stand behind the draws, (draws · S, M), and which are a row's own, one bool
+    for each and row.
+    """
 
     def __init__(self, draws: int) -> None:
         super().__init__()
-        self.draws, self.strata = draws, torch.empty(0)
+        self.draws, self.strata, self.own = draws, torch.empty(0), torch.empty(0)
 
     def _pyro_sample(self, message: Any) -> None:
         if is_random(message) and not message["is_observed"] and message["value"] is None:
-            self.strata = message["fn"].strata.repeat(self.draws, 1)
-            message["value"] = message["fn"].stratified(self.draws)
+            mixture = message["fn"]
+            self.strata = mixture.strata.repeat(self.draws, 1)
+            self.own = mixture.active[: len(mixture.strata)].repeat(self.draws, 1)
+            message["value"] = mixture.stratified(self.draws)
 
 
 def stratified(
@@ -132,8 +138,9 @@ def stratified(
     with strata:
         guide = poutine.trace(program.guide).get_trace(batch)
     batch = batch.under(strata.strata)
+    active: Any = strata.own & batch.active  # type: ignore[operator]  # `under` asks what is there, not what was seen
+    batch = dataclasses.replace(batch, active=active)
     traces = Traces(poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(batch), guide, batch)
-    active: Any = batch.active
     share = active / active.sum(0).clamp_min(1)
     terms, log_weights = Terms(), torch.zeros_like(share)
     for name, site in _scored(traces).items():
