@@ -57,8 +57,8 @@ class MMVAE(Program):
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75; its SVHN networks are convolutional, these are not
         "paper-mnist-svhn": dict(
-            latent="laplace", learn_prior=True, draws=30, hidden=400, layers=1, activation="relu", norm=False,
-            weights="size", epochs=30, batch_size=128, lr=1e-3,
+            objective="looser", draws=30, dreg=True, latent="laplace", learn_prior=True, latent_dim=20, hidden=400,
+            layers=1, activation="relu", norm=False, weights="size", epochs=30, batch_size=128, lr=1e-3,
         )
     }  # fmt: skip
 
