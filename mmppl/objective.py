@@ -176,7 +176,7 @@ def _scored(traces: Traces) -> dict[str, Any]:
 
 
 def _masked(site: Mapping[str, Any], log_prob: Tensor) -> Tensor:
-    """0 where the site does not count; in float32, where a program's own distributions are in bfloat16 under autocast."""
+    """0 where the site does not count; float32, though a program's own distributions are in bfloat16 under autocast."""
     log_prob = full_precision(log_prob)
     return log_prob if site["mask"] is None else torch.where(site["mask"], log_prob, 0.0)
 

@@ -46,8 +46,8 @@ def likelihood_weights(
     """name → weight of its log-likelihood.
 
     Args:
-        weigh: one number per modality in their order, labels left out; "equal" or (): 1 for each; "size": the features of
-            the largest over its own features, max d / d_m (characters of a text count as features).
+        weigh: one number per modality in their order, labels left out; "equal" or (): 1 for each; "size": the features
+            of the largest over its own features, max d / d_m (characters of a text count as features).
         label_weight: of what has the role label.
     Raises: UsageError for another number of weights, or one that is negative.
     Source: max d / d_m as in the code of Sutter et al. 2021, and of Shi et al. 2019 (3072/784 for MNIST beside SVHN).

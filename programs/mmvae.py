@@ -85,7 +85,7 @@ class MMVAE(Program):
         if draws < 1:
             raise UsageError(f"MMVAE: draws={draws}; at least one from each component is needed.")
         self.latent, self.latent_dim = latent, latent_dim
-        self.weights = likelihood_weights(modalities, weights, label_weight)
+        self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.bound: dict[str, Any] = dict(kind=objective, draws=draws, beta=beta, dreg=dreg)
         self.prior_logits = nn.Parameter(torch.zeros(latent_dim)) if learn_prior else None
         shared: dict[str, Any] = dict(layers=layers, activation=activation, norm=norm)
@@ -95,7 +95,9 @@ class MMVAE(Program):
                 for n in self.encoded
             }
         )
-        self.decoders = nn.ModuleDict({m.name: mlp(latent_dim, hidden, m.output_size, **shared) for m in modalities})
+        self.decoders = nn.ModuleDict(
+            {m.name: mlp(latent_dim, hidden, m.output_size, narrow=True, **shared) for m in modalities}
+        )
 
     def prior(self) -> Gaussian | Laplace:
         """N(0, s²) or Laplace(0, s), s = 1 or learned."""

@@ -111,9 +111,9 @@ MIXTURES = [
 )
 @pytest.mark.parametrize("given", SUBSETS, ids="+".join)
 def test_importance_corrects_other_guides(given, name, hyper):
-    """MoPoE mixes all subsets of what is given, MMVAE what is given, MVAE's exponents are off, JMVAE counts the prior once per modality: the
-    model's own posterior and evidence come back. 5 standard errors on 6 rows × 2 dimensions and 6 evidences in 42
-    cases: exceeded by chance once in 2,000 runs."""
+    """MoPoE mixes all subsets of what is given, MMVAE what is given, MVAE's exponents are off, JMVAE counts the prior
+    once per modality: the model's own posterior and evidence come back. 5 standard errors on 6 rows × 2 dimensions and
+    6 evidences in 42 cases: exceeded by chance once in 2,000 runs."""
     world = World.make(SIZES, 2, orthogonal=True)
     data = world.sample(6)
     program = exact_mvae(world, name, **hyper)

@@ -87,7 +87,7 @@ def test_no_draws_is_a_usage_error(digits):
 def test_weights_of_the_likelihoods(digits):
     sizes = {m.name: m.size for m in digits.modalities if m.role != "label"}
     by_size = {n: max(sizes.values()) / s for n, s in sizes.items()}
-    assert likelihood_weights(digits.modalities, "size", 5.0) == {**by_size, "label": 5.0}
+    assert likelihood_weights(digits.modalities, weigh="size", label_weight=5.0) == {**by_size, "label": 5.0}
     assert likelihood_weights(digits.modalities) == dict.fromkeys(digits.values, 1.0)
     terms = program_on(digits, weights=(2.0, 3.0, 4.0), objective="elbo").objective(
         digits.batch(torch.arange(8), ("image", "profile", "word"))
@@ -101,4 +101,4 @@ def test_weights_of_the_likelihoods(digits):
     }
     for wrong in ((1.0, 2.0), (1.0, -1.0, 1.0)):
         with pytest.raises(UsageError, match="one number ≥ 0 for each of image, profile, word"):
-            likelihood_weights(digits.modalities, wrong)
+            likelihood_weights(digits.modalities, weigh=wrong)
