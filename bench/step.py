@@ -8,6 +8,7 @@ which decodes all three modalities.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from mmppl import Batch, Modality, Program, all_subsets, load_program
 from mmppl.capture import CapturedStep, adam, moving
 from mmppl.gemm import best_path, gemm
 from mmppl.nets import mlp
+from mmppl.packing import Patterns
 from mmppl.step import Step
 
 from .case import Case, apart
@@ -234,4 +236,33 @@ def case(rows: int = 256, precision: str = "fp32", device: str = "cpu") -> Case:
         rivals,
         scoped(products(rows, dtype, device)),
         lambda: (disagreement(sample(16, device)), 1e-5),
+    )
+
+
+def with_holes(rate: float, rows: int = 256) -> Case:
+    """The step where that share of the modalities is missing at random: decoding what is scored, against everything."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    whole = sample(rows)
+    observed = {name: torch.rand(rows, generator=generator) >= rate for name in whole.values}
+    observed["image"] |= ~torch.stack(list(observed.values())).any(0)  # a row with nothing teaches nothing
+    batch = Batch(whole.values, observed, whole.index, rows, whole.encoded)
+    packed = replace(batch, patterns=Patterns.of(observed))
+
+    def error() -> tuple[float, float]:
+        found = []
+        made = program().train()
+        for one in (packed, batch):
+            torch.manual_seed(2)
+            outcome = Step(made, replay=False)(one)
+            found.append([outcome.loss, *(p.grad for p in made.parameters() if p.grad is not None)])
+        return apart(*found), 1e-5
+
+    return Case(
+        "MVAE step, 3 modalities, fp32, decoding what is scored",
+        f"batch={rows} subsets=7 missing={rate:.0%}",
+        scoped(ours(program(), packed)),
+        {"decoding everything": scoped(ours(program(), batch))},
+        None,
+        error,
     )

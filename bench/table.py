@@ -26,6 +26,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
         yield step.case(256, "bf16", device)
         yield step.case(4, "fp32", device)
     if "step" in groups and device == "cpu":
+        yield from (step.with_holes(rate) for rate in (0.3, 0.6))
         yield mopoe.case()
 
 

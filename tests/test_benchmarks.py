@@ -52,6 +52,11 @@ def test_the_step_that_is_timed_is_the_hand_written_one():
     assert step.disagreement(step.sample(4)) < 1e-5
 
 
+def test_what_is_left_undecoded_changes_nothing():
+    error, allowed = step.with_holes(0.6, 32).error()
+    assert error <= allowed
+
+
 def test_the_subsets_that_are_timed_are_the_hand_written_ones():
     assert mopoe.disagreement(3, 5) < 1e-5
     other = mopoe.Plain(3)
