@@ -17,6 +17,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def disagreement(training: Training, plain: Plain, train: bool) -> float:
     """Give `plain` our weights; → the largest relative difference of loss and gradients between ours and plain with
     the same noise. With `train`: dropout on, and the step first eager, then as the loop goes on with it."""
     program, data = training.program, training.train
-    batch = data.batch(torch.arange(BATCH), program.encoded)
+    batch = replace(data.batch(torch.arange(BATCH), program.encoded), patterns=training.patterns)  # as the loop has it
     x_o, x_m, y = (batch.values[name] for name in ("rotated", "noisy", "label"))
     pairs = matched(plain, program)  # type: ignore[arg-type]
     program.train(train)
