@@ -8,8 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .errors import UsageError
-from .modality import Modality
-from .nets import image_layout, mlp
+from .nets import image_layout
 
 SIDE, LENGTH, WIDTH = 32, 8, 128
 
@@ -73,25 +72,13 @@ def text_decoder(inputs: int, classes: int) -> Rows:
     )  # fmt: skip
 
 
-def encoder_for(m: Modality, outputs: int, *, hidden: int) -> nn.Module:
-    """What the source has for this modality: convolutions for a 32×32 image or a text of 8, else one hidden layer."""
-    if m.classes is None and _is_image(m.shape):
-        return image_trunk(m.shape, outputs)
-    if m.classes is not None and m.shape == (LENGTH,):
-        return text_trunk(m.n_classes, outputs)
-    return mlp(m.input_size, hidden, outputs)
+def is_text(shape: tuple[int, ...]) -> bool:
+    """Whether `text_trunk` takes a sequence of this shape."""
+    return shape == (LENGTH,)
 
 
-def decoder_for(m: Modality, inputs: int, *, hidden: int) -> nn.Module:
-    """Likewise; a likelihood that wants more than one number per pixel gets one hidden layer."""
-    if m.classes is None and _is_image(m.shape) and m.output_size == m.size:
-        return image_decoder(inputs, m.shape)
-    if m.classes is not None and m.shape == (LENGTH,):
-        return text_decoder(inputs, m.n_classes)
-    return mlp(inputs, hidden, m.output_size)
-
-
-def _is_image(shape: tuple[int, ...]) -> bool:
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether `image_trunk` takes an image of this shape."""
     try:
         _image(shape)
     except UsageError:

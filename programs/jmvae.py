@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 import pyro
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import kl_divergence
 
 from mmppl import Batch, Modality, Program, Terms, UsageError, kl, nll, observe, trace
 from mmppl.fusion import product_of_experts
 from mmppl.gaussian import Gaussian, gaussian_head, standard_normal
-from mmppl.nets import mlp
+from mmppl.networks import JointEncoder, decoders, encoders
 from mmppl.terms import likelihood_weights, warmed
 
 
@@ -29,6 +29,7 @@ class JMVAE(Program):
 
     Args:
         latent_dim: D, the size of z.
+        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         activation: of all networks.
@@ -57,6 +58,7 @@ class JMVAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
+        networks: Literal["mlp", "conv"] = "mlp",
         hidden: int = 256,
         layers: int = 2,
         activation: str = "silu",
@@ -79,15 +81,11 @@ class JMVAE(Program):
             self.encoded = tuple(m.name for m in modalities)
         self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up
         self.weights = likelihood_weights(modalities, weigh=weigh, label_weight=label_weight)
-        shared: dict[str, Any] = dict(layers=layers, activation=activation, norm=norm)
-        sizes = {n: self.modality(n).input_size for n in self.encoded}
-        self.joint = mlp(sum(sizes.values()), hidden, 2 * latent_dim, dropout=dropout, **shared)
-        self.encoders = nn.ModuleDict(
-            {n: mlp(size, hidden, 2 * latent_dim, dropout=dropout, **shared) for n, size in sizes.items()}
-        )
-        self.decoders = nn.ModuleDict(
-            {m.name: mlp(latent_dim, hidden, m.output_size, narrow=True, **shared) for m in modalities}
-        )
+        seen = [self.modality(n) for n in self.encoded]
+        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
+        self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)
+        self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
+        self.decoders = decoders(modalities, latent_dim, **shared)
 
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""

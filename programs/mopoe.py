@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import pyro
-from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, elbo, mixture_of_products, observe, standard_normal
-from mmppl.nets import mlp
+from mmppl import (
+    Batch,
+    Modality,
+    Program,
+    Terms,
+    elbo,
+    likelihood_weights,
+    mixture_of_products,
+    observe,
+    standard_normal,
+)
+from mmppl.networks import decoders, encoders
 
 
 class MoPoE(Program):
@@ -21,9 +30,13 @@ class MoPoE(Program):
 
     Args:
         latent_dim: D, the size of z.
+        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
+        activation: of the hidden layers.
+        norm: LayerNorm before each activation.
         beta: weight of the KL.
+        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
         prior_expert: N(0, I) as one more expert: in the component of all that is seen ("full", as in the authors'
             code), "always" or "never".
@@ -32,32 +45,38 @@ class MoPoE(Program):
 
     default_data = "digits-three"
     training = dict(epochs=60, batch_size=128, lr=2e-3)
+    presets = {
+        # images as in the paper: --as NAME=laplace:scale=0.75
+        "paper-mnist-svhn-text": dict(
+            latent_dim=20, networks="conv", hidden=400, layers=1, activation="relu", norm=False, beta=2.5,
+            weights="size", label_weight=0.0, epochs=200, batch_size=256, lr=1e-3, schedule="constant",
+        ),
+    }  # fmt: skip
 
     def __init__(
         self,
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
+        networks: Literal["mlp", "conv"] = "mlp",
         hidden: int = 256,
         layers: int = 2,
+        activation: str = "silu",
+        norm: bool = True,
         beta: float = 1.0,
+        weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
         prior_expert: Literal["full", "always", "never"] = "full",
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.latent_dim, self.beta, self.label_weight = latent_dim, beta, label_weight
+        self.latent_dim, self.beta = latent_dim, beta
+        self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.prior_expert: Literal["full", "always", "never"] = prior_expert
-        shared: dict[str, Any] = dict(layers=layers, activation="silu", norm=True)
-        self.encoders = nn.ModuleDict(
-            {
-                n: mlp(self.modality(n).input_size, hidden, 2 * latent_dim, dropout=dropout, **shared)
-                for n in self.encoded
-            }
-        )
-        self.decoders = nn.ModuleDict(
-            {m.name: mlp(latent_dim, hidden, m.output_size, narrow=True, **shared) for m in modalities}
-        )
+        seen = [self.modality(n) for n in self.encoded]
+        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)
+        self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
+        self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
 
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
@@ -74,5 +93,4 @@ class MoPoE(Program):
 
     def objective(self, batch: Batch) -> Terms:
         """Negative ELBO with the mixture's KL bounded by the mean of its components'."""
-        weights = {m.name: self.label_weight for m in self.modalities if m.role == "label"}
-        return elbo(self, batch, beta=self.beta, weights=weights)
+        return elbo(self, batch, beta=self.beta, weights=self.weights)

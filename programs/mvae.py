@@ -16,7 +16,7 @@ from torch import nn
 from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
 from mmppl.batch import random_subsets, whole_and_each
 from mmppl.fusion import product_of_experts
-from mmppl.nets import mlp
+from mmppl.networks import decoders, encoders
 from mmppl.terms import likelihood_weights, warmed
 
 
@@ -27,9 +27,11 @@ class MVAE(Program):
 
     Args:
         latent_dim: D, the size of z.
+        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         decoder_layers: of the decoders, where they have another number (none: layers).
+        activation: of the hidden layers.
         norm: LayerNorm before each activation.
         subsets: "all" non-empty subsets of what a row has; or "sampled" (sec. 2.2): all that a row has, each modality
             alone and `extra` random subsets per batch, each cut down to what a row has and left out where nothing is.
@@ -60,9 +62,11 @@ class MVAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
+        networks: Literal["mlp", "conv"] = "mlp",
         hidden: int = 256,
         layers: int = 2,
         decoder_layers: int | None = None,
+        activation: str = "silu",
         norm: bool = True,
         subsets: Literal["all", "sampled"] = "all",
         extra: int = 1,
@@ -87,17 +91,11 @@ class MVAE(Program):
         self.subsets, self.extra = subsets, extra
         self.scored: Literal["observed", "seen"] = scored
         self.weights = likelihood_weights(modalities, weigh=weigh, label_weight=label_weight)
-        shared: dict[str, Any] = dict(activation="silu", norm=norm)
         depth = layers if decoder_layers is None else decoder_layers
-        self.encoders = nn.ModuleDict(
-            {
-                n: mlp(self.modality(n).input_size, hidden, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
-                for n in self.encoded
-            }
-        )
-        self.decoders = nn.ModuleDict(
-            {m.name: mlp(latent_dim, hidden, m.output_size, layers=depth, narrow=True, **shared) for m in modalities}
-        )
+        seen = [self.modality(n) for n in self.encoded]
+        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)
+        self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
+        self.decoders = decoders(modalities, latent_dim, layers=depth, **shared)
         self.log_exponents = nn.Parameter(torch.zeros(len(self.encoded))) if temper == "learned" else None
 
     def model(self, batch: Batch) -> None:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmppl import Modality, UsageError
-from mmppl.convolutions import decoder_for, encoder_for, image_decoder, image_trunk, text_decoder, text_trunk
+from mmppl import UsageError
+from mmppl.convolutions import image_decoder, image_trunk, text_decoder, text_trunk
 
 NETWORKS = {
     "image": (image_trunk((3, 32, 32), 40), 3072, 40),
@@ -58,23 +58,6 @@ def test_a_decoder_puts_a_texts_classes_side_by_side():
         decoder[-2].weight.zero_()
         decoder[-2].bias.copy_(torch.arange(71.0))
     assert torch.equal(decoder(torch.randn(1, 20)).view(8, 71), torch.arange(71.0).expand(8, 71))
-
-
-@pytest.mark.parametrize(
-    ("modality", "sizes"),
-    [
-        (Modality("photo", (3, 32, 32), "laplace"), (3072, 3072)),
-        (Modality("photo", (32, 32, 3), "normal", scale="predicted"), (3072, 6144)),
-        (Modality("image", (28, 28), "bernoulli"), (784, 784)),
-        (Modality("text", (8,), "categorical", classes=tuple("abcd")), (32, 32)),
-        (Modality("vector", (8,), "normal"), (8, 8)),
-        (Modality("label", (), "categorical", role="label", classes=(0, 1)), (2, 2)),
-    ],
-)
-def test_each_modality_gets_networks_that_fit(modality, sizes):
-    encoder, decoder = encoder_for(modality, 6, hidden=9), decoder_for(modality, 3, hidden=9)
-    assert encoder(torch.randn(2, modality.input_size)).shape == (2, 6) and modality.input_size == sizes[0]
-    assert decoder(torch.randn(5, 2, 3)).shape == (5, 2, modality.output_size) and modality.output_size == sizes[1]
 
 
 def test_other_sizes_are_refused():
