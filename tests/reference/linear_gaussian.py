@@ -125,7 +125,7 @@ def exact_mvae(world: World, program: str = "mvae", **hyper: object) -> torch.nn
         if getattr(program, "log_exponents", None) is not None:
             program.log_exponents.copy_(exponents.log())
         if hasattr(program, "joint"):
-            affine(program.joint, list(world.weights), own, torch.ones((), dtype=torch.float64))
+            affine(program.joint.head, list(world.weights), own, torch.ones((), dtype=torch.float64))
     return program.eval()
 
 
