@@ -138,7 +138,7 @@ def test_jmvae_answers_each_row_by_what_it_has():
     holed = dataclasses.replace(data, observed={n: patterns[:, i] for i, n in enumerate(NAMES)})
     program = exact_mvae(world, "jmvae")
     with torch.no_grad():
-        program.joint[0].bias += 0.1  # tells it from the exact one
+        program.joint.head[0].bias += 0.1  # tells it from the exact one
     answer = ask(program, holed, want=["z"], draws=4)["z"]
     for row, pattern in enumerate(patterns):
         names = [n for n, x in zip(NAMES, pattern) if x]

@@ -203,7 +203,7 @@ def test_presets_have_the_papers_networks():
         assert widths(program.encoders["label"]) == [10, 512, 512, 128]
         assert widths(program.decoders["image"]) == [64, *[512] * depth, 784]
         assert widths(program.decoders["label"]) == [64, *[512] * depth, 10]
-    assert widths(program.joint) == [794, 512, 512, 128]
+    assert widths(program.joint.head) == [794, 512, 512, 128]
     assert load_program("mvae").presets["paper-mnist"]["label_weight"] == 50
 
 
