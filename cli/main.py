@@ -132,7 +132,7 @@ def _explain(error: BaseException, command: str) -> tuple[int, str]:
         remedy = REMEDIES.get(error.errno or 0)
         return 1, f"error: {command}: {place}{error.strerror}{f'; {remedy}' if remedy else ''}"
     if type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in str(error):  # torch's
-        return 1, "error: out of memory: take a smaller --batch-size, fewer --draws or fewer --rows"
+        return 1, "error: out of memory: take a smaller --batch-size or --memory, or fewer --rows"
     return 1, f"internal error: {type(error).__name__}: {error}; run again with --debug"
 
 

@@ -1,5 +1,6 @@
 """What the options of several commands have in common: declarations, and the parsing of their little languages."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -58,3 +59,15 @@ def choice(option: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise UsageError(f"{option} {value}: choose from {', '.join(allowed)}.{suggest(value, list(allowed))}")
     return value
+
+
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+def size(option: str, text: str) -> int:
+    """2GB, 500 MB, 1.5e9 → bytes (1 kB = 1,000)."""
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmgt]?b?)", text.strip().lower())
+    unit = parts and UNITS.get(parts[2] if parts[2].endswith("b") or not parts[2] else parts[2] + "b")
+    if not parts or not unit or not 1 <= float(parts[1]) * unit < 10**18:
+        raise UsageError(f"{option} {text}: expected a size such as 500MB or 2GB.")
+    return int(float(parts[1]) * unit)

@@ -9,7 +9,7 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
-from .options import Json, OwnProgram, Root, RunFolder, Trust, choice, names, rows
+from .options import Json, OwnProgram, Root, RunFolder, Trust, choice, names, rows, size
 from .output import as_json
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def query(
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 64,
     method: Annotated[str, typer.Option(metavar="guide|importance", help="How the latent is inferred.")] = "guide",
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="What the work may take, e.g. 500MB; more draws than fit take turns.")
+    ] = "2GB",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
     root: Root = None,
     program: OwnProgram = None,
@@ -49,7 +52,7 @@ def query(
     choice("--method", method, ("guide", "importance"))
     if split is not None:
         choice("--split", split, ("train", "valid", "test", "all"))
-    chosen = rows(rows_)
+    chosen, most = rows(rows_), size("--memory", memory)
     if out is not None and (out.suffix not in (".npz", ".csv") or not out.parent.is_dir()):
         raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
     import mmppl
@@ -63,6 +66,7 @@ def query(
         draws=draws,
         method=method,
         seed=seed,
+        memory=most,
         split=split,
         rows=chosen,
         root=root,

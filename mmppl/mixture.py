@@ -231,11 +231,6 @@ class MixtureOfProducts(Mixture):
         cross = torch.einsum("...bd,sbd->...sb", z, precision * loc)
         return torch.logsumexp(cross - 0.5 * (squares + constant) + self.log_weight, -2).to(value.dtype)
 
-    @property
-    def width(self) -> int:
-        """Numbers per draw and row that the density takes."""
-        return len(self.active)
-
 
 @register_kl(MixtureOfProducts, StandardNormal)
 def _kl_bound(q: MixtureOfProducts, p: StandardNormal) -> Tensor:

@@ -46,14 +46,16 @@ def row_keys(ids: np.ndarray) -> Tensor:
     return torch.stack([words & _WORD, (words >> 32) & _WORD], -1)
 
 
-def uniforms(seed: int, site: str, rows: Tensor, draws: int, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+def uniforms(
+    seed: int, site: str, rows: Tensor, draws: int, size: int, dtype: torch.dtype = torch.float32, *, first: int = 0
+) -> Tensor:
     """(draws, B, size) uniforms in (0, 1).
 
-    Args: rows: (B, 2) from `row_keys`; site: name of the random variable.
+    Args: rows: (B, 2) from `row_keys`; site: name of the random variable; first: number of the first of these draws.
     """
     digest = hashlib.blake2b(f"{seed}/{site}".encode(), digest_size=8).digest()
     key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
-    draw = torch.arange(draws).reshape(-1, 1, 1)
+    draw = torch.arange(first, first + draws).reshape(-1, 1, 1)
     block = torch.arange(-(-size // 4))
     words = philox((rows[:, :1], rows[:, 1:], draw, block), key)
     bits = torch.stack(torch.broadcast_tensors(*words), -1).flatten(-2)[..., :size]
@@ -64,12 +66,12 @@ class KeyedNoise(Messenger):
     """Inside, every random variable of shape (draws, B, ...) draws from `uniforms` by inversion.
 
     Its distribution must offer `from_uniform((draws, B, size)) -> draws`, where `size` is its `uniforms`, if it has the
-    attribute, else the size of an event; or an `icdf`.
+    attribute, else the size of an event; or an `icdf`. `first` is the number of the first of these draws.
     """
 
-    def __init__(self, seed: int, ids: np.ndarray, draws: int) -> None:
+    def __init__(self, seed: int, ids: np.ndarray, draws: int, *, first: int = 0) -> None:
         super().__init__()
-        self.seed, self.rows, self.draws = seed, row_keys(ids), draws
+        self.seed, self.rows, self.draws, self.first = seed, row_keys(ids), draws, first
 
     def _pyro_sample(self, message: Any) -> None:
         if message["is_observed"] or message["value"] is not None or not is_random(message):
@@ -77,7 +79,7 @@ class KeyedNoise(Messenger):
         fn = message["fn"]
         size = getattr(fn, "uniforms", fn.event_shape.numel())
         dtype = torch.get_default_dtype()
-        u = uniforms(self.seed, message["name"], self.rows, self.draws, size, dtype)
+        u = uniforms(self.seed, message["name"], self.rows, self.draws, size, dtype, first=self.first)
         if hasattr(fn, "from_uniform"):
             message["value"] = fn.from_uniform(u)
             return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,29 +13,11 @@ from .modality import Modality
 from .noise import row_keys, uniforms
 
 
-def constant(values: Tensor) -> bool:
-    """True when (draws, ...) values are the same for every draw."""
-    return torch.equal(values[0], values[-1])
-
-
 def average(values: Tensor, weights: Tensor | None) -> Tensor:
     """(draws, B, ...) → (B, ...), weighted by (draws, B) where there are weights."""
     if weights is None:
         return values.mean(0)
     return torch.einsum("kb...,kb->b...", values.double(), weights).to(values.dtype)
-
-
-def moments(modality: Modality | None, mean: Tensor, variance: Tensor, weights: Tensor | None) -> dict[str, np.ndarray]:
-    """Mean and sd of the mixture over draws, in input units: E v + Var m, decoder spread and latent uncertainty."""
-    if modality is not None and modality.transform == "log1p":  # not affine: to input units draw by draw
-        m, v = modality.to_input_units(mean.numpy(), variance.numpy())
-        mean, variance = torch.from_numpy(m), torch.from_numpy(v)
-    centre = average(mean, weights)
-    spread = average(variance, weights) + average((mean - centre).square(), weights)
-    if modality is None or modality.transform == "log1p":
-        return {"mean": centre.numpy(), "std": spread.sqrt().numpy()}
-    m, v = modality.to_input_units(centre.numpy(), spread.numpy())
-    return {"mean": m, "std": np.sqrt(v)}
 
 
 def in_units(modality: Modality | None, value: np.ndarray) -> np.ndarray:
@@ -60,7 +45,113 @@ def resample(weights: Tensor, seed: int, ids: np.ndarray) -> Tensor:
     return torch.searchsorted(edges.T.contiguous(), points.T.contiguous()).clamp_max(draws - 1).T
 
 
-def pick(values: Tensor, picked: Tensor) -> Tensor:
-    """values[picked[k, b], b, ...]."""
-    index = picked.reshape(*picked.shape, *[1] * (values.ndim - 2)).expand_as(values)
-    return values.gather(0, index)
+class Gathered:
+    """What is wanted of one site, gathered over chunks of its draws.
+
+    Args:
+        modality: what the site observes; None: a latent, of which weights correct the draws, not the guide.
+        draws: of all chunks.
+        weights: (draws, B), normalised over the draws; None: all draws count the same.
+        hold: keep the draws, which quantiles need.
+    """
+
+    def __init__(self, modality: Modality | None, draws: int, weights: Tensor | None, hold: bool) -> None:
+        self.modality, self.draws, self.weights, self.hold = modality, draws, weights, hold
+        self.classes = modality is not None and modality.classes is not None
+        self.weight: Tensor | float = 0.0
+        self.mean: Any = 0.0  # both in float64, over the draws so far
+        self.spread: Any = 0.0
+        self.held = torch.empty(0)  # (B, size, draws): sorting along memory is several times faster
+        self.alike: Any = None  # the first draw's distribution, as long as all have the same
+
+    def add(self, site: Mapping[str, Any], first: int) -> None:
+        """A chunk of draws, from number `first` on."""
+        fn, value = site["fn"], site["value"]
+        mean: Any
+        variance: Any
+        share = None
+        weight = torch.tensor([len(value)], dtype=torch.float64)
+        if self.weights is not None:
+            share = self.weights[first : first + len(value)]
+            weight = share.sum(0).clamp_min(torch.finfo(torch.float64).tiny)
+            share = share / weight
+        if self.classes:
+            mean, variance = fn.probs, None
+        elif share is not None and self.modality is None:
+            mean, variance = value, None
+        else:
+            mean, variance = fn.mean, fn.variance
+            self._compare(fn, mean, variance, first)
+        if self.modality is not None and self.modality.transform == "log1p":  # not affine: to input units draw by draw
+            mean, variance = map(torch.from_numpy, self.modality.to_input_units(mean.numpy(), variance.numpy()))
+        centre = average(mean, share)
+        if self.classes:
+            self._merge(weight, centre)
+        else:
+            spread = average((mean - centre).square(), share)
+            self._merge(weight, centre, spread if variance is None else spread + average(variance, share))
+        if self.hold:
+            flat = value.reshape(*value.shape[:2], -1).permute(1, 2, 0)
+            if not first:
+                self.held, self.shape = flat.new_empty(*flat.shape[:2], self.draws), value.shape[2:]
+            self.held[..., first : first + len(value)] = flat
+
+    def _merge(self, weight: Tensor, mean: Tensor, spread: Tensor | float = 0.0) -> None:
+        """A chunk's mean and mean square around it join those of the chunks before."""
+        self.dtype = mean.dtype
+        self.weight = self.weight + weight
+        share = (weight / self.weight).reshape(-1, *[1] * (mean.ndim - 1))
+        step = mean.double() - self.mean
+        self.spread = self.spread + share * (spread - self.spread + (1 - share) * step.square())
+        self.mean = self.mean + share * step
+
+    def _compare(self, fn: Any, mean: Tensor, variance: Tensor, first: int) -> None:
+        if not first:
+            self.alike = (fn, mean[0], variance[0])
+        if self.alike is not None and not all(
+            torch.equal(t[i], one) for t, one in ((mean, self.alike[1]), (variance, self.alike[2])) for i in (0, -1)
+        ):
+            self.alike = None
+
+    def pick(self, picked: Tensor) -> None:
+        """Draws of which (draws, B) `picked` names the numbers take the place of those that were gathered."""
+        if self.hold:
+            self.held = self.held.gather(-1, picked.T.unsqueeze(1).expand_as(self.held))
+
+    def moments(self) -> dict[str, np.ndarray]:
+        """The mixture over draws: "prob" of classes, else "mean" and "std" (E v + Var m: decoder spread and latent
+        uncertainty together) in input units."""
+        if self.classes:
+            return {"prob": self.mean.to(self.dtype).numpy()}
+        mean, variance = self.mean.to(self.dtype).numpy(), self.spread.to(self.dtype).numpy()
+        if self.modality is not None and self.modality.transform != "log1p":
+            mean, variance = self.modality.to_input_units(mean, variance)
+        return {"mean": mean, "std": np.sqrt(variance)}
+
+    def kept(self) -> np.ndarray:
+        """(B, draws, *shape) in input units."""
+        draws = self.held.movedim(-1, 1).clone().reshape(len(self.held), self.draws, *self.shape).numpy()
+        return draws if self.classes else in_units(self.modality, draws)
+
+    def quantiles(self, wanted: Sequence[float]) -> dict[str, np.ndarray]:
+        """q05 etc. in input units: exact where the site's distribution is the same for every draw, else those of the
+        draws at plotting positions k/(draws + 1), whose intervals cover what they say on average. Sorts what is held:
+        asked last."""
+        names = {f"q{round(100 * p):02d}": p for p in wanted}
+        if not names or self.classes:
+            return {}
+        fn: Any
+        fn, mean, _ = self.alike or (None, torch.empty(0), None)
+        if (
+            fn is not None
+            and self.draws > 1
+            and self.weights is None
+            and hasattr(fn, "from_uniform")
+            and not hasattr(fn, "uniforms")  # an inverse distribution function per number of the event
+        ):
+            flat = mean.reshape(1, len(mean), -1)
+            exact = {q: fn.from_uniform(torch.full_like(flat, p))[0].numpy() for q, p in names.items()}
+            return {q: in_units(self.modality, x) for q, x in exact.items()}
+        self.held.numpy().sort(-1)
+        ordered = self.held.movedim(-1, 0).unflatten(-1, self.shape) if self.shape else self.held[:, 0].T
+        return {q: in_units(self.modality, quantile(ordered, p).numpy()) for q, p in names.items()}

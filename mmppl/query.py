@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,16 +15,16 @@ from torch import Tensor
 
 from .answer import Answer
 from .batch import Batch
+from .budget import MEMORY, chunk
 from .data import Dataset
 from .errors import UsageError, suggest
-from .modality import Modality
 from .noise import KeyedNoise
 from .objective import is_random
-from .predictive import average, constant, in_units, moments, pick, quantile, resample
+from .predictive import Gathered, resample
 from .program import Program
-from .psis import Smoothed, smooth
+from .psis import smooth
 
-MEMORY = 64_000_000  # numbers that one chunk's largest intermediate may have
+SMOOTHING = 64  # bytes per weight: itself, and the copies that smoothing takes
 
 METHODS = ("guide", "importance")
 
@@ -40,6 +41,7 @@ def ask(
     seed: int = 0,
     keep_draws: bool = False,
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+    memory: int = MEMORY,
     run: str = "",
 ) -> Answer:
     """Ask a program about every row of a data set.
@@ -55,12 +57,17 @@ def ask(
         seed: with the row's id the key of its noise; slicing or reordering rows changes answers by rounding only.
         keep_draws: add "draws", (n, draws, *shape), to every wanted thing but the evidence.
         quantiles: which to report, as q05 for 0.05 (not for classes).
-    Raises: UsageError for unknown names, or a question that the program cannot answer (with the reason).
+        memory: bytes that may be taken beside the answer itself; rows and draws are asked in chunks that keep to it
+            (other chunks change answers by rounding only). What must be held of all draws of a row at once is their
+            weights, and for quantiles and `keep_draws` the wanted things.
+    Raises: UsageError for unknown names, a question that the program cannot answer (with the reason), or one whose
+        single rows do not fit into the memory.
     """
+    if memory < 1:
+        raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
     question = _Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles)
-    widest = max(question.width, *(m.output_size for m in program.modalities))
-    chunk = max(1, MEMORY // (draws * widest))
-    parts = [question.ask(rows) for rows in torch.arange(len(dataset)).split(chunk)]
+    size = chunk(question.of_one_row, draws, question.held(), int(memory))
+    parts = [question.ask(rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
     }
@@ -85,8 +92,7 @@ class _Question:
     seed: int
     keep_draws: bool
     quantiles: Sequence[float]
-    latents: list[str]
-    width: int = 1  # numbers per draw and row that the widest latent's density takes
+    latents: dict[str, int]  # name → numbers per draw
 
     @classmethod
     def of(
@@ -135,9 +141,8 @@ class _Question:
                 f"query: {int(lacking.sum())} rows (first id {first}) lack {', '.join(program.conditions)}, which "
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
-        question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, [])
-        sites = question._latents()
-        question.latents, question.width = list(sites), max([1, *sites.values()])
+        question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, {})
+        question.latents = question._latents()
         for name in want:
             if name in names and name not in program.answers():
                 raise UsageError(
@@ -153,38 +158,54 @@ class _Question:
         return question
 
     def _latents(self) -> dict[str, int]:
-        """Latents by name, each with its distribution's width."""
+        """Latents by name, each with the size of its event."""
         batch = self.dataset.batch(torch.tensor([0]), self.program.encoded).seeing(self.given)
         with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
             nodes = poutine.trace(self.program.answer).get_trace(batch).nodes.items()
         latents = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
-        return {name: getattr(fn, "width", 1) for name, fn in latents}
+        return {name: fn.event_shape.numel() for name, fn in latents}
 
-    def ask(self, rows: Tensor) -> dict[str, dict[str, np.ndarray]]:
-        """Everything wanted, for some rows."""
+    def of_one_row(self, draws: int) -> None:
+        """The question, asked of the first row with so many draws: how much memory it takes."""
+        dataclasses.replace(self, draws=draws).ask(torch.tensor([0]), draws)
+
+    def held(self) -> int:
+        """Bytes per row and draw that stay until the last of the row's draws."""
+        weighs = self.method == "importance" or "evidence" in self.want
+        copies = 2 * self.keep_draws + (2 if self.method == "importance" else 1)
+        number = torch.get_default_dtype().itemsize
+        sizes = {m.name: m.size * (8 if m.classes else number) for m in self.program.modalities if self._holds(m.name)}
+        sizes |= {name: size * number for name, size in self.latents.items() if self._holds(name)}
+        return SMOOTHING * weighs + copies * sum(size for name, size in sizes.items() if name in self.want)
+
+    def _holds(self, name: str) -> bool:
+        """Are draws needed all at once?"""
+        ordered = name in self.latents or self.program.modality(name).classes is None
+        return self.keep_draws or (ordered and bool(self.quantiles))
+
+    def ask(self, rows: Tensor, step: int) -> dict[str, dict[str, np.ndarray]]:
+        """Everything wanted, for some rows, `step` draws at a time."""
         batch, ids = self.dataset.batch(rows, self.program.encoded), self.dataset.ids[rows.numpy()]
         names = [n for n in self.want if n != "evidence"]
-        found: dict[str, dict[str, np.ndarray]] = {}
-        if names:
-            answer, model = self._draw(batch, ids, self.given, names, self.given if self.method == "importance" else ())
-            weighted = (
-                smooth(self._log_weights(answer, model, batch, self.given)) if self.method == "importance" else None
-            )
-            picked = resample(weighted.weights, self.seed, ids) if weighted else None
-            for name in names:
-                found[name] = self._describe(name, answer if name in self.latents else model, weighted, picked)
+        found = self._describe(names, batch, ids, step) if names else {}
         if "evidence" in self.want:
-            found["evidence"] = self._evidence(batch, ids)
+            found["evidence"] = self._evidence(batch, ids, step)
         return found
 
     def _draw(
-        self, batch: Batch, ids: np.ndarray, given: Sequence[str], want: Sequence[str], scored: Sequence[str] = ()
+        self,
+        batch: Batch,
+        ids: np.ndarray,
+        draws: range,
+        given: Sequence[str],
+        want: Sequence[str],
+        scored: Sequence[str] = (),
     ) -> tuple[Any, Any]:
         """Traces of the answer given `given` with (draws, B) latents, and of the model on them, sampling `want`; of its
         other sites only `scored` are sure to be there."""
         with (
-            KeyedNoise(self.seed, ids, self.draws),
-            pyro.plate("draws", self.draws, dim=-2),
+            KeyedNoise(self.seed, ids, len(draws), first=draws.start),
+            pyro.plate("draws", len(draws), dim=-2),
             pyro.validation_enabled(False),
         ):
             answer = poutine.trace(self.program.answer).get_trace(batch.seeing(given))
@@ -193,20 +214,29 @@ class _Question:
             model = poutine.trace(poutine.replay(self.program.model, trace=answer)).get_trace(batch)
         return answer, model
 
-    def _log_weights(self, answer: Any, model: Any, batch: Batch, given: Sequence[str]) -> Tensor:
-        """(draws, B) ln p(z) + ln p(given | z) − ln q(z), unscaled, each given name where it is observed."""
+    def _chunks(self, step: int) -> list[range]:
+        """The draws, `step` at a time."""
+        return [range(first, min(first + step, self.draws)) for first in range(0, self.draws, step)]
+
+    def _log_weights(
+        self, batch: Batch, ids: np.ndarray, given: Sequence[str], scored: Sequence[str], step: int
+    ) -> Tensor:
+        """(draws, B) ln p(z) + ln p(scored | z) − ln q(z | given), unscaled, each scored name where it is observed."""
         total = torch.zeros(self.draws, len(batch), dtype=torch.float64)
-        for name, site in answer.nodes.items():
-            if is_random(site) and not site["is_observed"]:
-                p = model.nodes[name]["fn"]
-                total += (p.log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
-        for name in given:
-            if name not in self.program.conditions:
-                scored = model.nodes[name]["fn"].log_prob(batch.value(name)).double()
-                total += torch.where(batch.observed[name], scored, 0.0)
+        for draws in self._chunks(step):
+            answer, model = self._draw(batch, ids, draws, given, (), scored)
+            part = total[draws.start : draws.stop]
+            for name, site in answer.nodes.items():
+                if is_random(site) and not site["is_observed"]:
+                    p = model.nodes[name]["fn"]
+                    part += (p.log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
+            for name in scored:
+                if name not in self.program.conditions:
+                    log_p = model.nodes[name]["fn"].log_prob(batch.value(name)).double()
+                    part += torch.where(batch.observed[name], log_p, 0.0)
         return total
 
-    def _evidence(self, batch: Batch, ids: np.ndarray) -> dict[str, np.ndarray]:
+    def _evidence(self, batch: Batch, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
         """ln p(targets | given) as a difference of two importance estimates, in the units of the input."""
         conditions = list(self.program.conditions)
         targets = [n for n in self.want if n not in ("evidence", *self.latents, *conditions)]
@@ -216,9 +246,9 @@ class _Question:
         if not targets:
             raise UsageError("query: evidence of what? Name what is wanted beside it, or give something.")
         given = [n for n in given if n not in targets]
-        nats, variance, ess, khat = self._log_mean(batch, ids, conditions, [*given, *targets])
+        nats, variance, ess, khat = self._log_mean(batch, ids, [*given, *targets], step)
         if given:
-            below = self._log_mean(batch, ids, conditions, given)
+            below = self._log_mean(batch, ids, given, step)
             nats, variance = nats - below[0], variance + below[1]
             ess, khat = torch.minimum(ess, below[2]), torch.maximum(khat, below[3])
         for name in targets:
@@ -227,12 +257,11 @@ class _Question:
         return {"nats": nats.numpy(), "se": variance.sqrt().numpy(), "ess": ess.numpy(), "khat": khat.numpy()}
 
     def _log_mean(
-        self, batch: Batch, ids: np.ndarray, conditions: list[str], names: list[str]
+        self, batch: Batch, ids: np.ndarray, names: list[str], step: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """ln p(names | conditions) in model units, its estimate's variance (delta method), ESS and k̂; (B,) each."""
-        shown = [n for n in [*conditions, *names] if n in self.program.encoded]
-        answer, model = self._draw(batch, ids, shown, [], names)
-        log_weights = self._log_weights(answer, model, batch, names)
+        shown = [n for n in [*self.program.conditions, *names] if n in self.program.encoded]
+        log_weights = self._log_weights(batch, ids, shown, names, step)
         shift = log_weights.max(0).values
         weights = (log_weights - shift).exp()
         mean = weights.mean(0)
@@ -240,55 +269,33 @@ class _Question:
         smoothed = smooth(log_weights)
         return mean.log() + shift, variance, smoothed.ess, smoothed.khat
 
-    def _describe(
-        self, name: str, trace: Any, weighted: Smoothed | None, picked: Tensor | None
-    ) -> dict[str, np.ndarray]:
-        """Moments, quantiles and probabilities of one site over its draws."""
-        modality = None if name in self.latents else self.program.modality(name)
-        site = trace.nodes[name]
-        fn, value = site["fn"], site["value"]
+    def _describe(self, names: list[str], batch: Batch, ids: np.ndarray, step: int) -> dict[str, dict[str, np.ndarray]]:
+        """Moments, quantiles and probabilities of sites over their draws. With importance the weights come first, from
+        draws that the keyed noise makes again: no decoder output waits for them."""
+        weighted = None
+        if self.method == "importance":
+            weighted = smooth(self._log_weights(batch, ids, self.given, self.given, step))
         weights = None if weighted is None else weighted.weights
-        parts: dict[str, Tensor | np.ndarray] = {}
-        if modality is not None and modality.classes is not None:
-            parts["prob"] = average(fn.probs, weights)
-        else:
-            weighed = weights is not None and modality is None  # weights correct the draws of a latent, not its guide
-            mean, variance = (value, torch.zeros_like(value)) if weighed else (fn.mean, fn.variance)
-            parts |= moments(modality, mean, variance, weights)
-            parts |= self._quantiles(modality, fn, value, weights, picked)
-        if self.keep_draws:
-            kept = value if picked is None else pick(value, picked)
-            parts["draws"] = (
-                in_units(modality, kept.movedim(0, 1).numpy())
-                if modality is None or modality.classes is None
-                else kept.movedim(0, 1)
+        gathered = {
+            name: Gathered(
+                None if name in self.latents else self.program.modality(name), self.draws, weights, self._holds(name)
             )
-        if weighted is not None:
-            parts |= {"ess": weighted.ess, "khat": weighted.khat}
-        return {k: v.numpy() if isinstance(v, Tensor) else v for k, v in parts.items()}
-
-    def _quantiles(
-        self, modality: Modality | None, fn: Any, value: Tensor, weights: Tensor | None, picked: Tensor | None
-    ) -> dict[str, np.ndarray]:
-        """q05 etc. in input units: exact where the site's distribution is the same for every draw, else those of the
-        draws at plotting positions k/(draws + 1), whose intervals cover what they say on average."""
-        names = {f"q{round(100 * p):02d}": p for p in self.quantiles}
-        if not names:
-            return {}
-        if (
-            weights is None
-            and self.draws > 1
-            and hasattr(fn, "from_uniform")
-            and not hasattr(fn, "uniforms")  # an inverse distribution function per number of the event
-            and constant(fn.mean)
-            and constant(fn.variance)
-        ):
-            flat = fn.mean[:1].flatten(2) if fn.event_shape else fn.mean[:1].unsqueeze(-1)
-            exact = {q: fn.from_uniform(torch.full_like(flat, p))[0].numpy() for q, p in names.items()}
-            return {q: in_units(modality, x) for q, x in exact.items()}
-        drawn = value if picked is None else pick(value, picked)
-        ordered = drawn.movedim(0, -1).contiguous().sort(-1).values.movedim(-1, 0)  # along memory: several times faster
-        return {q: in_units(modality, quantile(ordered, p).numpy()) for q, p in names.items()}
+            for name in names
+        }
+        for draws in self._chunks(step):
+            answer, model = self._draw(batch, ids, draws, self.given, names)
+            for name, into in gathered.items():
+                into.add((answer if name in self.latents else model).nodes[name], draws.start)
+        found: dict[str, dict[str, np.ndarray]] = {}
+        picked = None if weights is None else resample(weights, self.seed, ids)
+        for name, of in gathered.items():
+            if picked is not None:
+                of.pick(picked)
+            kept = {"draws": of.kept()} if self.keep_draws else {}
+            found[name] = of.moments() | of.quantiles(self.quantiles) | kept
+            if weighted is not None:
+                found[name] |= {"ess": weighted.ess.numpy(), "khat": weighted.khat.numpy()}
+        return found
 
     def notes(self, found: dict[str, dict[str, Any]]) -> list[str]:
         notes = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .budget import MEMORY
 from .checkpoint import sha256, unpack
 from .data import Dataset, read
 from .errors import DataError, UntrustedError, UsageError
@@ -180,6 +181,7 @@ class Run:
         root: str | Path | None = None,
         keep_draws: bool = False,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        memory: int = MEMORY,
     ) -> Answer:
         """Ask what follows from what is given; see `mmppl.query.ask` for the arguments.
 
@@ -203,7 +205,7 @@ class Run:
             chosen = chosen[start:stop]
         return ask(
             self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
-            keep_draws=keep_draws, quantiles=quantiles, run=str(self.path),
+            keep_draws=keep_draws, quantiles=quantiles, memory=memory, run=str(self.path),
         )  # fmt: skip
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from reference.linear_gaussian import World, exact_mvae
 
 import mmppl
 from mmppl import UsageError, fit, load_program, read
-from mmppl.predictive import pick, quantile, resample
+from mmppl.bench.harness import peak_memory
+from mmppl.budget import chunk
+from mmppl.predictive import quantile, resample
 from mmppl.query import ask
 
 
@@ -25,15 +27,33 @@ def run(tmp_path_factory):
     )
 
 
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Makes chunks small; the list of what they were."""
+    made = []
+
+    def shrink(work):
+        def small(*arguments):
+            made.append(chunk(*arguments))
+            return made[-1]
+
+        monkeypatch.setattr("mmppl.budget.WORK", work)
+        monkeypatch.setattr("mmppl.query.chunk", small)
+        return made
+
+    return shrink
+
+
 @pytest.mark.parametrize("method", ["guide", "importance"])
-def test_slicing_chunking_and_reordering_change_rounding_only(run, method, monkeypatch):
+def test_slicing_chunking_and_reordering_change_rounding_only(run, method, small_chunks):
     data = run.fitted_on
     rows = data.rows("test")[:20]
     options = {"want": ["z", "image", "label", "evidence"], "draws": 40, "method": method}
     whole = ask(run.program, data.take(rows), **options)
     shuffled = ask(run.program, data.take(rows.flip(0)), **options)
-    monkeypatch.setattr("mmppl.query.MEMORY", 1)  # one row a chunk
+    made = small_chunks(500_000)
     single = ask(run.program, data.take(rows[3:9]), **options)
+    assert made[0].rows == 1 and 2 < made[0].draws < 20
     for name, parts in whole.want.items():
         for key, value in parts.items():
             if key in ("classes", "predicted"):
@@ -43,6 +63,44 @@ def test_slicing_chunking_and_reordering_change_rounding_only(run, method, monke
     assert (
         whole["z"]["mean"] != ask(run.program, data.take(rows), **options | {"seed": 1})["z"]["mean"]
     ).any() or method == "guide"
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("method", ["guide", "importance"])
+@pytest.mark.parametrize("name", ["mvae", "mopoe", "mmvae"])
+def test_a_thousand_draws_in_one_chunk_or_in_many(name, method, small_chunks):
+    """Moments, quantiles, draws and evidence; in double precision rounding is near 1e-15."""
+    world = World.make({"a": 4, "b": 3}, 2, orthogonal=False)
+    data, program = world.sample(3), exact_mvae(world, name)
+    options = dict(want=["z", "b", "evidence"], given=["a"], draws=1000, method=method, keep_draws=True)
+    whole = ask(program, data, **options)
+    made = small_chunks(200_000)
+    parts = ask(program, data, **options)
+    assert made[0].rows == 1 and made[0].draws < 100
+    for thing in whole.want:
+        for key, value in whole[thing].items():
+            np.testing.assert_allclose(parts[thing][key], value, rtol=1e-11, atol=1e-12, err_msg=f"{thing} {key}")
+
+
+def test_memory_stays_below_what_was_allowed():
+    """2,000 draws of 3,000 features would be 24 MB; half of it must do, unless all draws are needed at once."""
+    torch.manual_seed(0)
+    modalities = [mmppl.Modality("a", (3000,), "normal"), mmppl.Modality("b", (20,), "normal")]
+    program = load_program("mvae")(modalities, hidden=8, latent_dim=2).eval()
+    rng = np.random.default_rng(0)
+    data = read({"a": rng.normal(size=(2, 3000)), "b": rng.normal(size=(2, 20))}).take(torch.arange(1))
+    memory = 12_000_000
+    options = dict(given=["b"], draws=2000, memory=memory)
+    for method in ("guide", "importance"):
+        question = dict(want=["a", "z", "evidence"], quantiles=(), method=method)
+        taken = peak_memory(lambda question=question: ask(program, data, **question, **options))
+        assert taken < memory, (taken, method)
+    with pytest.raises(UsageError, match=r"one row with 2,000 draws takes \d\d MB, and memory is 12 MB"):
+        ask(program, data, want=["a"], **options)
+    assert ask(program, data, want=["a"], **options | {"memory": 80_000_000})["a"]["q50"].shape == (1, 3000)
+    for wrong in (0, -5):
+        with pytest.raises(UsageError, match="bytes of memory"):
+            ask(program, data, want=["a"], memory=wrong)
 
 
 @pytest.mark.usefixtures("float64")
@@ -79,7 +137,6 @@ def test_resampling_repeats_draws_by_their_weights():
     weights = torch.tensor([[0.5, 0.0], [0.25, 1.0], [0.25, 0.0], [0.0, 0.0]]).double()
     picked = resample(weights, 0, np.array([3, 4]))
     assert sorted(picked[:, 0].tolist()) == [0, 0, 1, 2] and picked[:, 1].tolist() == [1] * 4
-    assert pick(torch.arange(8.0).reshape(4, 2), picked)[:, 1].tolist() == [3.0] * 4
 
 
 def test_given_nothing_is_the_prior_and_names_are_checked(run):

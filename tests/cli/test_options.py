@@ -1,7 +1,7 @@
 import pytest
 
 from mmppl import UsageError
-from mmppl.cli.options import choice, names, pairs, rows
+from mmppl.cli.options import choice, names, pairs, rows, size
 
 
 def test_pairs():
@@ -35,3 +35,17 @@ def test_choice():
     assert choice("--device", "cpu", ("auto", "cpu")) == "cpu"
     with pytest.raises(UsageError, match="--device cup: choose from auto, cpu. Did you mean cpu?"):
         choice("--device", "cup", ("auto", "cpu"))
+
+
+@pytest.mark.parametrize(
+    "text, want",
+    [("2GB", 2 * 10**9), (" 500 mb", 5 * 10**8), ("1.5g", 15 * 10**8), ("64k", 64_000), ("1e9", 10**9), ("7", 7)],
+)
+def test_size(text, want):
+    assert size("--memory", text) == want
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "0.1", "2 apples", "2GBB", "nan", "inf", "1e400", "9999999TB"])
+def test_sizes_that_are_none(text):
+    with pytest.raises(UsageError, match=f"--memory {text}: expected a size such as 500MB"):
+        size("--memory", text)

@@ -1,0 +1,77 @@
+"""How many rows and draws fit into memory at once: measured on one row, not guessed from shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from .errors import UsageError
+
+MEMORY = 2_000_000_000  # bytes that a question may take, unless told otherwise
+WORK = 128_000_000  # bytes that a chunk writes in all: enough to be busy, little enough to stay near the cache
+TRIAL = (4, 8)  # draws of the two trials
+
+
+class Allocated(TorchDispatchMode):
+    """Inside, counts the bytes of every tensor that is made, whether it is freed or not: no less than the peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        known = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        for t in tree_leaves(result):
+            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in known:  # not a view, nor in place
+                self.bytes += t.untyped_storage().nbytes()
+        return result
+
+
+class Chunk(NamedTuple):
+    """So many rows, with so many of their draws, are asked at once."""
+
+    rows: int
+    draws: int
+
+
+def chunk(trial: Callable[[int], object], draws: int, held: int, memory: int) -> Chunk:
+    """The chunk that keeps a question within `memory` bytes beside its answer.
+
+    Args:
+        trial: asks the question of one row, with that number of draws.
+        draws: of each row.
+        held: bytes per row and draw that stay until the last of the row's draws.
+    Raises: UsageError: one row does not fit.
+    """
+    few, more = (_bytes(trial, number) for number in TRIAL)
+    per_draw = max(1, (more - few) // (TRIAL[1] - TRIAL[0]))
+    per_row = max(0, few - TRIAL[0] * per_draw)
+    least = per_row + per_draw + draws * held
+    if least > memory:
+        raise UsageError(
+            f"query: one row with {draws:,} draws takes {in_words(least)}, and memory is {in_words(memory)}: "
+            "give it more memory, or take fewer draws."
+        )
+    work = min(WORK, memory - draws * held)
+    rows = max(1, min(work // (per_row + per_draw * draws), memory // max(1, 2 * held * draws)))
+    return Chunk(rows, min(draws, max(1, (work // rows - per_row) // per_draw)))
+
+
+def _bytes(trial: Callable[[int], object], draws: int) -> int:
+    with Allocated() as allocated:
+        trial(draws)
+    return allocated.bytes
+
+
+def in_words(size: int) -> str:
+    """Bytes as a person would say them, rounded up to two digits: 1.3 GB."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            tenths = -(-10 * size // unit)
+            return f"{tenths / 10:.1f} {name}" if tenths < 100 else f"{-(-size // unit):,} {name}"
+    return f"{size:,} bytes"
