@@ -1,7 +1,6 @@
 import gzip
 import math
 import os
-import struct
 import sys
 import types
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.fft import dctn
+from small_files import idx, mnist
 
 from mmppl.data import read
 from mmppl.datasets import recipes
@@ -167,22 +167,14 @@ def test_a_misspelt_recipe_is_told(spec, says):
 
 
 def test_recipes_lists_all():
-    assert {"digits-two-view", "digits-three", "mnist-two-view"} <= {name for name, line, needs in recipes()}
-
-
-def idx(array):
-    return b"\0\0\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+    assert {"digits-two-view", "digits-three", "mnist-two-view", "mnist-svhn", "mnist-svhn-text"} <= {
+        name for name, line, needs in recipes()
+    }
 
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The four files with 2×2 images: image i holds i mod 251 everywhere, its label is i mod 10."""
-    content = []
-    for n in (60_000, 10_000):
-        number = np.arange(n)
-        content.append(idx(np.broadcast_to((number % 251).astype(np.uint8)[:, None, None], (n, 2, 2))))
-        content.append(idx((number % 10).astype(np.uint8)))
-    return dict(zip(FILES, content))
+    return mnist()
 
 
 @pytest.mark.parametrize("folder, zipped", [("mnist", True), ("mnist/MNIST/raw", False), ("MNIST/raw", False)])

@@ -47,6 +47,21 @@ def _mnist_photo_text(root: Path | None, download: bool, **options: Any) -> Data
     return mnist_photo_text(root, download=download, **options)
 
 
+def _mnist_svhn(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .svhn import mnist_svhn
+
+    return mnist_svhn(root, download=download, **options)
+
+
+def _mnist_svhn_text(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .svhn import mnist_svhn
+
+    return mnist_svhn(root, text=True, download=download, **options)
+
+
+SVHN_FILES = "train_32x32.mat and test_32x32.mat of SVHN in ROOT/svhn and MNIST's four in ROOT/mnist, or --download"
+PAIRS: dict[str, tuple[str, ...] | type[int] | type[Path]] = {"pairs": int, "partners": ("fixed", "fresh"), "seed": int}
+
 TABLE = {
     "digits-two-view": Recipe(
         "1,797 8×8 digits: rotated; another one of the class with noise; label",
@@ -71,6 +86,18 @@ TABLE = {
         "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download; photos=FOLDER for pictures of your own",
         {"photos": Path, "seed": int},
         _mnist_photo_text,
+    ),
+    "mnist-svhn": Recipe(
+        "66,068 28×28 digits: image; a house number of the class, 3×32×32; label",
+        SVHN_FILES,
+        PAIRS,
+        _mnist_svhn,
+    ),
+    "mnist-svhn-text": Recipe(
+        "66,068 28×28 digits: image; a house number of the class, 3×32×32; its name; label",
+        SVHN_FILES,
+        PAIRS,
+        _mnist_svhn_text,
     ),
 }
 

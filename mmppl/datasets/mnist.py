@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import http.client
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -15,10 +13,20 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..errors import DataError
+from .files import Files
 from .two_view import two_view
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-FOLDERS = ("mnist", "MNIST/raw", "mnist/MNIST/raw")  # ours, and the two places where torchvision may have put them
+
+
+def _fetch(root: Path) -> None:
+    from torchvision.datasets import MNIST
+
+    MNIST(str(root), download=True)
+
+
+# The folders are ours, and the two places where torchvision may have put them.
+PLACES = Files(FILES, ("mnist", "MNIST/raw", "mnist/MNIST/raw"), _fetch, endings=("", ".gz"))
 
 
 def mnist_two_view(
@@ -41,7 +49,8 @@ def load_mnist(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, 
 
     Args: recipe: who asks, for the messages; the rest and the errors as of `mnist_two_view`.
     """
-    train_images, train_labels, test_images, test_labels = (read_idx(path) for path in _find(recipe, root, download))
+    found = PLACES.find(recipe, root, download)
+    train_images, train_labels, test_images, test_labels = (read_idx(path) for path in found)
     if [len(train_images), len(train_labels), len(test_images), len(test_labels)] != [60_000, 60_000, 10_000, 10_000]:
         raise DataError(
             f"{recipe}: {len(train_images):,} and {len(test_images):,} images, {len(train_labels):,} and "
@@ -76,42 +85,3 @@ def read_idx(path: Path) -> np.ndarray:
             f"{path}: holds {len(content) - header:,} bytes where its header says {shape}; truncated, fetch it again."
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def _find(recipe: str, root: Path | None, download: bool) -> list[Path]:
-    """The four files, in the order of FILES, all in one folder."""
-    wanted = ", ".join(f"{name}[.gz]" for name in FILES)
-    if root is None:
-        root = Path(os.environ["MMPPL_DATA"]) if os.environ.get("MMPPL_DATA") else None
-    if root is None:
-        raise DataError(
-            f"{recipe}: needs {wanted} in ROOT/mnist; give --root ROOT or set MMPPL_DATA "
-            "(and --download to fetch them)."
-        )
-    if download and not _present(root):
-        _fetch(recipe, root)
-    if found := _present(root):
-        return found
-    raise DataError(f"{recipe}: put {wanted} into {root / 'mnist'} (not all are there), or give --download.")
-
-
-def _present(root: Path) -> list[Path] | None:
-    for folder in FOLDERS:
-        places = [[root / folder / f"{name}{end}" for end in ("", ".gz")] for name in FILES]
-        found = [next((p for p in pair if p.is_file()), None) for pair in places]
-        if all(found):
-            return [path for path in found if path]
-    return None
-
-
-def _fetch(recipe: str, root: Path) -> None:
-    try:
-        from torchvision.datasets import MNIST
-
-        MNIST(str(root), download=True)
-    except (ImportError, RuntimeError, OSError, EOFError, zlib.error, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{recipe}: the download into {root} failed ({reason[:200]}); put {', '.join(FILES)} into "
-            f"{root / 'mnist'} by hand."
-        ) from None
