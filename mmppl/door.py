@@ -206,16 +206,19 @@ def _scaled(m: Modality, table: Table, train: np.ndarray) -> Modality:
 def _compare(arrays: Mapping[str, np.ndarray], schema: Sequence[Modality], same: Collection[str] = ()) -> None:
     """DataError that names every difference between the data and the schema of a run."""
     known = {m.name: m for m in schema}
-    differences = [
-        f"{key!r} is not in it{suggest(key, list(known)).rstrip('?.')}" for key in arrays.keys() - known.keys()
-    ]
+    absent = [key for key in known if key not in arrays]
+    near = {key: suggest(key, absent).strip() for key in arrays.keys() - known.keys()}
+    differences = [f"{key!r} is not in it" + (f" ({near[key]})" if near[key] else "") for key in near]
+    if differences:
+        differences += [f"{key!r} is missing" for key in absent if known[key].role == "modality"]
     for key in known.keys() & arrays.keys() - set(same):
         m, array = known[key], arrays[key]
         if array.shape[1:] != m.shape and not array.size == len(array) == len(array) * m.size:
             differences.append(f"{key!r} has shape {array.shape[1:]}, not {m.shape}")
         strings = m.classes is not None and isinstance(m.classes[0], str)
         if (array.dtype.kind == "U") != strings:
-            differences.append(f"{key!r} is {array.dtype}, not {'strings' if strings else 'numbers'}")
+            words = ("strings", "numbers") if array.dtype.kind == "U" else ("numbers", "strings")
+            differences.append(f"{key!r} holds {words[0]}, not {words[1]}")
         elif m.transform == "image" and array.dtype.kind == "f":
             differences.append(f"{key!r} is {array.dtype}, not whole numbers 0 to 255")
     if differences:
@@ -271,7 +274,7 @@ def _illegal(m: Modality, raw: np.ndarray) -> tuple[np.ndarray, str]:
     if m.transform == "log1p":
         return raw < 0, "is negative, and this modality is a count."
     if m.likelihood == "bernoulli":
-        return (raw < 0) | (raw > 1), "lies outside [0, 1], where a Bernoulli lives; rescale it, or choose normal."
+        return (raw < 0) | (raw > 1), "lies outside [0, 1], where a Bernoulli lives; rescale it, or fit it as normal."
     return np.zeros(raw.shape, dtype=bool), ""
 
 

@@ -78,6 +78,8 @@ def evaluate(
     wanted = _wanted(metrics, [*(name for m in generated for name in _names(program, m)), "collapse"])
     targets = [m for m in generated if any(name in wanted for name in _names(program, m))]
     dataset = run.dataset(data, root=root)
+    for caveat in run.caveats(dataset):
+        hear(caveat)
     test, left_out = askable(program, dataset, split)
     train = _train_rows(run, dataset, root, hear) if any(name.startswith(FROM_TRAINING) for name in wanted) else None
 

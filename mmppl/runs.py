@@ -66,6 +66,15 @@ def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trus
     )
 
 
+def unseen_classes(unseen: Mapping[str, Sequence[str | int]]) -> list[str]:
+    """A line for each name whose classes training did not all see."""
+    return [
+        f"{name}: no training row is of class {', '.join(map(str, classes[:10]))}"
+        f"{f' or of {len(classes) - 10} more' if len(classes) > 10 else ''}: the model cannot know it."
+        for name, classes in unseen.items()
+    ]
+
+
 class Run:
     """A fitted model: ask it (`query`), judge it (`evaluate`), look at it (`plot`).
 
@@ -167,6 +176,19 @@ class Run:
         again = replace(dataset, split=stratified(groups, seed=0), has_split=True)
         return again if again.fingerprint() == self.info["data"]["unhidden"] else dataset
 
+    def caveats(
+        self, dataset: Dataset, seen: Sequence[str] | None = None, told: Sequence[str] | None = None
+    ) -> list[str]:
+        """What data and run do not share, a line each: names of `seen` that no row has, and classes of `told` that
+        training never saw (None: of all)."""
+        names = [m.name for m in self.modalities]
+        absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
+        unseen = self.info["data"].get("unseen", {})
+        return [
+            *([f"{dataset.name}: no row has {', '.join(absent)}."] if absent else []),
+            *unseen_classes({n: c for n, c in unseen.items() if told is None or n in told}),
+        ]
+
     def query(
         self,
         data: Any = None,
@@ -203,10 +225,14 @@ class Run:
                     f"rows {start}:{stop} are out of range; {split} of {dataset.name} has {len(chosen)} rows."
                 )
             chosen = chosen[start:stop]
-        return ask(
+        answer = ask(
             self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
             keep_draws=keep_draws, quantiles=quantiles, memory=memory, run=str(self.path),
         )  # fmt: skip
+        asked = self.program.encoded if given is None else given
+        seen = [n for n in asked if self.program.modality(n).role == "modality" and n not in want]
+        answer.notes[:0] = self.caveats(dataset, seen, want)
+        return answer
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
         """Metrics on a split; see `mmppl.evaluate`."""

@@ -23,6 +23,7 @@ from .folder import write_card, write_info
 from .packing import Patterns
 from .program import Program
 from .query import ask
+from .runs import unseen_classes
 from .splits import generator
 from .step import Step, autocast
 
@@ -89,6 +90,7 @@ class Training:
         self.train_rows = self._usable("train")
         if not len(self.train_rows):
             raise DataError(f"{dataset.name}: no training row has what {type(program).__name__} learns from.")
+        self._check_seen()
         self.valid = dataset.take(self._usable("valid"))
         self.train = self._placed(dataset.take(self.train_rows))
         self.patterns = None if device.type == "cuda" else Patterns.of(self.train.observed)  # a GPU is not waited for
@@ -116,6 +118,26 @@ class Training:
                 f"{left_out} of {len(rows)} {split} rows lack what {type(self.program).__name__} learns from: left out."
             )
         return rows[good]
+
+    def _check_seen(self) -> None:
+        """A modality that no training row has would be answered with noise; a class that none has is told, and kept in
+        run.json."""
+        unseen = {}
+        for m in self.program.modalities:
+            rows = self.train_rows[self.dataset.observed[m.name][self.train_rows]]
+            if not len(rows):
+                raise DataError(
+                    f"{self.dataset.name}: {m.name!r} is observed in no row that {type(self.program).__name__} learns "
+                    f"from; leave it out (--as {m.name}=ignore), or hide less."
+                )
+            if m.classes and m.size == 1:
+                counts = self.dataset.values[m.name][rows].flatten().bincount(minlength=len(m.classes))
+                if classes := [c for c, count in zip(m.classes, counts.tolist()) if not count]:
+                    unseen[m.name] = classes
+        if unseen:
+            self.info["data"]["unseen"] = unseen
+            for line in unseen_classes(unseen):
+                self.say(line)
 
     def _placed(self, dataset: Dataset) -> Dataset:
         """The same rows on the device of the fit."""

@@ -39,6 +39,9 @@ class KnownRun:
     def dataset(self, data=None, *, root=None):
         return self.source if data is None else data
 
+    def caveats(self, dataset):
+        return []
+
     def query(self, data, *, given, want, draws, seed, split, quantiles=()):
         quantiles = [f"q{round(100 * p):02d}" for p in quantiles]
         self.asked.append((tuple(given), tuple(want)))
