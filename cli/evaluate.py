@@ -10,7 +10,10 @@ from .options import Json, OwnProgram, Root, Trust, choice
 from .output import as_json, columns, number
 from .progress import talk
 
-SHARES = ("error", "share of", "baseline_error", "balanced_accuracy", "explained", "coverage", "calibration_error")
+SHARES = (
+    "error", "share of", "baseline_error", "balanced_accuracy", "explained", "coverage", "calibration_error", "probe",
+    "precision", "coherence", "judge_accuracy",
+)  # fmt: skip
 ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # what has no row of the table
 
 
@@ -19,7 +22,8 @@ def evaluate(
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
     split: Annotated[str, typer.Option(metavar="PART", help="test, train, valid or all.")] = "test",
     metric: Annotated[
-        list[str], typer.Option(metavar="NAME", help="Only metrics that begin so, such as error or rmse.noisy.")
+        list[str],
+        typer.Option(metavar="NAME", help="Only metrics that begin so, such as error or rmse.noisy; all: everything."),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
@@ -28,11 +32,16 @@ def evaluate(
     trust: Trust = False,
     json: Json = False,
 ) -> str:
-    """Judge RUN by what it is given: errors, calibration, generated modalities between their anchors, a baseline.
+    """Judge RUN by what it is given: errors, calibration, generated modalities between their anchors, a baseline; what
+    its latent knows of the labels (probe, precision, nmi).
+
+    Only on request, since it takes minutes: coherence, whether generated modalities are of the class that was given, to
+    classifiers that are trained once and kept in $MMPPL_CACHE.
 
     \b
     mmppl evaluate runs/cmmd
     mmppl evaluate runs/seed-0 runs/seed-1 runs/seed-2 --metric error
+    mmppl evaluate runs/mopoe --metric probe --metric coherence
     """
     choice("--split", split, ("train", "valid", "test", "all"))
     import mmppl
@@ -59,7 +68,9 @@ def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = 
         spread: standard deviations of the same shape, to stand behind a "±".
     """
     shown = {name: value for name, value in metrics.items() if name not in ELSEWHERE}
-    sets = list(dict.fromkeys(key for value in shown.values() if isinstance(value, Mapping) for key in value))
+    told = dict.fromkeys(key for value in shown.values() if isinstance(value, Mapping) for key in value)
+    asked = [key for key in metrics.get("nothing_seen") or () if key in told]
+    sets = [*asked, *(key for key in told if key not in asked)]
     rows = [["given", *sets]] if sets else []
     for name, value in shown.items():
         by_set = value if isinstance(value, Mapping) else dict.fromkeys(sets[:1] or [""], value)

@@ -115,7 +115,8 @@ def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
 def _test(run: "Run", root: Path | None) -> dict[str, Any]:
     """Error of the classes, rmse of the numbers and the share of it explained, on the test rows; {} without any."""
     from mmppl import DataError
-    from mmppl.evaluation import class_label, evaluate
+    from mmppl.evaluation import evaluate
+    from mmppl.given import class_label
 
     wanted = []
     for m in map(run.program.modality, run.program.answers()):

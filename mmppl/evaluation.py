@@ -1,29 +1,31 @@
-"""How well a run answers, by what it is given: classes, generated modalities, calibration, collapse, and baselines."""
+"""How well a run answers, by what it is given: classes, generated modalities, calibration, what its latent knows of the
+label, whether generated modalities agree with it, collapse, and baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from . import metrics as score
 from .baseline import baseline_error, rmse_of_means
+from .coherence import COHERENCE, coherence_names, coherences
 from .data import Dataset
-from .errors import DataError, MMPPLError, UsageError, suggest
+from .errors import MMPPLError, UsageError, suggest
+from .given import askable, class_label, default_given_sets, given_set, kind, sees, set_name
 from .modality import Modality
+from .probes import LEARNT, probe_names, probed
 from .program import Program
 
 if TYPE_CHECKING:
     from .runs import Run
 
-MOST_FOR_ALL_SUBSETS = 4  # beyond so many modalities: each one alone, and all together
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ANCHORS = ("rmse_global", "rmse_class")
 UNASKED = (*ANCHORS, "baseline_error")  # need no answer of the program
-FROM_TRAINING = (*UNASKED, "explained")
+ON_REQUEST = COHERENCE  # minutes: computed where `metrics` names them
+FROM_TRAINING = (*UNASKED, "explained", *LEARNT, *COHERENCE)
 METRICS = {
     "class": ("error", "baseline_error", "balanced_accuracy", "log_loss", "calibration_error"),
     "sequence": ("error", "error_whole"),
@@ -52,9 +54,10 @@ def evaluate(
     Args:
         data: what `mmppl.read` takes; None: the data of the fit. Baselines and anchors learn from its train rows, or
             from those of the fit if it has none.
-        metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None: all.
+        metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None: all but `ON_REQUEST`,
+            which may take minutes; "all": everything.
         given_sets: e.g. ["image", "image+word"]; None: `default_given_sets`.
-        draws: latent draws per row.
+        draws: latent draws per row (probes read the mean of z, coherence takes one draw).
         say: hears one line per given-set.
     Returns:
         {"run", "split", "n": rows asked, "metrics"}. For X a class: error.X, baseline_error.X (logistic regression on
@@ -67,15 +70,28 @@ def evaluate(
         collapse {"eps": nats, "fraction": of latent dimensions with KL(q ‖ prior) ≤ eps}, q the answer to everything.
         The prior is N(0, I), or for a program with conditions the answer to them alone; then the same fraction is told
         for three more, as "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of
-        KL(q ‖ N(0, I)), over the rows that have more than the conditions.
+        KL(q ‖ N(0, I)), over the rows that have more than the conditions. (Absent where no modality is generated.)
+
+        For a label L, from the means of z given each given-set, see `mmppl.probes`: probe500.L, the accuracy of
+        logistic regression on 500 train rows drawn with replacement (Sutter et al. 2021, "Generalized multimodal
+        ELBO"), and probe.L on all train rows, standardised (a seeded sample of 10,000 if there are more); precision1.L,
+        precision5.L, precision10.L, the share of a row's nearest others that are of its class; nmi.L of k-means
+        clusters with the classes.
+
+        On request, for a generated modality X and the first label, see `mmppl.coherence`: coherence.X, the share of
+        values generated from each given-set without X whose class, to a judge trained on the original X of the train
+        rows and kept in the cache folder, is the row's; coherence_joint, under "nothing", of draws from the prior whose
+        modalities are all of one class to their judges; judge_accuracy.X on the rows' own values, a number.
     Raises:
         UsageError: unknown metric, modality or part, or a given-set that the program cannot answer.
         DataError: no row to ask about.
     """
     program, hear = run.program, say or (lambda line: None)
-    sets = default_given_sets(program) if given_sets is None else [_given_set(program, names) for names in given_sets]
+    sets = default_given_sets(program) if given_sets is None else [given_set(program, names) for names in given_sets]
     generated = [program.modality(name) for name in program.answers()]
-    wanted = _wanted(metrics, [*(name for m in generated for name in _names(program, m)), "collapse"])
+    of_targets = [name for m in generated for name in _names(program, m)]
+    collapses = ["collapse"] if any(m.role == "modality" for m in generated) else []
+    wanted = _wanted(metrics, [*of_targets, *probe_names(program), *collapses, *coherence_names(program)])
     targets = [m for m in generated if any(name in wanted for name in _names(program, m))]
     dataset = run.dataset(data, root=root)
     for caveat in run.caveats(dataset):
@@ -115,8 +131,11 @@ def evaluate(
             for metric, number in judged[m.name].items():
                 if np.isfinite(number):
                     found.setdefault(f"{metric}.{m.name}", {})[key] = number
+    found |= probed(run, train, test, sets, wanted, seed=seed, say=hear)
     if "collapse" in wanted:
         found |= _collapse(run, test, draws, seed, hear)
+    if train is not None:
+        found |= coherences(run, train, test, sets, wanted, seed=seed, say=hear)
     return {
         "run": str(run.path),
         "split": split,
@@ -137,74 +156,27 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"runs": list(results), "mean": _over_runs(metrics, np.mean), "sd": _over_runs(metrics, _sd)}
 
 
-def default_given_sets(program: Program) -> list[tuple[str, ...]]:
-    """What a program is asked to answer from: its conditions; or else every non-empty subset of the modalities that its
-    guide may see, smallest first (beyond `MOST_FOR_ALL_SUBSETS` of them each alone and all together)."""
-    if program.conditions:
-        return [tuple(program.conditions)]
-    names = [name for name in program.encoded if program.modality(name).role == "modality"]
-    sizes = range(1, len(names) + 1) if len(names) <= MOST_FOR_ALL_SUBSETS else (1, len(names))
-    return [subset for size in sizes for subset in combinations(names, size)]
-
-
-def set_name(given: Sequence[str]) -> str:
-    """The names joined by "+", as in "image+word"; "nothing" for the empty set."""
-    return "+".join(given) or "nothing"
-
-
-def class_label(program: Program) -> Modality | None:
-    """The first label that is one class per row."""
-    return next((m for m in program.modalities if m.role == "label" and _kind(m) == "class"), None)
-
-
-def askable(program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]) -> tuple[Dataset, int]:
-    """The rows of a part that have all that the program conditions on, and how many have not."""
-    rows = dataset.rows(split)
-    has = torch.ones(len(rows), dtype=torch.bool)
-    for name in program.conditions:
-        has &= dataset.observed[name][rows]
-    if not has.any():
-        lack = f" with {', '.join(program.conditions)}" if program.conditions else ""
-        raise DataError(f"{dataset.name}: no {split} row{lack} to ask about; choose another part (--split all).")
-    return dataset.take(rows[has]), int((~has).sum())
-
-
-def sees(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:
-    """(N,) bool: the row has any of the given modalities."""
-    return torch.stack([dataset.observed[n] for n in given]).any(0) if given else torch.zeros(len(dataset)).bool()
-
-
-def _given_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:
-    chosen = [part for part in names.split("+") if part] if isinstance(names, str) else list(names)
-    known = [m.name for m in program.modalities]
-    for name in chosen:
-        if name not in known:
-            raise UsageError(f"given-set {set_name(chosen)!r}: no modality {name!r}.{suggest(name, known)}")
-    if reason := program.can_answer(chosen):
-        raise UsageError(f"given-set {set_name(chosen)!r}: {reason}.")
-    return tuple(name for name in known if name in chosen)
-
-
-def _kind(m: Modality) -> Literal["class", "sequence", "number"]:
-    return "number" if m.classes is None else "sequence" if m.shape else "class"
-
-
 def _names(program: Program, m: Modality) -> list[str]:
     """Every metric that `evaluate` has for a modality."""
     without = () if class_label(program) else ("rmse_class", "explained")
-    return [f"{metric}.{m.name}" for metric in METRICS[_kind(m)] if metric not in without]
+    return [f"{metric}.{m.name}" for metric in METRICS[kind(m)] if metric not in without]
 
 
 def _wanted(metrics: Sequence[str] | None, known: list[str]) -> list[str]:
-    """The known names that begin with one of `metrics`; all for None."""
+    """The known names that begin with one of `metrics`; for None all that need no request. What judges find is not told
+    without how good they are."""
     if metrics is None:
+        return [name for name in known if not name.startswith(ON_REQUEST)]
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+    if "all" in metrics:
         return known
-    metrics = [metrics] if isinstance(metrics, str) else metrics
     for beginning in metrics:
         if not any(name.startswith(beginning) for name in known):
             near = suggest(beginning, [*known, *(name.partition(".")[0] for name in known)])
             raise UsageError(f"no metric {beginning!r}; there are {', '.join(known)}.{near}")
-    return [name for name in known if name.startswith(tuple(metrics))]
+    chosen = [name for name in known if name.startswith(tuple(metrics))]
+    judged = any(name.startswith("coherence") for name in chosen)
+    return [name for name in known if name in chosen or (judged and name.startswith("judge_accuracy"))]
 
 
 def _train_rows(run: Run, dataset: Dataset, root: Any, hear: Callable[[str], None]) -> Dataset | None:
@@ -225,7 +197,7 @@ def _judged(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dic
     if not known.any():
         return {}
     truth = test.values[m.name].numpy()[known]
-    if _kind(m) == "number":
+    if kind(m) == "number":
         truth = m.value_in_input_units(truth)
         numbers = {"rmse": score.rmse(truth, answer["mean"][known])}
         if "q25" in answer:
@@ -234,7 +206,7 @@ def _judged(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dic
         return numbers
     prob = answer["prob"][known]
     predicted = prob.argmax(-1)
-    if _kind(m) == "sequence":
+    if kind(m) == "sequence":
         return {"error": score.error_rate(truth, predicted), "error_whole": score.whole_error_rate(truth, predicted)}
     return {
         "error": score.error_rate(truth, predicted),

@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from .checkpoint import write
 from .data import Dataset
 from .errors import DataError, MMPPLError, UsageError
-from .evaluation import askable, class_label, default_given_sets, sees, set_name
+from .given import askable, class_label, default_given_sets, sees, set_name
 from .modality import Modality
 from .panels import BLUE, GREY, ORANGE, bare, compare, is_image, is_vector, limits, picture, row_name, show, truth
 from .program import Program

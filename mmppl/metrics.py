@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, normalized_mutual_info_score, recall_score
 
 SMALLEST = 1e-12  # probabilities below it count as it: one row adds at most 28 nats to a log-loss
 THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
@@ -80,3 +83,30 @@ def collapse_curve(kl: np.ndarray, eps: np.ndarray = THRESHOLDS, delta: float = 
     Source: Lucas et al. 2019, arXiv:1911.02469; ≤, delta and the thresholds as in CMMD's script.
     """
     return np.array([((kl <= e).mean(0) >= 1 - delta).mean() for e in eps])
+
+
+def precision_at(z: np.ndarray, truth: np.ndarray, neighbours: Sequence[int]) -> list[float]:
+    """Precision@K for each K: the share of a row's K nearest other rows (Euclidean) that are of its class, averaged
+    over rows.
+
+    Args:
+        z: (n, D), n > every K.
+        truth: (n,) codes.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=max(neighbours)).fit(z).kneighbors(return_distance=False)  # without itself
+    same = truth[near] == truth[:, None]
+    return [float(same[:, :k].mean()) for k in neighbours]
+
+
+def cluster_agreement(z: np.ndarray, truth: np.ndarray, clusters: int, *, seed: int = 0) -> float:
+    """Normalised mutual information (arithmetic mean of the entropies), in [0, 1], of classes and k-means clusters, the
+    best of ten seeded starts."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: a collapsed latent
+        found = KMeans(n_clusters=clusters, n_init=10, random_state=seed).fit_predict(z)
+    return float(normalized_mutual_info_score(truth, found))

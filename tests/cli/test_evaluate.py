@@ -31,3 +31,18 @@ def test_spread_of_several_runs():
 
 def test_no_metric_at_all():
     assert metric_table({}) == ""
+
+
+def test_given_sets_stand_in_the_order_in_which_they_were_asked():
+    found = {
+        "rmse.a": {"b": 1.0}, "probe500.label": {"a": 0.5, "b": 0.25}, "coherence_joint": {"nothing": 0.125},
+        "nothing_seen": {"a": 0, "b": 0},
+    }  # fmt: skip
+    assert [line.split() for line in metric_table(found).splitlines()] == [
+        ["given", "a", "b", "nothing"],
+        ["rmse.a", "1"],
+        ["probe500.label", "50.00%", "25.00%"],
+        ["coherence_joint", "12.50%"],
+    ]
+    by_two = metric_table({"coherence.b": {"a": 0.5}, "nmi.label": {"a": 0.5}}, {"coherence.b": {"a": 0.1}})
+    assert "50.00% ± 10.00%" in by_two and "nmi.label    0.5" in by_two
