@@ -174,9 +174,10 @@ def _wanted(metrics: Sequence[str] | None, known: list[str]) -> list[str]:
         if not any(name.startswith(beginning) for name in known):
             near = suggest(beginning, [*known, *(name.partition(".")[0] for name in known)])
             raise UsageError(f"no metric {beginning!r}; there are {', '.join(known)}.{near}")
-    chosen = [name for name in known if name.startswith(tuple(metrics))]
-    judged = any(name.startswith("coherence") for name in chosen)
-    return [name for name in known if name in chosen or (judged and name.startswith("judge_accuracy"))]
+    chosen = {name for name in known if name.startswith(tuple(metrics))}
+    judged = known if "coherence_joint" in chosen else chosen
+    right = {f"judge_accuracy.{n.removeprefix('coherence.')}" for n in judged if n.startswith("coherence.")}
+    return [name for name in known if name in chosen | right]
 
 
 def _train_rows(run: Run, dataset: Dataset, root: Any, hear: Callable[[str], None]) -> Dataset | None:
