@@ -12,7 +12,7 @@ from .progress import talk
 
 SHARES = (
     "error", "share of", "baseline_error", "balanced_accuracy", "explained", "coverage", "calibration_error", "probe",
-    "precision", "coherence", "judge_accuracy",
+    "precision", "coherence", "judge_accuracy", "evidence_distrusted",
 )  # fmt: skip
 ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # what has no row of the table
 
@@ -26,6 +26,7 @@ def evaluate(
         typer.Option(metavar="NAME", help="Only metrics that begin so, such as error or rmse.noisy; all: everything."),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
+    evidence_draws: Annotated[int, typer.Option(metavar="N", min=2, help="The same of the evidence.")] = 128,
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
     root: Root = None,
     program: OwnProgram = None,
@@ -35,8 +36,9 @@ def evaluate(
     """Judge RUN by what it is given: errors, calibration, generated modalities between their anchors, a baseline; what
     its latent knows of the labels (probe, precision, nmi).
 
-    Only on request, since it takes minutes: coherence, whether generated modalities are of the class that was given, to
-    classifiers that are trained once and kept in $MMPPL_CACHE.
+    Only on request, since they may take minutes: coherence, whether generated modalities are of the class that was
+    given, to classifiers that are trained once and kept in $MMPPL_CACHE; nll, each modality in nats beside training
+    means; evidence, ln p of the other modalities by importance sampling.
 
     \b
     mmppl evaluate runs/cmmd
@@ -49,10 +51,9 @@ def evaluate(
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust) for path in runs]
     with talk() as say:
-        found = [
-            mmppl.evaluate(run, data, split=split, metrics=metric or None, draws=draws, seed=seed, root=root, say=say)  # type: ignore[arg-type]
-            for run in loaded
-        ]
+        options: dict[str, Any] = dict(split=split, metrics=metric or None, seed=seed, root=root, say=say)
+        options |= dict(draws=draws, evidence_draws=evidence_draws)
+        found = [mmppl.evaluate(run, data, **options) for run in loaded]
     if len(found) == 1:
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
         return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"

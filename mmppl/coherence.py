@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .data import Dataset
-from .given import class_label, in_blocks, set_name
+from .given import class_label, generates, in_blocks, set_name
 from .judges import judge_of, verdict
 from .modality import Modality
 from .program import Program
@@ -21,14 +21,9 @@ if TYPE_CHECKING:
 COHERENCE = ("coherence", "judge_accuracy")  # what the names of its metrics begin with
 
 
-def judgeable(program: Program) -> list[str]:
-    """The modalities (no labels) that a program generates."""
-    return [name for name in program.answers() if program.modality(name).role == "modality"]
-
-
 def coherence_names(program: Program) -> list[str]:
     """Every metric that `coherences` has for a program."""
-    names = judgeable(program) if class_label(program) else []
+    names = generates(program) if class_label(program) else []
     joint = ["coherence_joint"] if len(names) > 1 and program.can_answer([]) is None else []
     return [*(f"coherence.{name}" for name in names), *joint, *(f"judge_accuracy.{name}" for name in names)]
 
@@ -46,7 +41,7 @@ def coherences(
     """Those of `wanted` ("coherence.image", ...) that there are, as `evaluate` returns them."""
     program = run.program
     label = class_label(program)
-    every = judgeable(program)
+    every = generates(program)
     named = [n for n in every if "coherence_joint" in wanted or {f"coherence.{n}", f"judge_accuracy.{n}"} & {*wanted}]
     if label is None or not named:
         return {}

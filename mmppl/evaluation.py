@@ -13,8 +13,9 @@ from .baseline import baseline_error, rmse_of_means
 from .coherence import COHERENCE, coherence_names, coherences
 from .data import Dataset
 from .errors import MMPPLError, UsageError, suggest
-from .given import askable, class_label, default_given_sets, given_set, kind, sees, set_name
+from .given import askable, class_label, default_given_sets, generates, given_set, kind, sees, set_name
 from .modality import Modality
+from .nats import nats, nats_names
 from .probes import LEARNT, probe_names, probed
 from .program import Program
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 ANCHORS = ("rmse_global", "rmse_class")
 UNASKED = (*ANCHORS, "baseline_error")  # need no answer of the program
-ON_REQUEST = COHERENCE  # minutes: computed where `metrics` names them
-FROM_TRAINING = (*UNASKED, "explained", *LEARNT, *COHERENCE)
+ON_REQUEST = (*COHERENCE, "nll", "evidence")  # minutes: computed where `metrics` names them
+FROM_TRAINING = (*UNASKED, "explained", *LEARNT, *COHERENCE, "nll_")
 METRICS = {
     "class": ("error", "baseline_error", "balanced_accuracy", "log_loss", "calibration_error"),
     "sequence": ("error", "error_whole"),
@@ -41,6 +42,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     given_sets: Sequence[str | Sequence[str]] | None = None,
     draws: int = 32,
+    evidence_draws: int = 128,
     seed: int = 0,
     root: Any = None,
     say: Callable[[str], None] | None = None,
@@ -57,7 +59,8 @@ def evaluate(
         metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None: all but `ON_REQUEST`,
             which may take minutes; "all": everything.
         given_sets: e.g. ["image", "image+word"]; None: `default_given_sets`.
-        draws: latent draws per row (probes read the mean of z, coherence takes one draw).
+        draws: latent draws per row (probes read the mean of z, coherence and nll take one draw).
+        evidence_draws: latent draws per row of the evidence.
         say: hears one line per given-set.
     Returns:
         {"run", "split", "n": rows asked, "metrics"}. For X a class: error.X, baseline_error.X (logistic regression on
@@ -81,7 +84,11 @@ def evaluate(
         On request, for a generated modality X and the first label, see `mmppl.coherence`: coherence.X, the share of
         values generated from each given-set without X whose class, to a judge trained on the original X of the train
         rows and kept in the cache folder, is the row's; coherence_joint, under "nothing", of draws from the prior whose
-        modalities are all of one class to their judges; judge_accuracy.X on the rows' own values, a number.
+        modalities are all of one class to their judges; judge_accuracy.X on the rows' own values, a number. Also
+        on request, in nats per row and input units, see `mmppl.nats`: nll.X of the decoder, from every given-set, those
+        with X too, and its anchors nll_global.X, nll_class.X and, of grey values, nll_floor.X; evidence, ln p(the other
+        modalities | given-set), under "nothing" of all, on at most 1,000 rows, with evidence_se and
+        evidence_distrusted.
     Raises:
         UsageError: unknown metric, modality or part, or a given-set that the program cannot answer.
         DataError: no row to ask about.
@@ -90,8 +97,9 @@ def evaluate(
     sets = default_given_sets(program) if given_sets is None else [given_set(program, names) for names in given_sets]
     generated = [program.modality(name) for name in program.answers()]
     of_targets = [name for m in generated for name in _names(program, m)]
-    collapses = ["collapse"] if any(m.role == "modality" for m in generated) else []
-    wanted = _wanted(metrics, [*of_targets, *probe_names(program), *collapses, *coherence_names(program)])
+    collapses = ["collapse"] if generates(program) else []
+    on_request = [*coherence_names(program), *nats_names(program)]
+    wanted = _wanted(metrics, [*of_targets, *probe_names(program), *collapses, *on_request])
     targets = [m for m in generated if any(name in wanted for name in _names(program, m))]
     dataset = run.dataset(data, root=root)
     for caveat in run.caveats(dataset):
@@ -136,6 +144,7 @@ def evaluate(
         found |= _collapse(run, test, draws, seed, hear)
     if train is not None:
         found |= coherences(run, train, test, sets, wanted, seed=seed, say=hear)
+    found |= nats(run, train, test, sets, wanted, draws=evidence_draws, seed=seed, say=hear)
     return {
         "run": str(run.path),
         "split": split,

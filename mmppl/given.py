@@ -40,6 +40,11 @@ def class_label(program: Program) -> Modality | None:
     return next((m for m in program.modalities if m.role == "label" and kind(m) == "class"), None)
 
 
+def generates(program: Program) -> list[str]:
+    """The modalities (no labels) that a program has a distribution for."""
+    return [name for name in program.answers() if program.modality(name).role == "modality"]
+
+
 def askable(program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]) -> tuple[Dataset, int]:
     """The rows of a part that have all that the program conditions on, and how many have not."""
     rows = dataset.rows(split)
