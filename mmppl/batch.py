@@ -217,7 +217,7 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
 
     likelihood: Any = likelihood_of(modality)(modality, output, scale)
     if modality.name in batch.free:
-        pyro.sample(modality.name, likelihood)
+        pyro.sample(modality.name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it
         return
     slots = batch._slots.get(modality.name)  # there if `only_scored` chose rows
     if slots is not None and output.shape[:-1] == slots.shape:

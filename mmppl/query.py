@@ -203,8 +203,9 @@ class _Question:
     ) -> tuple[Any, Any]:
         """Traces of the answer given `given` with (draws, B) latents, and of the model on them, sampling `want`; of its
         other sites only `scored` are sure to be there."""
+        unread = [n for n in want if not self._holds(n)]
         with (
-            KeyedNoise(self.seed, ids, len(draws), first=draws.start),
+            KeyedNoise(self.seed, ids, len(draws), first=draws.start, unread=unread),
             pyro.plate("draws", len(draws), dim=-2),
             pyro.validation_enabled(False),
         ):

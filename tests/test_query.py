@@ -12,6 +12,7 @@ import mmppl
 from mmppl import UsageError, fit, load_program, read
 from mmppl.bench.harness import peak_memory
 from mmppl.budget import chunk
+from mmppl.noise import uniforms
 from mmppl.predictive import quantile, resample
 from mmppl.query import ask
 
@@ -51,7 +52,7 @@ def test_slicing_chunking_and_reordering_change_rounding_only(run, method, small
     options = {"want": ["z", "image", "label", "evidence"], "draws": 40, "method": method}
     whole = ask(run.program, data.take(rows), **options)
     shuffled = ask(run.program, data.take(rows.flip(0)), **options)
-    made = small_chunks(500_000)
+    made = small_chunks(100_000)
     single = ask(run.program, data.take(rows[3:9]), **options)
     assert made[0].rows == 1 and 2 < made[0].draws < 20
     for name, parts in whole.want.items():
@@ -119,6 +120,25 @@ def test_evidence_is_a_density_of_the_input():
     np.testing.assert_allclose(found["a"]["mean"], 1 + 3 * plain["a"]["mean"])
     np.testing.assert_allclose(found["a"]["std"], 3 * plain["a"]["std"])
     np.testing.assert_allclose(found["a"]["q95"], 1 + 3 * plain["a"]["q95"])
+
+
+@pytest.mark.parametrize("method", ["guide", "importance"])
+def test_draws_that_nobody_reads_are_not_made(run, method, monkeypatch):
+    """Without quantiles a modality's moments come from its likelihood; the latent is drawn as ever."""
+    question = dict(want=["image", "word", "label"], given=["profile"], draws=7, method=method)
+    with_draws = run.query(**question)
+    made = []
+
+    def counted(seed, site, *rest, **more):
+        made.append(site)
+        return uniforms(seed, site, *rest, **more)
+
+    monkeypatch.setattr("mmppl.noise.uniforms", counted)
+    without = run.query(**question, quantiles=())
+    assert set(made) == {"z"}
+    for name in question["want"]:
+        for key in {"mean", "std", "prob"} & set(with_draws[name]):
+            assert np.array_equal(with_draws[name][key], without[name][key])
 
 
 def test_quantiles_are_in_order_and_cover_what_they_say(run):
