@@ -32,9 +32,7 @@ def sample(count: int, rows: int) -> Batch:
 def program(modalities: Sequence[Modality]) -> Program:
     """The installed MoPoE with plain ReLU networks."""
     mopoe: Any = load_program("mopoe")
-    made: Program = mopoe(modalities, latent_dim=LATENT, hidden=WIDTH, layers=1)
-    made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in modalities})
-    made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size, narrow=True) for m in modalities})
+    made: Program = mopoe(modalities, latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False)
     return made
 
 
