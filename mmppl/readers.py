@@ -83,7 +83,8 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
     """A DataFrame (pandas, or alike) → arrays by name, and the feature names of those that were grouped.
 
     Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
-    array of its own. Missing cells become NaN or, where the values are not floats, a mask.
+    array of its own. Missing cells become NaN or, where the values are not floats, a mask. Without a column `id` the
+    index is the rows' ids, if it is more than row numbers and names each row once.
 
     Raises:
         DataError: repeated or clashing columns, a group that mixes numbers and strings, cells of other types.
@@ -108,7 +109,18 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
         else:
             arrays[name], gaps[name] = group[0]
         arrays[name] = _plain(name, arrays[name])
-    return _with_masks(arrays, gaps), features
+    index = None if "id" in arrays else _index(frame)
+    return _with_masks(arrays, gaps) | ({} if index is None else {"id": index}), features
+
+
+def _index(frame: Any) -> np.ndarray | None:
+    """The index as ids; None where it is row numbers, of another type, ambiguous, or where the library has none."""
+    index = np.asarray(getattr(frame, "index", None))
+    if index.dtype == object and index.ndim == 1 and all(isinstance(label, str) for label in index):
+        index = index.astype(str)
+    if index.dtype.kind not in "iuU" or index.shape != (len(frame),) or len(np.unique(index)) < len(index):
+        return None
+    return None if np.array_equal(index, np.arange(len(index))) else index
 
 
 def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:

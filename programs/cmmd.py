@@ -14,6 +14,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
+from mmppl.errors import suggest
 from mmppl.kernels.mmd import median_mixture, mmd2, paper_kernel
 from mmppl.nets import ConvDecoder, ConvTrunk, Dropout, mlp
 
@@ -89,6 +90,7 @@ class CMMD(Program):
         if unknown or set(self.conditions) == set(views):
             raise UsageError(
                 f"CMMD: observed={','.join(self.conditions)} must name some, not all, of {', '.join(views)}."
+                + "".join(suggest(name, views) for name in sorted(unknown))
             )
         if not generative and not any(m.role == "label" for m in modalities):
             raise UsageError("CMMD: generative=false leaves the classifier alone, and the data have no label for it.")

@@ -254,3 +254,22 @@ def test_a_frame():
         read(frame.assign(**{"gene:d": "x"}))
     with pytest.raises(DataError, match="'age' occurs more than once"):
         read(pandas.concat([frame, frame[["age"]]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("index", "ids"),
+    [
+        (["a", "b", "c"], ["a", "b", "c"]),
+        ([7, 3, 5], [7, 3, 5]),
+        ([0, 1, 2], [0, 1, 2]),
+        (["a", "b", "a"], [0, 1, 2]),  # not one row each
+        ([0.5, 1.5, 2.5], [0, 1, 2]),
+        ([("a", 1), ("a", 2), ("b", 1)], [0, 1, 2]),
+    ],
+)
+def test_the_index_of_a_frame_is_the_rows_ids(index, ids):
+    pandas = pytest.importorskip("pandas")
+    index = pandas.MultiIndex.from_tuples(index) if isinstance(index[0], tuple) else index
+    frame = pandas.DataFrame({"x:a": [0.1, 0.2, 5.0], "x:b": [0.3, 0.4, 0.5]}, index=index)
+    assert read(frame).ids.tolist() == ids
+    assert read(frame.assign(id=["p", "q", "r"])).ids.tolist() == ["p", "q", "r"]
