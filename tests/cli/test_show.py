@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 from mmppl.cli import main
 from mmppl.cli.show import _docstring
@@ -70,3 +72,9 @@ def test_generated_sources(tmp_path, capsys):
     assert found["formula"].startswith("-abs(x - m)") and found["torch_source"]
     assert main(["show", str(file), "--kernel", "laplase"]) == 2
     assert "Did you mean laplace?" in capsys.readouterr().err
+
+
+def test_formulas_in_a_process_that_has_fitted_nothing():
+    code = "from mmppl.cli import main; raise SystemExit(main(['show', 'mvae', '--kernels']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "bernoulli" in done.stdout and "laplace" in done.stdout, done
