@@ -10,6 +10,8 @@ def plot(
 ) -> str:
     """Write the figures of RUN into RUN/figures: losses, generated against true, latents, reconstructions.
 
+    Coherence too, once `mmppl evaluate RUN --metric coherence` has trained the judges of its data.
+
     \b
     mmppl plot runs/cmmd
     """

@@ -1,10 +1,12 @@
-"""Pictures of a run: its losses, what it generates, what it reconstructs from each given-set, its latent space."""
+"""Pictures of a run: its losses, what it generates, what it reconstructs from each given-set, its latent space, and
+whether classes agree by what is given."""
 
 from __future__ import annotations
 
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,11 +18,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .checkpoint import write
+from .coherence import coherence, judge_accuracy, judges
 from .data import Dataset
 from .errors import DataError, MMPPLError, UsageError
-from .given import askable, class_label, default_given_sets, sees, set_name
+from .given import askable, class_label, default_given_sets, generates, sees, set_name
 from .modality import Modality
-from .panels import BLUE, GREY, ORANGE, bare, compare, is_image, is_vector, limits, picture, row_name, show, truth
+from .panels import (
+    BLUE,
+    GREY,
+    ORANGE,
+    bare,
+    compare,
+    heat_map,
+    is_image,
+    is_vector,
+    limits,
+    picture,
+    row_name,
+    show,
+    truth,
+)  # fmt: skip
+from .probes import probes
 from .program import Program
 
 if TYPE_CHECKING:
@@ -30,6 +48,7 @@ SAMPLES = 8
 DRAWS = 64
 CHOICE = "a first row of each class, complete rows before others"
 MOST_POINTS = 1500  # of the t-SNE
+MOST_JUDGED = 2000  # rows
 # Told apart by the colour-blind (Tol, "muted", and black); a class is named on the figure too, and after ten the
 # marker changes.
 CLASS_COLOURS = (
@@ -49,7 +68,8 @@ STYLE: dict[Any, Any] = {
 
 
 def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Write RUN/figures/*.png: loss, generated, reconstructions (where there are images) and latent.
+    """Write RUN/figures/*.png: loss, generated, reconstructions (where there are images), latent, and coherence where
+    judges of these data are kept (`mmppl evaluate RUN --metric coherence` trains them; nothing is trained here).
 
     Args:
         data: what `mmppl.read` takes, for all but the losses; None: the data of the fit. Its test rows are shown, or
@@ -78,6 +98,7 @@ def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], N
             figures["generated"] = _generated(run, rows, about)
             figures["reconstructions"] = _reconstructions(run, rows, about)
             figures["latent"] = _latent(run, rows, about)
+            figures["coherence"] = _coherence(run, rows, dataset.take(dataset.rows("train")), about, hear)
         paths = []
         for name, figure in figures.items():
             if figure is not None:
@@ -229,6 +250,38 @@ def _latent(run: Run, rows: Dataset, about: str) -> Figure | None:
     by = f", by {label.name}" if label else ""
     ax.set_title(f"t-SNE of the mean of z given {set_name(given)}{by}", loc="left")
     _caption(figure, f"{about} · n = {len(test):,} of {len(rows):,} · D = {z.shape[1]}")
+    return figure
+
+
+def _coherence(run: Run, rows: Dataset, train: Dataset, about: str, hear: Callable[[str], None]) -> Figure | None:
+    """Given-set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None where
+    no judge is kept."""
+    program, label = run.program, class_label(run.program)
+    if label is None:
+        return None
+    bench = judges(program, generates(program), label, train, fresh=False)
+    if not bench:
+        hear(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
+        return None
+    test = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_JUDGED)).long())
+    sets, probe = default_given_sets(program), f"probe500.{label.name}"
+    shares = np.full((len(sets), 1 + len(bench)), np.nan)
+    for line, given in zip(shares, sets):
+        with suppress(UsageError):  # a program whose latents have other names
+            line[0] = probes(run, train, test, given, [label], [probe]).get(probe, np.nan)
+        found = coherence(run, test, given, {n: judge for n, judge in bench.items() if n not in given}, label)
+        line[1:] = [found.get(name, np.nan) for name in bench]
+    best = judge_accuracy(program, test, bench, label)
+    names = [f"{label.name}, by a linear\nprobe of z"]
+    names += [f"{name}\n(judge: {best[name]:.1%})" if name in best else name for name in bench]
+    figure = Figure(figsize=(1.15 * len(names) + 2.2, 0.42 * len(sets) + 1.5), layout="constrained")
+    ax = figure.subplots()
+    heat_map(ax, shares, [set_name(given) for given in sets], names)
+    ax.set_title(f"rows (%) whose {label.name} is found in what is generated", loc="left")
+    _caption(
+        figure,
+        f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · judge: on real values · empty: given",
+    )
     return figure
 
 

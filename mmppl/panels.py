@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,3 +110,17 @@ def bare(ax: Axes) -> None:
 def row_name(ax: Axes, name: str) -> None:
     """A name to the left of a row of pictures."""
     ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
+
+
+def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Shares in [0, 1] as per cents in cells; a cell that is NaN stays empty."""
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (i, j), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            colour = "white" if share > 0.6 else "black"
+            ax.text(j, i, f"{100 * share:.1f}", ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), [f"given {row}" if not i else row for i, row in enumerate(rows)])
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)

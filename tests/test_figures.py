@@ -2,13 +2,20 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import mmppl
+from mmppl import judges
 from mmppl.figures import SAMPLES, _examples
-from mmppl.panels import is_image, is_vector
+from mmppl.panels import heat_map, is_image, is_vector
 
 SMALL = {"hidden": 16, "layers": 1}
+
+
+@pytest.fixture(autouse=True)
+def no_judges(tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "cache_folder", lambda: tmp_path)
 
 
 def check(paths, names):
@@ -23,7 +30,7 @@ def test_cmmd(tmp_path):
     run = mmppl.fit("cmmd", hyper=SMALL, epochs=2, out=tmp_path / "run")
     heard = []
     check(run.plot(say=heard.append), ["loss", "generated", "reconstructions", "latent"])
-    assert len(heard) == 4
+    assert len(heard) == 5 and any("no coherence is drawn" in line for line in heard)
     with pytest.raises(mmppl.MMPPLError):
         run.plot(tmp_path / "none.npz")
 
@@ -59,6 +66,26 @@ def test_without_images_or_labels(tmp_path):
     data = {"genes": genes, "age": age, "site": np.array([["n", "s"]] * 60)}
     run = mmppl.fit("mvae", data, hyper=SMALL | {"latent_dim": 1}, epochs=1, out=tmp_path / "run")
     check(run.plot(data), ["loss", "generated", "latent"])
+
+
+def test_coherence_is_drawn_where_judges_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(judges, "STEPS", 30)
+    run = mmppl.fit("mvae", hyper=SMALL, epochs=1, out=tmp_path / "run")
+    heard = []
+    run.evaluate(metrics=["coherence"], given_sets=["image"])
+    monkeypatch.setattr(judges, "_train", lambda *a: pytest.fail("a judge was trained for a figure"))
+    check(run.plot(say=heard.append), ["loss", "generated", "reconstructions", "latent", "coherence"])
+    for file in (tmp_path / "judges").iterdir():
+        file.unlink()
+    check(run.plot(say=heard.append), ["loss", "generated", "reconstructions", "latent"])
+    assert any("--metric coherence" in line for line in heard)
+
+
+def test_cells_of_a_heat_map_tell_per_cents():
+    ax = Figure().subplots()
+    heat_map(ax, np.array([[0.25, np.nan], [1.0, 0.0]]), ["a", "b"], ["x", "y"])
+    assert [text.get_text() for text in ax.texts] == ["25.0", "100.0", "0.0"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["given a", "b"]
 
 
 def test_what_is_a_picture():
