@@ -28,6 +28,15 @@ def coherence_names(program: Program) -> list[str]:
     return [*(f"coherence.{name}" for name in names), *joint, *(f"judge_accuracy.{name}" for name in names)]
 
 
+def unhidden(run: Run, train: Dataset, root: Any = None) -> Dataset:
+    """The train rows of a fit with what it hid at random, for judges to learn from: so runs that hid other values share
+    them. `train` where nothing was hidden, or where that cannot be read again (arrays in memory)."""
+    if not run.info["data"]["options"]["hide"] or run.info["data"]["spec"] is None:
+        return train
+    whole = run.data(root, hidden=False)
+    return whole.take(whole.rows("train"))
+
+
 def coherences(
     run: Run,
     train: Dataset,

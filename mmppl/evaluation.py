@@ -10,7 +10,7 @@ import numpy as np
 
 from . import metrics as score
 from .baseline import baseline_error, rmse_of_means
-from .coherence import COHERENCE, coherence_names, coherences
+from .coherence import COHERENCE, coherence_names, coherences, unhidden
 from .data import Dataset
 from .errors import MMPPLError, UsageError, suggest
 from .given import askable, class_label, default_given_sets, generates, given_set, kind, sees, set_name
@@ -142,8 +142,9 @@ def evaluate(
     found |= probed(run, train, test, sets, wanted, seed=seed, say=hear)
     if "collapse" in wanted:
         found |= _collapse(run, test, draws, seed, hear)
-    if train is not None:
-        found |= coherences(run, train, test, sets, wanted, seed=seed, say=hear)
+    if train is not None and any(name.startswith(COHERENCE) for name in wanted):
+        lessons = train if data is not None else unhidden(run, train, root)
+        found |= coherences(run, lessons, test, sets, wanted, seed=seed, say=hear)
     found |= nats(run, train, test, sets, wanted, draws=evidence_draws, seed=seed, say=hear)
     return {
         "run": str(run.path),

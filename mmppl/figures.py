@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .checkpoint import write
-from .coherence import coherence, judge_accuracy, judges
+from .coherence import coherence, judge_accuracy, judges, unhidden
 from .data import Dataset
 from .errors import DataError, MMPPLError, UsageError
 from .given import askable, class_label, default_given_sets, generates, sees, set_name
@@ -98,7 +98,9 @@ def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], N
             figures["generated"] = _generated(run, rows, about)
             figures["reconstructions"] = _reconstructions(run, rows, about)
             figures["latent"] = _latent(run, rows, about)
-            figures["coherence"] = _coherence(run, rows, dataset.take(dataset.rows("train")), about, hear)
+            train = dataset.take(dataset.rows("train"))
+            taught = train if data is not None else unhidden(run, train, root)
+            figures["coherence"] = _coherence(run, rows, train, taught, about, hear)
         paths = []
         for name, figure in figures.items():
             if figure is not None:
@@ -253,13 +255,19 @@ def _latent(run: Run, rows: Dataset, about: str) -> Figure | None:
     return figure
 
 
-def _coherence(run: Run, rows: Dataset, train: Dataset, about: str, hear: Callable[[str], None]) -> Figure | None:
+def _coherence(
+    run: Run, rows: Dataset, train: Dataset, taught: Dataset, about: str, hear: Callable[[str], None]
+) -> Figure | None:
     """Given-set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None where
-    no judge is kept."""
+    no judge is kept.
+
+    Args:
+        taught: train rows of the judges.
+    """
     program, label = run.program, class_label(run.program)
     if label is None:
         return None
-    bench = judges(program, generates(program), label, train, fresh=False)
+    bench = judges(program, generates(program), label, taught, fresh=False)
     if not bench:
         hear(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
         return None

@@ -129,18 +129,23 @@ class Run:
             text = (self.path / "metrics.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines()]
 
-    def data(self, root: str | Path | None = None) -> Dataset:
-        """The data that the run was fitted on, read again; DataError when they have changed."""
+    def data(self, root: str | Path | None = None, *, hidden: bool = True) -> Dataset:
+        """The data that the run was fitted on, read again; DataError when they have changed.
+
+        Args:
+            hidden: False: with what `fit(hide=…)` hid from it.
+        """
         stored = self.info["data"]
-        if self.fitted_on is not None:
+        hides = stored["options"]["hide"] and hidden
+        if self.fitted_on is not None and (hides or not stored["options"]["hide"]):
             return self.fitted_on
         if stored["spec"] is None:
             raise UsageError(f"{self.path}: fitted on arrays in memory; name the data (--data FILE).")
         options = stored["options"]
         data = read(stored["spec"], root=root or options["root"], as_=options["as"])
-        if options["hide"]:
+        if hides:
             data = data.hide(rate=options["hide"], seed=self.info["seed"])
-        if data.fingerprint() != stored["fingerprint"]:
+        if data.fingerprint() != stored["fingerprint" if hidden else "unhidden"]:
             raise DataError(
                 f"{stored['spec']}: not the data that {self.path} was fitted on (fingerprint differs); name them with "
                 "--data."

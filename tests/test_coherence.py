@@ -59,6 +59,7 @@ class Asked:
     """A run of a program that was never fitted."""
 
     path = Path("asked")
+    info = {"data": {"options": {"hide": None}, "spec": None}}
 
     def __init__(self, data, **known):
         self.source, self.program = data, Copy(data.modalities, **known)
@@ -170,6 +171,21 @@ def test_judges_are_trained_once(data, own_cache, monkeypatch):
         file.write_bytes(file.read_bytes()[:-8])
     mmppl.evaluate(run, metrics=["coherence.word"])
     assert trained == ["image", "image", "word"]
+
+
+def test_judges_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
+    """So runs that hid other values share them."""
+    small = {"hidden": 8, "layers": 1}
+    taught = []
+    train = judges._train
+    monkeypatch.setattr(judges, "_train", lambda *a: taught.append(len(a[3])) or train(*a))
+    for seed in (0, 1):
+        run = mmppl.fit("mvae", hide=0.5, seed=seed, hyper=small, epochs=1, out=tmp_path / str(seed))
+        for asked in (run, mmppl.Run.load(run.path)):
+            metrics = asked.evaluate(metrics=["coherence.profile"], given_sets=["image"])["metrics"]
+            assert metrics["coherence.profile"] and metrics["nothing_seen"]["image"]
+    assert taught == [len(run.data().rows("train"))]
+    assert not run.data().observed["profile"].all() and run.data(hidden=False).observed["profile"].all()
 
 
 def test_a_judge_is_the_same_whatever_was_drawn_before(data):

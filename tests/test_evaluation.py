@@ -168,6 +168,16 @@ def test_only_what_the_program_answers_about_is_judged(data):
         evaluate(run, metrics=["error.word"])
 
 
+def test_a_program_that_only_classifies_has_no_collapse(data):
+    run = KnownRun(data, conditions=("x",), silent=("word",))
+    metrics = evaluate(run)["metrics"]
+    assert "collapse" not in metrics and metrics["probe.label"] and metrics["error.label"]
+    for name in ("collapse", "coherence", "nll", "evidence"):
+        with pytest.raises(mmppl.UsageError, match=f"no metric {name!r}"):
+            evaluate(run, metrics=[name])
+    assert "collapse" in evaluate(KnownRun(data))["metrics"]
+
+
 def test_given_sets(data):
     assert default_given_sets(Known(data.modalities)) == [("x",), ("word",), ("x", "word")]
     five = [mmppl.Modality(name, (2,)) for name in "abcde"]
