@@ -1,18 +1,17 @@
 """Coherence of programs whose answer is known, and judges that are trained once."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pyro
 import pytest
 import torch
+from reference.asked import Asked
 from torch import nn
 
 import mmppl
 from mmppl import coherence, judges
 from mmppl.gaussian import Gaussian, standard_normal
-from mmppl.query import ask
 
 COHERENCE = ["coherence"]
 
@@ -55,23 +54,9 @@ for i in range(3):
     PICTURES[i, 2 * i : 2 * i + 3, 1:7] = 1
 
 
-class Asked:
-    """A run of a program that was never fitted."""
-
-    path = Path("asked")
-    info = {"data": {"options": {"hide": None}, "spec": None}}
-
-    def __init__(self, data, **known):
-        self.source, self.program = data, Copy(data.modalities, **known)
-
-    def data(self, root=None):
-        return self.source
-
-    def dataset(self, data=None, *, root=None):
-        return self.source if data is None else data
-
-    def query(self, data, *, given, want, split, **words):
-        return ask(self.program, data, given=given, want=want, **words)
+def asking(data, **known):
+    """A run of the program on these data."""
+    return Asked(Copy(data.modalities, **known), data)
 
 
 @pytest.fixture(autouse=True)
@@ -96,20 +81,20 @@ def data():
 
 
 def test_what_copies_the_class_is_coherent(data):
-    metrics = mmppl.evaluate(Asked(data), metrics=COHERENCE)["metrics"]
+    metrics = mmppl.evaluate(asking(data), metrics=COHERENCE)["metrics"]
     assert metrics["coherence.signs"] == {"image": 1, "word": 1, "image+word": 1}
     assert metrics["coherence.image"] == {"signs": 1, "word": 1, "signs+word": 1}
     assert metrics["coherence.word"] == {"signs": 1, "image": 1, "signs+image": 1}
     assert metrics["coherence_joint"] == {"nothing": 1}  # all decoded from one z
     assert all(metrics[f"judge_accuracy.{name}"] == 1 for name in ("signs", "image", "word"))
-    one = mmppl.evaluate(Asked(data), metrics=["coherence.image"])["metrics"]
+    one = mmppl.evaluate(asking(data), metrics=["coherence.image"])["metrics"]
     assert set(one) == {"coherence.image", "judge_accuracy.image", "left_out", "nothing_seen"}
-    joint = mmppl.evaluate(Asked(data), metrics=["coherence_joint"])["metrics"]
+    joint = mmppl.evaluate(asking(data), metrics=["coherence_joint"])["metrics"]
     assert {name.partition(".")[0] for name in joint} >= {"coherence_joint", "judge_accuracy"} and len(joint) == 6
 
 
 def test_what_ignores_the_class_is_right_by_chance(data):
-    metrics = mmppl.evaluate(Asked(data, blind=("image",)), metrics=COHERENCE)["metrics"]
+    metrics = mmppl.evaluate(asking(data, blind=("image",)), metrics=COHERENCE)["metrics"]
     test = data.rows("test")
     share = float((data.values["label"][test] == 0).double().mean())
     assert metrics["coherence.image"] == {key: pytest.approx(share) for key in ("signs", "word", "signs+word")}
@@ -119,7 +104,7 @@ def test_what_ignores_the_class_is_right_by_chance(data):
 
 def test_nothing_given_is_a_guess(data):
     hidden = data.hide(rate={"signs": 1.0}, keep_one=False)
-    run = Asked(dataclasses.replace(hidden, split=data.split))
+    run = asking(dataclasses.replace(hidden, split=data.split))
     metrics = mmppl.evaluate(run, metrics=["coherence.word"], given_sets=["signs", "image"])["metrics"]
     assert metrics["coherence.word"]["signs"] == pytest.approx(1 / 3, abs=0.15) and metrics["nothing_seen"]["signs"]
     assert metrics["coherence.word"]["image"] == 1
@@ -127,26 +112,26 @@ def test_nothing_given_is_a_guess(data):
 
 def test_only_on_request_and_only_what_can_be_judged(data, monkeypatch):
     monkeypatch.setattr(coherence, "judge_of", lambda *a, **k: pytest.fail("a judge was asked for"))
-    metrics = mmppl.evaluate(Asked(data))["metrics"]
+    metrics = mmppl.evaluate(asking(data))["metrics"]
     assert not any(name.startswith(("coherence", "judge")) for name in metrics) and "probe.label" in metrics
     monkeypatch.undo()
     with pytest.raises(mmppl.UsageError, match="no metric 'coherence'"):
         blank = mmppl.read({"a": np.eye(3, dtype=np.float32)[[0, 1, 2] * 10]})
-        mmppl.evaluate(Asked(blank), metrics=COHERENCE)
+        mmppl.evaluate(asking(blank), metrics=COHERENCE)
 
 
 def test_a_modality_that_has_no_label_in_training_has_no_coherence(data):
     train = data.split == 0
     observed = data.observed | {"word": data.observed["word"] & torch.from_numpy(~train)}
     heard = []
-    run = Asked(dataclasses.replace(data, observed=observed))
+    run = asking(dataclasses.replace(data, observed=observed))
     metrics = mmppl.evaluate(run, metrics=COHERENCE, say=heard.append)["metrics"]
     assert "coherence.word" not in metrics and "coherence_joint" not in metrics and metrics["coherence.image"]
     assert any("no coherence of word" in line for line in heard)
 
 
 def test_judges_are_trained_once(data, own_cache, monkeypatch):
-    run = Asked(data)
+    run = asking(data)
     before = mmppl.evaluate(run, metrics=COHERENCE)["metrics"]
     assert len(list(own_cache.iterdir())) == 3 and all(file.suffix == ".safetensors" for file in own_cache.iterdir())
     train = judges._train
@@ -157,15 +142,15 @@ def test_judges_are_trained_once(data, own_cache, monkeypatch):
     # Test rows teach no judge; other train rows, another schema and a damaged file do not take the kept one.
     image = data.values["image"].clone()
     image[data.rows("test")] = 0.5
-    mmppl.evaluate(Asked(data.replaced({"image": image})), metrics=["coherence.image"])
+    mmppl.evaluate(asking(data.replaced({"image": image})), metrics=["coherence.image"])
     assert trained == []
     image[data.rows("train")[0], 0, 0] += 1e-3
-    mmppl.evaluate(Asked(data.replaced({"image": image})), metrics=["coherence.image"])
+    mmppl.evaluate(asking(data.replaced({"image": image})), metrics=["coherence.image"])
     assert trained == ["image"]
     label = data.values["label"].clone()
     first = data.rows("train")[0]
     label[first] = (label[first] + 1) % 3
-    mmppl.evaluate(Asked(data.replaced({"label": label})), metrics=["coherence.image"])
+    mmppl.evaluate(asking(data.replaced({"label": label})), metrics=["coherence.image"])
     assert trained == ["image"] * 2
     for file in own_cache.iterdir():
         file.write_bytes(file.read_bytes()[:-8])
@@ -216,7 +201,7 @@ def test_what_lies_under_the_mask_does_not_matter(data):
             for name, value in some.values.items()
         },
     )
-    before, after = (mmppl.evaluate(Asked(d), metrics=COHERENCE)["metrics"] for d in (some, filled))
+    before, after = (mmppl.evaluate(asking(d), metrics=COHERENCE)["metrics"] for d in (some, filled))
     assert before == after and before["coherence.image"]["signs"] < 1
 
 

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from reference.asked import Asked
 from reference.linear_gaussian import World, exact_mvae
 
 import mmppl
 from mmppl import evaluate, nats
-from mmppl.query import ask
 
 
 def test_grey_values_and_classes_by_hand():
@@ -54,23 +54,6 @@ def test_only_counts_have_anchors(tmp_path):
     assert metrics["nll_floor.b"] < metrics["nll_global.b"]
     default = run.evaluate(data)["metrics"]
     assert not any(name.startswith(("nll", "evidence")) for name in default)
-
-
-class Asked:
-    """A run of a program that was never fitted."""
-
-    path = "asked"
-
-    def __init__(self, program, data):
-        self.program, self.source = program, data
-
-    def dataset(self, data=None, *, root=None):
-        return self.source
-
-    data = dataset
-
-    def query(self, data, *, given, want, split, **words):
-        return ask(self.program, data, given=given, want=want, **words)
 
 
 @pytest.fixture
