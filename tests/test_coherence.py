@@ -160,6 +160,7 @@ def test_judges_are_trained_once(data, own_cache, monkeypatch):
 
 def test_judges_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
     """So runs that hid other values share them."""
+    monkeypatch.setattr(judges, "STEPS", 20)
     small = {"hidden": 8, "layers": 1}
     taught = []
     train = judges._train
