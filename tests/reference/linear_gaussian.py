@@ -44,6 +44,10 @@ class World:
         return [Modality(n, (len(w),), "normal", scale=self.sds[n]) for n, w in self.weights.items()]
 
     def sample(self, rows: int, seed: int = 1) -> Dataset:
+        return self.simulate(rows, seed)[1]
+
+    def simulate(self, rows: int, seed: int = 1) -> tuple[Tensor, Dataset]:
+        """Latents (rows, D), and what they gave rise to."""
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(rows, self.latent, generator=rng, dtype=torch.float64)
         values = {
@@ -52,7 +56,7 @@ class World:
         }
         observed = {n: torch.ones(rows, dtype=torch.bool) for n in values}
         split = np.full(rows, 2, dtype=np.int8)
-        return Dataset("world", tuple(self.modalities()), values, observed, np.arange(rows), split, True)
+        return z, Dataset("world", tuple(self.modalities()), values, observed, np.arange(rows), split, True)
 
     def expert(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (B, D) and log-variance (D,) of the likelihood of x as a (diagonal) Gaussian in z."""
@@ -95,14 +99,15 @@ class World:
         return mean @ w.T + self.offsets[target], (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
 
 
-def exact_mvae(world: World, program: str = "mvae", **hyper: object) -> torch.nn.Module:
+def exact_mvae(world: World, program: str = "mvae", *, posteriors: bool = False, **hyper: object) -> torch.nn.Module:
     """The installed MVAE, or another program of its build, with affine networks whose experts and decoders are the
     world's own. JMVAE's encoders are the posteriors given one modality, and given all. Learned exponents are put to
-    work, and the experts made so much wider that their product stays exact."""
+    work, and the experts made so much wider that their product stays exact. With `posteriors` all encoders are, and not
+    the likelihoods as Gaussians in z."""
     from mmppl import load_program
 
     program = load_program(program)(world.modalities(), latent_dim=world.latent, layers=0, **hyper).double()
-    own = 1.0 if hasattr(program, "joint") else 0.0  # the prior's share in an encoder's precision
+    own = 1.0 if posteriors or hasattr(program, "joint") else 0.0  # the prior's share in an encoder's precision
     exponents = torch.linspace(0.4, 1.7, len(world.weights), dtype=torch.float64)
     if getattr(program, "log_exponents", None) is None:
         exponents = torch.ones_like(exponents)
