@@ -306,10 +306,11 @@ class _Question:
             notes.append(
                 f"{empty} of {len(self.dataset)} rows have nothing of what is given: their answer is the prior's."
             )
-        khat = next((parts["khat"] for parts in found.values() if "khat" in parts), None)
-        if khat is not None and (khat > 0.7).any():
+        khats = [parts["khat"] for parts in found.values() if "khat" in parts]
+        far = int((np.stack(khats) > 0.7).any(0).sum()) if khats else 0
+        if far:
             notes.append(
-                f"{int((khat > 0.7).sum())} of {len(khat)} rows have k̂ above 0.7: the guide is too far off there; "
+                f"{far} of {len(self.dataset)} rows have k̂ above 0.7: the guide is too far off there; "
                 "take more draws or do not trust them."
             )
         return notes
