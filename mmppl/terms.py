@@ -40,13 +40,13 @@ def warmed(weight: float, progress: Tensor, share: float) -> Weight:
 def likelihood_weights(
     modalities: Sequence[Modality],
     *,
-    weigh: tuple[float, ...] | Literal["equal", "size"] = "equal",
+    weigh: tuple[float, ...] | Literal["size"] = (),
     label_weight: float = 1.0,
 ) -> dict[str, float]:
     """name → weight of its log-likelihood.
 
     Args:
-        weigh: one number per modality in their order, labels left out; "equal" or (): 1 for each; "size": the features
+        weigh: one number per modality in their order, labels left out; (): 1 for each; "size": the features
             of the largest over its own features, max d / d_m (characters of a text count as features).
         label_weight: of what has the role label.
     Raises: UsageError for another number of weights, or one that is negative.
@@ -55,7 +55,7 @@ def likelihood_weights(
     seen = [m for m in modalities if m.role != "label"]
     if weigh == "size":
         weigh = tuple(max(m.size for m in seen) / m.size for m in seen)
-    elif weigh in ("equal", ()):
+    elif weigh == ():
         weigh = (1.0,) * len(seen)
     if len(weigh) != len(seen) or any(w < 0 for w in weigh):  # type: ignore[operator]
         names = ", ".join(m.name for m in seen)

@@ -39,7 +39,7 @@ class JMVAE(Program):
         beta: weight of the KL to the prior.
         warm_up: share of the training over which beta rises linearly from 0. Losses of that time do not compare with
             later ones: no place for an early stop (patience).
-        weigh: the modalities' log-likelihoods "equal", or by "size": times max d / d_m.
+        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
         dropout: in the encoders.
     """
@@ -67,7 +67,7 @@ class JMVAE(Program):
         alpha: float = 0.1,
         beta: float = 1.0,
         warm_up: float = 0.0,
-        weigh: Literal["equal", "size"] = "equal",
+        weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
@@ -80,7 +80,7 @@ class JMVAE(Program):
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up
-        self.weights = likelihood_weights(modalities, weigh=weigh, label_weight=label_weight)
+        self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         seen = [self.modality(n) for n in self.encoded]
         shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
         self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)

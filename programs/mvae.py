@@ -42,7 +42,7 @@ class MVAE(Program):
         beta: weight of the KL.
         warm_up: share of the training over which beta rises linearly from 0. Losses of that time do not compare with
             later ones: no place for an early stop (patience).
-        weigh: the modalities' log-likelihoods "equal", or by "size": times max d / d_m.
+        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
         dropout: in the encoders.
     """
@@ -75,7 +75,7 @@ class MVAE(Program):
         temper: Literal["none", "learned"] = "none",
         beta: float = 1.0,
         warm_up: float = 0.0,
-        weigh: Literal["equal", "size"] = "equal",
+        weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
@@ -90,7 +90,7 @@ class MVAE(Program):
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
         self.subsets, self.extra = subsets, extra
         self.scored: Literal["observed", "seen"] = scored
-        self.weights = likelihood_weights(modalities, weigh=weigh, label_weight=label_weight)
+        self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         depth = layers if decoder_layers is None else decoder_layers
         seen = [self.modality(n) for n in self.encoded]
         shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)

@@ -105,7 +105,7 @@ def mvae_by_hand(program, data, rows, hyper):
             for m in program.modalities:
                 scored = m.name in seen if hyper.get("scored") == "seen" and m.name in names else m.name in has
                 if scored:
-                    weight = largest / m.size if hyper.get("weigh") == "size" else 1.0
+                    weight = largest / m.size if hyper.get("weights") == "size" else 1.0
                     weight = hyper.get("label_weight", 1.0) if m.role == "label" else weight
                     total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
     return total / len(rows)
@@ -136,7 +136,7 @@ def jmvae_by_hand(program, data, rows, hyper):
     ("name", "hyper"),
     [
         ("mvae", {}),
-        ("mvae", dict(scored="seen", weigh="size", label_weight=3.0)),
+        ("mvae", dict(scored="seen", weights="size", label_weight=3.0)),
         ("mvae", dict(subsets="sampled", extra=2)),
         ("mvae", dict(subsets="sampled", scored="seen", extra=2, temper="learned", beta=2.0, warm_up=0.5)),
         ("mvae", dict(subsets="sampled", scored="seen", extra=1, see_labels=True, label_weight=3.0)),
