@@ -1,5 +1,5 @@
-"""Four VAEs, and CMMD for each observed set, on `mnist-photo-text`: how well a linear classifier reads the digit off the
-latent, and how often what is generated shows it, by what is given.
+"""Four VAEs, and CMMD for each observed set, on `mnist-photo-text`: how well a linear classifier reads the digit off
+the latent, and how often what is generated shows it, by what is given.
 
     python tests/benchmarks/mnist_photo_text.py --root DATA [--models MoPoE ...] [--seeds 0 1 2] [--epochs 20]
         [--set NAME=VALUE]... [--out FOLDER] [--json FILE]
