@@ -20,6 +20,7 @@ from mmppl import (
     observe,
     standard_normal,
 )
+from mmppl.fusion import product_of_experts
 from mmppl.networks import decoders, encoders
 
 
@@ -40,6 +41,8 @@ class MoPoE(Program):
         label_weight: weight of the labels' log-likelihood.
         prior_expert: N(0, I) as one more expert: in the component of all that is seen ("full", as in the authors'
             code), "always" or "never".
+        answers: of queries: the "mixture" that was trained, or its component of all that is seen, the "product" (what
+            the authors evaluate).
         dropout: in the encoders.
     """
 
@@ -67,12 +70,14 @@ class MoPoE(Program):
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
         prior_expert: Literal["full", "always", "never"] = "full",
+        answers: Literal["mixture", "product"] = "mixture",
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.latent_dim, self.beta = latent_dim, beta
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.prior_expert: Literal["full", "always", "never"] = prior_expert
+        self.answers_with = answers
         seen = [self.modality(n) for n in self.encoded]
         shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)
         self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
@@ -90,6 +95,14 @@ class MoPoE(Program):
         loc, log_var = self.experts(batch)
         with batch.plates():
             pyro.sample("z", mixture_of_products(loc, log_var, batch.seen, prior_expert=self.prior_expert))
+
+    def answer(self, batch: Batch) -> None:
+        """The guide, or its component of all that is seen."""
+        if self.answers_with == "mixture":
+            return self.guide(batch)
+        loc, log_var = self.experts(batch)
+        with batch.plates():
+            pyro.sample("z", product_of_experts(loc, log_var, batch.seen, prior=self.prior_expert != "never"))
 
     def objective(self, batch: Batch) -> Terms:
         """Negative ELBO with the mixture's KL bounded by the mean of its components'."""

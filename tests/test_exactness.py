@@ -131,6 +131,21 @@ def test_importance_corrects_other_guides(given, name, hyper):
     assert (found["khat"] < 0.7).all()
 
 
+@pytest.mark.parametrize("given", SUBSETS, ids="+".join)
+def test_mopoe_answers_with_the_product_when_told_to(given):
+    """With the prior as an expert it is exact here, and the mixture is not; without any observation it is the prior."""
+    world = World.make(SIZES, 2, orthogonal=True)
+    data = world.sample(6)
+    program = exact_mvae(world, "mopoe", answers="product")
+    answer = ask(program, data, given=given, want=["z"], draws=2)["z"]
+    mean, covariance = world.posterior(data.values, given)
+    torch.testing.assert_close(torch.from_numpy(answer["mean"]), mean, rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        torch.from_numpy(answer["std"]) ** 2, covariance.diagonal().expand(6, 2), rtol=0, atol=1e-10
+    )
+    assert (ask(program, data, given=[], want=["z"], draws=2)["z"]["std"] == 1).all()
+
+
 def test_jmvae_answers_each_row_by_what_it_has():
     """All: the joint network; one: its own; two: the product of theirs, without the prior; none: the prior."""
     world = World.make(SIZES, 2, orthogonal=True)
