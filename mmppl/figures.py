@@ -4,7 +4,6 @@ whether classes agree by what is given."""
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from io import BytesIO
@@ -20,14 +19,14 @@ from matplotlib.ticker import MaxNLocator
 from .checkpoint import write
 from .coherence import coherence, judge_accuracy, judges, unhidden
 from .data import Dataset
+from .embedding import embedding
 from .errors import DataError, MMPPLError, UsageError
-from .given import askable, class_label, default_given_sets, generates, sees, set_name
-from .modality import Modality
+from .given import askable, class_label, default_given_sets, generates, set_name
 from .panels import (
     BLUE,
-    GREY,
     ORANGE,
-    bare,
+    caption,
+    class_codes,
     compare,
     heat_map,
     is_image,
@@ -47,14 +46,7 @@ if TYPE_CHECKING:
 SAMPLES = 8
 DRAWS = 64
 CHOICE = "a first row of each class, complete rows before others"
-MOST_POINTS = 1500  # of the t-SNE
 MOST_JUDGED = 2000  # rows
-# Told apart by the colour-blind (Tol, "muted", and black); a class is named on the figure too, and after ten the
-# marker changes.
-CLASS_COLOURS = (
-    "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
-)  # fmt: skip
-MARKERS = "osv^DPX*<>"
 STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -97,7 +89,7 @@ def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], N
             about = f"run {run.path.name} · {dataset.name} · {split} rows"
             figures["generated"] = _generated(run, rows, about)
             figures["reconstructions"] = _reconstructions(run, rows, about)
-            figures["latent"] = _latent(run, rows, about)
+            figures["latent"] = embedding(run, rows, about)
             train = dataset.take(dataset.rows("train"))
             taught = train if data is not None else unhidden(run, train, root)
             figures["coherence"] = _coherence(run, rows, train, taught, about, hear)
@@ -142,7 +134,7 @@ def _losses(run: Run) -> Figure:
     axes[0].set_ylabel("nats per row")
     axes[0].legend()
     data = run.info["data"]
-    _caption(figure, f"run {run.path.name} · {data['spec'] or 'arrays'} · n = {data['n']:,} rows, all parts")
+    caption(figure, f"run {run.path.name} · {data['spec'] or 'arrays'} · n = {data['n']:,} rows, all parts")
     return figure
 
 
@@ -185,7 +177,7 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
             if part == "both":
                 column[0].legend(fontsize=6, loc="upper right", ncols=3)
         column[0].set_title(title)
-    _caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
+    caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
     return figure
 
 
@@ -214,44 +206,7 @@ def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
             for ax, value in zip(line, mean):
                 picture(ax, value, ends)
             row_name(line[0], set_name(given).replace("+", "\n+ "))
-    _caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
-    return figure
-
-
-def _latent(run: Run, rows: Dataset, about: str) -> Figure | None:
-    """t-SNE of the mean of z, coloured by the first label; None where there are too few rows or no z."""
-    from sklearn.manifold import TSNE
-
-    given = default_given_sets(run.program)[-1]
-    test = rows.take(sees(rows, given).nonzero().squeeze(-1))
-    test = test.take(torch.linspace(0, len(test) - 1, min(len(test), MOST_POINTS)).long())
-    if len(test) < 5:
-        return None
-    try:
-        z = run.query(test, given=given, want=["z"], draws=DRAWS, split="all").want["z"]["mean"]
-    except UsageError:  # a program whose latents have other names
-        return None
-    start = "pca" if z.shape[1] > 1 else "random"
-    flat = TSNE(init=start, perplexity=min(30.0, (len(z) - 1) / 3), random_state=0).fit_transform(z)
-    figure = Figure(figsize=(5.2, 5.0), layout="constrained")
-    ax = figure.subplots()
-    label = class_label(run.program)
-    codes = _codes(test, label)
-    for code in np.unique(codes):
-        x, y = flat[codes == code].T
-        if label is None or code < 0:
-            ax.scatter(x, y, s=9, color=BLUE if label is None else "#cccccc", linewidths=0)
-            continue
-        colour = CLASS_COLOURS[code % len(CLASS_COLOURS)]
-        ax.scatter(x, y, s=9, color=colour, marker=MARKERS[code // len(CLASS_COLOURS) % len(MARKERS)], linewidths=0)
-        box = {"facecolor": "white", "alpha": 0.85, "edgecolor": colour, "boxstyle": "round,pad=0.2"}
-        place = (float(np.median(x)), float(np.median(y)))
-        name = str((label.classes or ())[code])
-        ax.annotate(name, place, (0, 14), textcoords="offset points", ha="center", va="center", bbox=box)
-    bare(ax)
-    by = f", by {label.name}" if label else ""
-    ax.set_title(f"t-SNE of the mean of z given {set_name(given)}{by}", loc="left")
-    _caption(figure, f"{about} · n = {len(test):,} of {len(rows):,} · D = {z.shape[1]}")
+    caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
     return figure
 
 
@@ -286,18 +241,11 @@ def _coherence(
     ax = figure.subplots()
     heat_map(ax, shares, [set_name(given) for given in sets], names)
     ax.set_title(f"rows (%) whose {label.name} is found in what is generated", loc="left")
-    _caption(
+    caption(
         figure,
         f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · judge: on real values · empty: given",
     )
     return figure
-
-
-def _codes(data: Dataset, label: Modality | None) -> np.ndarray:
-    """(N,) class codes, −1 where there is none."""
-    if label is None:
-        return np.full(len(data), -1)
-    return np.where(data.observed[label.name].numpy(), data.values[label.name].numpy(), -1)
 
 
 def _examples(program: Program, rows: Dataset, given: Sequence[str]) -> Dataset:
@@ -306,15 +254,10 @@ def _examples(program: Program, rows: Dataset, given: Sequence[str]) -> Dataset:
     missing, lacks = (
         torch.stack([~rows.observed[name] for name in names]).sum(0).numpy() for names in (rows.observed, given)
     )
-    codes = _codes(rows, class_label(program))
+    codes = class_codes(rows, class_label(program))
     order = np.lexsort((missing, lacks))
     turn = np.zeros(len(rows), int)
     for code in np.unique(codes):
         own = order[codes[order] == code]
         turn[own] = np.arange(len(own))
     return rows.take(torch.from_numpy(np.lexsort((codes, turn))[:SAMPLES]))
-
-
-def _caption(figure: Figure, text: str) -> None:
-    letters = int(19 * figure.get_figwidth())  # that fit into a line at this size
-    figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)

@@ -1,12 +1,14 @@
-"""One value of a modality in one small picture: an image, a line, or words."""
+"""What figures are made of: one value of a modality as a small picture, a heat-map, a caption."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from .data import Dataset
 from .modality import Modality
@@ -124,3 +126,16 @@ def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequenc
     ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
+
+
+def class_codes(data: Dataset, label: Modality | None) -> np.ndarray:
+    """(N,) class codes, −1 where there is none."""
+    if label is None:
+        return np.full(len(data), -1)
+    return np.where(data.observed[label.name].numpy(), data.values[label.name].numpy(), -1)
+
+
+def caption(figure: Figure, text: str) -> None:
+    """A line or more below everything, in small grey letters."""
+    letters = int(19 * figure.get_figwidth())  # that fit into a line at this size
+    figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)
