@@ -37,6 +37,9 @@ def query(
     memory: Annotated[
         str, typer.Option(metavar="SIZE", help="What the work may take, e.g. 500MB; more draws than fit take turns.")
     ] = "2GB",
+    precision: Annotated[
+        str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster and coarser.")
+    ] = "fp32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
     root: Root = None,
     program: OwnProgram = None,
@@ -50,6 +53,7 @@ def query(
     mmppl query runs/cmmd --data mine.npz --out answer.npz
     """
     choice("--method", method, ("guide", "importance"))
+    choice("--precision", precision, ("fp32", "bf16"))
     if split is not None:
         choice("--split", split, ("train", "valid", "test", "all"))
     chosen, most = rows(rows_), size("--memory", memory)
@@ -67,6 +71,7 @@ def query(
         method=method,
         seed=seed,
         memory=most,
+        precision=precision,
         split=split,
         rows=chosen,
         root=root,

@@ -12,23 +12,24 @@ from torch.utils._pytree import tree_leaves
 from .errors import UsageError
 
 MEMORY = 2_000_000_000  # bytes that a question may take, unless told otherwise
-WORK = 128_000_000  # bytes that a chunk writes in all: enough to be busy, little enough to stay near the cache
+WORK = 256_000_000  # bytes that a chunk writes in all: enough to be busy, little enough to stay near the cache
+LARGEST = 30_000_000  # bytes of one tensor: from 32 MiB on malloc maps memory anew each time, and every page faults
 TRIAL = (4, 8)  # draws of the two trials
 
 
 class Allocated(TorchDispatchMode):
-    """Inside, counts the bytes of every tensor that is made, whether it is freed or not: no less than the peak."""
+    """Inside, the bytes of every tensor that is made, whether it is freed or not: in all no less than the peak."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.sizes: list[int] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         known = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
         for t in tree_leaves(result):
             if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in known:  # not a view, nor in place
-                self.bytes += t.untyped_storage().nbytes()
+                self.sizes.append(t.untyped_storage().nbytes())
         return result
 
 
@@ -48,9 +49,11 @@ def chunk(trial: Callable[[int], object], draws: int, held: int, memory: int) ->
         held: bytes per row and draw that stay until the last of the row's draws.
     Raises: UsageError: one row does not fit.
     """
-    few, more = (_bytes(trial, number) for number in TRIAL)
-    per_draw = max(1, (more - few) // (TRIAL[1] - TRIAL[0]))
-    per_row = max(0, few - TRIAL[0] * per_draw)
+    few, more = (_allocated(trial, number) for number in TRIAL)
+    beyond = TRIAL[1] - TRIAL[0]
+    per_draw = max(1, (sum(more) - sum(few)) // beyond)
+    per_row = max(0, sum(few) - TRIAL[0] * per_draw)
+    largest = max(1, *((m - f) // beyond for m, f in zip(more, few)))  # the same tensors in the same order
     least = per_row + per_draw + draws * held
     if least > memory:
         raise UsageError(
@@ -58,14 +61,17 @@ def chunk(trial: Callable[[int], object], draws: int, held: int, memory: int) ->
             "give it more memory, or take fewer draws."
         )
     work = min(WORK, memory - draws * held)
-    rows = max(1, min(work // (per_row + per_draw * draws), memory // max(1, 2 * held * draws)))
-    return Chunk(rows, min(draws, max(1, (work // rows - per_row) // per_draw)))
+    rows = min(work // (per_row + per_draw * draws), LARGEST // (largest * draws), memory // max(1, 2 * held * draws))
+    if rows:
+        return Chunk(rows, draws)
+    most = max(1, min((work - per_row) // per_draw, LARGEST // largest))
+    return Chunk(1, -(-draws // -(-draws // most)))  # in chunks of equal size
 
 
-def _bytes(trial: Callable[[int], object], draws: int) -> int:
+def _allocated(trial: Callable[[int], object], draws: int) -> list[int]:
     with Allocated() as allocated:
         trial(draws)
-    return allocated.bytes
+    return allocated.sizes
 
 
 def in_words(size: int) -> str:

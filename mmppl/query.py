@@ -27,6 +27,7 @@ from .psis import smooth
 SMOOTHING = 64  # bytes per weight: itself, and the copies that smoothing takes
 
 METHODS = ("guide", "importance")
+PRECISIONS = ("fp32", "bf16")
 
 
 @torch.no_grad()
@@ -42,6 +43,7 @@ def ask(
     keep_draws: bool = False,
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     memory: int = MEMORY,
+    precision: Literal["fp32", "bf16"] | str = "fp32",
     run: str = "",
 ) -> Answer:
     """Ask a program about every row of a data set.
@@ -60,12 +62,15 @@ def ask(
         memory: bytes that may be taken beside the answer itself; rows and draws are asked in chunks that keep to it
             (other chunks change answers by rounding only). What must be held of all draws of a row at once is their
             weights, and for quantiles and `keep_draws` the wanted things.
+        precision: "bf16": the networks' matrix products in bfloat16, sums and densities in float32 as ever.
     Raises: UsageError for unknown names, a question that the program cannot answer (with the reason), or one whose
         single rows do not fit into the memory.
     """
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
-    question = _Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles)
+    if precision not in PRECISIONS:
+        raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
+    question = _Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
     size = chunk(question.of_one_row, draws, question.held(), int(memory))
     parts = [question.ask(rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
@@ -92,6 +97,7 @@ class _Question:
     seed: int
     keep_draws: bool
     quantiles: Sequence[float]
+    precision: str
     latents: dict[str, int]  # name → numbers per draw
 
     @classmethod
@@ -106,6 +112,7 @@ class _Question:
         seed: int,
         keep_draws: bool,
         quantiles: Sequence[float],
+        precision: str,
     ) -> _Question:
         names = [m.name for m in program.modalities]
         want = list(dict.fromkeys(want))
@@ -141,7 +148,7 @@ class _Question:
                 f"query: {int(lacking.sum())} rows (first id {first}) lack {', '.join(program.conditions)}, which "
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
-        question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, {})
+        question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
         question.latents = question._latents()
         for name in want:
             if name in names and name not in program.answers():
@@ -208,6 +215,7 @@ class _Question:
             KeyedNoise(self.seed, ids, len(draws), first=draws.start, unread=unread),
             pyro.plate("draws", len(draws), dim=-2),
             pyro.validation_enabled(False),
+            torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"),
         ):
             answer = poutine.trace(self.program.answer).get_trace(batch.seeing(given))
             free = [n for n in want if n not in self.latents and n not in self.program.conditions]

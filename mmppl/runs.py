@@ -17,6 +17,7 @@ from .checkpoint import sha256, unpack
 from .data import Dataset, read
 from .errors import DataError, UntrustedError, UsageError
 from .folder import read_checked, read_info
+from .gemm import best_path, gemm
 from .modality import Modality
 from .program import Program, installed_programs, program_from_source, source_of
 from .splits import stratified
@@ -209,6 +210,7 @@ class Run:
         keep_draws: bool = False,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         memory: int = MEMORY,
+        precision: str = "fp32",
     ) -> Answer:
         """Ask what follows from what is given; see `mmppl.query.ask` for the arguments.
 
@@ -230,10 +232,11 @@ class Run:
                     f"rows {start}:{stop} are out of range; {split} of {dataset.name} has {len(chosen)} rows."
                 )
             chosen = chosen[start:stop]
-        answer = ask(
-            self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
-            keep_draws=keep_draws, quantiles=quantiles, memory=memory, run=str(self.path),
-        )  # fmt: skip
+        with gemm(best_path()):
+            answer = ask(
+                self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
+                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision, run=str(self.path),
+            )  # fmt: skip
         asked = self.program.encoded if given is None else given
         seen = [n for n in asked if self.program.modality(n).role == "modality" and n not in want]
         answer.notes[:0] = self.caveats(dataset, seen, want)

@@ -411,6 +411,7 @@ def test_usage(mmppl, tmp_path, monkeypatch, words, parts):
         ("query RUN --split tets", ["--split tets", "Did you mean test?"]),
         ("query RUN --method improtance", ["--method improtance", "Did you mean importance?"]),
         ("query RUN --draws 0", ["--draws"]),
+        ("query RUN --precision bf61", ["--precision bf61", "Did you mean bf16?"]),
         ("query RUN --memory lots", ["--memory lots", "500MB"]),
         ("query RUN --memory 0", ["--memory 0", "500MB"]),
         ("query RUN --rows 0:1 --memory 9kB", ["memory is 9.0 kB", "fewer draws"]),

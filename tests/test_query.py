@@ -104,6 +104,19 @@ def test_memory_stays_below_what_was_allowed():
             ask(program, data, want=["a"], memory=wrong)
 
 
+def test_half_precision_of_the_products_alone(run):
+    """bfloat16 has 8 bits: numbers to about 1 %, nats to about that share of what a row's features sum up to."""
+    options = dict(want=["z", "image", "label", "evidence"], draws=40, rows=slice(0, 10))
+    fine, coarse = run.query(**options), run.query(**options, precision="bf16")
+    assert coarse["z"]["mean"].dtype == fine["z"]["mean"].dtype == np.float32
+    for name in ("z", "image"):
+        np.testing.assert_allclose(coarse[name]["mean"], fine[name]["mean"], rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(coarse["label"]["prob"], fine["label"]["prob"], atol=0.05)
+    np.testing.assert_allclose(coarse["evidence"]["nats"], fine["evidence"]["nats"], rtol=0.02, atol=0.5)
+    with pytest.raises(UsageError, match="fp32 or bf16"):
+        run.query(want=["z"], precision="fp8")
+
+
 @pytest.mark.usefixtures("float64")
 def test_evidence_is_a_density_of_the_input():
     """Standardised modalities: ln p in model units less Σ ln spread; the mean comes back in the input's units."""
