@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from .errors import UsageError
 
@@ -26,11 +25,19 @@ class Allocated(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        known = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        for t in tree_leaves(result):
-            if isinstance(t, Tensor) and t.untyped_storage().data_ptr() not in known:  # not a view, nor in place
+        known = {t.untyped_storage().data_ptr() for t in _tensors([*args, *(kwargs or {}).values()])}
+        for t in _tensors(result if isinstance(result, tuple | list) else [result]):
+            if t.untyped_storage().data_ptr() not in known:  # not a view, nor in place
                 self.sizes.append(t.untyped_storage().nbytes())
         return result
+
+
+def _tensors(things: Iterable[Any]) -> Iterator[Tensor]:
+    for thing in things:
+        if isinstance(thing, Tensor):
+            yield thing
+        elif isinstance(thing, tuple | list):
+            yield from _tensors(thing)
 
 
 class Chunk(NamedTuple):
