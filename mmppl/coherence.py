@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .data import Dataset
-from .given import class_label, generates, in_blocks, set_name
+from .given import BLOCK, class_label, generates, in_blocks, set_name
 from .judges import judge_of, verdict
 from .modality import Modality
 from .program import Program
@@ -95,8 +95,8 @@ def coherence(
 ) -> dict[str, float]:
     """Per modality the share, in [0, 1], of labelled rows whose generated value its judge takes to be of their class.
 
-    Generated is, from one draw of z per row given the given-set, the mean of the decoder's distribution, and of classes
-    the likeliest.
+    Generated is, from one draw of z per row given the given-set, the mean of the decoder's distribution; of classes
+    that is their probabilities, so a text of which only the place is open can still be read.
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO", section 5 (its code draws and decodes so).
     """
     labelled = rows.take(rows.observed[label.name].nonzero().squeeze(-1))
@@ -121,8 +121,12 @@ def judge_accuracy(
     for name, judge in judges.items():
         known = (rows.observed[name] & rows.observed[label.name]).nonzero().squeeze(-1)
         if len(known):
-            codes = verdict(judge, program.modality(name), rows.values[name][known])
-            found[name] = float((codes == rows.values[label.name][known].numpy()).mean())
+            m, truth = program.modality(name), rows.values[label.name]
+            right = [
+                verdict(judge, m.as_input(rows.values[name][some])) == truth[some].numpy()
+                for some in known.split(BLOCK)
+            ]
+            found[name] = float(np.concatenate(right).mean())
     return found
 
 
@@ -134,12 +138,12 @@ def verdicts(
     for _, answer in in_blocks(run, rows, given=given, want=list(judges), seed=seed):
         for name, judge in judges.items():
             m = run.program.modality(name)
-            taken[name].append(verdict(judge, m, _value(m, answer[name])))
+            taken[name].append(verdict(judge, _shown(m, answer[name])))
     return {name: np.concatenate(codes) for name, codes in taken.items()}
 
 
-def _value(m: Modality, answer: Mapping[str, np.ndarray]) -> Tensor:
-    """(n, *shape) in model units: the mean of what was answered, the likeliest of classes."""
+def _shown(m: Modality, answer: Mapping[str, np.ndarray]) -> Tensor:
+    """(n, input_size) the mean of what was answered, as a judge takes it."""
     if m.classes is not None:
-        return torch.from_numpy(answer["prob"].argmax(-1))
-    return torch.from_numpy(np.asarray(m.to_model_units(answer["mean"]), np.float32))
+        return torch.from_numpy(np.asarray(answer["prob"], np.float32)).flatten(1)
+    return m.as_input(torch.from_numpy(np.asarray(m.to_model_units(answer["mean"]), np.float32)))

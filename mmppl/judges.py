@@ -76,9 +76,9 @@ def judge_of(
 
 
 @torch.no_grad()
-def verdict(judge: nn.Module, m: Modality, values: Tensor) -> np.ndarray:
-    """(n,) codes of the class that a judge takes values of its modality, (n, *shape) in model units, to be of."""
-    return torch.cat([judge(m.as_input(part)).argmax(-1) for part in values.split(1000)]).numpy()
+def verdict(judge: nn.Module, inputs: Tensor) -> np.ndarray:
+    """(n,) codes of the class that a judge takes (n, input_size), as `m.as_input` has values, to be of."""
+    return torch.cat([judge(part).argmax(-1) for part in inputs.split(1000)]).numpy()
 
 
 def judge_network(m: Modality, classes: int) -> nn.Module:
@@ -109,7 +109,7 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
     draw = torch.Generator().manual_seed(VERSION)
     order = torch.randperm(len(classes), generator=draw)
     held, taught = order.split([min(HELD_OUT, len(order) // 10), len(order) - min(HELD_OUT, len(order) // 10)])
-    truth = classes[held].numpy()
+    truth, shown = classes[held].numpy(), m.as_input(values[held])
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     cooling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     batches: list[Tensor] = []
@@ -124,7 +124,7 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
         optimiser.step()
         cooling.step()
         if len(held) and (step % CHECK == 0 or step == STEPS):
-            right = float((verdict(network, m, values[held]) == truth).mean())
+            right = float((verdict(network, shown) == truth).mean())
             if right >= ENOUGH:
                 break
     return right

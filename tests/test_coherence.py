@@ -224,7 +224,7 @@ def test_what_lies_under_the_mask_does_not_matter(data):
 )
 def test_there_is_a_judge_for_every_modality(m):
     value = torch.zeros(3, *m.shape, dtype=torch.int64) if m.classes else torch.rand(3, *m.shape)
-    codes = judges.verdict(judges.judge_network(m, 4).eval(), m, value)
+    codes = judges.verdict(judges.judge_network(m, 4).eval(), m.as_input(value))
     assert codes.shape == (3,) and codes.dtype == np.int64 and (codes < 4).all()
 
 
@@ -236,6 +236,15 @@ def test_values_are_judged_in_model_units():
     m = data.modalities[0]
     assert m.transform == "standardise"
     judge = judges.judge_of(m, data.modalities[1], data.take(data.rows("train")))
-    value = coherence._value(m, {"mean": m.value_in_input_units(data.values["a"].numpy())})
+    value = coherence._shown(m, {"mean": m.value_in_input_units(data.values["a"].numpy())})
     torch.testing.assert_close(value, data.values["a"], rtol=1e-4, atol=1e-4)
-    assert (judges.verdict(judge, m, value) == label).all()
+    assert (judges.verdict(judge, value) == label).all()
+
+
+def test_of_classes_a_judge_sees_probabilities():
+    """A word of which only the place is open has no likeliest letters, but is of its class."""
+    m = mmppl.Modality("word", (3,), "categorical", classes=(" ", "a", "b"))
+    prob = np.zeros((1, 3, 3))
+    prob[0, :, 0], prob[0, :, 2] = 2 / 3, 1 / 3  # "b" at one of three places
+    shown = coherence._shown(m, {"prob": prob})
+    assert torch.equal(shown, torch.from_numpy(prob.reshape(1, 9)).float())

@@ -2,12 +2,12 @@
 mask."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pyro
 import pytest
 import torch
+from reference.asked import Asked
 
 from mmppl import Dataset, load_program, read
 from mmppl.evaluation import evaluate
@@ -67,17 +67,6 @@ def of_everything(program, data):
     return found
 
 
-def as_run(program, data):
-    """As much of a run as an evaluation needs."""
-
-    def query(data, *, split, **options):
-        return ask(program, data, **options)
-
-    return SimpleNamespace(
-        program=program, path="run", dataset=lambda *_, **__: data, data=lambda root: data, query=query
-    )
-
-
 def agree(found, wanted):
     """To rounding."""
     assert set(found) == set(wanted)
@@ -117,7 +106,7 @@ def test_fillers_change_no_bit(name, hyper, filler, data):
     clean, filled = (of_everything(program, rows(program, d)) for d in (data, changed))
     for key, value in clean.items():
         assert np.array_equal(value, filled[key], equal_nan=True), key
-    found = [evaluate(as_run(program, d), draws=2, metrics=["error", "rmse", "log_loss", "coverage90", "collapse"])
+    found = [evaluate(Asked(program, d), draws=2, metrics=["error", "rmse", "log_loss", "coverage90", "collapse"])
              for d in (data, changed)]  # fmt: skip
     assert found[0]["metrics"] == found[1]["metrics"] and found[0]["metrics"]["error.label"]
 

@@ -75,7 +75,7 @@ def test_a_thousand_draws_in_one_chunk_or_in_many(name, method, small_chunks):
     data, program = world.sample(3), exact_mvae(world, name)
     options = dict(want=["z", "b", "evidence"], given=["a"], draws=1000, method=method, keep_draws=True)
     whole = ask(program, data, **options)
-    made = small_chunks(200_000)
+    made = small_chunks(100_000)
     parts = ask(program, data, **options)
     assert made[0].rows == 1 and made[0].draws < 100
     for thing in whole.want:
