@@ -127,7 +127,7 @@ def moved(program, other):
         parts = dict(zip(before, weight.split(sizes, 1)))
         return torch.cat([parts[n] for n in after], 1)
 
-    for key in ("joint.0.weight", "encoder.head.0.weight"):  # of networks that see everything at once
+    for key in ("joint.head.0.weight", "encoder.head.0.weight"):  # of networks that see everything at once
         if key in weights:
             weights[key] = columns(weights[key], program.encoded, other.encoded)
     if "log_exponents" in weights:
