@@ -10,7 +10,10 @@ from .output import as_json, columns, number
 
 def data(
     data: Annotated[
-        str | None, typer.Argument(metavar="[D]", help="A file (.npz) or a recipe.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[D]", help="A file (.npz), a folder or .zip of wav files, or a recipe.", show_default=False
+        ),
     ] = None,
     root: Root = None,
     as_: As = [],
@@ -23,6 +26,7 @@ def data(
     mmppl data
     mmppl data digits-two-view:rotate=fresh
     mmppl data mine.npz --as age=normal
+    mmppl data recordings/
     """
     if data is None:
         from mmppl.datasets import recipes

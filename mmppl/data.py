@@ -183,11 +183,12 @@ def read(
     seed: int = 0,
     download: bool = False,
 ) -> Dataset:
-    """Read a data set from wherever it is: a recipe, a file, arrays or a DataFrame.
+    """Read a data set from wherever it is: a recipe, a file, a folder, arrays or a DataFrame.
 
     Args:
-        data: a recipe with options ("digits-two-view:rotate=fresh"), the path of an .npz file, a mapping of name →
-            array, a DataFrame (columns `modality:feature` are grouped), or a `Dataset`.
+        data: a recipe with options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder or .zip of
+            wav files (see `mmppl.utterances`), a mapping of name → array, a DataFrame (columns `modality:feature` are
+            grouped), or a `Dataset`.
         root: folder of the files that a recipe needs; default $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with keys scale (number, learned, predicted), role (modality, label) and
             transform (none, standardise, log1p, image), or "ignore" to leave an array out.
@@ -214,10 +215,23 @@ def read(
             f"read: cannot read a {type(data).__name__}; give a recipe, an .npz file, arrays by name or a DataFrame."
         )
     path = Path(data)
+    if path.suffix.lower() == ".zip" or (path.is_dir() and on_disk(data)):
+        from .utterances import features_for, read_utterances
+
+        arrays = read_utterances(path, features_for(schema))
+        return door.admit(arrays, name=path.resolve().name, as_=as_, schema=schema, seed=seed)
     if isinstance(data, os.PathLike) or path.suffix == ".npz" or path.is_file():
         return door.admit(readers.read_npz(path), name=path.name, as_=as_, schema=schema, seed=seed)
     from .datasets import make
 
-    if "/" in data.partition(":")[0] or path.is_dir():
-        raise DataError(f"{data}: no such file; give the path of an .npz file.")
+    if "/" in data.partition(":")[0]:
+        raise DataError(f"{data}: no such file; give the path of an .npz file, or of a folder or .zip of wav files.")
     return door.refit(make(data, root=root, download=download), as_=as_, schema=schema)
+
+
+def on_disk(data: str | os.PathLike[str]) -> bool:
+    """Whether this names a file or folder that is there. A recipe's name is no folder, if there is one of that name."""
+    from .datasets import TABLE
+
+    path = Path(data)
+    return path.is_file() or (path.is_dir() and not (isinstance(data, str) and data in TABLE))

@@ -19,7 +19,7 @@ import torch
 
 from . import __version__
 from .checkpoint import sha256, sweep, write
-from .data import Dataset, read
+from .data import Dataset, on_disk, read
 from .errors import DataError, FitError, MMPPLError, UsageError, suggest
 from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
@@ -152,10 +152,10 @@ def _blaming(cls: type[Program]) -> Iterator[None]:
 
 
 def _spec(data: Any) -> str | None:
-    """How to read the data again from anywhere: a recipe, the full path of a file, or None for what is in memory."""
+    """How to read the data again from anywhere: a recipe, a full path, or None for what is in memory."""
     if not isinstance(data, str | os.PathLike):
         return None
-    return os.path.abspath(data) if Path(data).is_file() else os.fspath(data)
+    return os.path.abspath(data) if on_disk(data) else os.fspath(data)
 
 
 def _settings(

@@ -26,8 +26,6 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: no such file, not an .npz, truncated, corrupt, encrypted, or with arrays of Python objects.
     """
-    if path.is_dir():
-        raise DataError(f"{path}: a folder. Give the path of an .npz file.")
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
         raise DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")

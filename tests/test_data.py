@@ -201,7 +201,7 @@ def test_a_file_that_may_not_be_read(file, monkeypatch):
 
 
 def test_files_that_are_none(file, tmp_path):
-    with pytest.raises(DataError, match=": a folder. Give the path"):
+    with pytest.raises(DataError, match=": no .wav file in it; give an .npz file, or"):
         read(tmp_path)
     with pytest.raises(DataError, match="no such file. Did you mean mine.npz?"):
         read(tmp_path / "mne.npz")

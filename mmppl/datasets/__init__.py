@@ -118,7 +118,7 @@ def make(spec: str, *, root: str | Path | None = None, download: bool = False) -
     if name not in TABLE:
         raise UsageError(
             f"no recipe or file {name!r}; recipes: {', '.join(TABLE)}.{suggest(name, list(TABLE))} "
-            "Files are given by their path, *.npz."
+            "Files are given by their path, *.npz; recordings by that of their folder or .zip."
         )
     recipe = TABLE[name]
     options = dict(_option(name, recipe, part) for part in given.split(",") if part)
