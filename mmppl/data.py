@@ -221,7 +221,8 @@ def read(
         arrays = read_utterances(path, features_for(schema))
         return door.admit(arrays, name=path.resolve().name, as_=as_, schema=schema, seed=seed)
     if isinstance(data, os.PathLike) or path.suffix == ".npz" or path.is_file():
-        return door.admit(readers.read_npz(path), name=path.name, as_=as_, schema=schema, seed=seed)
+        arrays = readers.joined_parts(readers.read_npz(path))
+        return door.admit(arrays, name=path.name, as_=as_, schema=schema, seed=seed)
     from .datasets import make
 
     if "/" in data.partition(":")[0]:

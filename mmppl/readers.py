@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .errors import DataError, suggest
+from .splits import PARTS
 
 # What numpy and zipfile raise about a file that is damaged, encrypted (RuntimeError) or packed in an unknown way.
 CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
@@ -53,6 +54,27 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: {key!r} cannot be read ({reason}); write it again with numpy.savez.") from None
     return arrays
+
+
+def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Arrays in parts (MNIST-MIX: X_train, X_test, y_train, y_test) as X, y and `split`; any others as they are.
+
+    They are in parts if all are named so, every name has the same ones, train among them, and they fit together.
+    """
+    cut = {key: key.rpartition("_") for key in arrays}
+    names = dict.fromkeys(name for name, _, _ in cut.values())
+    parts = [part for part in PARTS if f"{next(iter(names), '')}_{part}" in arrays]
+    if "train" not in parts or len(parts) < 2 or {*arrays} != {f"{name}_{part}" for name in names for part in parts}:
+        return arrays
+    if not all(names) or any(array.ndim == 0 for array in arrays.values()):
+        return arrays
+    of_name = {name: [arrays[f"{name}_{part}"] for part in parts] for name in names}
+    lengths = {tuple(len(array) for array in of) for of in of_name.values()}
+    alike = all(len({(array.shape[1:], array.dtype.kind) for array in of}) == 1 for of in of_name.values())
+    if len(lengths) > 1 or not alike:
+        return arrays
+    split = np.repeat(np.array(parts), lengths.pop())
+    return {name: np.concatenate(of) for name, of in of_name.items()} | {"split": split}
 
 
 def read_mapping(data: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -273,3 +273,29 @@ def test_the_index_of_a_frame_is_the_rows_ids(index, ids):
     frame = pandas.DataFrame({"x:a": [0.1, 0.2, 5.0], "x:b": [0.3, 0.4, 0.5]}, index=index)
     assert read(frame).ids.tolist() == ids
     assert read(frame.assign(id=["p", "q", "r"])).ids.tolist() == ["p", "q", "r"]
+
+
+def test_arrays_in_parts_are_joined(tmp_path):
+    """The layout of MNIST-MIX."""
+    draw = np.random.default_rng(0)
+    arrays = {f"X_{part}": draw.integers(0, 255, (n, 4, 4), np.uint8) for part, n in (("train", 30), ("test", 12))}
+    arrays |= {f"y_{part}": (np.arange(len(arrays[f"X_{part}"])) % 3).astype(np.int32) for part in ("test", "train")}
+    np.savez(tmp_path / "Latin_train_test.npz", **arrays)
+    data = read(tmp_path / "Latin_train_test.npz")
+    assert [(m.name, m.likelihood, m.role) for m in data.modalities] == [
+        ("X", "bernoulli", "modality"),
+        ("y", "categorical", "label"),
+    ]
+    assert data.has_split and (data.split[30:] == 2).all() and (data.split[:30] < 2).all()
+    wanted = np.concatenate([arrays["X_train"], arrays["X_test"]]) / 255
+    np.testing.assert_allclose(data.values["X"], wanted, atol=1e-6)
+    assert (data.values["y"].numpy() == np.r_[np.arange(30), np.arange(12)] % 3).all()
+
+
+@pytest.mark.parametrize("drop", [1, 2])
+def test_parts_that_do_not_fit_are_not_joined(tmp_path, drop):
+    arrays = {"X_train": np.ones((9, 2)), "y_train": np.arange(9 - drop), "X_test": np.ones((4, 2))}
+    arrays["y_test"] = np.arange(4 + drop)  # as long in sum
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match="arrays differ in length .X_train 9"):
+        read(tmp_path / "a.npz")

@@ -17,6 +17,7 @@ from mmppl.datasets.digits import NAMES, load_digits, profile
 from mmppl.datasets.mnist import FILES, read_idx
 from mmppl.datasets.two_view import another_of_class, random_rotation, rotate_images, two_view
 from mmppl.errors import DataError, UsageError
+from mmppl.program import load_program
 from mmppl.splits import generator
 
 PLACES = [os.environ.get("MMPPL_DATA"), Path(__file__).parents[2] / "shared" / "data"]
@@ -167,9 +168,8 @@ def test_a_misspelt_recipe_is_told(spec, says):
 
 
 def test_recipes_lists_all():
-    assert {"digits-two-view", "digits-three", "mnist-two-view", "mnist-svhn", "mnist-svhn-text"} <= {
-        name for name, line, needs in recipes()
-    }
+    known = {"digits-two-view", "digits-three", "mnist-two-view", "mnist-label", "mnist-svhn", "mnist-svhn-text"}
+    assert known | {"farsi-kannada-speech"} <= {name for name, line, needs in recipes()}
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +235,30 @@ def test_mnist_two_view():
     rotated = data.values["rotated"]
     assert rotated.shape == (70_000, 28, 28) and abs(rotated.mean() - 0.1307) < 0.001  # mean of the unrotated pixels
     assert data.refresh(0, 0)["rotated"].shape == (50_000, 28, 28)
+
+
+def test_mnist_label(tmp_path, tiny):
+    (tmp_path / "mnist").mkdir()
+    for name, content in tiny.items():
+        (tmp_path / "mnist" / name).write_bytes(content)
+    data = read("mnist-label", root=tmp_path)
+    assert [(m.name, m.shape, m.likelihood, m.role, m.classes) for m in data.modalities] == [
+        ("image", (2, 2), "bernoulli", "modality", None),
+        ("label", (), "categorical", "label", tuple(range(10))),
+    ]
+    assert np.bincount(data.split).tolist() == [50_000, 10_000, 10_000] and data.has_split and data.refresh is None
+    number = np.r_[np.arange(60_000), np.arange(10_000)]
+    assert (data.values["label"].numpy() == number % 10).all()
+    assert ((255 * data.values["image"][:, 0, 0]).round().numpy() == number % 251).all()
+    # The label as a modality: by a program's option, or by its role.
+    few = data.take(torch.arange(0, 70_000, 500))
+    seen = load_program("mvae")(few.modalities, see_labels=True, latent_dim=2, hidden=8)
+    turned = read(few, as_={"label": "categorical:role=modality"})
+    for program in (seen, load_program("mvae")(turned.modalities, latent_dim=2, hidden=8)):
+        assert program.encoded == ("image", "label") and program.can_answer(["label"]) is None
+        loss = program.objective(turned.batch(torch.arange(20), program.encoded))
+        assert {"nll.image", "nll.label", "kl.z"} <= {*loss}
+    with pytest.raises(UsageError, match="^mnist-label: no option 'seed'; it has none.$"):
+        read("mnist-label:seed=1", root=tmp_path)
+    with pytest.raises(DataError, match="^mnist-label: put train-images"):
+        read("mnist-label", root=tmp_path / "mnist" / "nowhere")

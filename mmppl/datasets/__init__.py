@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from ..data import Dataset
 
 
+Option = tuple[str, ...] | type[int] | type[str] | type[Path]
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """One line of the table: what it gives, what it needs, and its options (a tuple of words, int or Path)."""
+    """One line of the table: what it gives, what it needs, and its options (a tuple of words, int, str or Path)."""
 
     line: str
     needs: str
-    options: Mapping[str, tuple[str, ...] | type[int] | type[Path]]
+    options: Mapping[str, Option]
     make: Callable[..., Dataset]
 
 
@@ -41,6 +44,12 @@ def _mnist_two_view(root: Path | None, download: bool, **options: Any) -> Datase
     return mnist_two_view(root, download=download, **options)
 
 
+def _mnist_label(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .mnist import mnist_label
+
+    return mnist_label(root, download=download, **options)
+
+
 def _mnist_photo_text(root: Path | None, download: bool, **options: Any) -> Dataset:
     from .photo_text import mnist_photo_text
 
@@ -59,8 +68,14 @@ def _mnist_svhn_text(root: Path | None, download: bool, **options: Any) -> Datas
     return mnist_svhn(root, text=True, download=download, **options)
 
 
+def _farsi_kannada_speech(root: Path | None, download: bool, **options: Any) -> Dataset:
+    from .farsi_kannada_speech import farsi_kannada_speech
+
+    return farsi_kannada_speech(root, **options)
+
+
 SVHN_FILES = "train_32x32.mat and test_32x32.mat of SVHN in ROOT/svhn and MNIST's four in ROOT/mnist, or --download"
-PAIRS: dict[str, tuple[str, ...] | type[int] | type[Path]] = {"pairs": int, "partners": ("fixed", "fresh"), "seed": int}
+PAIRS: dict[str, Option] = {"pairs": int, "partners": ("fixed", "fresh"), "seed": int}
 
 TABLE = {
     "digits-two-view": Recipe(
@@ -81,6 +96,12 @@ TABLE = {
         {"rotate": ("fixed", "fresh"), "seed": int},
         _mnist_two_view,
     ),
+    "mnist-label": Recipe(
+        "70,000 28×28 digits: image; label",
+        "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download",
+        {},
+        _mnist_label,
+    ),
     "mnist-photo-text": Recipe(
         "70,000 28×28 digits: image; another one of the class in a crop of a photograph, 3×32×32; its name; label",
         "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download; photos=FOLDER for pictures of your own",
@@ -98,6 +119,13 @@ TABLE = {
         SVHN_FILES,
         PAIRS,
         _mnist_svhn_text,
+    ),
+    "farsi-kannada-speech": Recipe(
+        "79,908 digits: written in Farsi and in Kannada, 28×28 each; spoken in English, MFCC; label",
+        "hoda_farsi_digits.npz in ROOT/hoda, kannada_mnist_20k.npz in ROOT/kannada_mnist (or MNIST-MIX's npz, or the "
+        "sets' own files), fsdd_recordings.zip (or its wav files) in ROOT/fsdd",
+        {"speech": ("mean", "segments", "frames"), "partners": ("fixed", "fresh"), "held_out": str, "seed": int},
+        _farsi_kannada_speech,
     ),
 }
 
@@ -128,16 +156,15 @@ def make(spec: str, *, root: str | Path | None = None, download: bool = False) -
 def _option(name: str, recipe: Recipe, text: str) -> tuple[str, Any]:
     key, _, value = text.partition("=")
     if key not in recipe.options:
-        raise UsageError(
-            f"{name}: no option {key!r}; it has {', '.join(recipe.options)}.{suggest(key, list(recipe.options))}"
-        )
+        known = list(recipe.options)
+        raise UsageError(f"{name}: no option {key!r}; it has {', '.join(known) or 'none'}.{suggest(key, known)}")
     kind = recipe.options[key]
     if isinstance(kind, tuple):
         if value not in kind:
             raise UsageError(f"{name}: {key}={value!r} is none of {', '.join(kind)}.{suggest(value, kind)}")
         return key, value
-    if kind is Path:
-        return key, Path(value)
+    if kind in (Path, str):
+        return key, kind(value)
     try:
         return key, int(value)
     except ValueError:

@@ -40,8 +40,7 @@ class Files:
             DataError: not all there; the message says what to put where.
         """
         wanted, beside = self.listed, f", with {beside}" if beside else ""
-        if root is None:
-            root = Path(os.environ["MMPPL_DATA"]) if os.environ.get("MMPPL_DATA") else None
+        root = root_or_default(root)
         if root is None:
             raise DataError(
                 f"{recipe}: needs {wanted} in ROOT/{self.folders[0]}{beside}; give --root ROOT or set MMPPL_DATA "
@@ -61,10 +60,8 @@ class Files:
 
     def _present(self, root: Path) -> list[Path] | None:
         for folder in self.folders:
-            places = [[root / folder / f"{name}{end}" for end in self.endings] for name in self.names]
-            found = [next((p for p in places_of_one if p.is_file()), None) for places_of_one in places]
-            if all(found):
-                return [path for path in found if path]
+            if found := present(root / folder, self.names, self.endings):
+                return found
         return None
 
     def _download(self, recipe: str, root: Path) -> None:
@@ -76,3 +73,15 @@ class Files:
                 f"{recipe}: the download into {root} failed ({reason[:200]}); put {', '.join(self.names)} into "
                 f"{root / self.folders[0]} by hand."
             ) from None
+
+
+def root_or_default(root: Path | None) -> Path | None:
+    """`root`, or else $MMPPL_DATA, or else none."""
+    return root if root is not None else Path(os.environ["MMPPL_DATA"]) if os.environ.get("MMPPL_DATA") else None
+
+
+def present(folder: Path, names: tuple[str, ...], endings: tuple[str, ...] = ("",)) -> list[Path] | None:
+    """The paths of the files in a folder, if all are there, each with one of the endings."""
+    places = [[folder / f"{name}{end}" for end in endings] for name in names]
+    found = [next((p for p in places_of_one if p.is_file()), None) for places_of_one in places]
+    return [path for path in found if path] if all(found) else None

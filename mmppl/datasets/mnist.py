@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..data import Dataset
 from ..errors import DataError
+from ..modality import Modality
 from .files import Files
 from .two_view import two_view
 
@@ -42,6 +43,27 @@ def mnist_two_view(
     """
     images, labels, split = load_mnist("mnist-two-view", root, download)
     return two_view(images, labels, split, rotate=rotate, seed=seed, name=f"mnist-two-view:rotate={rotate},seed={seed}")
+
+
+def mnist_label(root: Path | None = None, *, download: bool = False) -> Dataset:
+    """`image` (28×28, Bernoulli) and `label`, in the order of the files: 50,000 train, 10,000 valid, 10,000 test.
+
+    Programs with `see_labels` and those whose labels have encoders treat the label as a modality of its own; so does
+    `--as label=categorical:role=modality` for all others. Args, errors: as of `mnist_two_view`.
+    """
+    images, labels, split = load_mnist("mnist-label", root, download)
+    return Dataset(
+        name="mnist-label",
+        modalities=(
+            Modality("image", tuple(images.shape[1:]), "bernoulli"),
+            Modality("label", (), "categorical", role="label", classes=tuple(range(10))),
+        ),
+        values={"image": images, "label": torch.from_numpy(labels)},
+        observed={name: torch.ones(len(labels), dtype=torch.bool) for name in ("image", "label")},
+        ids=np.arange(len(labels)),
+        split=split,
+        has_split=True,
+    )
 
 
 def load_mnist(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, np.ndarray, np.ndarray]:

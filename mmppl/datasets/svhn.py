@@ -22,11 +22,11 @@ from .matlab import read_mat
 from .mnist import PLACES as MNIST
 from .mnist import load_mnist
 from .photo_text import ALPHABET, LENGTH, written
+from .two_view import floats, in_turn
 
 FILES = ("train_32x32.mat", "test_32x32.mat")  # format 2 of Netzer et al. 2011
 MOST = 10_000  # rows of a class that one round of pairs has
 VALID = 6  # one in so many train images, the last of the file: neighbours are cut from the same photograph
-CHUNK = 4096
 
 
 def _fetch(root: Path) -> None:
@@ -83,7 +83,7 @@ def mnist_svhn(
 
     def refresh(seed: int, epoch: int) -> dict[str, Tensor]:
         train, draw = label[: sizes[0]], generator(seed, "fresh partners", epoch)
-        fresh = {"svhn": _floats(photos, _partners(train, numbers, np.flatnonzero(number_split == 0), draw))}
+        fresh = {"svhn": floats(photos, in_turn(train, numbers, np.flatnonzero(number_split == 0), draw))}
         return fresh | ({"text": written(train, draw)} if text else {})
 
     modalities = [Modality("image", tuple(images.shape[1:]), "bernoulli")]
@@ -94,7 +94,7 @@ def mnist_svhn(
     return Dataset(
         name=f"{recipe}:pairs={pairs},partners={partners},seed={seed}",
         modalities=tuple(modalities),
-        values={"image": images[row], "svhn": _floats(photos, torch.cat(partner)), **words}
+        values={"image": images[row], "svhn": floats(photos, torch.cat(partner)), **words}
         | {"label": torch.from_numpy(label)},
         observed={m.name: torch.ones(n, dtype=torch.bool) for m in modalities},
         ids=np.arange(n),
@@ -166,24 +166,4 @@ def _paired(
         chosen += [rows[torch.randperm(len(rows), generator=draw)[:n]] for _ in range(rounds)]
     row = torch.cat(chosen)
     row = row[torch.randperm(len(row), generator=generator(seed, "order of pairs", part))]
-    return row, _partners(labels[row.numpy()], others, there, generator(seed, "partners", part))
-
-
-def _partners(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(n,) of the row numbers `there`, of the class of each label; none comes again before its class is used up."""
-    partner = torch.empty(len(labels), dtype=torch.int64)
-    for digit in np.unique(labels):
-        mine = torch.from_numpy(np.flatnonzero(labels == digit))
-        rows = torch.from_numpy(there[others[there] == digit])
-        rounds = -(-len(mine) // len(rows))
-        order = torch.cat([torch.randperm(len(rows), generator=draw) for _ in range(rounds)])
-        partner[mine] = rows[order[: len(mine)]]
-    return partner
-
-
-def _floats(images: Tensor, rows: Tensor) -> Tensor:
-    """(n, ...) of the uint8 images, in [0, 1]."""
-    values = torch.empty((len(rows), *images.shape[1:]))
-    for some in torch.arange(len(rows)).split(CHUNK):
-        values[some] = images[rows[some]].float().div_(255)
-    return values
+    return row, in_turn(labels[row.numpy()], others, there, generator(seed, "partners", part))

@@ -16,7 +16,7 @@ from ..data import Dataset
 from ..modality import Modality
 from ..splits import generator
 
-CHUNK = 4096  # images that are rotated at once: bounds the sampling grid to tens of MB
+CHUNK = 4096  # images that are worked on at once: bounds what is needed beside them to tens of MB
 
 
 def rotate_images(images: Tensor, radians: Tensor) -> Tensor:
@@ -45,6 +45,26 @@ def another_of_class(labels: np.ndarray, split: np.ndarray, draw: torch.Generato
                 step = torch.randint(1, len(rows), (len(rows),), generator=draw)
                 partner[rows] = rows[(torch.arange(len(rows)) + step) % len(rows)]
     return partner
+
+
+def in_turn(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
+    """(n,) of the row numbers `there`, of the class of each label; none comes again before its class is used up."""
+    partner = torch.empty(len(labels), dtype=torch.int64)
+    for digit in np.unique(labels):
+        mine = torch.from_numpy(np.flatnonzero(labels == digit))
+        rows = torch.from_numpy(there[others[there] == digit])
+        rounds = -(-len(mine) // len(rows))
+        order = torch.cat([torch.randperm(len(rows), generator=draw) for _ in range(rounds)])
+        partner[mine] = rows[order[: len(mine)]]
+    return partner
+
+
+def floats(images: Tensor, rows: Tensor) -> Tensor:
+    """(n, ...) of the uint8 images, in [0, 1]."""
+    values = torch.empty((len(rows), *images.shape[1:]))
+    for some in torch.arange(len(rows)).split(CHUNK):
+        values[some] = images[rows[some]].float().div_(255)
+    return values
 
 
 def random_rotation(images: Tensor, draw: torch.Generator) -> Tensor:
