@@ -77,3 +77,39 @@ class ProductOfExperts(Gaussian):
 @register_kl(ProductOfExperts, StandardNormal)
 def _kl_to_prior(q: ProductOfExperts, p: StandardNormal) -> Tensor:
     return gaussian_kl_standard(q.loc, q.log_var) if q.kl_to_prior is None else q.kl_to_prior
+
+
+def barycentre(loc: Tensor, log_var: Tensor, seen: Tensor, *, weights: Tensor | None = None) -> Barycentre:
+    """The Gaussian with the least weighted sum of W2² to the seen experts: mean of their means, mean of their sds.
+
+    Args:
+        loc, log_var: (M, B, D).
+        seen: (B, M) or (S, B, M) bool.
+        weights: (M,) positive; over what is seen they are brought to sum 1. None: equal.
+    Returns: Gaussian of batch shape (B,) or (S, B): the expert itself where one is seen, N(0, I) where none is.
+    Source: Agueh & Carlier 2011, SIAM J. Math. Anal. 43 (2), for covariances that commute.
+    """
+    return Barycentre(full_precision(loc), full_precision(log_var), seen, weights)
+
+
+class Barycentre(Gaussian):
+    """A W2 barycentre that knows its experts: loc (M, B, D), log_var (M, B, D) and what was seen of them."""
+
+    def __init__(self, loc: Tensor, log_var: Tensor, seen: Tensor, weights: Tensor | None = None) -> None:
+        self.experts = (loc, log_var, seen)
+        nothing = loc.new_zeros(1, *loc.shape[1:])  # N(0, I): seen where there is no other
+        lead = [1] * (seen.ndim - 2)
+        means, log_sds = (
+            torch.cat([t, nothing]).reshape(len(loc) + 1, *lead, *loc.shape[1:]) for t in (loc, 0.5 * log_var)
+        )
+        keep = torch.cat([seen, ~seen.any(-1, keepdim=True)], -1).movedim(-1, 0).unsqueeze(-1)
+        log_weights = loc.new_zeros(len(means)) if weights is None else torch.cat([weights, weights.new_ones(1)]).log()
+        log_shares = torch.where(keep, log_weights.reshape(-1, *[1] * (keep.ndim - 1)), -torch.inf).log_softmax(0)
+        mean = (log_shares.exp() * torch.where(keep, means, 0.0)).sum(0)
+        log_sd = torch.logsumexp(torch.where(keep, log_sds, 0.0) + log_shares, 0)
+        super().__init__(mean, 2 * log_sd)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Gaussian:
+        if tuple(batch_shape) == self.batch_shape:  # as Pyro's plates ask
+            return self
+        return Gaussian(self.loc, self.log_var).expand(batch_shape)

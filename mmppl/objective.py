@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyro
@@ -40,11 +40,11 @@ class Traces(NamedTuple):
         return self.guide.nodes[name]["value"]
 
 
-def trace(program: Program, batch: Batch) -> Traces:
-    """Run the guide, then the model on the guide's draws."""
-    guide = poutine.trace(program.guide).get_trace(batch)
-    model = poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(batch)
-    return Traces(model, guide, batch)
+def trace(program: Program, batch: Batch, guide: Callable[[Batch], None] | None = None) -> Traces:
+    """Run the guide (the program's own, unless another is named), then the model on the guide's draws."""
+    drawn = poutine.trace(program.guide if guide is None else guide).get_trace(batch)
+    model = poutine.trace(poutine.replay(program.model, trace=drawn)).get_trace(batch)
+    return Traces(model, drawn, batch)
 
 
 def is_random(site: Mapping[str, Any]) -> bool:
@@ -52,26 +52,34 @@ def is_random(site: Mapping[str, Any]) -> bool:
     return site["type"] == "sample" and not pyro.poutine.util.site_is_subsample(site)
 
 
-def nll(traces: Traces, weights: Mapping[str, Weight] = {}) -> Terms:
+def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[str, Weight] | None = None) -> Terms:
     """−ln p(x_m | ...) of every scored site as `nll.NAME`, in nats.
 
     Args:
         weights: name → weight; 1 where not named.
+        cross: name → weight of what is scored without having been seen, which then is a term of its own, `cross.NAME`
+            (not of names that no guide sees). None: all that is scored is in `nll.NAME`.
     """
-    return Terms(
-        {
-            f"nll.{name}": (
-                -_mean_over_rows(site, _log_density(site), traces.batch),
-                weights.get(name, 1.0),
-            )
-            for name, site in _scored(traces).items()
-        }
-    )
+    terms, batch = Terms(), traces.batch
+    for name, site in _scored(traces).items():
+        log_p = _log_density(site)
+        weight = weights.get(name, 1.0)
+        if cross is None or name not in batch.encoded:
+            terms[f"nll.{name}"] = (-_mean_over_rows(site, log_p, batch), weight)
+            continue
+        seen = batch.sees(name)
+        for kind, rows, share in (("nll", seen, weight), ("cross", ~seen, cross.get(name, 1.0))):
+            terms[f"{kind}.{name}"] = (-_mean_over_rows(site, torch.where(rows, log_p, 0.0), batch), share)
+    return terms
 
 
-def kl(traces: Traces, beta: Weight = 1.0) -> Terms:
+def kl(traces: Traces, beta: Weight = 1.0, *, subsets: Mapping[str, Sequence[str]] = {}) -> Terms:
     """KL(guide ‖ model) of every latent site as `kl.NAME`, in nats: closed form where one is registered with
-    `torch.distributions.register_kl`, else the one-draw estimate ln q − ln p."""
+    `torch.distributions.register_kl`, else the one-draw estimate ln q − ln p.
+
+    Args:
+        subsets: latent → names for the subsets that are examined; then each has a term of its own, `kl.NAME.SUBSET`.
+    """
     terms = Terms()
     for name in traces.latents():
         q, p = traces.guide.nodes[name], traces.model.nodes[name]
@@ -79,7 +87,11 @@ def kl(traces: Traces, beta: Weight = 1.0) -> Terms:
             divergence = kl_divergence(q["fn"], p["fn"])
         except NotImplementedError:
             divergence = q["fn"].log_prob(q["value"]) - p["fn"].log_prob(q["value"])
-        terms[f"kl.{name}"] = (_mean_over_rows(p, divergence, traces.batch), beta)
+        if name in subsets:
+            of_each = _masked(p, divergence).sum(-1) * (p["scale"] / traces.batch.size)
+            terms |= Terms({f"kl.{name}.{subset}": (value, beta) for subset, value in zip(subsets[name], of_each)})
+        else:
+            terms[f"kl.{name}"] = (_mean_over_rows(p, divergence, traces.batch), beta)
     return terms
 
 
