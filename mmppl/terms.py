@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -62,3 +62,18 @@ def likelihood_weights(
         raise UsageError(f"weights {weigh}: expected one number ≥ 0 for each of {names}, none at all, or size.")
     of_modalities = {m.name: w for m, w in zip(seen, weigh)}
     return of_modalities | {m.name: label_weight for m in modalities if m.role == "label"}  # type: ignore[return-value]
+
+
+def cross_weights(
+    modalities: Sequence[Modality], weights: Mapping[str, float], cross: float | tuple[float, ...]
+) -> dict[str, float]:
+    """name → weight of its log-likelihood where another modality was encoded: `cross` times its own of `weights`.
+
+    Args: cross: one number for all, or one for each modality in their order, labels included.
+    Raises: UsageError for another number of them, or one that is negative.
+    """
+    of_each = cross if isinstance(cross, tuple) else (cross,) * len(modalities)
+    if len(of_each) != len(modalities) or any(c < 0 for c in of_each):
+        names = ", ".join(m.name for m in modalities)
+        raise UsageError(f"cross {cross}: expected one number ≥ 0, or one for each of {names}.")
+    return {m.name: c * weights[m.name] for m, c in zip(modalities, of_each)}

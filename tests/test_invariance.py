@@ -19,6 +19,12 @@ MORE = [
     ("mmvae", dict(objective="elbo")),
     ("mmvae", dict(objective="iwae", latent="laplace", learn_prior=True)),
     ("mopoe", dict(prior_expert="never")),
+    ("mwvae", dict(variant="unaligned", see_labels=False, weights="size")),
+    ("mwvae", dict(variant="joint")),
+    ("mwvae", dict(align="pairwise", gamma=3.0, cross=0.3)),
+    ("fmwvae", dict(private=0)),
+    ("fmwvae", dict(cross_style="row", style="another", styles=16, separate="hsic", align="pairwise")),
+    ("fmwvae", dict(style="class", styles=300, separate="mmd", cross=0.0)),
 ]
 EVERY = [*((name, {}) for name in sorted(installed_programs())), *MORE]
 every_program = pytest.mark.parametrize(("name", "hyper"), EVERY, ids=str)
@@ -167,14 +173,17 @@ def test_the_order_of_the_modalities_does_not_change_the_loss(name, hyper, data,
     program = made(name, hyper, data.modalities)
     other = moved(program, made(name, hyper, data.modalities[::-1]))
     noise = torch.Generator().manual_seed(4)
-    base = torch.rand(64, 4, generator=noise)
+    base = torch.rand(64, 8, generator=noise)
 
     def loss(p, d, choice):
         def uniform(shape, **kind):
-            return torch.full(shape, choice, **kind) if shape[-1] == 64 else base.expand(shape).to(**kind)
+            return (
+                torch.full(shape, choice, **kind) if shape[-1] == 64 else base[:, : shape[-1]].expand(shape).to(**kind)
+            )
 
         monkeypatch.setattr(torch, "rand", uniform)
         monkeypatch.setattr(torch, "randn", lambda shape, **kind: torch.special.ndtri(uniform(shape, **kind)))
+        torch.manual_seed(5)  # rows shuffled by whom they are paired with
         with torch.no_grad():
             return p.objective(d.batch(torch.arange(64), p.encoded)).loss.item()
 

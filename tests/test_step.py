@@ -45,8 +45,17 @@ def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), said=None
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "cls",
-    [small("mvae"), small("mvae", **MANY), small("jmvae", warm_up=0.5), small("mmvae")],
-    ids=["mvae", "mvae-options", "jmvae", "mmvae"],
+    [
+        small("mvae"),
+        small("mvae", **MANY),
+        small("jmvae", warm_up=0.5),
+        small("mmvae"),
+        small("mwvae"),
+        small("mwvae", variant="unaligned"),
+        small("fmwvae", separate="hsic", styles=50),
+        small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
+    ],
+    ids=["mvae", "mvae-options", "jmvae", "mmvae", "mwvae", "mwvae-unaligned", "fmwvae-hsic", "fmwvae-mmd"],
 )
 def test_a_recorded_step_has_the_bits_of_the_eager_one(data, cls, precision, packed):
     patterns = Patterns.of(data.observed) if packed else None
@@ -146,7 +155,15 @@ def test_what_cannot_be_recorded_runs_eagerly_and_says_why(data, cls, why):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("cmmd", {"kernel": "paper"}), ("cmmd", {"kernel": "mixture"}), ("mvae", {}), ("mvae", MANY), ("jmvae", {})],
+    [
+        ("cmmd", {"kernel": "paper"}),
+        ("cmmd", {"kernel": "mixture"}),
+        ("mvae", {}),
+        ("mvae", MANY),
+        ("jmvae", {}),
+        ("mwvae", {}),
+        ("fmwvae", {}),
+    ],
     ids=str,
 )
 def test_the_installed_programs_are_recorded(name, options):

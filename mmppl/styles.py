@@ -1,0 +1,81 @@
+"""Styles: private latents of training rows, kept for rows in which the modality is not seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .gaussian import LOG_VAR_RANGE, Gaussian, standard_normal
+from .mixture import MixtureOfExperts, mixture_of_experts
+
+UNKNOWN = -1  # class of a row without one
+
+
+class Styles(nn.Module):
+    """The posteriors of one private latent, and the classes, of the last rows that were trained on; in buffers, which
+    are part of the run.
+
+    Args:
+        rows: how many are kept.
+        size: of the latent.
+        classes: how many classes there are.
+    """
+
+    def __init__(self, rows: int, size: int, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        self.register_buffer("loc", torch.zeros(rows, size))
+        self.register_buffer("log_var", torch.zeros(rows, size))
+        self.register_buffer("codes", torch.full((rows,), UNKNOWN))
+        self.register_buffer("kept", torch.zeros(rows, dtype=torch.bool))
+        self.register_buffer("next", torch.zeros((), dtype=torch.int64))
+
+    loc: Tensor
+    log_var: Tensor
+    codes: Tensor
+    kept: Tensor
+    next: Tensor
+
+    @torch.no_grad()
+    def keep(self, loc: Tensor, log_var: Tensor, observed: Tensor, codes: Tensor) -> None:
+        """Put the observed rows of a batch in the place of the oldest.
+
+        Args: loc, log_var (B, P); observed (B,) bool; codes (B,) of the classes, `UNKNOWN` where there is none.
+        """
+        number = min(len(self.kept), len(observed))
+        at = (self.next + torch.arange(number, device=observed.device)) % len(self.kept)
+        new = observed[:number]
+        for held, values in ((self.loc, loc), (self.log_var, log_var), (self.codes, codes), (self.kept, observed)):
+            rows = new.reshape(-1, *[1] * (held.ndim - 1))
+            held.index_copy_(0, at, torch.where(rows, values[:number].to(held.dtype), held[at]))
+        self.next.copy_((self.next + number) % len(self.kept))
+
+    def another(self, loc: Tensor, log_var: Tensor, seen: Tensor) -> MixtureOfExperts:
+        """A row's own posterior where it is seen, else that of any kept row, all equally likely; N(0, I) while none is.
+
+        Args: loc, log_var (B, P); seen (B,) bool.
+        """
+        experts = [
+            torch.cat([own.unsqueeze(0), kept.unsqueeze(1).expand(-1, *own.shape)])
+            for own, kept in ((loc, self.loc), (log_var, self.log_var))
+        ]
+        chosen = torch.cat([seen.unsqueeze(-1), ~seen.unsqueeze(-1) & self.kept], -1)
+        return mixture_of_experts(Gaussian(*experts), chosen, standard_normal(loc.shape[-1], like=loc))
+
+    def average(self, loc: Tensor, log_var: Tensor, seen: Tensor, codes: Tensor) -> Gaussian:
+        """A row's own posterior where it is seen, else the mean over the means of the kept rows of its class (a point:
+        its sd is e^-6); N(0, I) where no class is known, or none of its rows is kept.
+
+        Args: loc, log_var (B, P); seen (B,) bool; codes (B,), `UNKNOWN` where no class is known.
+        """
+        members = (self.codes.unsqueeze(-1) == torch.arange(self.classes, device=codes.device)) & self.kept.unsqueeze(
+            -1
+        )
+        count = members.sum(0)
+        means = (members.to(self.loc.dtype).mT @ self.loc) / count.clamp_min(1).unsqueeze(-1)
+        known = codes.clamp_min(0)
+        there = (codes != UNKNOWN) & (count[known] > 0)
+        point = torch.where(there, LOG_VAR_RANGE[0], 0.0).unsqueeze(-1)
+        mean = torch.where(there.unsqueeze(-1), means[known], 0.0)
+        own = seen.unsqueeze(-1)
+        return Gaussian(torch.where(own, loc, mean), torch.where(own, log_var, point))

@@ -1,0 +1,234 @@
+"""FMW-VAE: MW-VAE with a common latent, which is aligned, and a private one for each modality: its style.
+
+Source: S. S. Azam, "Variational Auto-Encoder for Multimodal Representation Learning" (course report, 2022); code:
+shams-sam/MultiModal-VAE. Differs, beside what `mwvae` says: private latents for any modality, of any size; what another
+modality has encoded is decoded, too, by default with a style from the prior, so that the common latent has to say what
+they share (in the authors' second version with the row's own style); a term that makes private and common independent.
+The authors generate with the average style of the true class, which hands the class to the decoder: coherent even where
+any other style is not. It is here to be reproduced (`style=class`), and no measure of cross-generation.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from mmppl import Batch, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
+from mmppl.alignment import alignment
+from mmppl.fusion import barycentre
+from mmppl.gaussian import Gaussian, standard_normal
+from mmppl.given import class_label
+from mmppl.kernels.hsic import hsic
+from mmppl.kernels.mmd import mmd2, rbf
+from mmppl.mixture import MixtureOfExperts
+from mmppl.networks import decoders, encoders
+from mmppl.objective import Traces
+from mmppl.styles import UNKNOWN, Styles
+from mmppl.terms import cross_weights, likelihood_weights
+
+
+class FMWVAE(Program):
+    """p(z) Π_m p(s_m) p(x_m | z, s_m) with q(z | x_m) and q(s_m | x_m); the sites are `z` and `private.MODALITY`.
+
+    Minimises Σ_n [w_n nll_n + beta KL(q(z, s_n | x_n) ‖ p) + Σ_{m ≠ n} c_m w_m cross_m] + gamma Σ_{m < n} W2²(q_m, q_n)
+    over what each row has, with q_m = q(z | x_m).
+
+    Args:
+        latent_dim: D, the size of the common z.
+        private: size of each modality's private latent, 0 for labels; or one number for each modality in their order,
+            labels included. 0: it has none.
+        align: W2² by its "pairwise" definition, at a cost of M², or from the "barycentre", of M: the same number.
+        gamma: weight of W2², a sum over D dimensions.
+        cross: weight of the cross-reconstructions beside w_m: one for all, or one of each modality in their order,
+            labels included.
+        cross_style: with which a modality is reconstructed from another's z: of the "prior", or of the "row" itself.
+        style: with which a query generates what it has not seen: of the "prior"; of "another" row, any of the last
+            `styles` that were trained on; or "class": their average over the class that is seen (no class: the prior).
+            No weight depends on it: `run.program.style = "another"` asks a fitted program for the other.
+        styles: how many training rows' private posteriors are kept.
+        separate: a term that draws z and the private latents of the same row apart, by "hsic" or by "mmd" between rows
+            and rows with shuffled private latents.
+        separate_weight: its weight. HSIC and MMD² of latents are numbers far below 1.
+        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        hidden: width of each hidden layer.
+        layers: hidden layers of every encoder and decoder.
+        activation: of the hidden layers.
+        norm: LayerNorm before each activation.
+        see_labels: labels are modalities like any other, with encoders; else all that is encoded decodes them.
+        beta: weight of the KLs.
+        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        label_weight: weight of the labels' log-likelihood.
+        dropout: in the encoders.
+    """
+
+    default_data = "digits-three"
+    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    presets = {
+        # in place of its convolutions for 28×28 images, an MLP; its ten Bernoullis are --as label=bernoulli
+        "paper-mnist": dict(
+            latent_dim=64, private=64, hidden=400, activation="relu", norm=False, cross=0.0, style="class",
+            label_weight=1.0, epochs=50, batch_size=64, lr=1e-4, schedule="constant",
+        ),
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        *,
+        latent_dim: int = 20,
+        private: int | tuple[int, ...] = 8,
+        align: Literal["barycentre", "pairwise"] = "barycentre",
+        gamma: float = 1.0,
+        cross: float | tuple[float, ...] = 1.0,
+        cross_style: Literal["prior", "row"] = "prior",
+        style: Literal["prior", "another", "class"] = "prior",
+        styles: int = 256,
+        separate: Literal["none", "hsic", "mmd"] = "none",
+        separate_weight: float = 100.0,
+        networks: Literal["mlp", "conv"] = "mlp",
+        hidden: int = 256,
+        layers: int = 2,
+        activation: str = "silu",
+        norm: bool = True,
+        see_labels: bool = True,
+        beta: float = 1.0,
+        weights: tuple[float, ...] | Literal["size"] = (),
+        label_weight: float = 20.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(modalities)
+        numbers = dict(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
+        for name, value in numbers.items():
+            if value < 0:
+                raise UsageError(f"FMWVAE: {name}={value} is negative.")
+        if styles < 1:
+            raise UsageError(f"FMWVAE: styles={styles}; at least one row's is kept.")
+        if see_labels:
+            self.encoded = tuple(m.name for m in modalities)
+        self.latent_dim, self.gamma, self.beta = latent_dim, gamma, beta
+        self.align: Literal["barycentre", "pairwise"] = align
+        self.cross_style, self.style, self.separate, self.separate_weight = (
+            cross_style,
+            style,
+            separate,
+            separate_weight,
+        )
+        self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
+        self.cross = cross_weights(modalities, self.weights, cross)
+        self.label = class_label(self)
+        if style == "class" and (self.label is None or not see_labels):
+            raise UsageError("FMWVAE: style=class needs a label of one class per row that is seen.")
+        sizes = self._sizes(private)
+        self.private = {name: size for name, size in sizes.items() if size}
+        seen = [self.modality(n) for n in self.encoded]
+        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
+        self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
+        self.private_encoders, self.decoders, self.styles = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for m in modalities:
+            self.decoders[m.name] = decoders([m], latent_dim + sizes[m.name], **shared)[m.name]
+            if size := sizes[m.name]:
+                self.private_encoders[m.name] = encoders([m], 2 * size, dropout=dropout, **shared)[m.name]
+                self.styles[m.name] = Styles(styles, size, self.label.n_classes if self.label else 0)
+
+    def _sizes(self, private: int | tuple[int, ...]) -> dict[str, int]:
+        """name → size of its private latent."""
+        if isinstance(private, int):
+            private = tuple(private if m.role == "modality" else 0 for m in self.modalities)
+        sizes = {m.name: size for m, size in zip(self.modalities, private)}
+        if len(private) != len(self.modalities) or any(size < 0 for size in private):
+            names = ", ".join(m.name for m in self.modalities)
+            raise UsageError(f"FMWVAE: private={private}; expected one size ≥ 0, or one for each of {names}.")
+        for name, size in sizes.items():
+            if size and name not in self.encoded:
+                raise UsageError(f"FMWVAE: private={private}, but {name} has no encoder; choose 0, or see_labels=true.")
+        return sizes
+
+    def model(self, batch: Batch) -> None:
+        """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m)), an unscored x_m left out."""
+        with batch.plates():
+            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            inputs = {}
+            for name, size in self.private.items():
+                with poutine.mask(mask=batch.sees(name)):  # a style costs nothing where only z is under examination
+                    style = pyro.sample(f"private.{name}", standard_normal(size, like=self.progress))
+                inputs[name] = torch.cat([z, style], -1)
+            for m in self.each_modality(batch):
+                observe(m, self.decoders[m.name](batch.only_scored(m.name, inputs.get(m.name, z))), batch)
+
+    def guide(self, batch: Batch, style: str = "prior") -> None:
+        """q(z | seen x), the barycentre of the seen modalities' posteriors, and q(s_m | x_m) of those that are seen; of
+        the others a style of the prior, of the "row" itself, of "another", or the average of its "class"."""
+        loc, log_var = self.experts(batch)
+        own = {n: gaussian_head(net(batch.input(self.modality(n)))) for n, net in self.private_encoders.items()}
+        with batch.plates():
+            pyro.sample("z", barycentre(loc, log_var, batch.seen))
+            for name, expert in own.items():
+                pyro.sample(f"private.{name}", self.style_of(name, *expert, batch, style))
+
+    def answer(self, batch: Batch) -> None:
+        """The guide with the style that was asked for."""
+        self.guide(batch, self.style)
+
+    def objective(self, batch: Batch) -> Terms:
+        """An ELBO for each modality alone, in one trace, in which the others are scored, too; and W2² of z."""
+        alone = torch.eye(len(self.encoded), dtype=torch.bool)
+        crossing = any(self.cross.values())
+        guide = partial(self.guide, style=self.cross_style)
+        traces = trace(self, batch.under(alone, "observed" if crossing else "seen"), guide)
+        terms = nll(traces, self.weights, cross=self.cross if crossing else None)
+        terms |= kl(traces, self.beta, subsets={"z": self.encoded})
+        loc, log_var, _ = traces.guide.nodes["z"]["fn"].experts
+        if self.training:
+            self.keep_styles(traces, batch)
+        return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align) | self.separated(traces, batch)
+
+    def style_of(
+        self, name: str, loc: Tensor, log_var: Tensor, batch: Batch, style: str
+    ) -> Gaussian | MixtureOfExperts:
+        """A modality's private latent: its own where it is seen."""
+        seen, kept = batch.sees(name), self._styles(name)
+        if style == "another":
+            return kept.another(loc, log_var, seen)
+        if style == "class" and self.label is not None:
+            return kept.average(loc, log_var, seen, self.codes(batch, batch.sees(self.label.name)))
+        looks = seen if style == "prior" else batch.observed[name].expand(seen.shape)
+        return barycentre(loc.unsqueeze(0), log_var.unsqueeze(0), looks.unsqueeze(-1))  # of one or none
+
+    def separated(self, traces: Traces, batch: Batch) -> Terms:
+        """How far z and the private latent of the same modality are from independent, for each that has one."""
+        terms = Terms()
+        if self.separate == "none":
+            return terms
+        order = torch.rand((len(batch),), dtype=torch.float64, device=batch.index.device).argsort()
+        for name in self.private:
+            alone = self.encoded.index(name)
+            z, style = (traces.value(site)[alone] for site in ("z", f"private.{name}"))
+            rows, (d, p) = batch.observed[name], (z.shape[-1], style.shape[-1])
+            if self.separate == "hsic":
+                value = hsic(z, style, rbf(float(d)), rbf(float(p)), weight=rows)
+            else:
+                pairs, shuffled = torch.cat([z, style], -1), torch.cat([z, style[order]], -1)
+                value = mmd2(pairs, shuffled, rbf(float(d + p)), x_weight=rows, y_weight=rows & rows[order])
+            terms[f"{self.separate}.{name}"] = (value, self.separate_weight)
+        return terms
+
+    def keep_styles(self, traces: Traces, batch: Batch) -> None:
+        """The batch's private posteriors take the places of older ones."""
+        codes = self.codes(batch, None if self.label is None else batch.observed[self.label.name])
+        for name in self.private:
+            (loc,), (log_var,), _ = traces.guide.nodes[f"private.{name}"]["fn"].experts
+            self._styles(name).keep(loc, log_var, batch.observed[name], codes)
+
+    def codes(self, batch: Batch, known: Tensor | None) -> Tensor:
+        """(B,) classes where they are known."""
+        if self.label is None or known is None:
+            return torch.full_like(batch.index, UNKNOWN)
+        return torch.where(known, batch.value(self.label.name), UNKNOWN)
+
+    def _styles(self, name: str) -> Styles:
+        kept: Any = self.styles[name]
+        return kept

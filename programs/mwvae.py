@@ -1,0 +1,130 @@
+"""MW-VAE: a VAE for each modality, their posteriors drawn together by W2², and what one has encoded decoded by all.
+
+Source: S. S. Azam, "Variational Auto-Encoder for Multimodal Representation Learning" (course report, 2022); code:
+shams-sam/MultiModal-VAE. Its M-VAE is `variant=joint`, or as in the code and the figures `unaligned`; its MW-VAE is
+`aligned` with cross=0. Differs: any number of modalities, any of them missing; the exact W2² between what the encoders
+say (the code mixes up variances and sds and leaves squares out; the printed formula lacks one); cross-reconstruction,
+without which no gamma makes one modality generate another; given several, the answer is their barycentre; labels weigh
+20, since of weight 1 their posterior collapses; images in [0, 1], not standardised; no BatchNorm, which leaks fillers.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pyro
+import torch
+
+from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, elbo, gaussian_head, kl, nll, observe, trace
+from mmppl.alignment import alignment
+from mmppl.fusion import barycentre
+from mmppl.gaussian import standard_normal
+from mmppl.networks import JointEncoder, decoders, encoders
+from mmppl.terms import cross_weights, likelihood_weights
+
+
+class MWVAE(Program):
+    """p(z) Π_m p(x_m | z) with q(z | x_m) for each modality alone, and q(z | x_S) their barycentre.
+
+    Minimises Σ_n [w_n nll_n + beta KL(q(z | x_n) ‖ p) + Σ_{m ≠ n} c_m w_m cross_m] + gamma Σ_{m < n} W2²(q_m, q_n) over
+    what each row has: nll_n from a draw of q(z | x_n), cross_m (x_m from a draw of another's) summed over the others.
+
+    Args:
+        variant: "aligned"; "unaligned": gamma and cross are 0 (W2² is logged all the same); or "joint": one encoder
+            that sees everything, what is missing as zeros. It has learnt to answer from less than all only as far as
+            training rows lack the rest (fit with `hide`); from nothing it answers with the prior.
+        align: W2² by its "pairwise" definition, at a cost of M², or from the "barycentre", of M: the same number.
+        gamma: weight of W2², a sum over D dimensions.
+        cross: weight of the cross-reconstructions beside w_m: one for all, or one of each modality in their order,
+            labels included.
+        latent_dim: D, the size of z.
+        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        hidden: width of each hidden layer.
+        layers: hidden layers of every encoder and decoder.
+        activation: of the hidden layers.
+        norm: LayerNorm before each activation.
+        see_labels: labels are modalities like any other, with encoders; else all that is encoded decodes them.
+        beta: weight of the KLs.
+        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        label_weight: weight of the labels' log-likelihood.
+        dropout: in the encoders.
+    """
+
+    default_data = "digits-three"
+    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    presets = {
+        # in place of its convolutions for 28×28 images, an MLP; its ten Bernoullis are --as label=bernoulli
+        "paper-mnist": dict(
+            latent_dim=64, hidden=400, activation="relu", norm=False, cross=0.0, label_weight=1.0,
+            epochs=50, batch_size=64, lr=1e-4, schedule="constant",
+        ),
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        *,
+        variant: Literal["aligned", "unaligned", "joint"] = "aligned",
+        align: Literal["barycentre", "pairwise"] = "barycentre",
+        gamma: float = 1.0,
+        cross: float | tuple[float, ...] = 1.0,
+        latent_dim: int = 20,
+        networks: Literal["mlp", "conv"] = "mlp",
+        hidden: int = 256,
+        layers: int = 2,
+        activation: str = "silu",
+        norm: bool = True,
+        see_labels: bool = True,
+        beta: float = 1.0,
+        weights: tuple[float, ...] | Literal["size"] = (),
+        label_weight: float = 20.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(modalities)
+        for name, value in (("gamma", gamma), ("beta", beta), ("label_weight", label_weight)):
+            if value < 0:
+                raise UsageError(f"MWVAE: {name}={value} is negative.")
+        if see_labels:
+            self.encoded = tuple(m.name for m in modalities)
+        self.latent_dim, self.beta, self.variant = latent_dim, beta, variant
+        self.align: Literal["barycentre", "pairwise"] = align
+        self.gamma = gamma if variant == "aligned" else 0.0
+        self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
+        self.cross = cross_weights(modalities, self.weights, cross if variant == "aligned" else 0.0)
+        seen = [self.modality(n) for n in self.encoded]
+        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
+        if variant == "joint":
+            self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)
+        else:
+            self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
+        self.decoders = decoders(modalities, latent_dim, **shared)
+
+    def model(self, batch: Batch) -> None:
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        with batch.plates():
+            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            for m in self.each_modality(batch):
+                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+
+    def guide(self, batch: Batch) -> None:
+        """q(z | seen x): the barycentre of the seen modalities' posteriors, or the joint encoder's output."""
+        q = self.joint_posterior(batch) if self.variant == "joint" else barycentre(*self.experts(batch), batch.seen)
+        with batch.plates():
+            pyro.sample("z", q)
+
+    def objective(self, batch: Batch) -> Terms:
+        """An ELBO for each modality alone, in one trace, in which the others are scored, too; and W2²."""
+        if self.variant == "joint":
+            return elbo(self, batch, beta=self.beta, weights=self.weights)
+        alone = torch.eye(len(self.encoded), dtype=torch.bool)
+        crossing = any(self.cross.values())
+        traces = trace(self, batch.under(alone, "observed" if crossing else "seen"))
+        terms = nll(traces, self.weights, cross=self.cross if crossing else None)
+        terms |= kl(traces, self.beta, subsets={"z": self.encoded})
+        loc, log_var, _ = traces.guide.nodes["z"]["fn"].experts
+        return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align)
+
+    def joint_posterior(self, batch: Batch) -> Gaussian:
+        """Of everything seen, with zeros for the rest; N(0, I) where nothing is."""
+        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
+        something = batch.seen.any(-1, keepdim=True)
+        return Gaussian(*(torch.where(something, t, 0.0) for t in gaussian_head(self.joint(torch.cat(inputs, -1)))))
