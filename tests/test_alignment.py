@@ -6,6 +6,7 @@ import torch
 from scipy.linalg import sqrtm
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmppl import Batch, Modality, all_subsets, load_program, trace
 from mmppl.alignment import alignment, pairwise, to_barycentre, wasserstein2
 from mmppl.fusion import barycentre
 
@@ -110,6 +111,25 @@ def test_half_precision_experts_are_compared_in_full(by):
     value, _ = alignment(*narrow, observed, by=by)["w2"]
     wanted, _ = alignment(*(t.float() for t in narrow), observed, by=by)["w2"]
     assert value.dtype == torch.float32 and torch.equal(value, wanted)
+
+
+@pytest.mark.parametrize("name", ["mvae", "jmvae", "mmvae", "mopoe"])
+def test_any_program_takes_the_term(name):
+    """From its experts, or without another run of the encoders from what a product was made of."""
+    modalities = [Modality(n, (4,), "normal") for n in "abc"]
+    program = load_program(name)(modalities, hidden=8, latent_dim=3).double()
+    draw = torch.Generator().manual_seed(0)
+    values = {n: torch.randn(20, 4, generator=draw) for n in "abc"}
+    observed = {n: torch.rand(20, generator=draw) < 0.7 for n in "abc"}
+    batch = Batch(values, observed, torch.arange(20), 20, program.encoded)
+    loc, log_var = program.experts(batch)
+    terms = program.objective(batch) | alignment(loc, log_var, batch.seen, 0.5)
+    terms.loss.backward()
+    assert terms["w2"][0] > 0 and program.encoders["a"][0].weight.grad.isfinite().all()
+    if name == "mvae":
+        fused = trace(program, batch.under(all_subsets(3))).guide.nodes["z"]["fn"].experts
+        again, _ = alignment(*fused[:2], batch.seen)["w2"]
+        torch.testing.assert_close(again, terms["w2"][0])
 
 
 class Made(TorchDispatchMode):

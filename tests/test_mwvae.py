@@ -9,6 +9,7 @@ from reference.linear_gaussian import World, batch_of, exact_mvae
 
 from mmppl import Modality, UsageError, load_program, read
 from mmppl.data import Dataset
+from mmppl.packing import Patterns
 from mmppl.program import check_hyper
 from mmppl.query import ask
 from mmppl.styles import UNKNOWN, Styles
@@ -283,6 +284,18 @@ def test_the_joint_variant_is_one_elbo_of_what_each_row_has(digits):
     assert terms["nll.label"][1] == 3.0 and not hasattr(program, "encoders")
     answer = ask(program.eval(), digits.take(torch.arange(6)), given=[], want=["z"], draws=2)["z"]
     assert (answer["mean"] == 0).all() and (answer["std"] == 1).all()
+
+
+@pytest.mark.parametrize(("name", "hyper"), [("mwvae", {}), ("mwvae", dict(cross=0.0)), ("fmwvae", {})], ids=str)
+def test_decoding_only_what_is_scored_changes_no_term(name, hyper, digits):
+    program = made(name, digits, **hyper)
+    batch = digits.batch(torch.arange(60), program.encoded)
+    found = []
+    for patterns in (None, Patterns.of(digits.observed)):
+        torch.manual_seed(1)
+        found.append(program.objective(dataclasses.replace(batch, patterns=patterns)))
+    for term, (value, _) in found[0].items():
+        torch.testing.assert_close(value, found[1][term][0], rtol=1e-5, atol=1e-5)
 
 
 def test_without_private_latents_it_is_mwvae(digits):
