@@ -52,7 +52,7 @@ class Case:
             hyper = dict(self.hyper)
             alone = self.name == "mmvae" or "never" in hyper.values()  # no prior joins their experts
             program = exact_mvae(self.world, self.name, posteriors=alone, **hyper)
-            heads = [*program.encoders.values(), *([program.joint] if hasattr(program, "joint") else [])]
+            heads = [*program.encoders.values(), *([program.joint.head] if hasattr(program, "joint") else [])]
         if self.off:
             with torch.no_grad():
                 for head in heads:
