@@ -18,20 +18,8 @@ import numpy as np
 import torch
 
 import mmppl
-from mmppl.datasets.mnist import load_mnist
 
 STYLES = ("prior", "another", "class")
-
-
-def image_and_label(root: str, rows: int) -> mmppl.Dataset:
-    """MNIST with its first `rows` training images."""
-    images, labels, split = load_mnist("mnist-label", Path(root), False)
-    label = mmppl.Modality("label", (), "categorical", role="label", classes=tuple(range(10)))
-    keep = torch.from_numpy(np.flatnonzero((split > 0) | (np.arange(len(split)) < rows)))
-    values = {"image": images[keep], "label": torch.from_numpy(labels)[keep]}
-    observed = {name: torch.ones(len(keep), dtype=torch.bool) for name in values}
-    modalities = (mmppl.Modality("image", (28, 28), "bernoulli"), label)
-    return mmppl.Dataset("mnist-label", modalities, values, observed, keep.numpy(), split[keep.numpy()], True)
 
 
 def score(run: mmppl.Run, data: mmppl.Dataset) -> dict[str, float]:
@@ -71,7 +59,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = image_and_label(options.root, options.rows)
+    data = mmppl.read("mnist-label", root=options.root)
+    taught = torch.from_numpy(data.split == 0).cumsum(0) <= options.rows
+    data = data.take((taught | torch.from_numpy(data.split > 0)).nonzero().squeeze(-1))
     shared: dict[str, Any] = dict(latent_dim=64, hidden=400, activation="relu", norm=False)
     shared |= dict(pair.split("=", 1) for pair in options.set)
     grid = [(f"gamma {g}, cross {c}", dict(gamma=g, cross=c)) for g in options.gamma for c in options.cross]
