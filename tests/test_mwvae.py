@@ -3,11 +3,12 @@
 import dataclasses
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 from reference.linear_gaussian import World, batch_of, exact_mvae
 
-from mmppl import Modality, UsageError, load_program, read
+from mmppl import Modality, Run, UsageError, fit, load_program, read
 from mmppl.data import Dataset
 from mmppl.packing import Patterns
 from mmppl.program import check_hyper
@@ -354,6 +355,16 @@ def test_what_is_refused(name, hyper, why, digits):
     with pytest.raises(UsageError) as caught:
         made(name, digits, **hyper)
     assert why in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_run_with_weights_and_sizes_of_each_is_opened_again(tmp_path):
+    """They come back from JSON as lists."""
+    draw = np.random.default_rng(0)
+    data = {"a": draw.normal(size=(40, 3)), "b": draw.normal(size=(40, 2)), "label": draw.integers(0, 2, 40)}
+    hyper = dict(cross="0.1,0,1", private="2,0,1", weights="1,2", hidden=4, latent_dim=2)
+    fit("fmwvae", data, hyper=hyper, epochs=1, batch_size=16, out=tmp_path / "run")
+    program = Run.load(tmp_path / "run").program
+    assert program.cross == {"a": 0.1, "b": 0.0, "label": 20.0} and program.private == {"a": 2, "label": 1}
 
 
 def test_weights_are_read_from_text():
