@@ -160,11 +160,10 @@ def divergences_apart(mine: Any, other: Any, batch: Batch, inputs: Any) -> float
     return apart([found], [truth])
 
 
-@torch.no_grad()
 def losses_apart(mine: Program, other: nn.Module, batch: Batch, inputs: Any, per_row: float) -> float:
     """Difference of the mean losses over `DRAWS` draws, in standard errors."""
-    found = torch.stack([mine.objective(batch).loss for _ in range(DRAWS)]).double()
-    truth = torch.stack([other(inputs, epoch=EPOCH).loss / per_row for _ in range(DRAWS)]).double()
+    found = torch.stack([mine.objective(batch).loss.detach() for _ in range(DRAWS)]).double()
+    truth = torch.stack([other(inputs, epoch=EPOCH).loss.detach() / per_row for _ in range(DRAWS)]).double()
     error = ((found.var() + truth.var()) / DRAWS).sqrt()
     return float((found.mean() - truth.mean()).abs() / error)
 
