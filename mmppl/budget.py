@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from .errors import UsageError
 MEMORY = 2_000_000_000  # bytes that a question may take, unless told otherwise
 WORK = 256_000_000  # bytes that a chunk writes in all: enough to be busy, little enough to stay near the cache
 LARGEST = 30_000_000  # bytes of one tensor: from 32 MiB on malloc maps memory anew each time, and every page faults
+PLANNED = 7 / 8  # share of the memory that tensors may take: the rest is for what is none, and what malloc keeps back
 TRIAL = (4, 8)  # draws of the two trials
 
 
@@ -62,13 +64,15 @@ def chunk(trial: Callable[[int], object], draws: int, held: int, memory: int) ->
     per_row = max(0, sum(few) - TRIAL[0] * per_draw)
     largest = max(1, *((m - f) // beyond for m, f in zip(more, few)))  # the same tensors in the same order
     least = per_row + per_draw + draws * held
-    if least > memory:
+    planned = int(PLANNED * memory)
+    if least > planned:
+        needed = in_words(math.ceil(least / PLANNED))
         raise UsageError(
-            f"query: one row with {draws:,} draws takes {in_words(least)}, and memory is {in_words(memory)}: "
+            f"query: one row with {draws:,} draws takes {needed}, and memory is {in_words(memory)}: "
             "give it more memory, or take fewer draws."
         )
-    work = min(WORK, memory - draws * held)
-    rows = min(work // (per_row + per_draw * draws), LARGEST // (largest * draws), memory // max(1, 2 * held * draws))
+    work = min(WORK, planned - draws * held)
+    rows = min(work // (per_row + per_draw * draws), LARGEST // (largest * draws), planned // max(1, 2 * held * draws))
     if rows:
         return Chunk(rows, draws)
     most = max(1, min((work - per_row) // per_draw, LARGEST // largest))

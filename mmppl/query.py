@@ -233,16 +233,23 @@ class _Question:
         """(draws, B) ln p(z) + ln p(scored | z) − ln q(z | given), unscaled, each scored name where it is observed."""
         total = torch.zeros(self.draws, len(batch), dtype=torch.float64)
         for draws in self._chunks(step):
-            answer, model = self._draw(batch, ids, draws, given, (), scored)
-            part = total[draws.start : draws.stop]
-            for name, site in answer.nodes.items():
-                if is_random(site) and not site["is_observed"]:
-                    p = model.nodes[name]["fn"]
-                    part += (p.log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
-            for name in scored:
-                if name not in self.program.conditions:
-                    log_p = model.nodes[name]["fn"].log_prob(batch.value(name)).double()
-                    part += torch.where(batch.observed[name], log_p, 0.0)
+            total[draws.start : draws.stop] = self._log_weights_of(batch, ids, draws, given, scored)
+        return total
+
+    def _log_weights_of(
+        self, batch: Batch, ids: np.ndarray, draws: range, given: Sequence[str], scored: Sequence[str]
+    ) -> Tensor:
+        """Those of some draws; a function of its own, so that no chunk's traces outlive it."""
+        total = torch.zeros(len(draws), len(batch), dtype=torch.float64)
+        answer, model = self._draw(batch, ids, draws, given, (), scored)
+        for name, site in answer.nodes.items():
+            if is_random(site) and not site["is_observed"]:
+                p = model.nodes[name]["fn"]
+                total += (p.log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
+        for name in scored:
+            if name not in self.program.conditions:
+                log_p = model.nodes[name]["fn"].log_prob(batch.value(name)).double()
+                total += torch.where(batch.observed[name], log_p, 0.0)
         return total
 
     def _evidence(self, batch: Batch, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
@@ -295,6 +302,7 @@ class _Question:
             answer, model = self._draw(batch, ids, draws, self.given, names)
             for name, into in gathered.items():
                 into.add((answer if name in self.latents else model).nodes[name], draws.start)
+            del answer, model  # before the next chunk takes its own
         found: dict[str, dict[str, np.ndarray]] = {}
         picked = None if weights is None else resample(weights, self.seed, ids)
         for name, of in gathered.items():
