@@ -15,7 +15,7 @@ from pyro import poutine
 from torch import Tensor
 
 from .modality import Modality
-from .packing import Packed, Patterns
+from .packing import OfRows, OfSubsets, Packed, Patterns
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Batch:
         needed: names whose site a query reads; None: all.
         patterns: what the rows of the data set have; with it decoders leave out rows that are not scored. None: they
             decode every row.
+        holding: name → the subsets, by number, in which alone it may be scored; not there: in any.
     """
 
     values: Mapping[str, Tensor]
@@ -48,7 +49,10 @@ class Batch:
     free: frozenset[str] = field(default_factory=frozenset)
     needed: frozenset[str] | None = None
     patterns: Patterns | None = None
-    _slots: dict[str, Tensor | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    _parts: dict[str, tuple[type[Packed], Tensor] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.seen is None:
@@ -110,29 +114,44 @@ class Batch:
         active = seen.any(-1) if cut else (observed | ~subsets).all(-1) & subsets.any(-1)
         if self.active is not None:
             active = active & self.active
-        chosen = dict(self.observed)
+        chosen, holding = dict(self.observed), {}
+        more = 0 if drawn is None else len(drawn)
         if scored == "seen":
             chosen |= {name: seen[..., i] for i, name in enumerate(self.encoded)}
+            holding = {name: _holding(fixed[:, i], more) for i, name in enumerate(self.encoded)}
         patterns = self.patterns
         if patterns is not None:
-            more = 0 if drawn is None else len(drawn)
             patterns = patterns.under(fixed.cpu().numpy(), self.encoded, scored == "seen", cut=cut, drawn=more)
-        return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns)
+        return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns, holding=holding)
 
     def only_scored(self, name: str, z: Tensor) -> Tensor:
-        """Latents (..., B, D) → those of the rows (and subsets) that a decoder of `name` is asked about, (R, D).
+        """Latents (..., B, D) → those that a decoder of `name` is asked about: (R, D) of R rows and subsets, where
+        `patterns` tell how many; else (P, B, D) of P subsets that may score it, where not all may.
 
         All of them, (..., B, D), where that is not known or nearly all are. `observe` knows which it was given; the
         distribution at the site then has a density, but neither mean nor draws.
         """
         lead = self.seen.shape[:-1]
-        if self.patterns is None or name in self.free or z.shape[:-1] != lead:
+        if name in self.free or z.shape[:-1] != lead:
             return z
-        if name not in self._slots:
+        if name not in self._parts:
+            self._parts[name] = self._part(name)
+        part = self._parts[name]
+        if part is None:
+            return z
+        kind, places = part
+        return kind.taken(z, places)
+
+    def _part(self, name: str) -> tuple[type[Packed], Tensor] | None:
+        """What of the batch `only_scored` leaves in, and where that is; None: all."""
+        holding, lead = self.holding.get(name), self.seen.shape[:-1]
+        if self.patterns is not None:
             scored = self.scored[name] if self.active is None else self.scored[name] & self.active
-            self._slots[name] = self.patterns.slots(name, scored.expand(lead))
-        slots = self._slots[name]
-        return z if slots is None else z.flatten(0, -2).index_select(0, slots)
+            most = lead[-1] * (len(holding) if holding else lead[:-1].numel())
+            slots = self.patterns.slots(name, scored.expand(lead), most)
+            if slots is not None:
+                return OfRows, slots
+        return (OfSubsets, _numbers(holding, self.index.device)) if holding else None
 
     def seeing(self, names: Sequence[str]) -> Batch:
         """The same rows when a guide may look at `names` only (and there only at what is observed)."""
@@ -194,6 +213,19 @@ def random_subsets(modalities: int, number: int, device: torch.device | None = N
     return torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1) < size
 
 
+def _holding(column: Tensor, drawn: int) -> tuple[int, ...]:
+    """Numbers of the subsets that hold a modality, its (S,) `column` of their table, and of the drawn ones after them;
+    none where that leaves nothing out."""
+    numbers = (*column.nonzero().flatten().tolist(), *range(len(column), len(column) + drawn))
+    return numbers if len(numbers) < len(column) + drawn else ()
+
+
+@lru_cache(256)
+def _numbers(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """A tensor of them; copied there once, as `_placed` does."""
+    return torch.tensor(numbers, device=device)
+
+
 def _placed(subsets: Tensor, device: torch.device) -> Tensor:
     """The same table on a device; copied there once, since nothing can be copied while a CUDA graph is captured."""
     if subsets.device == device:
@@ -210,7 +242,8 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
     """Score a modality under its likelihood or, where a query wants it, sample it.
 
     Args:
-        output: (..., B, modality.output_size) decoder output, or (R, modality.output_size) of `batch.only_scored`.
+        output: (..., B, modality.output_size) decoder output, or (R or P, B, modality.output_size) of what
+            `batch.only_scored` gave.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
     """
     from .likelihoods import likelihood_of
@@ -219,8 +252,10 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
     if modality.name in batch.free:
         pyro.sample(modality.name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it
         return
-    slots = batch._slots.get(modality.name)  # there if `only_scored` chose rows
-    if slots is not None and output.shape[:-1] == slots.shape:
-        likelihood = Packed(likelihood, slots, batch.seen.shape[:-1])
+    part, lead = batch._parts.get(modality.name), batch.seen.shape[:-1]
+    if part is not None:  # `only_scored` left some out
+        kind, places = part
+        if output.shape[:-1] == kind.part_shape(places, lead):
+            likelihood = kind(likelihood, places, lead)
     with poutine.mask(mask=batch.scored[modality.name]):
         pyro.sample(modality.name, likelihood, obs=batch.value(modality.name))

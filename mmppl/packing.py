@@ -80,11 +80,11 @@ class Patterns:
         room = 8 * max(1, math.ceil((rows * mean + MARGIN * math.sqrt(rows) * sd) / 8))  # networks may not take 0 rows
         return room + 8 * (room == rows)  # chosen rows are never to be taken for the batch's
 
-    def slots(self, name: str, counted: Tensor) -> Tensor | None:
+    def slots(self, name: str, counted: Tensor, most: int) -> Tensor | None:
         """Positions in the flattened (..., B) mask `counted` of the rows that count, first of all and in order, as many
-        as there is room for; None where picking them is not worth it."""
+        as there is room for; None where picking them is not worth it: `most` rows would be decoded without."""
         room = self.room(name, counted.shape[-1])
-        if room > WORTH * counted.numel() or counted.shape[:-1] != (() if self.subsets is None else (self.subsets,)):
+        if room > WORTH * most or counted.shape[:-1] != (() if self.subsets is None else (self.subsets,)):
             return None
         self.overflow.append(counted.sum() > room)
         return counted.flatten().sort(descending=True, stable=True).indices[:room]
@@ -112,19 +112,19 @@ def _counts(
 
 
 class Packed(TorchDistribution):
-    """A likelihood of some rows of a batch, as the distribution of the whole batch; the other rows score 0.
+    """A likelihood of a part of a batch, as the distribution of the whole; the rest scores 0.
 
     Args:
-        likelihood: batch shape (R,).
-        slots: (R,) positions in the flattened batch shape.
+        likelihood: of the part.
+        places: positions of the part in the batch.
         lead: the batch shape (..., B).
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     masks: ClassVar[bool] = True
 
-    def __init__(self, likelihood: Any, slots: Tensor, lead: torch.Size) -> None:
-        self.likelihood, self.slots = likelihood, slots
+    def __init__(self, likelihood: Any, places: Tensor, lead: torch.Size) -> None:
+        self.likelihood, self.places = likelihood, places
         super().__init__(lead, likelihood.event_shape, validate_args=False)
 
     @property
@@ -134,17 +134,58 @@ class Packed(TorchDistribution):
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"only scored rows were decoded: no {name}; decode z itself, without only_scored.")
 
-    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, *shape) → (..., B) nats."""
-        x = value.index_select(0, self.slots % self.batch_shape[-1])
-        if self.likelihood.masks:
-            kept = None if mask is None else mask.expand(self.batch_shape).flatten()[self.slots]
-            of_rows = self.likelihood.log_prob(x, mask=kept)
-        else:
-            of_rows = self.likelihood.log_prob(x)
-        return of_rows.new_zeros(self.batch_shape.numel()).scatter(0, self.slots, of_rows).reshape(self.batch_shape)
-
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Packed:
         if tuple(batch_shape) != self.batch_shape:
-            raise ValueError("Packed: has its batch shape already.")
+            raise ValueError(f"{type(self).__name__}: has its batch shape already.")
         return self
+
+    @classmethod
+    def part_shape(cls, places: Tensor, lead: torch.Size) -> torch.Size:
+        """The part's batch shape."""
+        raise NotImplementedError
+
+    @classmethod
+    def taken(cls, z: Tensor, places: Tensor) -> Tensor:
+        """The part of (..., B, D)."""
+        raise NotImplementedError
+
+    def _of_part(self, value: Tensor, mask: Tensor | None) -> Tensor:
+        """The part's log-densities; where the likelihood knows how, masked ones are left out of the computation."""
+        return self.likelihood.log_prob(value, mask=mask) if self.likelihood.masks else self.likelihood.log_prob(value)
+
+
+class OfRows(Packed):
+    """Of some rows: batch shape (R,), at `places` (R,) of the flattened batch shape."""
+
+    @classmethod
+    def part_shape(cls, places: Tensor, lead: torch.Size) -> torch.Size:
+        return places.shape
+
+    @classmethod
+    def taken(cls, z: Tensor, places: Tensor) -> Tensor:
+        return z.flatten(0, -2).index_select(0, places)
+
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, *shape) → (..., B) nats."""
+        x = value.index_select(0, self.places % self.batch_shape[-1])
+        kept = None if mask is None else mask.expand(self.batch_shape).flatten()[self.places]
+        of_rows = self._of_part(x, kept)
+        return of_rows.new_zeros(self.batch_shape.numel()).scatter(0, self.places, of_rows).reshape(self.batch_shape)
+
+
+class OfSubsets(Packed):
+    """Of some subsets, all rows: batch shape (P, B), at `places` (P,) of the subsets."""
+
+    @classmethod
+    def part_shape(cls, places: Tensor, lead: torch.Size) -> torch.Size:
+        return torch.Size((len(places), lead[-1]))
+
+    @classmethod
+    def taken(cls, z: Tensor, places: Tensor) -> Tensor:
+        return z.index_select(0, places)
+
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, *shape) → (S, B) nats."""
+        kept = None if mask is None else mask.expand(self.batch_shape).index_select(0, self.places)
+        of_subsets = self._of_part(value, kept)
+        return of_subsets.new_zeros(self.batch_shape).index_copy(0, self.places, of_subsets)

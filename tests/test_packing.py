@@ -7,7 +7,7 @@ import pyro
 import pytest
 import torch
 
-from mmppl import all_subsets, load_program, observe, read, standard_normal
+from mmppl import Batch, all_subsets, load_program, observe, read, standard_normal
 from mmppl.packing import Patterns
 from mmppl.step import Step
 
@@ -39,6 +39,18 @@ def data(request):
     return read("digits-three").hide(rate=request.param, seed=1)
 
 
+@pytest.fixture
+def everything(monkeypatch):
+    """outcome(...) when decoders leave nothing out."""
+
+    def found(cls, data, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(Batch, "only_scored", lambda self, name, z: z)
+            return outcome(cls, data, None, **options)
+
+    return found
+
+
 def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
     """(terms and gradients, rows that each decoder saw)."""
     torch.manual_seed(0)
@@ -55,9 +67,9 @@ def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("cls", [MVAE, SEEN, SAMPLED, SAMPLED_SEEN, MOPOE, MMVAE])
-def test_terms_and_gradients_are_the_same(data, cls):
+def test_terms_and_gradients_are_the_same(data, cls, everything):
     packed, fewer = outcome(cls, data, Patterns.of(data.observed))
-    whole, every = outcome(cls, data, None)
+    whole, every = everything(cls, data)
     torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
     missing = 1 - data.observed["image"].double().mean()
     for name in every:
@@ -71,10 +83,20 @@ def test_terms_and_gradients_are_the_same(data, cls):
 
 
 @pytest.mark.usefixtures("float64")
-def test_conditional_programs_leave_out_rows_without_their_conditions(data):
+@pytest.mark.parametrize("cls, share", [(SEEN, 4 / 7), (SAMPLED_SEEN, 4 / 6), (MVAE, 1), (SAMPLED, 1)])
+def test_subsets_that_cannot_score_are_left_out_whatever_rows_have(data, cls, share, everything):
+    """Of 7 subsets 4 hold a modality; of the whole, each alone and two drawn ones, two and the drawn ones."""
+    without, fewer = outcome(cls, data, None)
+    whole, every = everything(cls, data)
+    torch.testing.assert_close(without, whole, rtol=1e-10, atol=1e-12)
+    assert fewer == {n: round(every[n] * (1 if n == "label" else share)) for n in every}
+
+
+@pytest.mark.usefixtures("float64")
+def test_conditional_programs_leave_out_rows_without_their_conditions(data, everything):
     """CMMD with the image as x_O: neither rows without it, nor those without what is decoded."""
     packed, fewer = outcome(CMMD, data, Patterns.of(data.observed))
-    whole, every = outcome(CMMD, data, None)
+    whole, every = everything(CMMD, data)
     torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
     missing = 1 - data.observed["image"].double().mean()
     assert fewer.keys() == {"profile", "word"}
@@ -186,9 +208,9 @@ def test_a_modality_that_no_row_has_leaves_room_for_networks():
 
 def test_chosen_rows_say_what_they_cannot_do():
     from mmppl.likelihoods import likelihood_of
-    from mmppl.packing import Packed
+    from mmppl.packing import OfRows
 
     modality = read("digits-three").modalities[0]
-    site = Packed(likelihood_of(modality)(modality, torch.zeros(3, 64)), torch.arange(3), torch.Size((7, 10)))
+    site = OfRows(likelihood_of(modality)(modality, torch.zeros(3, 64)), torch.arange(3), torch.Size((7, 10)))
     with pytest.raises(AttributeError, match="no probs; decode z itself"):
         _ = site.probs
