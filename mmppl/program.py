@@ -58,6 +58,18 @@ class Program(nn.Module):
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
         self.register_buffer("progress", torch.zeros(()))
 
+    def refuse_negative(self, **hyper: float) -> None:
+        """UsageError for the first of these hyper-parameters that is negative."""
+        for name, value in hyper.items():
+            if value < 0:
+                raise UsageError(f"{type(self).__name__}: {name}={value} is negative.")
+
+    def refuse_no_share(self, **hyper: float) -> None:
+        """UsageError for the first of these hyper-parameters that is not between 0 and 1."""
+        for name, value in hyper.items():
+            if not 0 <= value <= 1:
+                raise UsageError(f"{type(self).__name__}: {name}={value} is not between 0 and 1.")
+
     def model(self, batch: Batch) -> None:
         """The generative story, p(z) Π p(x_m | z)."""
         raise NotImplementedError

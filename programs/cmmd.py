@@ -94,8 +94,8 @@ class CMMD(Program):
             )
         if not generative and not any(m.role == "label" for m in modalities):
             raise UsageError("CMMD: generative=false leaves the classifier alone, and the data have no label for it.")
-        if not 0 <= omega <= 1:
-            raise UsageError(f"CMMD: omega={omega} is not between 0 and 1.")
+        self.refuse_no_share(omega=omega)
+        self.refuse_negative(alpha=alpha, mmd_lambda=mmd_lambda or 0.0)
         self.encoded = tuple(m.name for m in modalities)  # this guide sees the label too
         self.missing = [self.modality(n) for n in views if n not in self.conditions]
         self.given = [self.modality(n) for n in self.conditions]

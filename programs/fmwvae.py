@@ -101,10 +101,7 @@ class FMWVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        numbers = dict(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
-        for name, value in numbers.items():
-            if value < 0:
-                raise UsageError(f"FMWVAE: {name}={value} is negative.")
+        self.refuse_negative(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
         if styles < 1:
             raise UsageError(f"FMWVAE: styles={styles}; at least one row's is kept.")
         if see_labels:

@@ -72,11 +72,8 @@ class JMVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        for name, value in (("alpha", alpha), ("beta", beta), ("label_weight", label_weight)):
-            if value < 0:
-                raise UsageError(f"JMVAE: {name}={value} is negative.")
-        if not 0 <= warm_up <= 1:
-            raise UsageError(f"JMVAE: warm_up={warm_up} is no share of the training, between 0 and 1.")
+        self.refuse_negative(alpha=alpha, beta=beta, label_weight=label_weight)
+        self.refuse_no_share(warm_up=warm_up)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up

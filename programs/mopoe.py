@@ -74,6 +74,7 @@ class MoPoE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
+        self.refuse_negative(beta=beta, label_weight=label_weight)
         self.latent_dim, self.beta = latent_dim, beta
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.prior_expert: Literal["full", "always", "never"] = prior_expert

@@ -80,9 +80,7 @@ class MWVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        for name, value in (("gamma", gamma), ("beta", beta), ("label_weight", label_weight)):
-            if value < 0:
-                raise UsageError(f"MWVAE: {name}={value} is negative.")
+        self.refuse_negative(gamma=gamma, beta=beta, label_weight=label_weight)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         self.latent_dim, self.beta, self.variant = latent_dim, beta, variant
