@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, kl, nll, observe, trace
+from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
 from mmppl.fusion import product_of_experts
 from mmppl.gaussian import Gaussian, gaussian_head, standard_normal
 from mmppl.networks import JointEncoder, decoders, encoders

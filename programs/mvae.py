@@ -13,7 +13,7 @@ import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
+from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe, standard_normal
 from mmppl.batch import random_subsets, whole_and_each
 from mmppl.fusion import product_of_experts
 from mmppl.networks import decoders, encoders

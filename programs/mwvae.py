@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pyro
 import torch
 
-from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, elbo, gaussian_head, kl, nll, observe, trace
+from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head, kl, nll, observe, trace
 from mmppl.alignment import alignment
 from mmppl.fusion import barycentre
 from mmppl.gaussian import standard_normal

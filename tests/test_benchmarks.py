@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmppl.bench import mopoe, product, step
+from mmppl.bench import mopoe, mwvae, product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
 
@@ -62,6 +62,15 @@ def test_the_subsets_that_are_timed_are_the_hand_written_ones():
     other = mopoe.Plain(3)
     other.subsets = other.subsets[:-1]  # one subset short
     assert mopoe.disagreement(3, 5, other) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["mwvae", "fmwvae"])
+def test_the_aligned_programs_that_are_timed_are_the_hand_written_ones(name, monkeypatch):
+    assert mwvae.disagreement(name, 5) < 1e-5
+    other = mwvae.program(name)
+    other.gamma = 0.5
+    monkeypatch.setattr(mwvae, "program", lambda name: other)
+    assert mwvae.disagreement(name, 5) > 1e-3
 
 
 def test_a_figure_is_held_against_its_bounds(benchmarks):

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from mmppl.bench import mopoe, pairs, product, step
+from mmppl.bench import mopoe, mwvae, pairs, product, step
 from mmppl.bench.case import Case, Row, measure
 from mmppl.bench.harness import circumstances, peak_memory
 from mmppl.kernels.mmd import mmd2, rbf
@@ -124,7 +124,12 @@ def subsets(rounds: int) -> Iterator[Target]:
     yield megabytes("its peak memory", case.ours, 600.0)
 
 
-GROUPS = {"kernels": kernels, "steps": steps, "subsets": subsets}
+def alignment(rounds: int) -> Iterator[Target]:
+    for name in ("mwvae", "fmwvae"):
+        yield ours_over(timed(mwvae.case(name), rounds)["hand-written PyTorch"], (1.05, 1.00))
+
+
+GROUPS = {"kernels": kernels, "steps": steps, "subsets": subsets, "alignment": alignment}
 
 
 def told(target: dict[str, Any]) -> str:
