@@ -1,8 +1,7 @@
 """`mmppl fit`: fit a program to data and leave a run folder."""
 
 import shlex
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,7 +95,7 @@ def fit(
                 hide=hide,
                 download=download,
             )
-        found = run.summary() | {"metrics": _test(run, root)}
+            found = run.summary() | {"metrics": _test(run, root, say)}
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(folder, context.obj)) from None
     return as_json(found) if json else _text(found, run, program)
@@ -112,8 +111,11 @@ def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
     return f"interrupted; go on with: {line}"
 
 
-def _test(run: "Run", root: Path | None) -> dict[str, Any]:
-    """Error of the classes, rmse of the numbers and the share of it explained, on the test rows; {} without any."""
+def _test(run: "Run", root: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """Error of the classes, rmse of the numbers and the share of it explained, on the test rows; {} without any.
+
+    Args: say: hears one line per given-set; all of them take minutes where rows and pixels are many.
+    """
     from mmppl import DataError
     from mmppl.evaluation import evaluate
     from mmppl.given import class_label
@@ -123,9 +125,9 @@ def _test(run: "Run", root: Path | None) -> dict[str, Any]:
         kinds = ["error"] if m.classes else ["rmse", *(["explained"] if class_label(run.program) else [])]
         wanted += [f"{kind}.{m.name}" for kind in kinds]
     try:
-        metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root)["metrics"] if wanted else {}
+        metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root, say=say)["metrics"] if wanted else {}
     except DataError as error:  # a fit is good even where nothing is left to test it on
-        print(f"no test: {error}", file=sys.stderr)
+        say(f"no test: {error}")
         return {}
     return {name: metrics[name] for name in wanted if name in metrics}
 
