@@ -27,6 +27,12 @@ def best_path() -> GemmPath:
     return "onednn" if error.item() < ERROR_LIMIT else "default"
 
 
+def path_in_force() -> GemmPath:
+    """The path that products take now."""
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    return "onednn" if matmul is not None and matmul.fp32_precision == "bf16" else "default"
+
+
 @contextmanager
 def gemm(path: GemmPath) -> Iterator[None]:
     """Matrix products inside take `path`; the caller's setting is restored."""

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from .errors import UsageError
 from .gaussian import full_precision
+from .gemm import path_in_force
 
+FEW = 256  # rows: with fewer, what it saves is not worth another kernel, whose last bits may differ
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
@@ -19,6 +21,28 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "gelu": nn.GELU,
 }
+
+
+class Linear(nn.Linear):
+    """nn.Linear that has the bias added in the product's own pass, where nothing is differentiated and products are
+    oneDNN's anyway (`mmppl.gemm`): PyTorch writes the bias everywhere first, a fifteenth of the time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._fuses(x):
+            y = torch.ops.mkldnn._linear_pointwise(x.flatten(0, -2), self.weight, self.bias, "none", [], "")
+            return y.unflatten(0, x.shape[:-1])
+        return super().forward(x)
+
+    def _fuses(self, x: Tensor) -> bool:
+        return (
+            not torch.is_grad_enabled()
+            and x.dtype == self.weight.dtype == torch.float32
+            and x.device.type == "cpu"
+            and x.shape[:-1].numel() >= FEW
+            and not torch.is_autocast_enabled("cpu")
+            and path_in_force() == "onednn"
+            and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        )
 
 
 class FullPrecision(nn.Module):
@@ -75,7 +99,7 @@ def mlp(
         raise UsageError(f"no activation {activation!r}; known are {', '.join(sorted(ACTIVATIONS))}.")
     modules: list[nn.Module] = []
     for _ in range(layers):
-        linear = nn.Linear(inputs, hidden)
+        linear = Linear(inputs, hidden)
         if activation in ("relu", "silu", "gelu"):
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)
@@ -83,7 +107,7 @@ def mlp(
         modules += [Dropout(dropout)] if dropout else []
         inputs = hidden
     end = [] if narrow else [FullPrecision()]
-    return nn.Sequential(*modules, nn.Linear(inputs, outputs), *end)
+    return nn.Sequential(*modules, Linear(inputs, outputs), *end)
 
 
 class ConvTrunk(nn.Module):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmppl import UsageError, load_program, read
-from mmppl.nets import ConvDecoder, ConvTrunk, Dropout, image_layout, mlp
+from mmppl.gemm import gemm
+from mmppl.nets import ConvDecoder, ConvTrunk, Dropout, Linear, image_layout, mlp
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (3, 9, 11), (9, 11, 3), (28, 28), (1, 5)], ids=str)
@@ -82,3 +83,29 @@ def test_cmmd_takes_several_observed_and_several_missing():
         load_program("cmmd")(data.modalities, observed=("image", "profile", "word"))
     with pytest.raises(UsageError, match="not between 0 and 1"):
         load_program("cmmd")(data.modalities, omega=2.0)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="oneDNN is not in this PyTorch")
+@pytest.mark.parametrize("shape", [(300, 7), (3, 100, 7), (255, 7)])
+def test_the_bias_may_be_added_in_the_same_pass(shape):
+    """Only without gradients and with oneDNN's products; the numbers are those of nn.Linear."""
+    torch.manual_seed(0)
+    layer, x = Linear(7, 5), torch.randn(shape)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        plain = layer(x)
+        with torch.no_grad():
+            elsewhere = layer(x)
+            with gemm("onednn"):
+                fused = layer(x)
+        with gemm("onednn"):
+            learning = layer(x)
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                narrow = layer(x)
+    counts = [event.count for event in profile.key_averages() if event.key == "mkldnn::_linear_pointwise"]
+    assert sum(counts) == (x.shape[:-1].numel() >= 256)
+    want = torch.nn.functional.linear(x.double(), layer.weight.double(), layer.bias.double())
+    for y in (plain, elsewhere, fused, learning):
+        assert y.dtype == torch.float32
+        torch.testing.assert_close(y.double(), want, rtol=1e-2, atol=2e-2)  # where products round to bfloat16
+    assert narrow.dtype == torch.bfloat16 and learning.requires_grad and not fused.requires_grad
+    torch.testing.assert_close(fused, learning.detach(), rtol=1e-6, atol=1e-6)
