@@ -125,7 +125,7 @@ class Modality:
         if self.transform in ("none", "image"):
             return torch.zeros(len(value), dtype=torch.float64)
         shift, spread = self._affine()
-        logs = -torch.from_numpy(np.log(spread)).expand(value.shape).double()
+        logs = -torch.as_tensor(np.log(spread)).expand(value.shape).double()  # of one number, numpy's log is no array
         if self.transform == "log1p":
             logs = logs - (
                 torch.from_numpy(shift) + torch.from_numpy(spread) * value.double()

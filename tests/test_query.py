@@ -135,6 +135,22 @@ def test_evidence_is_a_density_of_the_input():
     np.testing.assert_allclose(found["a"]["q95"], 1 + 3 * plain["a"]["q95"])
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("transform", ["standardise", "log1p"])
+def test_evidence_of_a_column_of_numbers(transform):
+    """The same as of an array of one feature."""
+    world = World.make({"a": 1, "b": 2}, 2, orthogonal=True)
+    data, program = world.sample(4), exact_mvae(world)
+    column, other = program.modalities
+    units = dict(transform=transform, shift=(1.0,), spread=(3.0,))
+    found = {}
+    for shape in ((), (1,)):
+        program.modalities = (dataclasses.replace(column, shape=shape, **units), other)
+        shaped = dataclasses.replace(data, values=data.values | {"a": data.values["a"].reshape(4, *shape)})
+        found[shape] = ask(program, shaped, want=["evidence", "a"], given=["b"], draws=8)["evidence"]["nats"]
+    np.testing.assert_allclose(found[()], found[(1,)])
+
+
 @pytest.mark.parametrize("method", ["guide", "importance"])
 def test_draws_that_nobody_reads_are_not_made(run, method, monkeypatch):
     """Without quantiles a modality's moments come from its likelihood; the latent is drawn as ever."""
