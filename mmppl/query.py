@@ -217,7 +217,8 @@ class _Question:
             pyro.validation_enabled(False),
             torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"),
         ):
-            answer = poutine.trace(self.program.answer).get_trace(batch.seeing(given))
+            batch = batch.seeing(given)
+            answer = poutine.trace(self.program.answer).get_trace(batch)
             free = [n for n in want if n not in self.latents and n not in self.program.conditions]
             batch = batch.wanting(free, scored)
             model = poutine.trace(poutine.replay(self.program.model, trace=answer)).get_trace(batch)
@@ -230,7 +231,8 @@ class _Question:
     def _log_weights(
         self, batch: Batch, ids: np.ndarray, given: Sequence[str], scored: Sequence[str], step: int
     ) -> Tensor:
-        """(draws, B) ln p(z) + ln p(scored | z) − ln q(z | given), unscaled, each scored name where it is observed."""
+        """(draws, B) ln p(z) + ln p(scored | z) − ln q(z | given), unscaled, each scored name where it is observed, and
+        each latent where the model does not mask it."""
         total = torch.zeros(self.draws, len(batch), dtype=torch.float64)
         for draws in self._chunks(step):
             total[draws.start : draws.stop] = self._log_weights_of(batch, ids, draws, given, scored)
@@ -244,8 +246,9 @@ class _Question:
         answer, model = self._draw(batch, ids, draws, given, (), scored)
         for name, site in answer.nodes.items():
             if is_random(site) and not site["is_observed"]:
-                p = model.nodes[name]["fn"]
-                total += (p.log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
+                p = model.nodes[name]
+                ratio = (p["fn"].log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
+                total += ratio if p["mask"] is None else torch.where(p["mask"], ratio, 0.0)  # as in the loss
         for name in scored:
             if name not in self.program.conditions:
                 log_p = model.nodes[name]["fn"].log_prob(batch.value(name)).double()

@@ -474,3 +474,19 @@ def test_a_query_generates_with_the_style_that_was_asked_for(digits):
         batch = some.batch(torch.arange(6), program.encoded)
         loc, _ = program.private_encoders["image"](batch.input(program.modality("image"))).chunk(2, -1)
     torch.testing.assert_close(torch.from_numpy(own["mean"])[rows], loc[rows])
+
+
+def test_the_style_of_what_is_not_seen_is_no_part_of_the_evidence(digits):
+    """Its likelihood is not scored, so that whatever style it would be generated with integrates out."""
+    program = made("fmwvae", digits, styles=64)
+    program.train().objective(digits.batch(torch.arange(60), program.encoded))
+    program.eval()
+    some = digits.take(digits.observed["label"].nonzero().flatten()[:6])
+    found = {}
+    for program.style in ("prior", "another", "class"):
+        found[program.style] = [
+            ask(program, some, given=["label"], want=want, draws=50)["evidence"]["nats"]
+            for want in (["evidence"], ["profile", "evidence"])
+        ]
+    np.testing.assert_array_equal(found["another"][0], found["prior"][0])  # of a mixture, the row's own draws differ
+    np.testing.assert_array_equal(found["class"], found["prior"])
