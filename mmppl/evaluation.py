@@ -90,9 +90,12 @@ def evaluate(
         modalities | given-set), under "nothing" of all, on at most 1,000 rows, with evidence_se and
         evidence_distrusted.
     Raises:
-        UsageError: unknown metric, modality or part, or a given-set that the program cannot answer.
+        UsageError: unknown metric, modality or part, a given-set that the program cannot answer, or a seed outside
+            0 to 2³² − 1.
         DataError: no row to ask about.
     """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"evaluate: seed {seed}; scikit-learn takes whole numbers from 0 to {2**32 - 1}.")
     program, hear = run.program, say or (lambda line: None)
     sets = default_given_sets(program) if given_sets is None else [given_set(program, names) for names in given_sets]
     generated = [program.modality(name) for name in program.answers()]

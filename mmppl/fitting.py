@@ -74,6 +74,8 @@ def fit(
     Returns: the Run.
     Raises: UsageError, DataError, LockedError; FitError for a loss that is not finite or a full disk.
     """
+    if not -(2**63) <= seed < 2**64:
+        raise UsageError(f"seed {seed} has more than 64 bits; choose a smaller one.")
     cls = program if isinstance(program, type) else load_program(program)
     hear = say or (lambda message: None)
     spec = data if data is not None else cls.default_data
@@ -259,7 +261,7 @@ def _train(
     try:
         with torch.random.fork_rng(devices), gemm(info["gemm"]), compiled_kernels(compiled):
             torch.manual_seed(info["seed"])
-            program = cls(dataset.modalities, **info["hyper"]).to(device)
+            program = cls(dataset.modalities, **check_hyper(cls, info["hyper"])).to(device)  # a resumed one's are JSON
             Training(program, dataset, path, info, device, say, on_step).run()
     finally:
         torch.set_num_threads(threads)

@@ -189,6 +189,12 @@ def test_given_sets(data):
         evaluate(KnownRun(data), given_sets=["x+wrod"])
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_clusters_do_not_take(data, seed):
+    with pytest.raises(mmppl.UsageError, match=f"seed {seed}"):
+        evaluate(KnownRun(data), seed=seed)
+
+
 @pytest.mark.parametrize("name, near", [("eror", "error"), ("error.lable", "error.label"), ("rmsse", "rmse")])
 def test_unknown_metric(data, name, near):
     with pytest.raises(mmppl.UsageError, match=f"no metric {name!r}.*Did you mean {near}"):

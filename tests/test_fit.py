@@ -309,6 +309,8 @@ def test_large_seeds_and_clipping(data, tmp_path):
     a = fit("cmmd", data, hyper=SMALL, epochs=1, seed=20240101123456, clip=0.5, out=tmp_path / "a")
     b = fit("cmmd", data, hyper=SMALL, epochs=1, seed=20240101123456, clip=0.5, out=tmp_path / "b")
     assert same(a, b)
+    with pytest.raises(UsageError, match="more than 64 bits"):
+        fit("cmmd", data, hyper=SMALL, epochs=1, seed=2**64, out=tmp_path / "c")
 
 
 def test_rows_of_the_fit_are_known_again(tmp_path):
