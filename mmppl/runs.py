@@ -19,7 +19,7 @@ from .errors import DataError, UntrustedError, UsageError
 from .folder import read_checked, read_info
 from .gemm import best_path, gemm
 from .modality import Modality
-from .program import Program, installed_programs, program_from_source, source_of
+from .program import Program, check_hyper, installed_programs, program_from_source, source_of
 from .splits import stratified
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Run:
     def program(self) -> Program:
         """The program with the fitted weights, in evaluation mode, on the CPU."""
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
-            program = self._cls(self.modalities, **self.info["hyper"])
+            program = self._cls(self.modalities, **check_hyper(self._cls, self.info["hyper"]))  # JSON knows no tuples
         weights = unpack(read_checked(self.path, self.info, "weights.safetensors"), self.path / "weights.safetensors")
         try:
             program.load_state_dict(weights)

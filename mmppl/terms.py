@@ -72,7 +72,7 @@ def cross_weights(
     Args: cross: one number for all, or one for each modality in their order, labels included.
     Raises: UsageError for another number of them, or one that is negative.
     """
-    of_each = (cross,) * len(modalities) if isinstance(cross, int | float) else tuple(cross)  # a stored run has a list
+    of_each = (cross,) * len(modalities) if isinstance(cross, int | float) else tuple(cross)
     if len(of_each) != len(modalities) or any(c < 0 for c in of_each):
         names = ", ".join(m.name for m in modalities)
         raise UsageError(f"cross {cross}: expected one number ≥ 0, or one for each of {names}.")

@@ -10,6 +10,7 @@ from reference.linear_gaussian import World, batch_of, exact_mvae
 
 from mmppl import Modality, Run, UsageError, fit, load_program, read
 from mmppl.data import Dataset
+from mmppl.folder import read_info, write_info
 from mmppl.packing import Patterns
 from mmppl.program import check_hyper
 from mmppl.query import ask
@@ -365,6 +366,10 @@ def test_a_run_with_weights_and_sizes_of_each_is_opened_again(tmp_path):
     fit("fmwvae", data, hyper=hyper, epochs=1, batch_size=16, out=tmp_path / "run")
     program = Run.load(tmp_path / "run").program
     assert program.cross == {"a": 0.1, "b": 0.0, "label": 20.0} and program.private == {"a": 2, "label": 1}
+    fit("mwvae", data, hyper=dict(weights="", hidden=4, latent_dim=2), epochs=1, out=tmp_path / "none")
+    write_info(tmp_path / "none", read_info(tmp_path / "none") | {"status": "running"})
+    fit("mwvae", data, hyper=dict(weights="", hidden=4, latent_dim=2), epochs=1, out=tmp_path / "none", resume=True)
+    assert Run.load(tmp_path / "none").program.weights == {"a": 1.0, "b": 1.0, "label": 20.0}
 
 
 def test_weights_are_read_from_text():
