@@ -284,7 +284,8 @@ class _Question:
         shift = log_weights.max(0).values
         weights = (log_weights - shift).exp()
         mean = weights.mean(0)
-        variance = weights.var(0, unbiased=self.draws > 1) / self.draws / mean.square()
+        alone = mean.new_full(mean.shape, torch.nan)  # one draw says nothing of the spread
+        variance = weights.var(0) / self.draws / mean.square() if self.draws > 1 else alone
         smoothed = smooth(log_weights)
         return mean.log() + shift, variance, smoothed.ess, smoothed.khat
 
