@@ -94,7 +94,10 @@ def mlp(
         narrow: leave the output in bfloat16 under autocast; for decoders, whose likelihoods read it as it lies.
     """
     if min(inputs, outputs, hidden if layers else 1) < 1 or layers < 0:
-        raise UsageError(f"a network of {inputs} inputs, {layers} hidden layers of {hidden} and {outputs} outputs.")
+        raise UsageError(
+            f"a network of {inputs} inputs, {layers} hidden layers of {hidden} and {outputs} outputs: all must be at "
+            "least 1, layers 0 (latent_dim, hidden, layers, ...)."
+        )
     if activation not in ACTIVATIONS:
         raise UsageError(f"no activation {activation!r}; known are {', '.join(sorted(ACTIVATIONS))}.")
     modules: list[nn.Module] = []

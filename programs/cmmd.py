@@ -85,7 +85,7 @@ class CMMD(Program):
     ) -> None:
         super().__init__(modalities)
         views = [m.name for m in modalities if m.role == "modality"]
-        self.conditions = observed or tuple(views[:1])
+        self.conditions = tuple(dict.fromkeys(observed)) or tuple(views[:1])
         unknown = set(self.conditions) - set(views)
         if unknown or set(self.conditions) == set(views):
             raise UsageError(
@@ -109,7 +109,9 @@ class CMMD(Program):
         shape: dict[str, Any] = dict(layers=layers, activation=activation, dropout=dropout)
         trunks = dict(channels=channels if trunk == "conv" else None, input_dropout=input_dropout, **shape)
         self.prior = Trunk(self.given, hidden, 2 * latent_dim, **trunks)
-        self.encoder = Trunk(self.modalities, encoder_hidden or hidden, 2 * latent_dim, **trunks)
+        self.encoder = Trunk(
+            self.modalities, hidden if encoder_hidden is None else encoder_hidden, 2 * latent_dim, **trunks
+        )
         condition = sum(m.input_size for m in self.given)
         self.decoders = nn.ModuleDict()
         for m in self.missing if generative else ():
@@ -117,7 +119,7 @@ class CMMD(Program):
                 parts = m.output_size // m.size
                 self.decoders[m.name] = ConvDecoder(latent_dim + condition, m.shape, parts=parts, width=channels)
             else:
-                wide = decoder_hidden or hidden
+                wide = hidden if decoder_hidden is None else decoder_hidden
                 self.decoders[m.name] = mlp(latent_dim + condition, wide, m.output_size, narrow=True, **shape)
         self.classifiers = nn.ModuleDict(
             {

@@ -383,6 +383,8 @@ def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
         ("fit mmvae --set beta=-1", ["MMVAE: beta=-1.0 is negative"]),
         ("fit mopoe --set label_weight=-1", ["MoPoE: label_weight=-1.0 is negative"]),
         ("fit cmmd --set alpha=-1", ["CMMD: alpha=-1.0 is negative"]),
+        ("fit cmmd --set decoder_hidden=0", ["hidden layers of 0", "at least 1"]),
+        ("fit cmmd --set encoder_hidden=0", ["hidden layers of 0", "at least 1"]),
         ("fit cmmd --set omega=2", ["CMMD: omega=2.0 is not between 0 and 1"]),
         ("fit cmmd --data digits-tow-view", ["'digits-tow-view'", "Did you mean digits-two-view?"]),
         ("fit cmmd --data digits-two-view:rotat=fresh", ["'rotat'", "Did you mean rotate?"]),

@@ -135,6 +135,11 @@ def test_evidence_is_a_density_of_the_input():
     np.testing.assert_allclose(found["a"]["q95"], 1 + 3 * plain["a"]["q95"])
 
 
+def test_one_draw_has_no_standard_error(run):
+    found = run.query(want=["evidence"], rows=slice(0, 3), draws=1)["evidence"]
+    assert np.isfinite(found["nats"]).all() and np.isnan(found["se"]).all() and np.isnan(found["khat"]).all()
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("transform", ["standardise", "log1p"])
 def test_evidence_of_a_column_of_numbers(transform):
@@ -291,6 +296,8 @@ def test_names_said_twice_count_once():
     once = ask(program, data, want=["evidence", "a"], given=["b"], draws=8)["evidence"]["nats"]
     twice = ask(program, data, want=["evidence", "a", "a"], given=["b", "b"], draws=8)["evidence"]["nats"]
     np.testing.assert_array_equal(once, twice)
+    views = [mmppl.Modality("a", (3,)), mmppl.Modality("b", (2,))]
+    assert load_program("cmmd")(views, observed=("a", "a")).conditions == ("a",)
 
 
 def test_a_query_repeats_and_leaves_the_callers_generator():
