@@ -91,7 +91,7 @@ def take_apart(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence
 
 
 def _check_name(name: str) -> None:
-    if name in TAKEN or hasattr(torch.nn.ModuleDict(), name):
+    if name in TAKEN or any(hasattr(kept, name) for kept in (torch.nn.ModuleDict(), torch.nn.ParameterDict())):
         raise DataError(f"{name!r} cannot be the name of a modality (programs use it); rename the array.")
     if not name or any(sign in ".,:;+=/*" or sign.isspace() for sign in name):
         raise DataError(

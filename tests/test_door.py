@@ -153,6 +153,7 @@ def wrong(array, at, value, dtype=None):
         ({"z": REAL}, ["'z'", "rename"]),
         ({"modalities": REAL}, ["'modalities'", "rename"]),
         ({"train": REAL}, ["'train'", "rename"]),
+        ({"copy": REAL}, ["'copy'", "rename"]),
         (base(x=REAL * 1e200), ["'x'", "too large"]),
         (base(x=wrong(REAL, 0, 1e200), split=np.array([2] + [0] * 39)), ["'x'", "row 0", "float32"]),
     ],
