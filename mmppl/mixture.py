@@ -161,7 +161,7 @@ def mixture_of_products(
     Args:
         loc, log_var: (M, B, D).
         seen: (B, M) bool.
-        prior_expert: whether N(0, I) is one more expert: in the component of all that is seen ("full", as in the code
+        prior_expert: whether N(0, I) is one more expert: in the component of all M modalities ("full", as in the code
             of Sutter et al. 2021), in every component, or in none. Where nothing is seen, the answer is N(0, I).
     Raises: ValueError: if the shapes disagree.
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO".
@@ -190,7 +190,7 @@ class MixtureOfProducts(Mixture):
         members = subsets & seen & active.unsqueeze(-1)
         prior = ~members.any(-1)  # rows that are not active need something to multiply
         if prior_expert != "never":
-            prior = prior | (members == seen).all(-1) if prior_expert == "full" else torch.ones_like(prior)
+            prior = prior | members.all(-1) if prior_expert == "full" else torch.ones_like(prior)
         self.members = torch.cat([members, prior.unsqueeze(-1)], -1)  # (S, B, M + 1)
         self.arguments = (loc, log_var, seen, prior_expert)
         super().__init__(active, dim, lead)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import pyro
+import torch
 
 from mmppl import (
     Batch,
@@ -39,8 +40,8 @@ class MoPoE(Program):
         beta: weight of the KL.
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        prior_expert: N(0, I) as one more expert: in the component of all that is seen ("full", as in the authors'
-            code), "always" or "never".
+        prior_expert: N(0, I) as one more expert: in the component of all modalities ("full", as in the authors' code;
+            so that a subset is asked about with the component that was trained), "always" or "never".
         answers: of queries: the "mixture" that was trained, or its component of all that is seen, the "product" (what
             the authors evaluate).
         dropout: in the encoders.
@@ -101,9 +102,12 @@ class MoPoE(Program):
         """The guide, or its component of all that is seen."""
         if self.answers_with == "mixture":
             return self.guide(batch)
-        loc, log_var = self.experts(batch)
+        (loc, log_var), seen = self.experts(batch), batch.seen
+        if self.prior_expert == "full":  # N(0, I) is an expert that is seen where all others are
+            loc, log_var = (torch.cat([t, torch.zeros_like(t[:1])]) for t in (loc, log_var))
+            seen = torch.cat([seen, seen.all(-1, keepdim=True)], -1)
         with batch.plates():
-            pyro.sample("z", product_of_experts(loc, log_var, batch.seen, prior=self.prior_expert != "never"))
+            pyro.sample("z", product_of_experts(loc, log_var, seen, prior=self.prior_expert == "always"))
 
     def objective(self, batch: Batch) -> Terms:
         """Negative ELBO with the mixture's KL bounded by the mean of its components'."""

@@ -50,7 +50,7 @@ class Case:
             heads = [program.encoder.head]
         else:
             hyper = dict(self.hyper)
-            alone = self.name == "mmvae" or "never" in hyper.values()  # no prior joins their experts
+            alone = self.name == "mmvae" or hyper.get("prior_expert") in ("full", "never")  # no prior joins an expert
             program = exact_mvae(self.world, self.name, posteriors=alone, **hyper)
             heads = [*program.encoders.values(), *([program.joint.head] if hasattr(program, "joint") else [])]
         if self.off:

@@ -136,13 +136,20 @@ def test_mopoe_answers_with_the_product_when_told_to(given):
     """With the prior as an expert it is exact here, and the mixture is not; without any observation it is the prior."""
     world = World.make(SIZES, 2, orthogonal=True)
     data = world.sample(6)
-    program = exact_mvae(world, "mopoe", answers="product")
+    program = exact_mvae(world, "mopoe", answers="product", prior_expert="always")
     answer = ask(program, data, given=given, want=["z"], draws=2)["z"]
     mean, covariance = world.posterior(data.values, given)
     torch.testing.assert_close(torch.from_numpy(answer["mean"]), mean, rtol=0, atol=1e-10)
     torch.testing.assert_close(
         torch.from_numpy(answer["std"]) ** 2, covariance.diagonal().expand(6, 2), rtol=0, atol=1e-10
     )
+    assert (ask(program, data, given=[], want=["z"], draws=2)["z"]["std"] == 1).all()
+    program.prior_expert = "full"  # the component of all has it, those of less have not
+    full = ask(program, data, given=given, want=["z"], draws=2)["z"]
+    precision = 1 / covariance.diagonal() - (0 if len(given) == 3 else 1)
+    torch.testing.assert_close(torch.from_numpy(full["std"]) ** -2, precision.expand(6, 2), rtol=0, atol=1e-10)
+    shift = mean / covariance.diagonal()  # the prior's mean is 0
+    torch.testing.assert_close(torch.from_numpy(full["mean"]), shift / precision, rtol=0, atol=1e-9)
     assert (ask(program, data, given=[], want=["z"], draws=2)["z"]["std"] == 1).all()
 
 

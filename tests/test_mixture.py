@@ -28,7 +28,7 @@ def components(row, prior_expert, loc=LOC, log_var=LOG_VAR):
                 precision + torch.exp(-log_var[m, row]),
                 shift + torch.exp(-log_var[m, row]) * loc[m, row],
             )
-        if prior_expert == "always" or (prior_expert == "full" and subset.equal(SEEN[row])):
+        if prior_expert == "always" or (prior_expert == "full" and subset.all()):
             precision = precision + 1
         found.append((shift / precision, 1 / precision))
     return found or [(torch.zeros(D), torch.ones(D))]
