@@ -36,6 +36,7 @@ class Answer:
 
     @property
     def n(self) -> int:
+        """How many rows were asked about."""
         return len(self.ids)
 
     def __getitem__(self, name: str) -> dict[str, Any]:

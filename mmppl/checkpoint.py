@@ -27,6 +27,7 @@ STATE = re.compile("step-[0-9]+")
 
 
 def sha256(data: bytes) -> str:
+    """64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -46,6 +47,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
+    """Replace `path` by `data` as indented JSON."""
     write(path, json.dumps(data, indent=1).encode())
 
 
@@ -63,6 +65,7 @@ def pack(tensors: dict[str, Tensor]) -> bytes:
 
 
 def unpack(data: bytes, where: Path) -> dict[str, Tensor]:
+    """What `pack` made; DataError, which names `where`, for anything else."""
     try:
         return load_tensors(data)
     except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch lacks

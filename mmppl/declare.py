@@ -117,6 +117,7 @@ def declare(name: str, array: np.ndarray, observed: np.ndarray, said: Override |
 
 
 def is_label_name(name: str) -> bool:
+    """Whether an array of that name is taken for a label, if it has one column."""
     return name == "y" or name.startswith("label")
 
 

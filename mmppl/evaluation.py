@@ -184,7 +184,7 @@ def _wanted(metrics: Sequence[str] | None, known: list[str]) -> list[str]:
     if "all" in metrics:
         return known
     for beginning in metrics:
-        if not any(name.startswith(beginning) for name in known):
+        if not beginning or not any(name.startswith(beginning) for name in known):
             near = suggest(beginning, [*known, *(name.partition(".")[0] for name in known)])
             raise UsageError(f"no metric {beginning!r}; there are {', '.join(known)}.{near}")
     chosen = {name for name in known if name.startswith(tuple(metrics))}

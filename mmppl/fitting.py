@@ -192,6 +192,7 @@ def _settings(
 
 
 def choose_device(name: str) -> torch.device:
+    """ "auto" is the GPU where there is a usable one; UsageError for "cuda" where there is none."""
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device {name!r} is none of auto, cpu, cuda.")
     if name == "cuda" and not torch.cuda.is_available():

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import UsageError
 from .modality import Modality
 from .noise import row_keys, uniforms
 
@@ -21,6 +22,7 @@ def average(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def in_units(modality: Modality | None, value: np.ndarray) -> np.ndarray:
+    """Values of a modality in the units of the input; those of a latent (None) as they are."""
     return value if modality is None else modality.value_in_input_units(value)
 
 
@@ -34,6 +36,14 @@ def quantile(ordered: Tensor, p: float) -> Tensor:
         ordered[min(low + 1, n - 1)].to(torch.get_default_dtype()),
         position - low,
     )
+
+
+def quantile_name(p: float) -> str:
+    """q05 for 0.05, q97.5 for 0.975. Raises: UsageError: p is not between 0 and 1."""
+    if not 0 <= p <= 1:
+        raise UsageError(f"query: quantile {p} is not between 0 and 1.")
+    percent = round(100 * p, 6)
+    return f"q{percent:02.0f}" if percent.is_integer() else f"q{percent:g}"
 
 
 def resample(weights: Tensor, seed: int, ids: np.ndarray) -> Tensor:
@@ -137,7 +147,7 @@ class Gathered:
         """q05 etc. in input units: exact where the site's distribution is the same for every draw, else those of the
         draws at plotting positions k/(draws + 1), whose intervals cover what they say on average. Sorts what is held:
         asked last."""
-        names = {f"q{round(100 * p):02d}": p for p in wanted}
+        names = {quantile_name(p): p for p in wanted}
         if not names or self.classes:
             return {}
         fn: Any

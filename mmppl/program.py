@@ -107,6 +107,7 @@ class Program(nn.Module):
         return torch.stack([observed[name] for name in self.encoded]).any(0)
 
     def modality(self, name: str) -> Modality:
+        """The modality or label of that name."""
         return next(m for m in self.modalities if m.name == name)
 
     def each_modality(self, batch: Batch | None = None) -> Iterator[Modality]:

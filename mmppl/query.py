@@ -20,7 +20,7 @@ from .data import Dataset
 from .errors import UsageError, suggest
 from .noise import KeyedNoise
 from .objective import is_random
-from .predictive import Gathered, resample
+from .predictive import Gathered, quantile_name, resample
 from .program import Program
 from .psis import smooth
 
@@ -58,7 +58,7 @@ def ask(
             Pareto-smoothed weights (adds "ess" and "khat" to everything wanted).
         seed: with the row's id the key of its noise; slicing or reordering rows changes answers by rounding only.
         keep_draws: add "draws", (n, draws, *shape), to every wanted thing but the evidence.
-        quantiles: which to report, as q05 for 0.05 (not for classes).
+        quantiles: which to report, as q05 for 0.05, q97.5 for 0.975 (not for classes).
         memory: bytes that may be taken beside the answer itself; rows and draws are asked in chunks that keep to it
             (other chunks change answers by rounding only). What must be held of all draws of a row at once is their
             weights, and for quantiles and `keep_draws` the wanted things.
@@ -123,6 +123,8 @@ class _Question:
             raise UsageError(f"query: {draws} draws; at least one is needed.")
         if not len(dataset):
             raise UsageError(f"query: {dataset.name} has no rows in this split.")
+        for p in quantiles:
+            quantile_name(p)  # says what is wrong with it
         if not want:
             raise UsageError(f"query: nothing is wanted; name some of {', '.join(['z', *names])}.")
         for name in given or ():

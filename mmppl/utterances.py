@@ -173,8 +173,8 @@ def _listed(
 
 
 def _typed(cells: Sequence[str]) -> np.ndarray:
-    """Whole numbers if all are, else numbers, else strings; an empty cell is missing."""
-    for kind in (int, float):
+    """Whole numbers if all are, else numbers, else strings (01 is not 1, nor 1_0 ten); an empty cell is missing."""
+    for kind in () if any(re.match(r"[+-]?0\d|.*_", cell) for cell in cells) else (int, float):
         try:
             return np.array([kind(cell) if cell else None for cell in cells], object)
         except ValueError:

@@ -86,6 +86,8 @@ class CMMD(Program):
         super().__init__(modalities)
         views = [m.name for m in modalities if m.role == "modality"]
         self.conditions = tuple(dict.fromkeys(observed)) or tuple(views[:1])
+        if len(views) < 2:
+            raise UsageError(f"CMMD: needs two modalities, one to condition on and one to generate; got {views}.")
         unknown = set(self.conditions) - set(views)
         if unknown or set(self.conditions) == set(views):
             raise UsageError(

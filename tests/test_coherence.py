@@ -248,3 +248,12 @@ def test_of_classes_a_judge_sees_probabilities():
     prob[0, :, 0], prob[0, :, 2] = 2 / 3, 1 / 3  # "b" at one of three places
     shown = coherence._shown(m, {"prob": prob})
     assert torch.equal(shown, torch.from_numpy(prob.reshape(1, 9)).float())
+
+
+def test_counts_are_judged_by_what_was_decoded():
+    """The mean of a count is e^(m + v/2) − 1; a judge sees m, as it saw the counts it learnt from."""
+    m = mmppl.Modality("counts", (2,), "normal", transform="log1p", shift=(1.0, 2.0), spread=(0.5, 2.0))
+    decoded, variance = np.array([[0.3, -0.4]]), np.array([[1.0, 0.25]])
+    mean, square = m.to_input_units(decoded, variance)
+    shown = coherence._shown(m, {"mean": mean, "std": np.sqrt(square)})
+    torch.testing.assert_close(shown, torch.from_numpy(decoded).float(), rtol=1e-5, atol=1e-5)

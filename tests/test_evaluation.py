@@ -132,6 +132,8 @@ def test_conditions_leave_rows_out(data):
     result = evaluate(run, metrics=["error", "baseline"])
     assert result["n"] == 3 and result["metrics"]["left_out"] == 1
     assert set(result["metrics"]["error.label"]) == {"x"} == set(result["metrics"]["baseline_error.label"])
+    with pytest.raises(mmppl.UsageError, match="no metric ''"):
+        evaluate(run, metrics=[""])
     with pytest.raises(mmppl.UsageError, match="no metric 'rmse.x'"):
         evaluate(run, metrics=["rmse.x"])  # what is conditioned on is not generated
     with pytest.raises(mmppl.UsageError, match="conditions on x"):

@@ -156,6 +156,14 @@ def test_evidence_of_a_column_of_numbers(transform):
     np.testing.assert_allclose(found[()], found[(1,)])
 
 
+def test_every_quantile_has_its_own_name(run):
+    found = run.query(want=["profile"], draws=20, quantiles=(0.02, 0.025, 0.5, 0.975))["profile"]
+    assert list(found) == ["mean", "std", "q02", "q2.5", "q50", "q97.5"]
+    for p in (-0.1, 1.5, float("nan")):
+        with pytest.raises(UsageError, match="is not between 0 and 1"):
+            run.query(want=["profile"], quantiles=(0.5, p))
+
+
 @pytest.mark.parametrize("method", ["guide", "importance"])
 def test_draws_that_nobody_reads_are_not_made(run, method, monkeypatch):
     """Without quantiles a modality's moments come from its likelihood; the latent is drawn as ever."""

@@ -11,7 +11,7 @@ import mmppl
 from mmppl import read
 from mmppl.errors import DataError
 from mmppl.speech import SHAPES, speech_features
-from mmppl.utterances import read_utterances, spoken
+from mmppl.utterances import _typed, read_utterances, spoken
 from mmppl.wav import read_wav
 
 
@@ -159,3 +159,17 @@ def test_zip_files_that_are_broken(folder, tmp_path):
             read(path)
     with pytest.raises(DataError, match="no such file"):
         read("nowhere.zip")
+
+
+@pytest.mark.parametrize(
+    "cells, typed",
+    [
+        (["1", "-2", ""], [1, -2, None]),
+        (["0.5", "1e3"], [0.5, 1000.0]),
+        (["01", "1"], ["01", "1"]),
+        (["1_0", "10"], ["1_0", "10"]),
+        (["a", ""], ["a", None]),
+    ],
+)
+def test_cells_are_numbers_only_if_they_are_written_as_such(cells, typed):
+    assert _typed(cells).tolist() == typed

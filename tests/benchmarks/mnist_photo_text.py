@@ -96,7 +96,8 @@ def main() -> None:
     for model in options.models:
         if model == "CMMD":
             for observed in OBSERVED:
-                hyper = dict(observed=",".join(observed), latent_dim=20, alpha=100.0)
+                hyper: dict[str, Any] = dict(observed=",".join(observed), latent_dim=20, alpha=100.0)
+                hyper |= dict(decoder_hidden=256, dropout=0.0)  # decoders as wide as the others'
                 name = f"CMMD {'+'.join(observed)}"
                 found[name] = fitted(name.replace(" ", "-"), "cmmd", hyper, options.seeds[0])
         else:
