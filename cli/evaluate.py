@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json, OwnProgram, Root, Trust, choice
+from .options import AtAnswer, Json, OwnProgram, Root, Trust, choice, pairs
 from .output import as_json, columns, number
 from .progress import talk
 
@@ -28,6 +28,7 @@ def evaluate(
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
     evidence_draws: Annotated[int, typer.Option(metavar="N", min=2, help="The same of the evidence.")] = 128,
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
+    set_: AtAnswer = [],
     root: Root = None,
     program: OwnProgram = None,
     trust: Trust = False,
@@ -43,13 +44,14 @@ def evaluate(
     \b
     mmppl evaluate runs/cmmd
     mmppl evaluate runs/seed-0 runs/seed-1 runs/seed-2 --metric error
-    mmppl evaluate runs/mopoe --metric probe --metric coherence
+    mmppl evaluate runs/mopoe --metric probe --metric coherence --set answers=product
     """
     choice("--split", split, ("train", "valid", "test", "all"))
+    changes = pairs("--set", set_)
     import mmppl
     from mmppl.evaluation import summarise
 
-    loaded = [mmppl.Run.load(path, program=program, trust=trust) for path in runs]
+    loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
     with talk() as say:
         options: dict[str, Any] = dict(split=split, metrics=metric or None, seed=seed, root=root, say=say)
         options |= dict(draws=draws, evidence_draws=evidence_draws)

@@ -21,6 +21,12 @@ As = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe fetch its files.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has left.")]
+AtAnswer = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="A hyper-parameter that only answers depend on, e.g. style of fmwvae."
+    ),
+]
 OwnProgram = Annotated[
     Path | None, typer.Option("--program", metavar="FILE", help="Your own copy of the run's program, to be executed.")
 ]

@@ -9,7 +9,7 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
-from .options import Json, OwnProgram, Root, RunFolder, Trust, choice, names, rows, size
+from .options import AtAnswer, Json, OwnProgram, Root, RunFolder, Trust, choice, names, pairs, rows, size
 from .output import as_json
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def query(
         str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster and coarser.")
     ] = "fp32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
+    set_: AtAnswer = [],
     root: Root = None,
     program: OwnProgram = None,
     trust: Trust = False,
@@ -51,17 +52,18 @@ def query(
     \b
     mmppl query runs/cmmd --given rotated --want label,noisy --rows 0:5
     mmppl query runs/cmmd --data mine.npz --out answer.npz
+    mmppl query runs/fmwvae --given label --want image --set style=another
     """
     choice("--method", method, ("guide", "importance"))
     choice("--precision", precision, ("fp32", "bf16"))
     if split is not None:
         choice("--split", split, ("train", "valid", "test", "all"))
-    chosen, most = rows(rows_), size("--memory", memory)
+    chosen, most, changes = rows(rows_), size("--memory", memory), pairs("--set", set_)
     if out is not None and (out.suffix not in (".npz", ".csv") or not out.parent.is_dir()):
         raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
     import mmppl
 
-    loaded = mmppl.Run.load(run, program=program, trust=trust)
+    loaded = mmppl.Run.load(run, program=program, trust=trust).answering(**changes)
     seen = None if given is None else names(given)
     answer = loaded.query(
         data,

@@ -63,14 +63,15 @@ def evaluate(
         evidence_draws: latent draws per row of the evidence.
         say: hears one line per given-set.
     Returns:
-        {"run", "split", "n": rows asked, "metrics"}. For X a class: error.X, baseline_error.X (logistic regression on
-        the mean-imputed given modalities, see `mmppl.baseline`), balanced_accuracy.X, log_loss.X in nats,
-        calibration_error.X; for a sequence of classes: error.X per position and error_whole.X; for numbers, in input
-        units: rmse.X of the predictive mean, its anchors rmse_global.X (training mean) and rmse_class.X (training mean
-        of the true class), explained.X between them (0 to 1), and coverage50.X, coverage90.X, the shares of entries
-        inside the central intervals of the predictive draws (those of a Bernoulli are 0 or 1, so that nearly every grey
-        value is covered). Each is {given-set: number}, an anchor a number, and
-        collapse {"eps": nats, "fraction": of latent dimensions with KL(q ‖ prior) ≤ eps}, q the answer to everything.
+        {"run", "split", "n": rows asked, "metrics"}, and "set" where answers are not those of the fit's settings
+        (`Run.answering`). For X a class: error.X, baseline_error.X (logistic regression on the mean-imputed given
+        modalities, see `mmppl.baseline`), balanced_accuracy.X, log_loss.X in nats, calibration_error.X; for a sequence
+        of classes: error.X per position and error_whole.X; for numbers, in input units: rmse.X of the predictive mean,
+        its anchors rmse_global.X (training mean) and rmse_class.X (training mean of the true class), explained.X
+        between them (0 to 1), and coverage50.X, coverage90.X, the shares of entries inside the central intervals of the
+        predictive draws (those of a Bernoulli are 0 or 1, so that nearly every grey value is covered). Each is
+        {given-set: number}, an anchor a number, and collapse {"eps": nats, "fraction": of latent dimensions with
+        KL(q ‖ prior) ≤ eps}, q the answer to everything.
         The prior is N(0, I), or for a program with conditions the answer to them alone; then the same fraction is told
         for three more, as "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of
         KL(q ‖ N(0, I)), over the rows that have more than the conditions. (Absent where no modality is generated.)
@@ -151,6 +152,7 @@ def evaluate(
     found |= nats(run, train, test, sets, wanted, draws=evidence_draws, seed=seed, say=hear)
     return {
         "run": str(run.path),
+        **({"set": run.set} if run.set else {}),
         "split": split,
         "n": len(test),
         "metrics": {name: found[name] for name in wanted if name in found}

@@ -34,6 +34,8 @@ class Program(nn.Module):
         default_data: the recipe that `fit` takes when none is named.
         training: defaults of `fit` for this program (epochs, batch_size, lr, ...).
         presets: name → hyper-parameters and training settings.
+        at_answer: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
+            others (`Run.answering`, `--set` of a query).
     Attributes:
         encoded: names that the guide may see (default: those with role "modality").
         conditions: names that the model conditions on and never scores; a row without them cannot be asked about.
@@ -43,6 +45,7 @@ class Program(nn.Module):
     default_data: ClassVar[str] = ""
     training: Any = {}  # on the class; on an instance it is PyTorch's training flag
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    at_answer: ClassVar[tuple[str, ...]] = ()
     conditions: tuple[str, ...] = ()
     progress: Tensor
     encoders: nn.ModuleDict
@@ -252,6 +255,18 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError, KeyError):
             raise UsageError(f"{cls.__name__}: {name}={value} is {_not_of(kind, value)}") from None
     return checked
+
+
+def check_at_answer(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, of those alone that may be others on a fitted run; UsageError for the rest, which names them."""
+    for name in hyper:
+        if name not in cls.at_answer:
+            allowed = f"only {', '.join(cls.at_answer)} can be set" if cls.at_answer else "nothing can be set"
+            what = "is fixed by the fit" if name in hyper_parameters(cls) else "is none of its hyper-parameters"
+            raise UsageError(
+                f"{cls.__name__}: {name} {what}; {allowed} on a fitted run.{suggest(name, list(cls.at_answer))}"
+            )
+    return check_hyper(cls, hyper)
 
 
 def _kind(cls: type[Program], parameter: inspect.Parameter) -> Any:

@@ -19,7 +19,7 @@ from .errors import DataError, UntrustedError, UsageError
 from .folder import read_checked, read_info
 from .gemm import best_path, gemm
 from .modality import Modality
-from .program import Program, check_hyper, installed_programs, program_from_source, source_of
+from .program import Program, check_at_answer, check_hyper, installed_programs, program_from_source, source_of
 from .splits import stratified
 
 if TYPE_CHECKING:
@@ -83,10 +83,13 @@ class Run:
         path: the run folder.
         info: run.json.
         modalities: the schema, with the scaling of the training data.
+        set: hyper-parameters that are others than those of the fit; see `answering`.
     """
 
-    def __init__(self, path: Path, info: dict[str, Any], cls: type[Program]) -> None:
-        self.path, self.info, self._cls = path, info, cls
+    def __init__(
+        self, path: Path, info: dict[str, Any], cls: type[Program], set_: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path, self.info, self._cls, self.set = path, info, cls, dict(set_ or {})
         self.fitted_on: Dataset | None = None  # kept by `fit`, so that nothing is read twice
         self.modalities = tuple(Modality.from_json(m) for m in info["modalities"])
 
@@ -107,11 +110,25 @@ class Run:
             raise UsageError(f"{path}: this fit has left no weights yet. Finish it with --resume.")
         return cls(path, info, found)
 
+    def answering(self, **hyper: Any) -> Run:
+        """This run with other values of hyper-parameters that its program lets answers alone depend on (`at_answer`),
+        such as `style="another"` of `fmwvae` or `answers="product"` of `mopoe`; the run folder stays as it is.
+
+        Raises: UsageError for any other name, or a value that the program refuses.
+        """
+        if not hyper:
+            return self
+        again = Run(self.path, self.info, self._cls, self.set | check_at_answer(self._cls, hyper))
+        again.fitted_on = self.fitted_on
+        again.program  # noqa: B018  # built here, so that what it refuses is refused here
+        return again
+
     @cached_property
     def program(self) -> Program:
         """The program with the fitted weights, in evaluation mode, on the CPU."""
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
-            program = self._cls(self.modalities, **check_hyper(self._cls, self.info["hyper"]))  # JSON knows no tuples
+            hyper = check_hyper(self._cls, self.info["hyper"] | self.set)  # JSON knows no tuples
+            program = self._cls(self.modalities, **hyper)
         weights = unpack(read_checked(self.path, self.info, "weights.safetensors"), self.path / "weights.safetensors")
         try:
             program.load_state_dict(weights)

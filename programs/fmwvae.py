@@ -48,7 +48,7 @@ class FMWVAE(Program):
         cross_style: with which a modality is reconstructed from another's z: of the "prior", or of the "row" itself.
         style: with which a query generates what it has not seen: of the "prior"; of "another" row, any of the last
             `styles` that were trained on; or "class": their average over the class that is seen (no class: the prior).
-            No weight depends on it: `run.program.style = "another"` asks a fitted program for the other.
+            No weight depends on it: `--set style=another` of a query, or `run.answering(style="another")`.
         styles: how many training rows' private posteriors are kept.
         separate: a term that draws z and the private latents of the same row apart, by "hsic" or by "mmd" between rows
             and rows with shuffled private latents.
@@ -74,6 +74,7 @@ class FMWVAE(Program):
             label_weight=1.0, epochs=50, batch_size=64, lr=1e-4, schedule="constant",
         ),
     }  # fmt: skip
+    at_answer = ("style",)
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class MoPoE(Program):
         prior_expert: N(0, I) as one more expert: in the component of all modalities ("full", as in the authors' code;
             so that a subset is asked about with the component that was trained), "always" or "never".
         answers: of queries: the "mixture" that was trained, or its component of all that is seen, the "product" (what
-            the authors evaluate).
+            the authors evaluate). No weight depends on it: `--set answers=product` of a query.
         dropout: in the encoders.
     """
 
@@ -56,6 +56,7 @@ class MoPoE(Program):
             weights="size", label_weight=0.0, epochs=200, batch_size=256, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
+    at_answer = ("answers",)
 
     def __init__(
         self,

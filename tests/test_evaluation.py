@@ -28,6 +28,7 @@ class KnownRun:
     N((1, 0), 1) given less."""
 
     path = Path("known")
+    set: dict = {}
 
     def __init__(self, data, conditions=(), silent=()):
         self.source, self.program, self.asked = data, Known(data.modalities, conditions, silent), []

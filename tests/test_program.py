@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmppl import Modality, Program, UsageError, check_hyper, load_program
-from mmppl.program import blame, source_of
+from mmppl.program import blame, check_at_answer, source_of
 
 
 class Knobs(Program):
@@ -38,6 +38,20 @@ class Knobs(Program):
 def test_text_is_read_as_the_annotated_type(name, text, value):
     read = check_hyper(Knobs, {name: text})[name]
     assert read == value and type(read) is type(value)
+
+
+def test_only_what_is_declared_may_change_on_a_fitted_run(monkeypatch):
+    with pytest.raises(UsageError, match=r"^Knobs: kind is fixed by the fit; nothing can be set on a fitted run\.$"):
+        check_at_answer(Knobs, {"kind": "b"})
+    monkeypatch.setattr(Knobs, "at_answer", ("kind", "rate"))
+    assert check_at_answer(Knobs, {"kind": "b", "rate": "2"}) == {"kind": "b", "rate": 2.0}
+    for hyper, why in (
+        ({"kind": "b", "width": 4}, r"width is fixed by the fit; only kind, rate can be set on a fitted run\.$"),
+        ({"kidn": "b"}, r"kidn is none of its hyper-parameters; only kind, rate .* Did you mean kind\?$"),
+        ({"kind": "c"}, r"kind=c is none of a, b\.$"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            check_at_answer(Knobs, hyper)
 
 
 @pytest.mark.parametrize(
