@@ -1,23 +1,65 @@
-"""`mmppl plot`: the figures of a run."""
+"""`mmppl plot`: the figures of a run, or a term of several runs in one picture."""
 
-from .options import Json, OwnProgram, Root, RunFolder, Trust
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmppl.errors import UsageError
+
+from .options import AtAnswer, Json, OwnProgram, Root, Trust, pairs
 from .output import as_json
 from .progress import talk
 
 
 def plot(
-    run: RunFolder, root: Root = None, program: OwnProgram = None, trust: Trust = False, json: Json = False
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folder; with --term one or several.")],
+    data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
+    figure: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME",
+            help="Only this one: loss, generated, reconstructions, latent, traversals, styles, coherence.",
+        ),
+    ] = [],
+    term: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="This term, e.g. w2, over the epochs of all RUNs, in one picture."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The picture of --term; default RUN/figures/term.NAME.png.")
+    ] = None,
+    set_: AtAnswer = [],
+    root: Root = None,
+    program: OwnProgram = None,
+    trust: Trust = False,
+    json: Json = False,
 ) -> str:
-    """Write the figures of RUN into RUN/figures: losses, generated against true, latents, reconstructions.
+    """Write the figures of RUN into RUN/figures: losses, generated against true, reconstructions, the latent space and
+    single axes of it, and where images have private latents, contents in several styles.
 
     Coherence too, once `mmppl evaluate RUN --metric coherence` has trained the judges of its data.
 
     \b
     mmppl plot runs/cmmd
+    mmppl plot runs/fmwvae --figure styles --figure traversals
+    mmppl plot runs/aligned runs/unaligned --term w2 --out w2.png
     """
+    if term is None and len(runs) > 1:
+        raise UsageError("several runs share the picture of a term only: --term NAME, such as w2.")
+    if term is None and out is not None:
+        raise UsageError("--out is the picture of --term; the figures of a run go into RUN/figures.")
+    if term is not None and figure:
+        raise UsageError("--term is a picture of its own: leave --figure out.")
+    changes = pairs("--set", set_)
     import mmppl
+    from mmppl.curves import plot_term
     from mmppl.figures import plot as draw
 
+    loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
+    if term is not None:
+        file = plot_term(loaded, term, out)
+        return as_json({"runs": [str(path) for path in runs], "term": term, "figures": [file]}) if json else str(file)
     with talk() as say:
-        files = draw(mmppl.Run.load(run, program=program, trust=trust), root=root, say=say)
-    return as_json({"run": str(run), "figures": files}) if json else "\n".join(map(str, files))
+        files = draw(loaded[0], data, figures=figure or None, root=root, say=say)
+    return as_json({"run": str(runs[0]), "figures": files}) if json else "\n".join(map(str, files))

@@ -1,12 +1,10 @@
-"""Pictures of a run: its losses, what it generates, what it reconstructs from each given-set, its latent space, and
-whether classes agree by what is given."""
+"""Pictures of a run: its losses, what it generates, what it reconstructs from each given-set, its latent space, single
+axes of it, styles, and whether classes agree by what is given."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,31 +12,33 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from .checkpoint import write
 from .coherence import coherence, judge_accuracy, judges, unhidden
+from .curves import losses
 from .data import Dataset
 from .embedding import embedding
-from .errors import DataError, MMPPLError, UsageError
+from .errors import MMPPLError, UsageError, suggest
+from .folder import figures_folder
 from .given import askable, class_label, default_given_sets, generates, set_name
 from .panels import (
-    BLUE,
-    ORANGE,
+    STYLE,
     caption,
-    class_codes,
     compare,
+    examples,
     heat_map,
     is_image,
     is_vector,
     limits,
     picture,
+    png,
     row_name,
     show,
     truth,
 )  # fmt: skip
 from .probes import probes
-from .program import Program
+from .swaps import swaps
+from .traversals import traversals
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -47,95 +47,90 @@ SAMPLES = 8
 DRAWS = 64
 CHOICE = "a first row of each class, complete rows before others"
 MOST_JUDGED = 2000  # rows
-STYLE: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "legend.frameon": False,
-    "figure.dpi": 150,
-    "savefig.dpi": 150,
+FIGURES = {  # name → what it shows, why a run may not have it
+    "loss": ("the loss, its terms and validation metrics over the epochs", ""),
+    "generated": (
+        "what is given, the truth, and the predictive mean and spread of all else",
+        "nothing is left to generate",
+    ),
+    "reconstructions": ("images beside their predictive means by what is given", "the program generates no images"),
+    "latent": ("t-SNE of z by what is given", "no latent z, or less than five rows"),
+    "traversals": ("images along single axes of the latents", "no image that a latent moves"),
+    "styles": ("images of every content in every style", "no image has a private latent beside z"),
+    "coherence": (
+        "whether generated modalities are of the right class",
+        "no judge is kept; mmppl evaluate RUN --metric coherence trains them",
+    ),
 }
 
 
-def plot(run: Run, data: Any = None, *, root: Any = None, say: Callable[[str], None] | None = None) -> list[Path]:
-    """Write RUN/figures/*.png: loss, generated, reconstructions (where there are images), latent, and coherence where
-    judges of these data are kept (`mmppl evaluate RUN --metric coherence` trains them; nothing is trained here).
+def plot(
+    run: Run,
+    data: Any = None,
+    *,
+    figures: Sequence[str] | None = None,
+    root: Any = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Write RUN/figures/*.png; see `FIGURES`. Nothing is trained: coherence is drawn where the judges of these data are
+    kept (`mmppl evaluate RUN --metric coherence` trains them).
 
     Args:
         data: what `mmppl.read` takes, for all but the losses; None: the data of the fit. Its test rows are shown, or
             all if it has none. If the data of the fit cannot be read again, only the losses are drawn.
+        figures: names of `FIGURES`, each of which must be possible; None: those that are.
         say: hears one line per figure.
     Returns: the paths of what was written.
-    Raises: DataError when RUN/figures is not a folder of the run's own.
+    Raises: UsageError for a name that is none, or of a figure that this run has not; DataError when RUN/figures is not
+        a folder of the run's own.
     """
     hear = say or (lambda line: None)
-    folder = run.path / "figures"
-    if folder.is_symlink() or folder.is_file():
-        raise DataError(f"{folder}: a link or a file, and the figures want a folder of the run's own. Remove it.")
-    folder.mkdir(exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        figures: dict[str, Figure | None] = {"loss": _losses(run)}
+    for name in figures or ():
+        if name not in FIGURES:
+            raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}.{suggest(name, list(FIGURES))}")
+    folder = figures_folder(run.path)
+    made: dict[str, Callable[[], Figure | None]] = {"loss": lambda: losses(run)}
+    if figures is None or set(figures) != {"loss"}:
         try:
             dataset = run.dataset(data, root=root)
         except MMPPLError as error:
-            if data is not None:
+            if data is not None or figures is not None:
                 raise
             hear(f"only the losses are drawn: {error}")
         else:
-            split: Literal["test", "all"] = "test" if len(dataset.rows("test")) else "all"
-            rows, _ = askable(run.program, dataset, split)
-            about = f"run {run.path.name} · {dataset.name} · {split} rows"
-            figures["generated"] = _generated(run, rows, about)
-            figures["reconstructions"] = _reconstructions(run, rows, about)
-            figures["latent"] = embedding(run, rows, about)
-            train = dataset.take(dataset.rows("train"))
-            taught = train if data is not None else unhidden(run, train, root)
-            figures["coherence"] = _coherence(run, rows, train, taught, about, hear)
-        paths = []
-        for name, figure in figures.items():
-            if figure is not None:
-                paths.append(folder / f"{name}.png")
-                image = BytesIO()
-                figure.savefig(image, format="png")
-                write(paths[-1], image.getvalue())
-                hear(f"{paths[-1]}")
+            made |= _of_rows(run, dataset, root, data is None, hear)
+    paths = []
+    with matplotlib.rc_context(STYLE):
+        for name in FIGURES if figures is None else dict.fromkeys(figures):
+            figure = made[name]() if name in made else None
+            if figure is None:
+                if figures is not None:
+                    raise UsageError(f"{run.path}: no figure {name}: {FIGURES[name][1]}.")
+                continue
+            paths.append(folder / f"{name}.png")
+            write(paths[-1], png(figure))
+            hear(f"{paths[-1]}")
     return paths
 
 
-def _losses(run: Run) -> Figure:
-    """Small multiples over epochs: the loss, each term (unweighted), each validation metric."""
-    lines, last = run.metrics, run.metrics[-1]
-    panels = {"loss": {part: [line["loss"][part] for line in lines] for part in ("train", "valid")}}
-    for term, weight in last["weights"].items():
-        name = f"{term}  (weight {weight:.3g})"
-        panels[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
-    for metric in last["metrics"]:
-        panels[f"{metric}  (validation)"] = {"valid": [line["metrics"].get(metric) for line in lines]}
-    columns = min(4, len(panels))
-    deep = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(2.6 * columns, 1.9 * deep + 0.4), layout="constrained")
-    axes = figure.subplots(deep, columns, squeeze=False).ravel()
-    for ax, (name, curves) in zip(axes, panels.items()):
-        for part, curve in curves.items():
-            points = [(line["epoch"], y) for line, y in zip(lines, curve) if y is not None]
-            if points:
-                x, y = zip(*points)
-                colour, dash, title = (BLUE, "-", "train") if part == "train" else (ORANGE, "--", "validation")
-                ax.plot(x, y, dash, color=colour, label=title, marker="." if len(x) < 3 else "")
-        ax.set_title(name, loc="left")
-        ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    for ax in axes[len(panels) :]:
-        ax.set_visible(False)
-    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
-        ax.set_xlabel("epoch")
-    axes[0].set_ylabel("nats per row")
-    axes[0].legend()
-    data = run.info["data"]
-    caption(figure, f"run {run.path.name} · {data['spec'] or 'arrays'} · n = {data['n']:,} rows, all parts")
-    return figure
+def _of_rows(
+    run: Run, dataset: Dataset, root: Any, of_fit: bool, hear: Callable[[str], None]
+) -> dict[str, Callable[[], Figure | None]]:
+    """name → what draws the figure, or finds that there is none."""
+    program = run.program
+    split: Literal["test", "all"] = "test" if len(dataset.rows("test")) else "all"
+    rows, _ = askable(program, dataset, split)
+    changed = "".join(f" · {name}={value}" for name, value in run.set.items())
+    about = f"run {run.path.name}{changed} · {dataset.name} · {split} rows"
+    example = examples(program, rows, default_given_sets(program)[-1], 1)
+    return {
+        "generated": lambda: _generated(run, rows, about),
+        "reconstructions": lambda: _reconstructions(run, rows, about),
+        "latent": lambda: embedding(run, rows, about),
+        "traversals": lambda: traversals(run, rows, example, about),
+        "styles": lambda: swaps(run, rows, about),
+        "coherence": lambda: _coherence(run, dataset, rows, root, of_fit, about, hear),
+    }
 
 
 def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
@@ -143,7 +138,7 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
     there is nothing else."""
     program = run.program
     given = default_given_sets(program)[0]
-    test = _examples(program, rows, given)
+    test = examples(program, rows, given, SAMPLES)
     made = [m for m in program.modalities if m.name not in given and m.name not in program.conditions]
     if not made:
         return None
@@ -190,7 +185,7 @@ def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
     sets = default_given_sets(program)
     if program.conditions:
         sets.append(tuple(n for n in program.encoded if program.modality(n).role == "modality"))
-    test = _examples(program, rows, sets[-1])
+    test = examples(program, rows, sets[-1], SAMPLES)
     height = (0.8 * (len(sets) + 1) + 0.3) * len(images) + 0.4
     figure = Figure(figsize=(0.8 * len(test) + 1.4, height), layout="constrained")
     blocks = figure.subfigures(len(images), 1, squeeze=False).ravel()
@@ -211,17 +206,19 @@ def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
 
 
 def _coherence(
-    run: Run, rows: Dataset, train: Dataset, taught: Dataset, about: str, hear: Callable[[str], None]
+    run: Run, dataset: Dataset, rows: Dataset, root: Any, of_fit: bool, about: str, hear: Callable[[str], None]
 ) -> Figure | None:
     """Given-set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None where
     no judge is kept.
 
     Args:
-        taught: train rows of the judges.
+        of_fit: the data are those of the fit: judges know what it hid.
     """
     program, label = run.program, class_label(run.program)
     if label is None:
         return None
+    train = dataset.take(dataset.rows("train"))
+    taught = unhidden(run, train, root) if of_fit else train
     bench = judges(program, generates(program), label, taught, fresh=False)
     if not bench:
         hear(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
@@ -246,18 +243,3 @@ def _coherence(
         f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · judge: on real values · empty: given",
     )
     return figure
-
-
-def _examples(program: Program, rows: Dataset, given: Sequence[str]) -> Dataset:
-    """`SAMPLES` rows: a first one of each class, then a second one, taking before others those that have all that is
-    given, and of these those that miss least."""
-    missing, lacks = (
-        torch.stack([~rows.observed[name] for name in names]).sum(0).numpy() for names in (rows.observed, given)
-    )
-    codes = class_codes(rows, class_label(program))
-    order = np.lexsort((missing, lacks))
-    turn = np.zeros(len(rows), int)
-    for code in np.unique(codes):
-        own = order[codes[order] == code]
-        turn[own] = np.arange(len(own))
-    return rows.take(torch.from_numpy(np.lexsort((codes, turn))[:SAMPLES]))

@@ -90,6 +90,15 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def figures_folder(path: Path) -> Path:
+    """RUN/figures, made where there is none. Raises: DataError where it is not a folder of the run's own."""
+    folder = path / "figures"
+    if folder.is_symlink() or folder.is_file():
+        raise DataError(f"{folder}: a link or a file, and the figures want a folder of the run's own. Remove it.")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def write_card(path: Path, info: Mapping[str, Any]) -> None:
     """README.md of the run: what it is, on what, with what result, how to ask it."""
     result, training = info["result"], info["training"]

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .data import Dataset
+from .given import class_label
 from .modality import Modality
+from .program import Program
 
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+}
+GAP = 2  # white pixels between the images of a mosaic
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # told apart by the colour-blind (Okabe & Ito)
 
 
@@ -114,6 +129,43 @@ def row_name(ax: Axes, name: str) -> None:
     ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
 
 
+def pixels(m: Modality, value: np.ndarray) -> np.ndarray:
+    """Images (..., *shape) → (..., H, W, channels), 1 or 3 of these."""
+    if len(m.shape) == 2:
+        return value[..., None]
+    return np.moveaxis(value, -3, -1) if m.shape[0] in (1, 3) else value
+
+
+def mosaic(
+    ax: Axes,
+    pictures: np.ndarray,
+    limits: tuple[float, float],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    words: np.ndarray | None = None,
+) -> None:
+    """A table of images, (R, C, H, W, channels), with names of rows and columns, drawn as one picture; NaN is white.
+
+    Args:
+        limits: black and white.
+        words: (R, C) texts for the upper left corners.
+    """
+    low, high = limits
+    deep, across, height, width, _ = pictures.shape
+    shades = np.nan_to_num(np.clip((pictures - low) / (high - low or 1), 0, 1), nan=1.0)
+    whole = np.ones((deep, height + GAP, across, width + GAP, 3))
+    whole[:, :height, :, :width] = np.moveaxis(shades, 2, 1)  # one channel is grey in all three
+    ax.imshow(whole.reshape(deep * (height + GAP), across * (width + GAP), 3)[:-GAP, :-GAP], interpolation="nearest")
+    bare(ax)
+    ax.tick_params(length=0, labelsize=6.5, pad=2, labeltop=True, labelbottom=False)
+    ax.set_yticks(np.arange(len(rows)) * (height + GAP) + height / 2 - 0.5, rows)
+    ax.set_xticks(np.arange(len(columns)) * (width + GAP) + width / 2 - 0.5, columns)
+    if words is not None:
+        for (i, j), word in np.ndenumerate(words):
+            place = (j * (width + GAP) + 0.06 * width, i * (height + GAP) + 0.04 * height)
+            ax.text(*place, str(word)[:6], color=ORANGE, fontsize=5.5, weight="bold", ha="left", va="top")
+
+
 def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
     """Shares in [0, 1] as per cents in cells; a cell that is NaN stays empty."""
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -135,7 +187,29 @@ def class_codes(data: Dataset, label: Modality | None) -> np.ndarray:
     return np.where(data.observed[label.name].numpy(), data.values[label.name].numpy(), -1)
 
 
+def examples(program: Program, rows: Dataset, given: Sequence[str], number: int) -> Dataset:
+    """So many rows: a first one of each class, then a second one, taking before others those that have all that is
+    given, and of these those that miss least."""
+    missing, lacks = (
+        torch.stack([~rows.observed[name] for name in names]).sum(0).numpy() for names in (rows.observed, given)
+    )
+    codes = class_codes(rows, class_label(program))
+    order = np.lexsort((missing, lacks))
+    turn = np.zeros(len(rows), int)
+    for code in np.unique(codes):
+        own = order[codes[order] == code]
+        turn[own] = np.arange(len(own))
+    return rows.take(torch.from_numpy(np.lexsort((codes, turn))[:number]))
+
+
 def caption(figure: Figure, text: str) -> None:
     """A line or more below everything, in small grey letters."""
     letters = int(19 * figure.get_figwidth())  # that fit into a line at this size
     figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a file."""
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()

@@ -84,6 +84,15 @@ def ask(
     return Answer(run, None if given is None else list(given), dataset.ids, found, question.notes(found))
 
 
+def latents(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, int]:
+    """Latents by name, each with the size of its event."""
+    batch = dataset.batch(torch.tensor([0]), program.encoded).seeing(given)
+    with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
+        nodes = poutine.trace(program.answer).get_trace(batch).nodes.items()
+    found = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
+    return {name: fn.event_shape.numel() for name, fn in found}
+
+
 @dataclass
 class _Question:
     """A checked question about a data set."""
@@ -151,7 +160,7 @@ class _Question:
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
-        question.latents = question._latents()
+        question.latents = latents(program, dataset, seen)
         for name in want:
             if name in names and name not in program.answers():
                 raise UsageError(
@@ -165,14 +174,6 @@ class _Question:
                     f"query: {name!r} is not in this run; want some of {', '.join(known)}.{suggest(name, known)}"
                 )
         return question
-
-    def _latents(self) -> dict[str, int]:
-        """Latents by name, each with the size of its event."""
-        batch = self.dataset.batch(torch.tensor([0]), self.program.encoded).seeing(self.given)
-        with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
-            nodes = poutine.trace(self.program.answer).get_trace(batch).nodes.items()
-        latents = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
-        return {name: fn.event_shape.numel() for name, fn in latents}
 
     def of_one_row(self, draws: int) -> None:
         """The question, asked of the first row with so many draws: how much memory it takes."""

@@ -260,6 +260,31 @@ def test_evaluate(mmppl, fitted):
     assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
 
 
+def test_what_only_answers_depend_on_can_be_set_on_a_run(mmppl, mine, tmp_path):
+    """And nothing else, in any command; the run stays as it was."""
+    run, tight = tmp_path / "run", tmp_path / "tight"
+    words = ("--data", mine, "--out", run, "--set", "private=2")
+    assert mmppl("fit", "fmwvae", *SMALL, *words).code == 0
+    before = (run / "run.json").read_bytes()
+    ask = ("query", run, "--given", "label", "--want", "private.a", "--draws", "200", "--json")
+    means = [np.array(mmppl(*ask, *to).json["want"]["private.a"]["mean"]) for to in ([], ["--set", "style=class"])]
+    assert (means[0] == 0).all() and (means[1] != 0).all() and (run / "run.json").read_bytes() == before
+    judged = mmppl("evaluate", run, "--metric", "rmse.a", "--set", "style=another", "--json")
+    assert judged.json["set"] == {"style": "another"}
+    assert mmppl("plot", run, "--figure", "generated", "--set", "style=another").code == 0
+    for command in ("query", "evaluate", "plot"):
+        words = (command, run, *(["--want", "a"] if command == "query" else []), "--set")
+        mmppl(*words, "gamma=2").failed(2, "FMWVAE: gamma is fixed by the fit; only style can be set on a fitted run.")
+        mmppl(*words, "style=mine").failed(2, "style=mine is none of prior, another, class.")
+        mmppl(*words, "style").failed(2, "--set style: expected NAME=VALUE.")
+    assert "--set)  style" in mmppl("show", "fmwvae").out
+    assert mmppl("fit", "mopoe", *SMALL, "--data", mine, "--out", tight).code == 0
+    ask = ("query", tight, "--want", "z", "--draws", "400", "--json")
+    sds = [np.array(mmppl(*ask, *to).json["want"]["z"]["std"]) for to in ([], ["--set", "answers=product"])]
+    assert (sds[1] < sds[0]).mean() > 0.9  # a product is narrower than the mixture around it
+    mmppl(*ask, "--set", "beta=2").failed(2, "MoPoE: beta is fixed by the fit; only answers can be set")
+
+
 def test_show_run(mmppl, fitted):
     result = mmppl("show", fitted)
     assert (
@@ -274,6 +299,20 @@ def test_plot(mmppl, mine, tmp_path):
     result = mmppl("plot", run, "--json")
     assert result.code == 0 and result.json["figures"]
     assert all(Path(file).is_file() for file in result.json["figures"])
+
+
+def test_plot_of_some_figures_and_of_a_term(mmppl, fitted, copy, tmp_path):
+    assert [Path(f).name for f in mmppl("plot", copy, "--figure", "loss", "--json").json["figures"]] == ["loss.png"]
+    mmppl("plot", copy, "--figure", "styles").failed(2, f"{copy}: no figure styles: no image has a private latent")
+    mmppl("plot", copy, "--figure", "stlyes").failed(2, "no figure 'stlyes'", "Did you mean styles?")
+    result = mmppl("plot", copy, fitted, "--term", "kl.z", "--out", tmp_path / "kl.png", "--json")
+    assert result.json == {"runs": [str(copy), str(fitted)], "term": "kl.z", "figures": [str(tmp_path / "kl.png")]}
+    assert (tmp_path / "kl.png").is_file()
+    mmppl("plot", fitted, "--term", "w2").failed(2, f"{fitted}: no term 'w2'; there are loss, ")
+    mmppl("plot", fitted, "--term", "loss", "--out", tmp_path / "x.pdf").failed(2, "expected a .png file")
+    mmppl("plot", copy, fitted).failed(2, "--term NAME")
+    mmppl("plot", copy, "--out", tmp_path / "x.png").failed(2, "--out is the picture of --term")
+    mmppl("plot", copy, "--term", "loss", "--figure", "loss").failed(2, "leave --figure out")
 
 
 def test_what_a_program_prints_is_not_the_result(mmppl, tmp_path):

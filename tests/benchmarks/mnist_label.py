@@ -1,16 +1,20 @@
 """MW-VAE (or FMW-VAE) on MNIST images and their labels: the label from the image, the image from the label with z
-sampled, W2² of test pairs, over a grid of gamma and cross weight; beside it the unaligned variant.
+sampled, W2² of pairs, nats of an image given its own code, over a grid of gamma and cross weight; beside it the
+unaligned variant.
 
     python tests/benchmarks/mnist_label.py --root DATA [--program mwvae] [--gamma 0.1 1 10] [--cross 0 0.1 1]
-        [--seeds 0 1 2] [--epochs 8] [--rows 50000] [--set NAME=VALUE]... [--out FOLDER] [--json FILE]
+        [--seeds 0 1 2] [--epochs 8] [--rows 50000] [--split test] [--set NAME=VALUE]... [--no-unaligned]
+        [--out FOLDER] [--json FILE]
 
-A cross weight is a number, or one for the image and one for the label: 0.1,1. The judge of coherence is trained once on
-the train rows. Of FMW-VAE, images are generated with every kind of style. Runs are kept in --out; one that was killed
-goes on where it stopped, and a finished one is only scored.
+A cross weight is a number, or one for the image and one for the label: 0.1,1. Settings are chosen with --split valid.
+The judge of coherence is trained once on the train rows. Of FMW-VAE, images are generated with every kind of style.
+Runs are kept in --out; one that was killed goes on where it stopped, and a finished one is only scored. The JSON file
+keeps what it has of other settings.
 """
 
 import argparse
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +26,22 @@ import mmppl
 STYLES = ("prior", "another", "class")
 
 
-def score(run: mmppl.Run, data: mmppl.Dataset) -> dict[str, float]:
-    """Shares of the test rows in per cent; W2² of test pairs summed over D dimensions; terms in nats, of validation."""
-    row: dict[str, float] = {}
-    accuracy = run.evaluate(data, metrics=["error.label"], given_sets=["image"], draws=16)["metrics"]["error.label"]
-    row["label from image %"] = 100 * (1 - accuracy["image"])
-    styles = STYLES if hasattr(run.program, "style") else ("",)
-    for style in styles:
-        if style:
-            run.program.style = style  # type: ignore[assignment]
-        found = run.evaluate(data, metrics=["coherence"], given_sets=["label"])["metrics"]
+def score(run: mmppl.Run, data: mmppl.Dataset, split: str) -> dict[str, float]:
+    """Shares of the rows in per cent; W2² of their pairs summed over D dimensions; nats of an image given itself, from
+    one draw of its code; seconds of the fit by the clock."""
+    ask: dict[str, Any] = dict(split=split)
+    found = run.evaluate(data, metrics=["error.label", "nll.image"], given_sets=["image"], draws=16, **ask)["metrics"]
+    row = {"label from image %": 100 * (1 - found["error.label"]["image"]), "nll.image": found["nll.image"]["image"]}
+    for style in STYLES if "style" in run.program.at_answer else ("",):
+        asked = run.answering(style=style) if style else run
+        found = asked.evaluate(data, metrics=["coherence"], given_sets=["label"], **ask)["metrics"]
         row[f"image from label{style and f', style {style}'} %"] = 100 * found["coherence.image"]["label"]
     row["judge %"] = 100 * found["judge_accuracy.image"]
-    z = [run.query(data, given=[n], want=["z"], draws=2, quantiles=()).want["z"] for n in ("image", "label")]
+    z = [run.query(data, given=[n], want=["z"], draws=2, quantiles=(), **ask).want["z"] for n in ("image", "label")]
     apart = (z[0]["mean"] - z[1]["mean"]) ** 2 + (z[0]["std"] - z[1]["std"]) ** 2
-    row["W2²"], row["D"] = float(apart.sum(-1).mean()), run.program.latent_dim  # type: ignore[assignment]
+    row["W2²"] = float(apart.sum(-1).mean())
     terms = run.info["result"]["terms"]
-    row |= {name: terms[name] for name in terms if name.startswith(("nll", "kl"))}
+    row |= {f"valid {name}": terms[name] for name in terms if name.startswith("kl")}
     return row | {"seconds": run.info["result"]["seconds"]}
 
 
@@ -51,39 +54,53 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--rows", type=int, default=50_000, help="training images")
+    parser.add_argument("--split", default="test", choices=["valid", "test"])
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--no-unaligned", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("runs/mnist-label"))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = mmppl.read("mnist-label", root=options.root)
-    taught = torch.from_numpy(data.split == 0).cumsum(0) <= options.rows
-    data = data.take((taught | torch.from_numpy(data.split > 0)).nonzero().squeeze(-1))
-    shared: dict[str, Any] = dict(latent_dim=64, hidden=400, activation="relu", norm=False)
+    if options.rows < len(data.rows("train")):
+        taught = torch.from_numpy(data.split == 0).cumsum(0) <= options.rows
+        data = data.take((taught | torch.from_numpy(data.split > 0)).nonzero().squeeze(-1))
+    shared: dict[str, Any] = dict(latent_dim=64, hidden=400)
     shared |= dict(pair.split("=", 1) for pair in options.set)
-    grid = [(f"gamma {g}, cross {c}", dict(gamma=g, cross=c)) for g in options.gamma for c in options.cross]
-    if options.program == "mwvae":
-        grid.insert(0, ("unaligned", dict(variant="unaligned")))
-    settings = dict(epochs=options.epochs, lr=options.lr, batch_size=options.batch_size, precision=options.precision)
-    found: dict[str, Any] = {"program": options.program, "rows": options.rows, "set": options.set, **settings}
-    for name, hyper in grid:
+    grid: list[dict[str, Any]] = [dict(gamma=g, cross=c) for g in options.gamma for c in options.cross]
+    if options.program == "mwvae" and not options.no_unaligned:
+        grid.insert(0, dict(variant="unaligned"))
+    training = dict(epochs=options.epochs, lr=options.lr, batch_size=options.batch_size, precision=options.precision)
+    for hyper in grid:
         rows = []
+        named = [f"{k}={v}" for k, v in (training | hyper).items()] + options.set
+        cell = {"program": options.program, "settings": named, "rows": options.rows, "split": options.split}
         for seed in options.seeds:
-            parts = [options.program, name.replace(" ", ""), str(options.epochs), str(options.rows), *options.set]
-            out = options.out / "-".join([*parts, str(seed)])
+            out = options.out / "-".join([options.program, str(options.rows), *named, str(seed)])
             run = mmppl.fit(
-                options.program, data, hyper=shared | hyper, seed=seed, out=out, resume=out.is_dir(), **settings
+                options.program, data, hyper=shared | hyper, seed=seed, out=out, resume=out.is_dir(), **training
             )  # type: ignore[arg-type]
-            rows.append(score(run, data))
-            print(name, seed, {k: round(v, 2) for k, v in rows[-1].items()}, flush=True)
-        found[name] = {"mean": {k: float(np.mean([r[k] for r in rows])) for k in rows[0]}, "rows": rows}
+            rows.append(score(run, data, options.split))
+            print(*named, seed, {k: round(v, 2) for k, v in rows[-1].items()}, flush=True)
+        cell |= {"seeds": options.seeds, "mean": {k: float(np.mean([r[k] for r in rows])) for k in rows[0]}}
         if len(rows) > 1:
-            found[name]["sd"] = {k: float(np.std([r[k] for r in rows], ddof=1)) for k in rows[0]}
+            cell["sd"] = {k: float(np.std([r[k] for r in rows], ddof=1)) for k in rows[0]}
         if options.json:
-            options.json.write_text(json.dumps(found, indent=1) + "\n")
+            _keep(options.json, cell | {"of each": rows}, shared)
+
+
+def _keep(file: Path, cell: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Put a cell into the file, in the place of the same one."""
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    found["device"] = f"{platform.machine()}, CPU, one thread"
+    found["versions"] = {"mmppl": mmppl.__version__, "torch": torch.__version__}
+    found["shared"] = {k: v for k, v in shared.items() if not any(n.startswith(f"{k}=") for n in cell["settings"])}
+    same = ("program", "settings", "rows", "split")
+    others = [c for c in found.get("cells", []) if any(c[k] != cell[k] for k in same)]
+    file.write_text(json.dumps(found | {"cells": [*others, cell]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
