@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AtAnswer, Json, OwnProgram, Root, Trust, choice, pairs
+from .options import AtAnswer, Json, OwnProgram, Root, Trust, choice, names, pairs
 from .output import as_json, columns, number
 from .progress import talk
 
@@ -24,6 +24,10 @@ def evaluate(
     metric: Annotated[
         list[str],
         typer.Option(metavar="NAME", help="Only metrics that begin so, such as error or rmse.noisy; all: everything."),
+    ] = [],
+    given: Annotated[
+        list[str],
+        typer.Option(metavar="a,b", help="Ask with these; again for another set; default: the subsets of modalities."),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
     evidence_draws: Annotated[int, typer.Option(metavar="N", min=2, help="The same of the evidence.")] = 128,
@@ -47,14 +51,14 @@ def evaluate(
     mmppl evaluate runs/mopoe --metric probe --metric coherence --set answers=product
     """
     choice("--split", split, ("train", "valid", "test", "all"))
-    changes = pairs("--set", set_)
+    changes, sets = pairs("--set", set_), [names(text) for text in given]
     import mmppl
     from mmppl.evaluation import summarise
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
     with talk() as say:
-        options: dict[str, Any] = dict(split=split, metrics=metric or None, seed=seed, root=root, say=say)
-        options |= dict(draws=draws, evidence_draws=evidence_draws)
+        options: dict[str, Any] = dict(split=split, metrics=metric or None, given_sets=sets or None, seed=seed)
+        options |= dict(draws=draws, evidence_draws=evidence_draws, root=root, say=say)
         found = [mmppl.evaluate(run, data, **options) for run in loaded]
     if len(found) == 1:
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"

@@ -57,6 +57,7 @@ def swaps(run: Run, rows: Dataset, about: str) -> Figure | None:
         for ax, (source, table) in zip(part.subplots(1, across, squeeze=False).ravel(), tables.items()):
             names = ["style", "", *_names(label)] if label is not None and source == label.name else ["style"]
             mosaic(ax, table, limits(rows, m), (), names)
+            ax.set_anchor("S")  # the lines of both tables beside each other
             ax.set_title(f"content: z given the {source}{' above' if source == m.name else ''}")
     caption(figure, f"{about} · means of z and of the private latents over {DRAWS} draws · first rows of each class")
     return figure

@@ -269,8 +269,11 @@ def test_what_only_answers_depend_on_can_be_set_on_a_run(mmppl, mine, tmp_path):
     ask = ("query", run, "--given", "label", "--want", "private.a", "--draws", "200", "--json")
     means = [np.array(mmppl(*ask, *to).json["want"]["private.a"]["mean"]) for to in ([], ["--set", "style=class"])]
     assert (means[0] == 0).all() and (means[1] != 0).all() and (run / "run.json").read_bytes() == before
-    judged = mmppl("evaluate", run, "--metric", "rmse.a", "--set", "style=another", "--json")
+    words = ("--given", "label", "--given", "b,label", "--given=", "--set", "style=another", "--json")
+    judged = mmppl("evaluate", run, "--metric", "rmse.a", *words)
     assert judged.json["set"] == {"style": "another"}
+    assert set(judged.json["metrics"]["rmse.a"]) == {"label", "b+label", "nothing"}
+    mmppl("evaluate", run, "--given", "c").failed(2, "no modality 'c'")
     assert mmppl("plot", run, "--figure", "generated", "--set", "style=another").code == 0
     for command in ("query", "evaluate", "plot"):
         words = (command, run, *(["--want", "a"] if command == "query" else []), "--set")
