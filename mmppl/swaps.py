@@ -48,7 +48,7 @@ def swaps(run: Run, rows: Dataset, about: str) -> Figure | None:
     if not any(blocks):
         return None
     side = max(len(table[0]) for tables in blocks for table in tables.values())
-    deep = sum(max(len(table) for table in tables.values()) + 2 for tables in blocks)
+    deep = sum(max(len(table) for table in tables.values()) + 1.2 for tables in blocks)
     across = max(len(tables) for tables in blocks)
     figure = Figure(figsize=(INCH * side * across + 0.6, INCH * deep + 0.4), layout="constrained")
     parts = figure.subfigures(len(blocks), 1, squeeze=False).ravel()
