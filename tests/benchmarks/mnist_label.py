@@ -22,13 +22,14 @@ import numpy as np
 import torch
 
 import mmppl
+from mmppl.decoded import decoded
 
 STYLES = ("prior", "another", "class")
 
 
 def score(run: mmppl.Run, data: mmppl.Dataset, split: str) -> dict[str, float]:
     """Shares of the rows in per cent; W2² of their pairs summed over D dimensions; nats of an image given itself, from
-    one draw of its code; seconds of the fit by the clock."""
+    one draw of its code; of FMW-VAE how much styles change a generated image; seconds of the fit by the clock."""
     ask: dict[str, Any] = dict(split=split)
     found = run.evaluate(data, metrics=["error.label", "nll.image"], given_sets=["image"], draws=16, **ask)["metrics"]
     row = {"label from image %": 100 * (1 - found["error.label"]["image"]), "nll.image": found["nll.image"]["image"]}
@@ -40,9 +41,24 @@ def score(run: mmppl.Run, data: mmppl.Dataset, split: str) -> dict[str, float]:
     z = [run.query(data, given=[n], want=["z"], draws=2, quantiles=(), **ask).want["z"] for n in ("image", "label")]
     apart = (z[0]["mean"] - z[1]["mean"]) ** 2 + (z[0]["std"] - z[1]["std"]) ** 2
     row["W2²"] = float(apart.sum(-1).mean())
+    if "style" in run.program.at_answer:
+        row |= {f"pixel sd over styles, z of {n}": style_sd(run, data, split, n) for n in ("label", "image")}
     terms = run.info["result"]["terms"]
     row |= {f"valid {name}": terms[name] for name in terms if name.startswith("kl")}
     return row | {"seconds": run.info["result"]["seconds"]}
+
+
+def style_sd(run: mmppl.Run, data: mmppl.Dataset, split: str, source: str, number: int = 60) -> float:
+    """How much images change by their style: the sd of a pixel over the styles of so many images, root mean square over
+    pixels and so many contents, the means of z given `source`; grey values in [0, 1]."""
+    rows = data.take(data.rows(split))  # type: ignore[arg-type]
+    ask: dict[str, Any] = dict(draws=2, quantiles=(), split="all")
+    ours, others = rows.take(torch.arange(number)), rows.take(torch.arange(number, 2 * number))
+    style = run.query(ours, given=["image"], want=["private.image"], **ask).want["private.image"]["mean"]
+    z = run.query(others, given=[source], want=["z"], **ask).want["z"]["mean"]
+    i, j = np.indices((number, number)).reshape(2, -1)
+    made = decoded(run.program, ours.take(torch.from_numpy(i)), {"private.image": style[i], "z": z[j]}, ["image"])
+    return float(np.sqrt(made["image"]["mean"].reshape(number, number, -1).var(0).mean()))
 
 
 def main() -> None:
