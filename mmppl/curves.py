@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .runs import Run
 
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
+LETTERS = 74  # in a line of a legend
 
 
 def losses(run: Run) -> Figure:
@@ -91,14 +93,15 @@ def term_curves(runs: Sequence[Run], term: str) -> Figure:
         colour = RUN_COLOURS[i % len(RUN_COLOURS)]
         last = [v for v in [*values["train"], *values["valid"]] if v is not None][-1]
         weight = lines[-1]["weights"].get(term)
-        label = f"{name}: {last:.3g}{'' if weight is None else f' (weight {weight:.3g})'}"
+        label = f"{last:.3g}{'' if weight is None else f' (weight {weight:.3g})'}: {name}"
+        label = textwrap.fill(label, LETTERS, subsequent_indent="    ")
         _line(ax, lines, values["train"], color=colour, linewidth=0.8, linestyle=":")
         _line(ax, lines, values["valid"], color=colour, linewidth=1.6, label=label)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     ax.set_title(f"{term} (unweighted)", loc="left")
     ax.set_xlabel("epoch")
     _over_epochs(ax)
-    title = "validation rows, and their last value (dotted: training rows)"
+    title = "the last value on validation rows (dotted: training rows)"
     figure.legend(loc="outside upper left", title=title, alignment="left")
     caption(figure, " · ".join(rows))
     return figure

@@ -1,6 +1,7 @@
 """The timing programs refuse to time what is not the same computation, and form their figures as they say."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,18 @@ def test_a_figure_is_held_against_its_bounds(benchmarks):
     assert [Target("", v, 2.0, 3.0).reached for v in (1.9, 2.0, 3.0)] == ["NO", "yes", "aim"]
     assert [Target("", v, 2.0, 1.0, below=True).reached for v in (2.1, 2.0, 1.0)] == ["NO", "yes", "aim"]
     assert Target("", 1.0, None).reached == "" and Target("", float("nan"), 2.0).reached == "NO"
+
+
+def test_a_cell_takes_the_place_of_the_same_one(benchmarks, tmp_path):
+    from mnist_label import _keep
+
+    file, shared = tmp_path / "found.json", {"hidden": 400, "dropout": "0.1"}
+    for settings, seeds in ((["gamma=1"], [0]), (["gamma=2"], [0]), (["gamma=1"], [0, 1])):
+        cell = {"program": "mwvae", "settings": [*settings, "dropout=0.1"], "rows": 9, "split": "test"}
+        _keep(file, cell | {"seeds": seeds}, shared)
+    found = json.loads(file.read_text())
+    assert [(c["settings"][0], len(c["seeds"])) for c in found["cells"]] == [("gamma=2", 1), ("gamma=1", 2)]
+    assert found["shared"] == {"hidden": 400} and found["versions"]["torch"] == torch.__version__
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's account of memory")

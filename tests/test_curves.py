@@ -42,17 +42,18 @@ def test_a_line_per_run_is_its_log(runs, term):
             assert np.array_equal(line[dash], wanted)
     (legend,) = figure.legends
     told = [text.get_text() for text in legend.get_texts()]
-    assert [text.split(":")[0] for text in told] == ["aligned", "unaligned"]
+    assert [text.split(": ")[1] for text in told] == ["aligned", "unaligned"]
     last = runs[0].metrics[-1]
     number = last["loss"]["valid"] if term == "loss" else last["valid"][term]
-    assert told[0].startswith(f"aligned: {number:.3g}")
+    assert told[0].startswith(f"{number:.3g}")
     if term == "w2":
-        assert told[0].endswith("(weight 1)") and told[1].endswith("(weight 0)")
+        assert "(weight 1)" in told[0] and "(weight 0)" in told[1]
 
 
 def test_runs_of_one_name_are_told_apart(runs):
     figure = term_curves([runs[0], mmppl.Run.load(runs[0].path)], "w2")
-    assert all(text.get_text().startswith(str(runs[0].path)) for text in figure.legends[0].get_texts())
+    told = ["".join(text.get_text().split()) for text in figure.legends[0].get_texts()]  # long names are broken
+    assert all(text.endswith(str(runs[0].path)) for text in told)
 
 
 def test_where_the_picture_goes(runs, tmp_path):
