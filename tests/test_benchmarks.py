@@ -91,7 +91,7 @@ def test_a_cell_takes_the_place_of_the_same_one(benchmarks, tmp_path):
         _keep(file, cell | {"seeds": seeds}, shared)
     found = json.loads(file.read_text())
     assert [(c["settings"][0], len(c["seeds"])) for c in found["cells"]] == [("gamma=2", 1), ("gamma=1", 2)]
-    assert found["shared"] == {"hidden": 400} and found["versions"]["torch"] == torch.__version__
+    assert found["shared"] == {"hidden": 400} and found["threads"] == 1
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's account of memory")

@@ -14,7 +14,6 @@ keeps what it has of other settings.
 
 import argparse
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 
 import mmppl
+from mmppl.bench.harness import circumstances
 from mmppl.decoded import decoded
 
 STYLES = ("prior", "another", "class")
@@ -111,8 +111,7 @@ def main() -> None:
 def _keep(file: Path, cell: dict[str, Any], shared: dict[str, Any]) -> None:
     """Put a cell into the file, in the place of the same one."""
     found = json.loads(file.read_text()) if file.is_file() else {}
-    found["device"] = f"{platform.machine()}, CPU, one thread"
-    found["versions"] = {"mmppl": mmppl.__version__, "torch": torch.__version__}
+    found |= {k: v for k, v in circumstances().items() if k != "command"}  # each cell has its settings
     found["shared"] = {k: v for k, v in shared.items() if not any(n.startswith(f"{k}=") for n in cell["settings"])}
     same = ("program", "settings", "rows", "split")
     others = [c for c in found.get("cells", []) if any(c[k] != cell[k] for k in same)]
