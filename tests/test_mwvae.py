@@ -343,6 +343,7 @@ def test_a_single_modality_and_a_label_that_answers(name, digits):
         ("mwvae", dict(weights=(1.0, -1.0, 1.0)), "expected one number ≥ 0"),
         ("fmwvae", dict(gamma=-1.0), "gamma=-1.0 is negative"),
         ("fmwvae", dict(separate_weight=-1.0), "separate_weight=-1.0 is negative"),
+        ("fmwvae", dict(separate="hsic", private=0), "private=0 leaves nothing to separate"),
         ("fmwvae", dict(cross=(1.0, 1.0, 1.0, -1.0)), "expected one number ≥ 0"),
         ("fmwvae", dict(private=-1), "expected one size ≥ 0"),
         ("fmwvae", dict(private=(1, 2)), "one for each of image, profile, word, label"),
