@@ -1,6 +1,7 @@
-"""The strided networks of MNIST-SVHN-Text for 32×32 images and texts of 8 characters. Batch axes may be many.
+"""The strided networks of MNIST-SVHN-Text for images and for texts of 8 characters. Batch axes may be many.
 
-Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO" (its code's layer sizes); ReLU between layers.
+Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO" (its code's layer sizes, for 32×32 images); ReLU
+between layers. Differs: images of any size; every layer halves their sides, an odd one rounded up, until 4×4 are left.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .errors import UsageError
-from .nets import image_layout
+from .nets import Dropout, image_layout
 
-SIDE, LENGTH, WIDTH = 32, 8, 128
+LEFT, CHANNELS = 4, 32  # of images: pixels a side before the last layer, channels after the first
+LENGTH, WIDTH = 8, 128  # of texts: characters, channels
 
 
 class Rows(nn.Sequential):
@@ -32,25 +34,42 @@ class Moved(nn.Module):
         return x.movedim(self.source, self.destination)
 
 
-def image_trunk(shape: tuple[int, ...], outputs: int) -> Rows:
-    """(..., C·32·32) → (..., outputs): four convolutions of kernel 4 and stride 2, to 1×1."""
-    channels, channels_last = _image(shape)
+def image_trunk(shape: tuple[int, ...], outputs: int, *, channels: int = CHANNELS, dropout: float = 0.0) -> Rows:
+    """(..., C·H·W) → (..., outputs): convolutions of kernel 4 and stride 2, and one over the at most 4×4 that are left.
+
+    Args:
+        shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
+        channels: of the first convolution; twice as many of the others, four times of the last.
+        dropout: on the last features.
+    """
+    colours, height, width, channels_last = image_layout(shape)
     layers: list[nn.Module] = [nn.Unflatten(1, shape if len(shape) == 3 else (1, *shape))]
     layers += [Moved(-1, 1)] if channels_last else []
-    sizes = (channels, 32, 64, 64, WIDTH)
-    for before, wide, padding in zip(sizes, sizes[1:], (1, 1, 1, 0)):
-        layers += [nn.Conv2d(before, wide, 4, 2, padding), nn.ReLU()]
-    return Rows(*layers, nn.Flatten(), nn.Linear(WIDTH, outputs))
+    sides = _sides(height, width)
+    wide = _channels(colours, channels, sides)
+    for before, after, (h, w) in zip(wide, wide[1:], sides[:-1]):
+        layers += [nn.Conv2d(before, after, 4, 2, (1 + h % 2, 1 + w % 2)), nn.ReLU()]
+    layers += [nn.Conv2d(wide[-1], 4 * channels, sides[-1]), nn.ReLU(), nn.Flatten()]
+    layers += [Dropout(dropout)] if dropout else []
+    return Rows(*layers, nn.Linear(4 * channels, outputs))
 
 
-def image_decoder(inputs: int, shape: tuple[int, ...]) -> Rows:
-    """(..., inputs) → (..., C·32·32): its mirror."""
-    channels, channels_last = _image(shape)
-    layers: list[nn.Module] = [nn.Linear(inputs, WIDTH), nn.Unflatten(1, (WIDTH, 1, 1))]
-    sizes = (WIDTH, 64, 64, 32, channels)
-    for before, wide, stride, padding in zip(sizes, sizes[1:], (1, 2, 2, 2), (0, 1, 1, 1)):
-        layers += [nn.ReLU(), nn.ConvTranspose2d(before, wide, 4, stride, padding)]
-    layers += [Moved(1, -1)] if channels_last else []
+def image_decoder(inputs: int, shape: tuple[int, ...], *, parts: int = 1, channels: int = CHANNELS) -> Rows:
+    """(..., inputs) → (..., parts·C·H·W): its mirror.
+
+    Args:
+        parts: how many numbers per pixel; they come one after the other, each in the layout of `shape`.
+        channels: as those of the trunk.
+    """
+    colours, height, width, channels_last = image_layout(shape)
+    sides = _sides(height, width)
+    wide = _channels(parts * colours, channels, sides)
+    layers: list[nn.Module] = [nn.Linear(inputs, 4 * channels), nn.Unflatten(1, (4 * channels, 1, 1)), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(4 * channels, wide[-1], sides[-1])]
+    for before, after, (h, w) in zip(wide[::-1], wide[-2::-1], sides[-2::-1]):
+        odd = h % 2, w % 2
+        layers += [nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, (1 + odd[0], 1 + odd[1]), output_padding=odd)]
+    layers += [nn.Unflatten(1, (parts, colours)), Moved(2, -1)] if channels_last else []
     return Rows(*layers)
 
 
@@ -78,17 +97,24 @@ def is_text(shape: tuple[int, ...]) -> bool:
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether `image_trunk` takes an image of this shape."""
+    """Whether `image_trunk` takes numbers of this shape."""
     try:
-        _image(shape)
+        image_layout(shape)
     except UsageError:
         return False
     return True
 
 
-def _image(shape: tuple[int, ...]) -> tuple[int, bool]:
-    """(channels, channels last?) of a 32×32 image."""
-    channels, height, width, last = image_layout(shape)
-    if (height, width) != (SIDE, SIDE):
-        raise UsageError(f"this network takes {SIDE}×{SIDE} images; got {shape}. Use ConvTrunk or mlp.")
-    return channels, last
+def _sides(height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width before and after every layer of stride 2."""
+    sides = [(height, width)]
+    while max(sides[-1]) > LEFT:
+        sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
+    return sides
+
+
+def _channels(image: int, first: int, sides: list[tuple[int, int]]) -> list[int]:
+    """Channels at these sides."""
+    if first < 1:
+        raise UsageError(f"channels={first}: a convolution over an image needs at least one.")
+    return [image, first, *[2 * first] * len(sides)][: len(sides)]

@@ -25,7 +25,7 @@ from mmppl.given import class_label
 from mmppl.kernels.hsic import hsic
 from mmppl.kernels.mmd import mmd2, rbf
 from mmppl.mixture import MixtureOfExperts
-from mmppl.networks import decoders, encoders
+from mmppl.networks import Networks, decoders, encoders
 from mmppl.objective import Traces
 from mmppl.styles import UNKNOWN, Styles
 from mmppl.terms import cross_weights, likelihood_weights
@@ -53,7 +53,10 @@ class FMWVAE(Program):
         separate: a term that draws z and the private latents of the same row apart, by "hsic" or by "mmd" between rows
             and rows with shuffled private latents.
         separate_weight: its weight. HSIC and MMD² of latents are far below 1: on MNIST a weight of 100 did nothing.
-        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
+            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
+            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+        channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         activation: of the hidden layers.
@@ -90,7 +93,8 @@ class FMWVAE(Program):
         styles: int = 256,
         separate: Literal["none", "hsic", "mmd"] = "none",
         separate_weight: float = 1000.0,
-        networks: Literal["mlp", "conv"] = "mlp",
+        networks: Networks = "mlp",
+        channels: int = 32,
         hidden: int = 256,
         layers: int = 2,
         activation: str = "silu",
@@ -121,7 +125,9 @@ class FMWVAE(Program):
         if separate != "none" and not self.private:
             raise UsageError(f"FMWVAE: separate={separate}, but private=0 leaves nothing to separate.")
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
+        shared: dict[str, Any] = dict(
+            networks=networks, channels=channels, hidden=hidden, layers=layers, activation=activation, norm=norm
+        )
         self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
         self.private_encoders, self.decoders, self.styles = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:

@@ -17,7 +17,7 @@ from torch.distributions import kl_divergence
 from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
 from mmppl.fusion import product_of_experts
 from mmppl.gaussian import Gaussian, gaussian_head, standard_normal
-from mmppl.networks import JointEncoder, decoders, encoders
+from mmppl.networks import JointEncoder, Networks, decoders, encoders
 from mmppl.terms import likelihood_weights, warmed
 
 
@@ -29,7 +29,10 @@ class JMVAE(Program):
 
     Args:
         latent_dim: D, the size of z.
-        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
+            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
+            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+        channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         activation: of all networks.
@@ -58,7 +61,8 @@ class JMVAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
-        networks: Literal["mlp", "conv"] = "mlp",
+        networks: Networks = "mlp",
+        channels: int = 32,
         hidden: int = 256,
         layers: int = 2,
         activation: str = "silu",
@@ -79,7 +83,9 @@ class JMVAE(Program):
         self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
+        shared: dict[str, Any] = dict(
+            networks=networks, channels=channels, hidden=hidden, layers=layers, activation=activation, norm=norm
+        )
         self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)
         self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
         self.decoders = decoders(modalities, latent_dim, **shared)

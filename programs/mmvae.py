@@ -28,7 +28,7 @@ from mmppl import (
     stratified,
 )
 from mmppl.laplace import laplace_head, shared_scales
-from mmppl.networks import decoders, encoders
+from mmppl.networks import Networks, decoders, encoders
 
 
 class MMVAE(Program):
@@ -42,7 +42,10 @@ class MMVAE(Program):
         latent: "normal", or "laplace" as in the paper (posterior scales softmax(head)·D + 1e-6).
         learn_prior: learn the prior's scales, softmax(·)·D; else they are 1.
         latent_dim: D, the size of z.
-        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
+            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
+            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+        channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         activation: of the hidden layers.
@@ -58,8 +61,9 @@ class MMVAE(Program):
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75; its SVHN networks are somewhat wider than these
         "paper-mnist-svhn": dict(
-            objective="looser", draws=30, dreg=True, latent="laplace", learn_prior=True, latent_dim=20, networks="conv",
-            hidden=400, layers=1, activation="relu", norm=False, weights="size", epochs=30, batch_size=128, lr=1e-3,
+            objective="looser", draws=30, dreg=True, latent="laplace", learn_prior=True, latent_dim=20,
+            networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, weights="size", epochs=30,
+            batch_size=128, lr=1e-3,
         )
     }  # fmt: skip
 
@@ -73,7 +77,8 @@ class MMVAE(Program):
         latent: Literal["normal", "laplace"] = "normal",
         learn_prior: bool = False,
         latent_dim: int = 20,
-        networks: Literal["mlp", "conv"] = "mlp",
+        networks: Networks = "mlp",
+        channels: int = 32,
         hidden: int = 256,
         layers: int = 2,
         activation: str = "silu",
@@ -92,7 +97,9 @@ class MMVAE(Program):
         self.bound: dict[str, Any] = dict(kind=objective, draws=draws, beta=beta, dreg=dreg)
         self.prior_logits = nn.Parameter(torch.zeros(latent_dim)) if learn_prior else None
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)
+        shared: dict[str, Any] = dict(
+            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
+        )
         self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
         self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
 

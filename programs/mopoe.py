@@ -22,7 +22,7 @@ from mmppl import (
     standard_normal,
 )
 from mmppl.fusion import product_of_experts
-from mmppl.networks import decoders, encoders
+from mmppl.networks import Networks, decoders, encoders
 
 
 class MoPoE(Program):
@@ -32,7 +32,10 @@ class MoPoE(Program):
 
     Args:
         latent_dim: D, the size of z.
-        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
+            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
+            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+        channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         activation: of the hidden layers.
@@ -52,7 +55,7 @@ class MoPoE(Program):
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75
         "paper-mnist-svhn-text": dict(
-            latent_dim=20, networks="conv", hidden=400, layers=1, activation="relu", norm=False, beta=2.5,
+            latent_dim=20, networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, beta=2.5,
             weights="size", label_weight=0.0, epochs=200, batch_size=256, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
@@ -63,7 +66,8 @@ class MoPoE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
-        networks: Literal["mlp", "conv"] = "mlp",
+        networks: Networks = "mlp",
+        channels: int = 32,
         hidden: int = 256,
         layers: int = 2,
         activation: str = "silu",
@@ -82,7 +86,9 @@ class MoPoE(Program):
         self.prior_expert: Literal["full", "always", "never"] = prior_expert
         self.answers_with = answers
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)
+        shared: dict[str, Any] = dict(
+            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
+        )
         self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
         self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
 

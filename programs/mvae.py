@@ -16,7 +16,7 @@ from torch import nn
 from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe, standard_normal
 from mmppl.batch import random_subsets, whole_and_each
 from mmppl.fusion import product_of_experts
-from mmppl.networks import decoders, encoders
+from mmppl.networks import Networks, decoders, encoders
 from mmppl.terms import likelihood_weights, warmed
 
 
@@ -27,7 +27,10 @@ class MVAE(Program):
 
     Args:
         latent_dim: D, the size of z.
-        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
+            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
+            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+        channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         decoder_layers: of the decoders, where they have another number (none: layers).
@@ -62,7 +65,8 @@ class MVAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
-        networks: Literal["mlp", "conv"] = "mlp",
+        networks: Networks = "mlp",
+        channels: int = 32,
         hidden: int = 256,
         layers: int = 2,
         decoder_layers: int | None = None,
@@ -90,7 +94,9 @@ class MVAE(Program):
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         depth = layers if decoder_layers is None else decoder_layers
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, activation=activation, norm=norm)
+        shared: dict[str, Any] = dict(
+            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
+        )
         self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
         self.decoders = decoders(modalities, latent_dim, layers=depth, **shared)
         self.log_exponents = nn.Parameter(torch.zeros(len(self.encoded))) if temper == "learned" else None

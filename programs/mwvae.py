@@ -18,7 +18,7 @@ from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head
 from mmppl.alignment import alignment
 from mmppl.fusion import barycentre
 from mmppl.gaussian import standard_normal
-from mmppl.networks import JointEncoder, decoders, encoders
+from mmppl.networks import JointEncoder, Networks, decoders, encoders
 from mmppl.terms import cross_weights, likelihood_weights
 
 
@@ -37,7 +37,10 @@ class MWVAE(Program):
         cross: weight of the cross-reconstructions beside w_m: one for all, or one of each modality in their order,
             labels included.
         latent_dim: D, the size of z.
-        networks: "mlp", or "conv": the convolutions of MNIST-SVHN-Text for 32×32 images and texts of 8 characters.
+        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
+            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
+            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+        channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
         activation: of the hidden layers.
@@ -68,7 +71,8 @@ class MWVAE(Program):
         gamma: float = 1.0,
         cross: float | tuple[float, ...] = 1.0,
         latent_dim: int = 20,
-        networks: Literal["mlp", "conv"] = "mlp",
+        networks: Networks = "mlp",
+        channels: int = 32,
         hidden: int = 256,
         layers: int = 2,
         activation: str = "silu",
@@ -89,7 +93,9 @@ class MWVAE(Program):
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.cross = cross_weights(modalities, self.weights, cross if variant == "aligned" else 0.0)
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(networks=networks, hidden=hidden, layers=layers, activation=activation, norm=norm)
+        shared: dict[str, Any] = dict(
+            networks=networks, channels=channels, hidden=hidden, layers=layers, activation=activation, norm=norm
+        )
         if variant == "joint":
             self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)
         else:

@@ -18,6 +18,7 @@ from mmppl.datasets.handwritten import Digits
 from mmppl.errors import DataError, UsageError
 
 SPEAKERS = ("anna", "ben")
+TAKES = ({5, 6, 7, 8, 10, 11}, {9}, {0, 1, 2, 3, 4})  # of 12, those of train, valid and test
 FARSI, KANNADA = (24, 7), (12, 5)  # images of a class in the train and test file
 
 
@@ -100,8 +101,8 @@ def test_rows_show_one_digit_and_keep_to_their_part(root, features, shape):
         assert counts.max() - counts[counts > 0].min() <= (0 if name == "farsi" else 1)
     row, told = takes(data, root, features)
     assert all(int(told[i].label) == digit for i, digit in zip(row, label))
-    for part, allowed in enumerate((range(10, 12), range(5, 10), range(5))):
-        assert {told[i].take for i in row[split == part]} <= set(allowed)
+    for part, allowed in enumerate(TAKES):
+        assert {told[i].take for i in row[split == part]} <= allowed
     train = data.values["speech"][split == 0]
     assert train.min() >= 0 and train.max() <= 1
 
@@ -109,7 +110,7 @@ def test_rows_show_one_digit_and_keep_to_their_part(root, features, shape):
 def test_training_statistics_are_of_all_train_recordings_and_answers_have_input_units(root):
     data = read("farsi-kannada-speech", root=root)
     found, told = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", "mean")
-    train = found[[i for i, one in enumerate(told) if one.take >= 10]]
+    train = found[[i for i, one in enumerate(told) if one.take in TAKES[0]]]
     m = data.modalities[2]
     np.testing.assert_allclose(m.value_in_input_units(np.zeros(13)), train.amin(0), rtol=1e-5)
     np.testing.assert_allclose(m.value_in_input_units(np.ones(13)), train.amax(0), rtol=1e-5)
@@ -121,7 +122,7 @@ def test_a_speaker_held_out_is_in_all_test_rows_and_in_no_other(root):
     for part, speaker in enumerate(("anna", "anna", "ben")):
         assert {told[i].speaker for i in row[data.split == part]} == {speaker}
     assert {told[i].take for i in row[data.split == 2]} == set(range(12))
-    assert {told[i].take for i in row[data.split == 1]} <= set(range(5, 10))
+    assert {told[i].take for i in row[data.split == 1]} == TAKES[1]
     with pytest.raises(
         UsageError, match="^farsi-kannada-speech: held_out='bent' is none of anna, ben. Did you mean ben?"
     ):
@@ -131,10 +132,10 @@ def test_a_speaker_held_out_is_in_all_test_rows_and_in_no_other(root):
 def test_the_official_split_and_that_of_a_speaker():
     speakers, numbers = ["a"] * 50 + ["b"] * 50, [*range(50)] * 2
     split = split_of_speakers(speakers, numbers, None)
-    assert np.array_equal(split[:50], split[50:]) and split[:11].tolist() == [2] * 5 + [1] * 5 + [0]
-    assert np.bincount(split).tolist() == [80, 10, 10]
+    assert np.array_equal(split[:50], split[50:]) and split[:11].tolist() == [2] * 5 + [0] * 4 + [1, 0]
+    assert np.bincount(split).tolist() == [80, 10, 10] and (split[9:50:10] == 1).all()
     split = split_of_speakers(speakers, numbers, "a")
-    assert (split[:50] == 2).all() and split[50:61].tolist() == [0] * 5 + [1] * 5 + [0]
+    assert (split[:50] == 2).all() and split[50:61].tolist() == [0] * 9 + [1, 0]
 
 
 def test_a_large_test_part_validates_too(monkeypatch):
@@ -158,6 +159,26 @@ def test_the_seed_draws_and_fresh_rows_repeat_with_seed_and_epoch(root):
         image, digit = sources(fresh, name)
         assert (digit == fresh.values["label"].numpy()).all() and {*image} == {*sources(train, name)[0]}
         assert len({*image}) == 10 * count
+
+
+def test_distorted_images_are_those_of_the_epoch(root, monkeypatch):
+    """Validation and test rows, speech and what the set itself shows are as without; every image is moved by itself."""
+    plain, data = (
+        read(f"farsi-kannada-speech:partners=fresh,images={how}", root=root) for how in ("plain", "distorted")
+    )
+    assert all(torch.equal(plain.values[name], data.values[name]) for name in data.values)
+    shown, same, next_ = data.refresh(3, 0), data.refresh(3, 0), data.refresh(3, 1)
+    assert all(torch.equal(shown[name], same[name]) for name in shown)
+    assert torch.equal(shown["speech"], plain.refresh(3, 0)["speech"])
+    of_epoch = []
+    monkeypatch.setattr(recipe, "distorted", lambda images, draw: of_epoch.append(images) or images)
+    assert torch.equal(data.refresh(3, 0)["farsi"], plain.refresh(3, 0)["farsi"])
+    for name, images in zip(("farsi", "kannada"), of_epoch):
+        as_before = (shown[name] == images).flatten(1).all(1)
+        assert not images[as_before].any()  # only the first image of all, which is black
+        assert not torch.equal(shown[name], next_[name])
+    with pytest.raises(UsageError, match="add partners=fresh"):
+        read("farsi-kannada-speech:images=distorted", root=root)
 
 
 def test_no_more_rows_than_the_source_has(root, monkeypatch):
@@ -293,7 +314,7 @@ def test_a_digit_that_is_not_there_is_named(root, tmp_path, part, name, says):
     linked(root, tmp_path, *({"hoda", "kannada_mnist", "fsdd"} - {name}))
     (tmp_path / name).mkdir()
     if name == "fsdd":
-        gone = {"train": range(10, 12), "valid": range(5, 10), "test": range(5), "all": range(12)}[part]
+        gone = dict(zip(("train", "valid", "test", "all"), (*TAKES, range(12))))[part]
         with zipfile.ZipFile(root / name / "fsdd_recordings.zip") as archive:
             for member in archive.namelist():
                 digit, _, take = member.removeprefix("recordings/").removesuffix(".wav").split("_")

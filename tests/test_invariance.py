@@ -9,16 +9,17 @@ import pytest
 import torch
 from reference.asked import Asked
 
-from mmppl import Dataset, load_program, read
+from mmppl import Dataset, load_program, networks, read
 from mmppl.evaluation import evaluate
 from mmppl.program import installed_programs
 from mmppl.query import ask
 
 MORE = [
     ("mvae", dict(subsets="sampled", scored="seen", temper="learned", warm_up=0.5)),
+    ("mvae", dict(networks="conv")),
     ("mmvae", dict(objective="elbo")),
     ("mmvae", dict(objective="iwae", latent="laplace", learn_prior=True)),
-    ("mopoe", dict(prior_expert="never")),
+    ("mopoe", dict(prior_expert="never", networks="conv-encoders")),
     ("mwvae", dict(variant="unaligned", see_labels=False, weights="size")),
     ("mwvae", dict(variant="joint")),
     ("mwvae", dict(align="pairwise", gamma=3.0, cross=0.3)),
@@ -28,6 +29,12 @@ MORE = [
 ]
 EVERY = [*((name, {}) for name in sorted(installed_programs())), *MORE]
 every_program = pytest.mark.parametrize(("name", "hyper"), EVERY, ids=str)
+
+
+@pytest.fixture(autouse=True)
+def digits_are_images(monkeypatch):
+    """Also those of 8×8 are convolved."""
+    monkeypatch.setattr(networks, "LEAST", 8)
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,13 @@ TABLE = {
         "79,908 digits: written in Farsi and in Kannada, 28×28 each; spoken in English, MFCC; label",
         "hoda_farsi_digits.npz in ROOT/hoda, kannada_mnist_20k.npz in ROOT/kannada_mnist (or MNIST-MIX's npz, or the "
         "sets' own files), fsdd_recordings.zip (or its wav files) in ROOT/fsdd",
-        {"speech": ("mean", "segments", "frames"), "partners": ("fixed", "fresh"), "held_out": str, "seed": int},
+        {
+            "speech": ("mean", "segments", "frames"),
+            "partners": ("fixed", "fresh"),
+            "images": ("plain", "distorted"),
+            "held_out": str,
+            "seed": int,
+        },
         _farsi_kannada_speech,
     ),
 }

@@ -19,6 +19,7 @@ from ..modality import Modality
 from ..speech import Features
 from ..splits import PARTS, generator
 from ..utterances import Spoken, features_of, opened, spoken
+from .distort import distorted
 from .files import root_or_default
 from .handwritten import FARSI, KANNADA, Digits
 from .two_view import floats, in_turn
@@ -27,7 +28,8 @@ RECIPE = "farsi-kannada-speech"
 MOST = (60_000, 10_000, 10_000)  # rows of train, valid and test
 BOTH = 20_000  # test images that are enough for validation and test
 VALID = 10  # else: one in so many train images of a class, the last ones
-TEST_TAKES, VALID_TAKES = range(5), range(5, 10)  # FSDD: the former are its official test set
+TEST_TAKES = range(5)  # FSDD's official test set
+VALID_TAKE = 9  # and 19, 29, ...: takes that follow one another sound alike, so no run of them may lack in training
 SPEECH, ARCHIVE = "fsdd", "fsdd_recordings.zip"
 SCALE = 1 / 200**0.5  # squared error of weight 100
 
@@ -37,6 +39,7 @@ def farsi_kannada_speech(
     *,
     speech: Features = "mean",
     partners: str = "fixed",
+    images: str = "plain",
     held_out: str | None = None,
     seed: int = 0,
 ) -> Dataset:
@@ -49,13 +52,17 @@ def farsi_kannada_speech(
         root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; default $MMPPL_DATA.
         speech: see `mmppl.speech.speech_features`; "mean" is the source's.
         partners: "fixed": for good; "fresh": the same, and every epoch draws what the train rows show anew.
+        images: "plain"; or "distorted", with partners "fresh": what an epoch draws is turned, stretched and shifted a
+            little, differently in each (see `distort`). The rows of this data set are plain all the same.
         held_out: a speaker, of whom test rows have all recordings and the others none; default: test rows have takes
-            0 to 4 of all speakers. Takes 5 to 9 (of the other speakers) are for validation.
+            0 to 4 of all speakers. Takes 9, 19, 29, ... (of the other speakers) are for validation.
         seed: of what is put together.
     Raises:
         DataError: files missing, damaged, or without some digit in some part.
-        UsageError: no such speaker.
+        UsageError: no such speaker; distorted images that are not drawn anew.
     """
+    if images == "distorted" and partners != "fresh":
+        raise UsageError(f"{RECIPE}: images=distorted is of what every epoch draws; add partners=fresh.")
     root = root_or_default(root)
     if root is None:
         raise DataError(f"{RECIPE}: needs {_wanted()}; give --root ROOT or set MMPPL_DATA.")
@@ -68,8 +75,8 @@ def farsi_kannada_speech(
     features, told = spoken_digits(path, speech)
     spoken_split = split_of_speakers([one.speaker for one in told], [one.take for one in told], held_out)
     farsi, kannada = (read() for read in found if read)
-    images = {"farsi": pooled(farsi), "kannada": pooled(kannada)}
-    sets = {name: (labels, split) for name, (_, labels, split) in images.items()}
+    written = {"farsi": pooled(farsi), "kannada": pooled(kannada)}
+    sets = {name: (labels, split) for name, (_, labels, split) in written.items()}
     sets["speech"] = (np.array([int(one.label) for one in told]), spoken_split)
     label, split = rows_of(sets, {"farsi": FARSI.folder, "kannada": KANNADA.folder, "speech": SPEECH})
     order = torch.randperm(len(label), generator=generator(seed, "order of rows")).numpy()
@@ -87,14 +94,22 @@ def farsi_kannada_speech(
         there = {name: np.flatnonzero(of == part) for name, (_, of) in sets.items()}
         values = {
             name: floats(pixels, in_turn(mine, labels, there[name], draw))
-            for name, (pixels, labels, _) in images.items()
+            for name, (pixels, labels, _) in written.items()
         }
         return values | {"speech": scaled[any_of_class(mine, sets["speech"][0], there["speech"], draw)]}
 
+    def fresh(seed: int, epoch: int) -> dict[str, Tensor]:
+        """What the train rows show in an epoch."""
+        values = shown(0, generator(seed, "fresh", epoch))
+        if images == "distorted":
+            draw = generator(seed, "distorted", epoch)
+            values |= {name: distorted(values[name], draw) for name in written}
+        return values
+
     parts = [shown(part, generator(seed, "shown", part)) for part in range(len(PARTS))]
     modalities = (
-        Modality("farsi", tuple(images["farsi"][0].shape[1:]), "bernoulli"),
-        Modality("kannada", tuple(images["kannada"][0].shape[1:]), "bernoulli"),
+        Modality("farsi", tuple(written["farsi"][0].shape[1:]), "bernoulli"),
+        Modality("kannada", tuple(written["kannada"][0].shape[1:]), "bernoulli"),
         Modality(
             "speech",
             tuple(features.shape[1:]),
@@ -108,7 +123,7 @@ def farsi_kannada_speech(
     )
     of_speaker = f",held_out={held_out}" if held_out else ""
     return Dataset(
-        name=f"{RECIPE}:speech={speech},partners={partners}{of_speaker},seed={seed}",
+        name=f"{RECIPE}:speech={speech},partners={partners},images={images}{of_speaker},seed={seed}",
         modalities=modalities,
         values={name: torch.cat([part[name] for part in parts]) for name in ("farsi", "kannada", "speech")}
         | {"label": torch.from_numpy(label)},
@@ -116,7 +131,7 @@ def farsi_kannada_speech(
         ids=np.arange(len(label)),
         split=split,
         has_split=True,
-        refresh=(lambda seed, epoch: shown(0, generator(seed, "fresh", epoch))) if partners == "fresh" else None,
+        refresh=fresh if partners == "fresh" else None,
     )
 
 
@@ -155,7 +170,7 @@ def split_of_speakers(speakers: list[str], takes: list[int], held_out: str | Non
         known = sorted(set(speakers))
         raise UsageError(f"{RECIPE}: held_out={held_out!r} is none of {', '.join(known)}.{suggest(held_out, known)}")
     test = np.isin(takes, TEST_TAKES) if held_out is None else np.array(speakers) == held_out
-    return np.select([test, np.isin(takes, VALID_TAKES)], [2, 1], 0).astype(np.int8)
+    return np.select([test, np.array(takes) % 10 == VALID_TAKE], [2, 1], 0).astype(np.int8)
 
 
 def pooled(digits: Digits) -> tuple[Tensor, np.ndarray, np.ndarray]:

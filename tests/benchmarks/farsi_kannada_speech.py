@@ -2,8 +2,8 @@
 of what is generated, and its error over that of the true class's training mean.
 
     python tests/benchmarks/farsi_kannada_speech.py --root DATA [--speech mean|segments] [--held-out SPEAKER]
-        [--seeds 0 1 2] [--epochs 15] [--rows N] [--set NAME=VALUE]... [--as NAME=LIKELIHOOD]... [--out FOLDER]
-        [--json FILE]
+        [--images distorted|plain] [--seeds 0 1 2] [--epochs 15] [--rows N] [--set NAME=VALUE]...
+        [--as NAME=LIKELIHOOD]... [--out FOLDER] [--json FILE]
 
 The paper's figures are of training rows. Runs are kept in --out; one that was killed goes on where it stopped, and a
 finished one is only scored.
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--speech", default="mean", choices=["mean", "segments"])
     parser.add_argument("--held-out", metavar="SPEAKER")
+    parser.add_argument("--images", default="distorted", choices=["plain", "distorted"], help="in training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=256)
@@ -92,14 +93,16 @@ def main() -> None:
     torch.set_num_threads(1)
     hyper = dict(pair.split("=", 1) for pair in options.set)
     held_out = f",held_out={options.held_out}" if options.held_out else ""
-    spec = f"farsi-kannada-speech:speech={options.speech},partners=fresh{held_out}"
+    spec = f"farsi-kannada-speech:speech={options.speech},partners=fresh,images={options.images}{held_out}"
     data = mmppl.read(spec, root=options.root, as_=dict(pair.split("=", 1) for pair in options.as_))
     if options.rows:
         data = data.take(torch.cat([data.rows(part)[: options.rows] for part in ("train", "valid", "test")]))
     settings = dict(epochs=options.epochs, lr=options.lr, batch_size=options.batch_size, precision=options.precision)
     rows = []
     for seed in options.seeds:
-        place = "-".join([options.speech, options.held_out or "all", str(options.epochs), *options.set, str(seed)])
+        place = "-".join(
+            [options.speech, options.images, options.held_out or "all", str(options.epochs), *options.set, str(seed)]
+        )
         out = options.out / place
         run = mmppl.fit("mvae", data, hyper=hyper, seed=seed, out=out, resume=out.is_dir(), **settings)  # type: ignore[arg-type]
         rows.append(score(run, data, options.draws))

@@ -1,0 +1,32 @@
+"""Small affine distortions of images, as between writers: drawn anew they show a network every image many times."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .two_view import CHUNK
+
+TURN, STRETCH, SLANT, SHIFT = math.radians(12), 0.12, 0.15, 1 / 14  # the last in sides: 2 pixels of 28
+
+
+def distorted(images: Tensor, draw: torch.Generator) -> Tensor:
+    """(N, H, W) images in [0, 1], each turned, stretched along either side, slanted and shifted by amounts of its own,
+    uniform between minus and plus those above; bilinear, zeros from outside."""
+    out = torch.empty_like(images)
+    aspect = images.shape[1] / images.shape[2]  # the grid runs from −1 to 1 along either side, however long
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK].unsqueeze(1)
+        u = 2 * torch.rand(6, len(chunk), generator=draw) - 1
+        cos, sin = (TURN * u[0]).cos(), (TURN * u[0]).sin()
+        wide, high = 1 + STRETCH * u[1], 1 + STRETCH * u[2]
+        theta = torch.stack(
+            [cos * wide, (SLANT * u[3] - sin * high) * aspect, 2 * SHIFT * u[4],
+             sin * wide / aspect, cos * high, 2 * SHIFT * u[5]], -1,
+        )  # fmt: skip
+        grid = F.affine_grid(theta.reshape(-1, 2, 3), list(chunk.shape), align_corners=False)
+        out[start : start + CHUNK] = F.grid_sample(chunk, grid, padding_mode="zeros", align_corners=False).squeeze(1)
+    return out.clamp_(0, 1)  # the bilinear weights sum to 1 only up to rounding
