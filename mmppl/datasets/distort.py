@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .two_view import CHUNK
 
-TURN, STRETCH, SLANT, SHIFT = math.radians(12), 0.12, 0.15, 1 / 14  # the last in sides: 2 pixels of 28
+TURN, STRETCH, SLANT, SHIFT = math.radians(8), 0.1, 0.1, 1 / 28  # the last in sides: 1 pixel of 28
 
 
 def distorted(images: Tensor, draw: torch.Generator) -> Tensor:
