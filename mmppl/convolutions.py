@@ -1,7 +1,8 @@
 """The strided networks of MNIST-SVHN-Text for images and for texts of 8 characters. Batch axes may be many.
 
 Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO" (its code's layer sizes, for 32×32 images); ReLU
-between layers. Differs: images of any size; every layer halves their sides, an odd one rounded up, until 4×4 are left.
+between layers. Differs: images of any size; every layer halves their sides, an odd one rounded up, until 4×4 are left;
+norms, where they are asked for (without them the first epoch may teach nothing).
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ class Moved(nn.Module):
         return x.movedim(self.source, self.destination)
 
 
-def image_trunk(shape: tuple[int, ...], outputs: int, *, channels: int = CHANNELS, dropout: float = 0.0) -> Rows:
+def image_trunk(
+    shape: tuple[int, ...], outputs: int, *, channels: int = CHANNELS, norm: bool = False, dropout: float = 0.0
+) -> Rows:
     """(..., C·H·W) → (..., outputs): convolutions of kernel 4 and stride 2, and one over the at most 4×4 that are left.
 
     Args:
         shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
         channels: of the first convolution; twice as many of the others, four times of the last.
+        norm: each sample's features, before each ReLU, over all channels and places.
         dropout: on the last features.
     """
     colours, height, width, channels_last = image_layout(shape)
@@ -48,27 +52,30 @@ def image_trunk(shape: tuple[int, ...], outputs: int, *, channels: int = CHANNEL
     sides = _sides(height, width)
     wide = _channels(colours, channels, sides)
     for before, after, (h, w) in zip(wide, wide[1:], sides[:-1]):
-        layers += [nn.Conv2d(before, after, 4, 2, (1 + h % 2, 1 + w % 2)), nn.ReLU()]
-    layers += [nn.Conv2d(wide[-1], 4 * channels, sides[-1]), nn.ReLU(), nn.Flatten()]
+        layers += [nn.Conv2d(before, after, 4, 2, (1 + h % 2, 1 + w % 2)), *_normed(after, norm), nn.ReLU()]
+    layers += [nn.Conv2d(wide[-1], 4 * channels, sides[-1]), *_normed(4 * channels, norm), nn.ReLU(), nn.Flatten()]
     layers += [Dropout(dropout)] if dropout else []
     return Rows(*layers, nn.Linear(4 * channels, outputs))
 
 
-def image_decoder(inputs: int, shape: tuple[int, ...], *, parts: int = 1, channels: int = CHANNELS) -> Rows:
+def image_decoder(
+    inputs: int, shape: tuple[int, ...], *, parts: int = 1, channels: int = CHANNELS, norm: bool = False
+) -> Rows:
     """(..., inputs) → (..., parts·C·H·W): its mirror.
 
     Args:
         parts: how many numbers per pixel; they come one after the other, each in the layout of `shape`.
-        channels: as those of the trunk.
+        channels, norm: as those of the trunk.
     """
     colours, height, width, channels_last = image_layout(shape)
     sides = _sides(height, width)
     wide = _channels(parts * colours, channels, sides)
-    layers: list[nn.Module] = [nn.Linear(inputs, 4 * channels), nn.Unflatten(1, (4 * channels, 1, 1)), nn.ReLU()]
-    layers += [nn.ConvTranspose2d(4 * channels, wide[-1], sides[-1])]
+    layers: list[nn.Module] = [nn.Linear(inputs, 4 * channels), nn.Unflatten(1, (4 * channels, 1, 1))]
+    layers += [*_normed(4 * channels, norm), nn.ReLU(), nn.ConvTranspose2d(4 * channels, wide[-1], sides[-1])]
     for before, after, (h, w) in zip(wide[::-1], wide[-2::-1], sides[-2::-1]):
         odd = h % 2, w % 2
-        layers += [nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, (1 + odd[0], 1 + odd[1]), output_padding=odd)]
+        layers += [*_normed(before, norm), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(before, after, 4, 2, (1 + odd[0], 1 + odd[1]), output_padding=odd)]
     layers += [nn.Unflatten(1, (parts, colours)), Moved(2, -1)] if channels_last else []
     return Rows(*layers)
 
@@ -118,3 +125,7 @@ def _channels(image: int, first: int, sides: list[tuple[int, int]]) -> list[int]
     if first < 1:
         raise UsageError(f"channels={first}: a convolution over an image needs at least one.")
     return [image, first, *[2 * first] * len(sides)][: len(sides)]
+
+
+def _normed(channels: int, norm: bool) -> list[nn.Module]:
+    return [nn.GroupNorm(1, channels)] if norm else []

@@ -32,17 +32,19 @@ def encoders(
 
     Args:
         networks: "mlp", as in `mmppl.nets.mlp` with the other arguments; or "conv" or "conv-encoders": those of
-            `mmppl.convolutions` for images (numbers of shape (H, W), (C, H, W) or (H, W, C) with C in 1, 3, 4, of
-            at least 16 a side: smaller ones are as often tables) and texts of 8, which take none of the other arguments
-            but images' dropout, and an MLP for the rest; "conv-32": likewise, but of images only those of 32×32 (in
-            MNIST-SVHN-Text those of MNIST have MLPs).
+            `mmppl.convolutions` for images (numbers of shape (H, W), (C, H, W) or (H, W, C) with C in 1, 3, 4, of at
+            least 16 a side: smaller ones are as often tables) and texts of 8, and an MLP for the rest. Of the other
+            arguments images take norm and dropout, texts none. "conv-32": likewise, but of images only those of 32×32
+            (in MNIST-SVHN-Text those of MNIST have MLPs).
         channels: of the first convolution over an image.
     """
     convolved = networks != "mlp"
 
     def encoder(m: Modality) -> nn.Module:
         if convolved and _is_image(m, networks):
-            return nn.Sequential(image_trunk(m.shape, outputs, channels=channels, dropout=dropout), FullPrecision())
+            return nn.Sequential(
+                image_trunk(m.shape, outputs, channels=channels, norm=norm, dropout=dropout), FullPrecision()
+            )
         if convolved and m.classes is not None and is_text(m.shape):
             return nn.Sequential(text_trunk(m.n_classes, outputs), FullPrecision())
         return mlp(m.input_size, hidden, outputs, layers=layers, activation=activation, norm=norm, dropout=dropout)
@@ -67,7 +69,7 @@ def decoders(
 
     def decoder(m: Modality) -> nn.Module:
         if convolved and _is_image(m, networks):
-            return image_decoder(inputs, m.shape, parts=m.output_size // m.size, channels=channels)
+            return image_decoder(inputs, m.shape, parts=m.output_size // m.size, channels=channels, norm=norm)
         if convolved and m.classes is not None and is_text(m.shape):
             return text_decoder(inputs, m.n_classes)
         return mlp(inputs, hidden, m.output_size, layers=layers, activation=activation, norm=norm, narrow=True)

@@ -18,6 +18,8 @@ NETWORKS = {
     "photo of 28 out": (image_decoder(20, (28, 28, 3)), 20, 2352),
     "narrow": (image_trunk((28, 28), 7, channels=5), 784, 7),
     "narrow out": (image_decoder(20, (28, 28), channels=5), 20, 784),
+    "normed": (image_trunk((28, 28), 7, norm=True), 784, 7),
+    "normed out": (image_decoder(20, (28, 28), norm=True), 20, 784),
     "least": (image_trunk((2, 3), 7), 6, 7),
     "least out": (image_decoder(20, (2, 3)), 20, 6),
     "long": (image_trunk((1, 57, 12), 7), 684, 7),
@@ -107,6 +109,20 @@ def test_a_decoder_puts_a_texts_classes_side_by_side():
         decoder[-2].weight.zero_()
         decoder[-2].bias.copy_(torch.arange(71.0))
     assert torch.equal(decoder(torch.randn(1, 20)).view(8, 71), torch.arange(71.0).expand(8, 71))
+
+
+def test_norms_are_of_each_sample_before_each_relu():
+    """Contrast and level of what the first layer makes do not matter, nor do the other rows."""
+    for network, layers in ((image_trunk((28, 28), 4, norm=True), 4), (image_decoder(5, (28, 28), norm=True), 4)):
+        at = [i for i, layer in enumerate(network) if isinstance(layer, nn.GroupNorm)]
+        assert len(at) == layers and all(isinstance(network[i + 1], nn.ReLU) for i in at)
+    network = image_trunk((28, 28), 4, norm=True)
+    x = torch.rand(3, 784)
+    before = network(x)
+    with torch.no_grad():
+        network[1].weight *= 3
+        network[1].bias *= 3
+    torch.testing.assert_close(network(x), before, rtol=1e-3, atol=1e-4)  # the norm's own 1e-5 beside the variance
 
 
 def test_no_channels():
