@@ -122,9 +122,11 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of schema, ids, values, masks and split, and of whether the train rows are drawn afresh."""
+        """sha256 (hex) of schema, ids, values, masks and split; of the name, too, where train rows are drawn afresh."""
         digest = hashlib.sha256(json.dumps([m.to_json() for m in self.modalities], sort_keys=True).encode())
-        digest.update(json.dumps([self.ids.dtype.kind, self.ids.tolist(), self.refresh is not None]).encode())
+        digest.update(
+            json.dumps([self.ids.dtype.kind, self.ids.tolist(), self.refresh is not None and self.name]).encode()
+        )
         for array in (
             self.split,
             *(part[m.name].numpy() for m in self.modalities for part in (self.values, self.observed)),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import zipfile
 
@@ -71,6 +72,8 @@ def test_a_fingerprint_tells_any_change(data):
     changed[4]["label"][:] = np.char.upper(changed[4]["label"])
     prints = [read(a).fingerprint() for a in changed] + [read(arrays(), as_={"text": "laplace"}).fingerprint()]
     assert len({data.fingerprint(), *prints}) == 7
+    fresh = [dataclasses.replace(data, refresh=lambda seed, epoch: {}, name=name) for name in ("plain", "distorted")]
+    assert len({one.fingerprint() for one in (data, *fresh)}) == 3  # a fit must not go on with other draws
 
 
 @settings(max_examples=30, deadline=None)
