@@ -20,6 +20,7 @@ import torch
 from mnist_photo_text import spread
 
 import mmppl
+from mmppl.bench.harness import circumstances
 from mmppl.coherence import judges
 from mmppl.given import class_label, default_given_sets, set_name
 from mmppl.judges import verdict
@@ -116,8 +117,8 @@ def main() -> None:
         run = mmppl.fit("mvae", data, hyper=hyper, seed=seed, out=out, resume=out.is_dir(), **settings)  # type: ignore[arg-type]
         rows.append(score(run, data, options.draws))
         print(seed, json.dumps(rows[-1]), flush=True)
-    found: dict[str, Any] = {"data": data.name, "n": len(data), "as": options.as_, "set": options.set, **settings}
-    found |= {"versions": {"mmppl": mmppl.__version__, "torch": torch.__version__}}
+    found: dict[str, Any] = circumstances()
+    found |= {"data": data.name, "n": len(data), "as": options.as_, "set": options.set, **settings}
     found |= {"mean": spread(rows, np.mean), "rows": rows}
     if len(rows) > 1:
         found["sd"] = spread(rows, lambda values: np.std(values, ddof=1))

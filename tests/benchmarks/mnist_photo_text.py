@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import mmppl
+from mmppl.bench.harness import circumstances
 from mmppl.given import default_given_sets, set_name
 from mmppl.probes import FEW, linear_probe, posterior_means
 
@@ -84,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = mmppl.read("mnist-photo-text", root=options.root)
     settings = dict(epochs=options.epochs, lr=options.lr, batch_size=options.batch_size, precision=options.precision)
-    found: dict[str, Any] = {"set": options.set, **settings}
+    found: dict[str, Any] = {**circumstances(), "set": options.set, **settings}
 
     def fitted(label: str, program: str, hyper: dict[str, Any], seed: int) -> dict[str, Any]:
         out = options.out / "-".join([label, str(options.epochs), *options.set, str(seed)])
