@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, load_program
 from mmppl.nets import mlp
-from mmppl.step import Step
 
-from .case import Case, apart
-from .step import ours, scoped
+from .case import Case
+from .step import ours, products_of, scoped, steps_apart
 
 WIDTH, LATENT, PRIVATE, PIXELS, CLASSES = 400, 64, 16, 784, 10
 LABEL_WEIGHT = 20.0
@@ -106,18 +105,7 @@ def disagreement(name: str, rows: int) -> float:
     if other.private is not None:
         networks.append((mine.private_encoders["image"], other.private))  # type: ignore[index]
     weights = [pair for a, b in networks for pair in zip(a.parameters(), b.parameters())]
-    step, worst = Step(mine.train()), 0.0
-    for seed in range(3):
-        with torch.no_grad():
-            for a, b in weights:
-                b.copy_(a.mul_(0.99))  # moved each time: a step that clings to old weights is found out
-        torch.manual_seed(seed)
-        found = step(batch)
-        torch.manual_seed(seed)
-        loss = other.loss(*batch.values.values())
-        truth = torch.autograd.grad(loss, [b for _, b in weights])
-        worst = max(worst, apart([found.loss, *(a.grad for a, _ in weights)], [loss, *truth]))
-    return worst
+    return steps_apart(mine, batch, lambda: other.loss(*batch.values.values()), weights)
 
 
 def products(private: int, rows: int) -> Callable[[], None]:
@@ -127,17 +115,7 @@ def products(private: int, rows: int) -> Callable[[], None]:
     layers = [(rows, i, o, n > 0) for first, last in encoders for n, (i, o) in enumerate(stack(first, last))]
     decoders = [(LATENT + private, PIXELS), (LATENT, CLASSES)]
     layers += [(2 * rows, i, o, True) for first, last in decoders for i, o in stack(first, last)]
-    jobs = []
-    for n, i, o, inner in layers:
-        x, w, g = (torch.randn(*shape) for shape in ((n, i), (o, i), (n, o)))
-        jobs += [(x, w.T, torch.empty_like(g)), (g.T, x, torch.empty_like(w))]
-        jobs += [(g, w, torch.empty_like(x))] if inner else []
-
-    def run() -> None:
-        for a, b, out in jobs:
-            torch.mm(a, b, out=out)
-
-    return run
+    return products_of(layers)
 
 
 def stack(first: int, last: int) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ which decodes all three modalities.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -177,15 +177,23 @@ def idiomatic(model: Plain, batch: Batch) -> Callable[[], float]:
 def products(rows: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Callable[[], None]:
     """The step's matrix products alone, into memory that is there: forward, and both gradients of every layer but for
     those of the data."""
-    jobs = []
+    layers = []
     decoded = rows * len(all_subsets(len(MODALITIES)))
     for m in MODALITIES:
-        layers = [(rows, m.input_size, WIDTH, False), (rows, WIDTH, 2 * LATENT, True)]
+        layers += [(rows, m.input_size, WIDTH, False), (rows, WIDTH, 2 * LATENT, True)]
         layers += [(decoded, LATENT, WIDTH, True), (decoded, WIDTH, m.input_size, True)]
-        for n, i, o, inner in layers:
-            x, w, g = (torch.randn(*shape, dtype=dtype, device=device) for shape in ((n, i), (o, i), (n, o)))
-            jobs += [(x, w.T, torch.empty_like(g)), (g.T, x, torch.empty_like(w))]
-            jobs += [(g, w, torch.empty_like(x))] if inner else []
+    return products_of(layers, dtype, device)
+
+
+def products_of(
+    layers: Iterable[tuple[int, int, int, bool]], dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Callable[[], None]:
+    """The matrix products of linear layers, (rows, inputs, outputs, whether the inputs need a gradient) each."""
+    jobs = []
+    for n, i, o, inner in layers:
+        x, w, g = (torch.randn(*shape, dtype=dtype, device=device) for shape in ((n, i), (o, i), (n, o)))
+        jobs += [(x, w.T, torch.empty_like(g)), (g.T, x, torch.empty_like(w))]
+        jobs += [(g, w, torch.empty_like(x))] if inner else []
 
     def run() -> None:
         for a, b, out in jobs:
@@ -205,6 +213,12 @@ def disagreement(batch: Batch) -> float:
         for m, network in zip(MODALITIES, getattr(other, part))
         for pair in zip(getattr(mine, part)[m.name].parameters(), network.parameters())
     ]
+    return steps_apart(mine, batch, lambda: other.loss(*batch.values.values()), pairs)
+
+
+def steps_apart(mine: Program, batch: Batch, theirs: Callable[[], Tensor], pairs: Sequence[tuple[Any, Any]]) -> float:
+    """Largest relative difference of loss and gradients between our step, first eager, then recorded, and a
+    hand-written loss, whose weights (the second of each pair) are made ours, and whose noise is ours."""
     step, worst = Step(mine.train()), 0.0
     for seed in range(3):
         with torch.no_grad():
@@ -213,7 +227,7 @@ def disagreement(batch: Batch) -> float:
         torch.manual_seed(seed)
         found = step(batch)
         torch.manual_seed(seed)
-        loss = other.loss(*batch.values.values())
+        loss = theirs()
         truth = torch.autograd.grad(loss, [b for _, b in pairs])
         worst = max(worst, apart([found.loss, *(a.grad for a, _ in pairs)], [loss, *truth]))
     return worst
