@@ -59,7 +59,7 @@ def show(
 
 def _program(cls: "type[Program]") -> dict[str, Any]:
     """All that can be read off a program's class."""
-    from mmppl.program import hyper_parameters
+    from mmppl.hyper import hyper_parameters
 
     about, described = _docstring(inspect.getdoc(cls) or "")
     return {

@@ -23,7 +23,7 @@ _PUBLIC = {
     "Laplace": "laplace",
     "Program": "program",
     "load_program": "program",
-    "check_hyper": "program",
+    "check_hyper": "hyper",
     "Terms": "terms",
     "likelihood_weights": "terms",
     "ObjectiveELBO": "objective",
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .gaussian import Gaussian as Gaussian
     from .gaussian import gaussian_head as gaussian_head
     from .gaussian import standard_normal as standard_normal
+    from .hyper import check_hyper as check_hyper
     from .laplace import Laplace as Laplace
     from .likelihoods import Likelihood as Likelihood
     from .likelihoods import likelihood as likelihood
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
     from .objective import stratified as stratified
     from .objective import trace as trace
     from .program import Program as Program
-    from .program import check_hyper as check_hyper
     from .program import load_program as load_program
     from .runs import Run as Run
     from .terms import Terms as Terms

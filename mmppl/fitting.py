@@ -23,8 +23,9 @@ from .data import Dataset, on_disk, read
 from .errors import DataError, FitError, MMPPLError, UsageError, suggest
 from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
+from .hyper import check_hyper
 from .kernels.compiled import available, compiled_kernels
-from .program import TRAINING, Program, blame, check_hyper, load_program, source_of
+from .program import TRAINING, Program, blame, load_program, source_of
 from .runs import Run
 from .training import Progress, Training
 

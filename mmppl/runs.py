@@ -18,8 +18,9 @@ from .data import Dataset, read
 from .errors import DataError, UntrustedError, UsageError
 from .folder import read_checked, read_info
 from .gemm import best_path, gemm
+from .hyper import check_at_answer, check_hyper
 from .modality import Modality
-from .program import Program, check_at_answer, check_hyper, installed_programs, program_from_source, source_of
+from .program import Program, installed_programs, program_from_source, source_of
 from .splits import stratified
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from reference.linear_gaussian import World, batch_of, exact_mvae
 from mmppl import Modality, Run, UsageError, fit, load_program, read
 from mmppl.data import Dataset
 from mmppl.folder import read_info, write_info
+from mmppl.hyper import check_hyper
 from mmppl.packing import Patterns
-from mmppl.program import check_hyper
 from mmppl.query import ask
 from mmppl.styles import UNKNOWN, Styles
 

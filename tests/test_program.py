@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mmppl import Modality, Program, UsageError, check_hyper, load_program
-from mmppl.program import blame, check_at_answer, source_of
+from mmppl.hyper import check_at_answer
+from mmppl.program import blame, source_of
 
 
 class Knobs(Program):

@@ -37,13 +37,15 @@ def test_every_hyper_parameter_is_described(capsys):
     for name in installed_programs():
         assert main(["show", name, "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert set(found) == {"program", "about", "hyper", "training", "presets", "default_data"}
+        assert set(found) == {"program", "about", "hyper", "training", "at_answer", "presets", "default_data"}
         assert found["about"] and found["default_data"]
         for parameter, h in found["hyper"].items():
             assert h["about"], f"{name}: {parameter} is not in the docstring"
         assert main(["show", name]) == 0
         text = capsys.readouterr().out
-        assert all(part in text for part in (*found["hyper"], *found["presets"], found["default_data"]))
+        assert all(
+            part in text for part in (*found["hyper"], *found["at_answer"], *found["presets"], found["default_data"])
+        )
 
 
 OWN = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from mmppl.query import ask
 class Asked:
     path = Path("asked")
     info = {"data": {"options": {"hide": None}, "spec": None}}
+    set: Mapping[str, Any] = {}
 
     def __init__(self, program: Program, source: Dataset) -> None:
         self.program, self.source = program, source
