@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.distributions import register_kl
@@ -85,7 +86,7 @@ def standard_normal(size: int, like: Tensor | None = None) -> StandardNormal:
 def gaussian_head(output: Tensor) -> tuple[Tensor, Tensor]:
     """(..., 2D) network output → mean and log-variance (clamped to ±12), (..., D) each."""
     loc, log_var = full_precision(output).chunk(2, -1)
-    return loc, log_var.clamp(*LOG_VAR_RANGE)
+    return loc, F.hardtanh(log_var, *LOG_VAR_RANGE)  # clamp, but for a gradient in one pass
 
 
 @register_kl(Gaussian, Gaussian)

@@ -125,10 +125,9 @@ class Program(nn.Module):
     def experts(
         self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head
     ) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of every encoder's Gaussian, (M, B, D) each, or what another `head` makes of (B, 2D)
-        outputs; each encoder of `self.encoders` runs once, however many subsets are examined."""
-        heads = [head(self.encoders[name](batch.input(self.modality(name)))) for name in self.encoded]
-        return torch.stack([loc for loc, _ in heads]), torch.stack([spread for _, spread in heads])
+        """Mean and log-variance of every encoder's Gaussian, (M, B, D) each, or what another `head` makes of the
+        (M, B, 2D) outputs; each encoder of `self.encoders` runs once, however many subsets are examined."""
+        return head(torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded]))
 
 
 TRAINING = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")

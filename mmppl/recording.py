@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 aten = torch.ops.aten
 RESHAPES = {aten.detach.default, aten.expand.default, aten.view.default, aten.slice.Tensor, aten.squeeze.dim}
-STILL_TRUE = {  # of masks that are True throughout
-    *RESHAPES, aten.unsqueeze.default, aten.select.int, aten.stack.default, aten.cat.default,
-    aten.bitwise_and.Tensor, aten.logical_and.default, aten.all.dim, aten.all.default, aten.any.dim, aten.any.default,
-}  # fmt: skip
+UNSETTLED = {aten.empty.memory_format, aten.empty_strided.default}  # what they hold is whatever lay there
 
 
 def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
-    """A copy that computes the same bits with fewer calls: equal calls happen once, views that change nothing do not.
+    """A copy that computes the same bits with fewer calls: what is the same in every step is computed now, equal calls
+    happen once, views that change nothing do not.
 
     Args:
         whole: positions among the inputs of masks that are True throughout; what they choose between is then not asked.
@@ -28,39 +28,68 @@ def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
         warnings.simplefilter("ignore", FutureWarning)  # torch's own, about how it copies
         graph = copy.deepcopy(recorded.graph)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    true = {inputs[position] for position in whole}
+    known: dict[Node, Any] = {
+        node: torch.ones(_kind(node)[0], dtype=torch.bool) for node in map(inputs.__getitem__, whole)
+    }
     written = {_base(a) for node in graph.nodes if _writes(node) for a in node.all_input_nodes}
-    results = set(
-        graph.output_node().all_input_nodes
-    )  # each keeps a memory of its own: gradients may be clipped in place
+    results = set(graph.output_node().all_input_nodes)  # gradients may be clipped in place:
+    theirs = {_base(node) for node in results}  # each keeps a memory of its own, anew in every step
     first: dict[Any, Node] = {}
     for node in list(graph.nodes):
-        if node.op not in ("call_function", "get_attr") or _writes(node) or node in results:
+        if node.op not in ("call_function", "get_attr") or _writes(node):
             continue
         if any(_base(n) in written for n in (node, *node.all_input_nodes)):
             continue  # something writes into this memory: its value depends on the moment
-        twin = _unchanged(node, true)
-        if twin is None and torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        twin = _same_memory(node) if node in results else _same_memory(node) or _chosen(node, known)
+        if twin is None and node not in results and not _random(node):
             twin = first.setdefault((node.target, str(node.args), str(node.kwargs)), node)
         if twin is not None and twin is not node:
             node.replace_all_uses_with(twin)
             graph.erase_node(node)
-        elif node.target in STILL_TRUE and node.all_input_nodes and true.issuperset(node.all_input_nodes):
-            true.add(node)
+        elif _base(node) not in theirs and _settled(node, known):
+            arguments = map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
+    better = GraphModule(recorded, graph)  # shares the parameters
+    for number, (node, value) in enumerate(known.items()):
+        if node.op == "call_function" and isinstance(value, Tensor) and not known.keys() >= node.users.keys():
+            better.register_buffer(f"_known{number}", value)
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.get_attr(f"_known{number}"))
     graph.eliminate_dead_code()  # keeps what draws random numbers
-    return GraphModule(recorded, graph)  # shares the parameters and constants
+    better.recompile()
+    return better
 
 
-def _unchanged(node: Node, true: set[Node]) -> Node | None:
-    """The input that `node` hands on as it is, or None."""
-    chosen: Any = None
-    if node.target in RESHAPES:
-        chosen = node.args[0]
-    elif node.target is aten.cat.default and len(node.args[0]) == 1:  # type: ignore[arg-type]
-        chosen = node.args[0][0]  # type: ignore[index]
-    elif node.target is aten.where.self and node.args[0] in true:
-        chosen = node.args[1]
-    return chosen if _kind(chosen) is not None and _kind(chosen) == _kind(node) else None
+def _settled(node: Node, known: dict[Node, Any]) -> bool:
+    """Its value is the same in every step."""
+    same = known.keys() >= set(node.all_input_nodes) and node.target not in UNSETTLED
+    return node.op == "call_function" and same and not _random(node)
+
+
+def _random(node: Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+
+
+def _same_memory(node: Node) -> Node | None:
+    """The input of a view that shows it as it is, or None."""
+    if node.target is aten.t.default and node.args[0].target is aten.t.default:  # type: ignore[union-attr]
+        return node.args[0].args[0]  # type: ignore[union-attr, return-value]
+    return _alike(node.args[0], node) if node.target in RESHAPES else None
+
+
+def _chosen(node: Node, known: dict[Node, Any]) -> Node | None:
+    """The one input of which `node` is a copy, or None."""
+    if node.target is aten.cat.default and len(node.args[0]) == 1:  # type: ignore[arg-type]
+        return _alike(node.args[0][0], node)  # type: ignore[index]
+    if node.target is aten.where.self and node.args[0] in known:
+        mask = known[node.args[0]]  # type: ignore[index]
+        return _alike(node.args[1] if mask.all() else None if mask.any() else node.args[2], node)
+    return None
+
+
+def _alike(one: Any, node: Node) -> Node | None:
+    """`one`, if it has the shape, dtype and strides of `node`."""
+    return one if _kind(one) is not None and _kind(one) == _kind(node) else None
 
 
 def _kind(node: Any) -> Any:

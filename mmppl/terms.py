@@ -23,7 +23,10 @@ class Terms(dict[str, tuple[Tensor, Weight]]):
     @property
     def loss(self) -> Tensor:
         """Σ weight · value, a scalar in nats per row."""
-        return torch.stack([weight * value for value, weight in self.values()]).sum()
+        weighed = [
+            value if isinstance(weight, float) and weight == 1.0 else weight * value for value, weight in self.values()
+        ]
+        return torch.stack(weighed).sum()
 
     def __or__(self, other: Any) -> Terms:  # type: ignore[override]
         return Terms({**self, **other})

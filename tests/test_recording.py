@@ -75,3 +75,27 @@ def test_parameters_are_shared():
     with torch.no_grad():
         PARAMETER.add_(1)
         assert torch.equal(better(torch.ones(4))[0], PARAMETER)
+
+
+def test_what_is_the_same_in_every_step_is_computed_once():
+    def step(x):
+        pair = torch.eye(2, dtype=torch.bool).unsqueeze(-1) & torch.ones(2, 3, dtype=torch.bool).any(0)
+        return (torch.where(pair, x, torch.arange(3.0) * 2).sum(),)
+
+    before, after, _ = check(step, torch.randn(3))
+    assert before > 6 and after == 2  # where and sum
+
+
+def test_a_result_that_never_changes_is_made_anew():
+    def step(x):
+        always = torch.arange(3.0) + 1
+        return x + always, always.view(1, 3).detach()
+
+    _, _, better = check(step, torch.randn(3))
+    better(torch.zeros(3))[1].mul_(5)  # as clipping does
+    assert better(torch.zeros(3))[1].tolist() == [[1.0, 2.0, 3.0]]
+
+
+def test_a_transpose_of_a_transpose_is_left_out():
+    _, after, _ = check(lambda x: ((x.t() * 2).t().t(), x.t().t() + 1), torch.randn(3, 2))
+    assert after == 3  # t, mul, add
