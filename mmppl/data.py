@@ -233,8 +233,8 @@ def read(
 
 
 def on_disk(data: str | os.PathLike[str]) -> bool:
-    """Whether this names a file or folder that is there. A recipe's name is no folder, if there is one of that name."""
+    """Whether this names a file or folder that is there. No folder is meant by a recipe's name, nor by an empty one."""
     from .datasets import TABLE
 
     path = Path(data)
-    return path.is_file() or (path.is_dir() and not (isinstance(data, str) and data in TABLE))
+    return path.is_file() or (path.is_dir() and not (isinstance(data, str) and (data in TABLE or not data)))

@@ -123,6 +123,8 @@ class ConvTrunk(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], outputs: int, *, width: int = 32, dropout: float = 0.0) -> None:
         super().__init__()
+        if min(outputs, width) < 1:
+            raise UsageError(f"a convolutional trunk of {width} channels and {outputs} outputs: both at least 1.")
         self.channels, self.height, self.width, self.channels_last = image_layout(shape)
         blocks: list[nn.Module] = []
         inputs, height, wide = self.channels, self.height, self.width

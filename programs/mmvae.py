@@ -95,13 +95,13 @@ class MMVAE(Program):
         self.latent, self.latent_dim = latent, latent_dim
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.bound: dict[str, Any] = dict(kind=objective, draws=draws, beta=beta, dreg=dreg)
-        self.prior_logits = nn.Parameter(torch.zeros(latent_dim)) if learn_prior else None
         seen = [self.modality(n) for n in self.encoded]
         shared: dict[str, Any] = dict(
             networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
         )
         self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
         self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
+        self.prior_logits = nn.Parameter(torch.zeros(latent_dim)) if learn_prior else None
 
     def prior(self) -> Gaussian | Laplace:
         """N(0, s²) or Laplace(0, s), s = 1 or learned."""

@@ -159,6 +159,7 @@ def test_profile_is_sums_and_dct():
         ("digits-two-view:rotat=fresh", "Did you mean rotate?"),
         ("digits-two-view:rotate=frsh", "Did you mean fresh?"),
         ("digits-three:seed=x", "whole number"),
+        ("", "no recipe or file ''"),
     ],
 )
 def test_a_misspelt_recipe_is_told(spec, says):

@@ -23,6 +23,8 @@ def test_what_is_no_image_is_refused():
         image_layout((7,))
     with pytest.raises(UsageError, match="no activation"):
         mlp(2, 3, 4, activation="swish")
+    with pytest.raises(UsageError, match="both at least 1"):
+        ConvTrunk((8, 8), -1)
 
 
 def test_normalisation_is_per_sample():

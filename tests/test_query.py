@@ -135,6 +135,17 @@ def test_evidence_is_a_density_of_the_input():
     np.testing.assert_allclose(found["a"]["q95"], 1 + 3 * plain["a"]["q95"])
 
 
+@pytest.mark.usefixtures("float64")
+def test_evidence_of_nothing_is_nothing():
+    """Of a row without the target: ln p(nothing | given) = 0, exactly, whatever the guide is worth there."""
+    world = World.make({"a": 3, "b": 2}, 2, orthogonal=True)
+    data, program = world.sample(4), exact_mvae(world)
+    observed = dict(data.observed) | {"a": torch.tensor([True, False, True, False])}
+    found = ask(program, dataclasses.replace(data, observed=observed), want=["evidence", "a"], given=["b"], draws=8)
+    nats, se = (found["evidence"][part] for part in ("nats", "se"))
+    assert (nats[1::2] == 0).all() and (se[1::2] == 0).all() and (nats[::2] != 0).all()
+
+
 def test_one_draw_has_no_standard_error(run):
     found = run.query(want=["evidence"], rows=slice(0, 3), draws=1)["evidence"]
     assert np.isfinite(found["nats"]).all() and np.isnan(found["se"]).all() and np.isnan(found["khat"]).all()
