@@ -14,7 +14,6 @@ from torch.fx.node import map_arg
 
 aten = torch.ops.aten
 RESHAPES = {aten.detach.default, aten.expand.default, aten.view.default, aten.slice.Tensor, aten.squeeze.dim}
-UNSETTLED = {aten.empty.memory_format, aten.empty_strided.default}  # what they hold is whatever lay there
 
 
 def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
@@ -62,8 +61,7 @@ def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
 
 def _settled(node: Node, known: dict[Node, Any]) -> bool:
     """Its value is the same in every step."""
-    same = known.keys() >= set(node.all_input_nodes) and node.target not in UNSETTLED
-    return node.op == "call_function" and same and not _random(node)
+    return node.op == "call_function" and known.keys() >= set(node.all_input_nodes) and not _random(node)
 
 
 def _random(node: Node) -> bool:

@@ -96,6 +96,18 @@ def test_a_result_that_never_changes_is_made_anew():
     assert better(torch.zeros(3))[1].tolist() == [[1.0, 2.0, 3.0]]
 
 
+def test_memory_that_is_filled_later_is_not_what_it_was():
+    def step(x):
+        room = torch.empty(3)
+        room.fill_(2.0)
+        room[1].add_(x[0])
+        return (room * x, torch.empty_like(torch.arange(3.0)).copy_(x) + 1)
+
+    _, _, better = check(step, torch.randn(3))
+    for x in (torch.ones(3), torch.zeros(3)):
+        assert all(torch.equal(a, b) for a, b in zip(better(x), step(x), strict=True))
+
+
 def test_a_transpose_of_a_transpose_is_left_out():
     _, after, _ = check(lambda x: ((x.t() * 2).t().t(), x.t().t() + 1), torch.randn(3, 2))
     assert after == 3  # t, mul, add
