@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .checkpoint import write
 from .errors import UsageError, suggest
-from .folder import figures_folder
+from .folder import data_told, figures_folder
 from .panels import BLUE, ORANGE, STYLE, caption, png
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def losses(run: Run) -> Figure:
         ax.set_xlabel("epoch")
     axes[0].set_ylabel("nats per row")
     axes[0].legend()
-    data = run.info["data"]
-    caption(figure, f"run {run.path.name} · {data['spec'] or 'arrays'} · n = {data['n']:,} rows, all parts")
+    caption(figure, f"run {run.path.name} · {data_told(run.info)} · n = {run.info['data']['n']:,} rows, all parts")
     return figure
 
 
@@ -83,7 +82,7 @@ def term_curves(runs: Sequence[Run], term: str) -> Figure:
         names = [str(run.path) for run in runs]
     figure = Figure(figsize=(5.2, 3.2 + 0.18 * len(runs)), layout="constrained")
     ax = figure.subplots()
-    rows = {f"{run.info['data']['spec'] or 'arrays'}, n = {run.info['data']['n']:,}": None for run in runs}
+    rows = {f"{data_told(run.info)}, n = {run.info['data']['n']:,}": None for run in runs}
     for i, (run, name) in enumerate(zip(runs, names)):
         lines = run.metrics
         values = {part: [_value(line, part, term) for line in lines] for part in ("valid", "train")}

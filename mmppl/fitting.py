@@ -100,6 +100,7 @@ def fit(
         "modalities": [m.to_json() for m in dataset.modalities],
         "data": {
             "spec": _spec(spec),
+            "name": dataset.name,
             "fingerprint": dataset.fingerprint(),
             "unhidden": unhidden,
             "n": len(dataset),

@@ -99,12 +99,17 @@ def figures_folder(path: Path) -> Path:
     return folder
 
 
+def data_told(info: Mapping[str, Any]) -> str:
+    """What a run was fitted on, for people: the recipe or file, or the name of what was in memory."""
+    return info["data"]["spec"] or info["data"].get("name", "arrays")
+
+
 def write_card(path: Path, info: Mapping[str, Any]) -> None:
     """README.md of the run: what it is, on what, with what result, how to ask it."""
     result, training = info["result"], info["training"]
     schema = [Modality.from_json(m) for m in info["modalities"]]
     lines = [
-        f"# {info['program']['name']} on {info['data']['spec'] or 'arrays'}",
+        f"# {info['program']['name']} on {data_told(info)}",
         "",
         f"Fitted with mmppl {info['mmppl']}: {result['epochs']} epochs, batches of {training['batch_size']}, "
         f"seed {info['seed']}, {result['seconds']:.0f} s on {info['device']}.",

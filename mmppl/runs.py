@@ -16,7 +16,7 @@ from .budget import MEMORY
 from .checkpoint import sha256, unpack
 from .data import Dataset, read
 from .errors import DataError, UntrustedError, UsageError
-from .folder import read_checked, read_info
+from .folder import data_told, read_checked, read_info
 from .gemm import best_path, gemm
 from .hyper import check_at_answer, check_hyper
 from .modality import Modality
@@ -277,4 +277,4 @@ class Run:
         return {"run": str(self.path), **self.info["result"]}
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.info['program']['name']}, {self.info['data']['spec'] or 'arrays'})"
+        return f"Run({str(self.path)!r}, {self.info['program']['name']}, {data_told(self.info)})"

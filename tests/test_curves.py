@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 
 import mmppl
@@ -74,3 +75,10 @@ def test_a_term_that_a_run_has_not(runs, tmp_path):
     with pytest.raises(mmppl.UsageError, match="no runs"):
         plot_term([], "w2")
     assert not (runs[0].path / "figures" / "term.nll.imgae.png").exists()
+
+
+def test_what_was_in_memory_is_told_by_its_name(runs, tmp_path):
+    data = mmppl.read("digits-three").take(torch.arange(60))
+    run = mmppl.fit("mwvae", data, hyper=SMALL, epochs=1, out=tmp_path / "memory")
+    assert any("digits-three:seed=0, n = 60" in text.get_text() for text in term_curves([run], "w2").texts)
+    assert "digits-three:seed=0" in repr(run) and "digits-three:seed=0" in (run.path / "README.md").read_text()
