@@ -73,6 +73,14 @@ class Batch:
         value, observed = self.values[name], self.observed[name]
         return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, torch.zeros_like(value))
 
+    def plausible(self, name: str) -> Tensor:
+        """(B, *shape) values with those of an observed row where nothing was observed (½ where no row is): for
+        likelihoods that score what is masked, too, and may be infinite at 0, of which no gradient recovers."""
+        value, observed = self.values[name], self.observed[name]
+        other = value.index_select(0, observed.long().argmax().reshape(1))
+        other = torch.where(observed.any(), other, 0.5 if value.is_floating_point() else 0)
+        return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, other)
+
     def input(self, modality: Modality) -> Tensor:
         """(B, input_size) floats with zeros where nothing was observed: the only way to an encoder."""
         return torch.where(
@@ -249,6 +257,7 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
     from .likelihoods import likelihood_of
 
     likelihood: Any = likelihood_of(modality)(modality, output, scale)
+    value = (batch.value if likelihood.masks else batch.plausible)(modality.name)
     if modality.name in batch.free:
         pyro.sample(modality.name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it
         return
@@ -258,4 +267,4 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
         if output.shape[:-1] == kind.part_shape(places, lead):
             likelihood = kind(likelihood, places, lead)
     with poutine.mask(mask=batch.scored[modality.name]):
-        pyro.sample(modality.name, likelihood, obs=batch.value(modality.name))
+        pyro.sample(modality.name, likelihood, obs=value)

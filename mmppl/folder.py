@@ -40,9 +40,25 @@ def read_info(path: Path) -> dict[str, Any]:
         raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
     if digest != _digest(info):
         raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
-    if info["format"] != FORMAT:
-        raise DataError(f"{file}: format {info['format']}, this version reads {FORMAT}. Use the version that wrote it.")
+    if info.get("format") != FORMAT:
+        found = info.get("format")
+        raise DataError(f"{file}: format {found}, this version reads {FORMAT}. Use the version that wrote it.")
+    if not _complete(info):
+        raise DataError(f"{file}: lacks what a fit writes, or has it in another form. Restore it or fit again.")
     return info
+
+
+def _complete(info: Mapping[str, Any]) -> bool:
+    """Whether all that others read is there, of the right kind."""
+    kinds = {"hyper": dict, "training": dict, "data": dict, "sha256": dict, "seed": int, "status": str}
+    try:
+        schema = [Modality.from_json(m) for m in info["modalities"]]
+        names = [info["program"][key] for key in ("name", "sha256")]
+        options = info["data"]["options"]
+    except (KeyError, TypeError, AttributeError, ValueError, UsageError):
+        return False
+    right = all(isinstance(info.get(key), kind) for key, kind in kinds.items()) and isinstance(options, dict)
+    return right and bool(schema) and all(isinstance(name, str) for name in names)
 
 
 def _digest(info: Mapping[str, Any]) -> str:

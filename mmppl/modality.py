@@ -121,9 +121,11 @@ class Modality:
 
     def log_jacobian(self, value: Tensor) -> Tensor:
         """(B, *shape) values in model units → (B,) ln |d model units / d input units| in nats, which turns a
-        log-density in model units into one in the units of the input; 0 for classes and images (not densities)."""
-        if self.transform in ("none", "image"):
+        log-density in model units into one in the units of the input; 0 for what is no density: classes, Bernoullis."""
+        if self.transform == "none" or self.likelihood == "bernoulli":
             return torch.zeros(len(value), dtype=torch.float64)
+        if self.transform == "image":
+            return torch.full((len(value),), -self.size * math.log(255), dtype=torch.float64)
         shift, spread = self._affine()
         logs = -torch.as_tensor(np.log(spread)).expand(value.shape).double()  # of one number, numpy's log is no array
         if self.transform == "log1p":

@@ -72,7 +72,9 @@ class Gathered:
         self.mean: Any = 0.0  # both in float64, over the draws so far
         self.spread: Any = 0.0
         self.held = torch.empty(0)  # (B, size, draws): sorting along memory is several times faster
-        self.alike: Any = None  # the first draw's distribution, as long as all have the same
+        self.alike: Any = (
+            None  # the first draw's distribution, its moments, and the rows (B,) where all draws have them
+        )
 
     def add(self, site: Mapping[str, Any], first: int) -> None:
         """A chunk of draws, from number `first` on."""
@@ -117,11 +119,13 @@ class Gathered:
 
     def _compare(self, fn: Any, mean: Tensor, variance: Tensor, first: int) -> None:
         if not first:
-            self.alike = (fn, mean[0], variance[0])
-        if self.alike is not None and not all(
-            torch.equal(t[i], one) for t, one in ((mean, self.alike[1]), (variance, self.alike[2])) for i in (0, -1)
-        ):
-            self.alike = None
+            self.alike = (fn, mean[0], variance[0], torch.ones(mean.shape[1], dtype=torch.bool))
+        _, *moments, same = self.alike
+        for each, one in zip((mean, variance), moments):
+            if same.any():
+                same &= (each[-1] == one).reshape(len(same), -1).all(1)
+            if same.any():  # seldom: only then is it worth the memory to look at all
+                same &= (each == one).reshape(len(each), len(same), -1).all(2).all(0)
 
     def pick(self, picked: Tensor) -> None:
         """Draws of which (draws, B) `picked` names the numbers take the place of those that were gathered."""
@@ -151,17 +155,22 @@ class Gathered:
         if not names or self.classes:
             return {}
         fn: Any
-        fn, mean, _ = self.alike or (None, torch.empty(0), None)
+        fn, mean, _, same = self.alike or (None, torch.empty(0), None, torch.zeros(1, dtype=torch.bool))
+        exact: dict[str, np.ndarray] = {}
         if (
-            fn is not None
+            same.any()
             and self.draws > 1
             and self.weights is None
             and hasattr(fn, "from_uniform")
             and not hasattr(fn, "uniforms")  # an inverse distribution function per number of the event
         ):
             flat = mean.reshape(1, len(mean), -1)
-            exact = {q: fn.from_uniform(torch.full_like(flat, p))[0].numpy() for q, p in names.items()}
-            return {q: in_units(self.modality, x) for q, x in exact.items()}
+            at = {q: fn.from_uniform(torch.full_like(flat, p))[0].numpy() for q, p in names.items()}
+            exact = {q: in_units(self.modality, x) for q, x in at.items()}
+            if same.all():
+                return exact
         self.held.numpy().sort(-1)
         ordered = self.held.movedim(-1, 0).unflatten(-1, self.shape) if self.shape else self.held[:, 0].T
-        return {q: in_units(self.modality, quantile(ordered, p).numpy()) for q, p in names.items()}
+        of_draws = {q: in_units(self.modality, quantile(ordered, p).numpy()) for q, p in names.items()}
+        rows = same.reshape(-1, *[1] * len(self.shape)).numpy()
+        return {q: np.where(rows, exact[q], of_draws[q]) for q in names} if exact else of_draws

@@ -277,7 +277,8 @@ class _Question:
             jacobian = self.program.modality(name).log_jacobian(batch.value(name))
             nats = nats + torch.where(batch.observed[name], jacobian.double(), 0.0)
         asked = torch.stack([batch.observed[name] for name in targets]).any(0)  # ln p of nothing is 0, without error
-        nats, variance = (torch.where(asked, t, 0.0) for t in (nats, variance))
+        nats, variance, khat = (torch.where(asked, t, 0.0) for t in (nats, variance, khat))
+        ess = torch.where(asked, ess, float(self.draws))
         return {"nats": nats.numpy(), "se": variance.sqrt().numpy(), "ess": ess.numpy(), "khat": khat.numpy()}
 
     def _log_mean(

@@ -31,21 +31,23 @@ def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
         node: torch.ones(_kind(node)[0], dtype=torch.bool) for node in map(inputs.__getitem__, whole)
     }
     written = {_base(a) for node in graph.nodes if _writes(node) for a in node.all_input_nodes}
-    results = set(graph.output_node().all_input_nodes)  # gradients may be clipped in place:
-    theirs = {_base(node) for node in results}  # each keeps a memory of its own, anew in every step
+    theirs = {_base(node) for node in graph.output_node().all_input_nodes}  # results may be changed in place by who
+    # gets them: none shares its memory with what it did not share it with, or keeps it for the next step
     first: dict[Any, Node] = {}
     for node in list(graph.nodes):
         if node.op not in ("call_function", "get_attr") or _writes(node):
             continue
         if any(_base(n) in written for n in (node, *node.all_input_nodes)):
             continue  # something writes into this memory: its value depends on the moment
-        twin = _same_memory(node) if node in results else _same_memory(node) or _chosen(node, known)
-        if twin is None and node not in results and not _random(node):
-            twin = first.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+        twin, kept = _same_memory(node), _base(node) in theirs
+        if twin is None and not kept:
+            twin = _chosen(node, known)
+            if twin is None and not _random(node):
+                twin = first.setdefault((node.target, str(node.args), str(node.kwargs)), node)
         if twin is not None and twin is not node:
             node.replace_all_uses_with(twin)
             graph.erase_node(node)
-        elif _base(node) not in theirs and _settled(node, known):
+        elif not kept and _settled(node, known):
             arguments = map_arg((node.args, node.kwargs), known.__getitem__)
             known[node] = node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
     better = GraphModule(recorded, graph)  # shares the parameters

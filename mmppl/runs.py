@@ -145,8 +145,11 @@ class Run:
         if self.info["status"] == "done":
             text = read_checked(self.path, self.info, "metrics.jsonl").decode()
         else:
-            text = (self.path / "metrics.jsonl").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+            text, _, _ = (self.path / "metrics.jsonl").read_text().rpartition("\n")  # the last line may be half written
+        try:
+            return [json.loads(line) for line in text.splitlines()]
+        except ValueError:
+            raise DataError(f"{self.path / 'metrics.jsonl'}: damaged. Restore it or fit again.") from None
 
     def data(self, root: str | Path | None = None, *, hidden: bool = True) -> Dataset:
         """The data that the run was fitted on, read again; DataError when they have changed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -295,6 +296,8 @@ class Training:
     def _log(self, line: dict[str, Any]) -> None:
         with open(self.path / "metrics.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # no state outlives the lines of its epochs
 
     def _cut_metrics(self, epochs: int) -> list[dict[str, Any]]:
         """Keep the first `epochs` whole lines of metrics.jsonl (a killed fit may have written more)."""

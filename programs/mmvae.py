@@ -63,7 +63,7 @@ class MMVAE(Program):
         "paper-mnist-svhn": dict(
             objective="looser", draws=30, dreg=True, latent="laplace", learn_prior=True, latent_dim=20,
             networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, weights="size", epochs=30,
-            batch_size=128, lr=1e-3,
+            batch_size=128, lr=1e-3, schedule="constant",
         )
     }  # fmt: skip
 

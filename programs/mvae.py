@@ -53,7 +53,9 @@ class MVAE(Program):
     default_data = "digits-three"
     training = dict(epochs=60, batch_size=128, lr=2e-3)
     presets = {
-        "paper-three": dict(latent_dim=512, hidden=512, layers=3, epochs=500, batch_size=128, lr=1e-3),
+        "paper-three": dict(
+            latent_dim=512, hidden=512, layers=3, epochs=500, batch_size=128, lr=1e-3, schedule="constant",
+        ),
         "paper-mnist": dict(
             latent_dim=64, hidden=512, decoder_layers=3, norm=False, subsets="sampled", scored="seen", see_labels=True,
             label_weight=50.0, warm_up=0.4, epochs=500, batch_size=100, lr=1e-3, schedule="constant",

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from mmppl import DataError, FitError, Run, UsageError, fit, load_program, read
 from mmppl.fitting import _settings
+from mmppl.program import TRAINING, installed_programs
 
 SMALL = dict(hidden=16, latent_dim=4)
 
@@ -303,6 +304,28 @@ def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
     write_info(run.path, {**info, "status": "running"})
     again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=run.path, resume=True)
     assert lines(again) == before
+
+
+def test_a_log_whose_last_line_is_half_written(tmp_path):
+    from mmppl.folder import read_info, write_info
+
+    run = fit("mvae", "digits-three", hyper=SMALL, epochs=2, out=tmp_path / "a")
+    whole, log = run.metrics, run.path / "metrics.jsonl"
+    write_info(run.path, read_info(run.path) | {"status": "running"})
+    log.write_text(log.read_text() + '{"epoch": 3, "tra')
+    assert Run.load(run.path).metrics == whole
+    log.write_text("{" + log.read_text())
+    with pytest.raises(DataError, match="metrics.jsonl: damaged"):
+        Run.load(run.path).metrics  # noqa: B018
+
+
+def test_papers_train_at_the_rate_that_they_name():
+    nothing = dict.fromkeys(TRAINING)
+    for name in installed_programs():
+        cls = load_program(name)
+        for preset in cls.presets:
+            _, training = _settings(cls, {}, preset, **nothing)
+            assert training["schedule"] == "constant", (name, preset)
 
 
 def test_large_seeds_and_clipping(data, tmp_path):

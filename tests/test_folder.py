@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from mmppl import Modality
 from mmppl.errors import DataError, LockedError, UsageError
 from mmppl.folder import locked, read_info, write_info
 
@@ -42,9 +43,28 @@ def test_a_damaged_run_json(data, tmp_path):
         read_info(tmp_path)
 
 
+WHOLE = {
+    "format": 1,
+    "program": {"name": "mvae", "sha256": "0"},
+    "modalities": [Modality("a", (2,)).to_json()],
+    "data": {"options": {}},
+    "status": "done",
+    "seed": 0,
+    **{name: {} for name in ("hyper", "training", "sha256")},
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("wrong", [None, 3.5, [], [{}]], ids=str)
+def test_a_run_json_with_the_right_hash_that_lacks_something(name, wrong, tmp_path):
+    write_info(tmp_path, WHOLE | {name: wrong})
+    with pytest.raises(DataError, match="^[^\n]*run.json: (lacks what a fit writes|format)[^\n]*$"):
+        read_info(tmp_path)
+
+
 def test_a_run_json_that_cannot_be_read(tmp_path, monkeypatch):
-    write_info(tmp_path, {"format": 1})
-    assert read_info(tmp_path) == {"format": 1}
+    write_info(tmp_path, WHOLE)
+    assert read_info(tmp_path) == WHOLE
 
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmppl import Likelihood, Modality, UsageError, likelihood, load_program, read
+from mmppl import Batch, Likelihood, Modality, UsageError, likelihood, load_program, read
 from mmppl.likelihoods import LIKELIHOODS, likelihood_of
 
 RNG = torch.Generator().manual_seed(0)
@@ -74,6 +74,35 @@ def test_a_users_own_likelihood_is_known_by_its_name():
         assert likelihood_of(m)(m, torch.zeros(1, 2)).log_prob(torch.ones(1, 2)).item() == -1
     finally:
         del LIKELIHOODS["unit-normal"]
+
+
+@pytest.mark.parametrize("scored", ["observed", "seen"])
+@pytest.mark.parametrize("missing", [0.4, 1.0])
+def test_a_density_that_is_infinite_at_zero_has_gradients_where_values_are_missing(scored, missing):
+    """A log-normal of one's own: what stands for a missing value is never its 0, where ln x has no derivative."""
+
+    @likelihood("log-normal")
+    class LogNormal(Likelihood):
+        def log_prob(self, value):
+            log = self._flat(value).log()
+            return (-0.5 * (log - self.output).square() - log).sum(-1)
+
+    try:
+        views = [Modality("a", (3,), "log-normal"), Modality("b", (2,), "normal")]
+        torch.manual_seed(0)
+        values = {"a": torch.rand(20, 3) + 0.1, "b": torch.randn(20, 2)}
+        observed = {"a": torch.rand(20) >= missing, "b": torch.ones(20, dtype=torch.bool)}
+        program = load_program("mvae")(views, hidden=8, latent_dim=2, scored=scored)
+        found = []
+        for filler in (0.0, torch.nan, -3.0):
+            filled = values | {"a": torch.where(observed["a"].unsqueeze(-1), values["a"], filler)}
+            torch.manual_seed(1)
+            loss = program.objective(Batch(filled, observed, torch.arange(20), 20, ("a", "b"))).loss
+            found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, [*program.parameters()])]))
+        assert found[0].isfinite().all() and found[0].abs().sum() > 0
+        assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    finally:
+        del LIKELIHOODS["log-normal"]
 
 
 @pytest.mark.parametrize("modality", CASES, ids=lambda m: f"{m.likelihood}-{m.scale}")

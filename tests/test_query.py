@@ -12,8 +12,9 @@ import mmppl
 from mmppl import UsageError, fit, load_program, read
 from mmppl.bench.harness import peak_memory
 from mmppl.budget import chunk
+from mmppl.likelihoods import likelihood_of
 from mmppl.noise import uniforms
-from mmppl.predictive import quantile, resample
+from mmppl.predictive import Gathered, quantile, resample
 from mmppl.query import ask
 
 
@@ -136,14 +137,26 @@ def test_evidence_is_a_density_of_the_input():
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("how", ["normal", "laplace", "bernoulli"])
+def test_evidence_of_an_image_is_in_its_units(how):
+    """A density of x/255 is one of x less size · ln 255; a Bernoulli's is none."""
+    image = torch.randint(256, (5, 2, 2), generator=torch.Generator().manual_seed(0), dtype=torch.uint8).numpy()
+    data = read({"im": image, "b": np.arange(10.0).reshape(5, 2)}, as_={"im": how})
+    assert data.modalities[0].transform == "image"
+    found = data.modalities[0].log_jacobian(data.values["im"])
+    np.testing.assert_allclose(found.numpy(), np.full(5, 0.0 if how == "bernoulli" else -4 * np.log(255)))
+
+
+@pytest.mark.usefixtures("float64")
 def test_evidence_of_nothing_is_nothing():
     """Of a row without the target: ln p(nothing | given) = 0, exactly, whatever the guide is worth there."""
     world = World.make({"a": 3, "b": 2}, 2, orthogonal=True)
     data, program = world.sample(4), exact_mvae(world)
     observed = dict(data.observed) | {"a": torch.tensor([True, False, True, False])}
-    found = ask(program, dataclasses.replace(data, observed=observed), want=["evidence", "a"], given=["b"], draws=8)
-    nats, se = (found["evidence"][part] for part in ("nats", "se"))
+    found = ask(program, dataclasses.replace(data, observed=observed), want=["evidence", "a"], given=["b"], draws=50)
+    nats, se, khat, ess = (found["evidence"][part] for part in ("nats", "se", "khat", "ess"))
     assert (nats[1::2] == 0).all() and (se[1::2] == 0).all() and (nats[::2] != 0).all()
+    assert (khat[1::2] == 0).all() and (ess[1::2] == 50).all() and np.isfinite(khat).all()
 
 
 def test_one_draw_has_no_standard_error(run):
@@ -335,3 +348,25 @@ def test_the_baseline_of_cmmd_answers_about_labels_only(tmp_path):
     arrays = {"a": np.random.default_rng(0).random((20, 3)), "b": np.random.default_rng(1).random((20, 3))}
     with pytest.raises(UsageError, match="no label"):
         fit("cmmd", arrays, hyper={"generative": False}, out=tmp_path / "s")
+
+
+def test_quantiles_of_a_row_do_not_depend_on_the_others():
+    """Seven draws of a latent of two values, in row 1 always the same: exact there, those of the draws in row 0."""
+    m = mmppl.Modality("x", (1,), "normal", scale=1.0)
+    means = torch.zeros(7, 2, 1)
+    means[1::2, 0] = 10.0
+    value = means + 0.1 * torch.randn(means.shape, generator=torch.Generator().manual_seed(0))
+
+    def asked(rows, chunk):
+        gathered = Gathered(m, 7, None, hold=True)
+        for first in range(0, 7, chunk):
+            part = slice(first, first + chunk)
+            fn = likelihood_of(m)(m, means[part][:, rows])
+            gathered.add({"fn": fn, "value": value[part][:, rows]}, first)
+        return gathered.quantiles((0.05, 0.95))
+
+    both = asked([0, 1], 7)
+    for alone in (asked([0], 7), asked([0], 3)):
+        assert both["q05"][0] == alone["q05"][0] < 1 and both["q95"][0] == alone["q95"][0] > 9
+    for alone in (asked([1], 7), asked([1], 3)):
+        assert both["q05"][1] == alone["q05"][0] == pytest.approx(-1.645, abs=1e-3)

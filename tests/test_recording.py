@@ -1,5 +1,6 @@
 """A tidied recording computes the bits of the untidied one, with fewer calls."""
 
+import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -54,6 +55,23 @@ def test_results_share_no_memory():
     _, _, better = check(lambda x: (x.exp(), x.exp()), torch.randn(3))
     one, other = better(torch.randn(3))
     assert one.data_ptr() != other.data_ptr()
+
+
+@pytest.mark.parametrize("view", [torch.detach, torch.t, lambda x: x.view(-1)], ids=["detach", "t", "view"])
+def test_views_as_results_share_no_memory_that_they_did_not_share(view):
+    def step(x, mask):
+        always = torch.arange(4.0).view(2, 2)
+        twice = view(x.exp()), view(x.exp())
+        return *twice, view(torch.cat([x])), view(torch.where(mask, always, 0.0)), view(torch.where(mask, x, 0.0))
+
+    x, mask = torch.randn(2, 2), torch.ones(2, 2, dtype=torch.bool)
+    _, _, better = check(step, x, mask, whole=[1])
+    found = better(x, mask)
+    assert len({t.data_ptr() for t in (*found, x)}) == 6
+    kept = [t.clone() for t in found]
+    for t in found:
+        t.mul_(5)  # as clipping does
+    assert all(torch.equal(a, b) for a, b in zip(better(x, mask), kept, strict=True))
 
 
 def test_masks_known_to_be_true_are_not_asked():

@@ -238,3 +238,25 @@ def test_terms_are_summed_in_float32_under_autocast(data):
     program = Foreign(data.modalities).train()
     outcome = Step(program, precision="bf16")(data.batch(torch.arange(40), program.encoded))
     assert outcome.loss.dtype == torch.float32 and outcome.values["kl.z"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["mvae", "mopoe", "mmvae", "fmwvae"])
+def test_batches_with_and_without_holes_take_turns(name):
+    """What was recorded for whole batches serves those alone."""
+    data = read("digits-three")
+    holes = torch.rand(len(data), generator=torch.Generator().manual_seed(0)) < 0.5
+    holes &= torch.arange(len(data)) % 100 >= 60
+    data = replace(data, observed=dict(data.observed) | {"profile": ~holes})
+    found = []
+    for replay in (True, False):
+        torch.manual_seed(0)
+        program = small(name)(data.modalities).train()
+        step = Step(program, replay=replay)
+        optimiser = torch.optim.Adam(program.parameters(), 1e-2, fused=True)
+        losses = []
+        for first in (0, 10, 20, 60, 0, 160, 110):
+            losses.append(step(data.batch(torch.arange(40) + first, program.encoded)).loss.item())
+            optimiser.step()
+        assert (step.recorded_whole is not None) == replay
+        found.append((losses, [p.detach() for p in program.parameters()]))
+    assert found[0][0] == found[1][0] and all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
