@@ -61,13 +61,13 @@ def _program(cls: "type[Program]") -> dict[str, Any]:
     """All that can be read off a program's class."""
     from mmppl.hyper import hyper_parameters
 
-    about, described = _docstring(inspect.getdoc(cls) or "")
+    about, described = _docstring(inspect.cleandoc(cls.__doc__ or ""))
     return {
         "program": cls.__name__,
         "about": about,
         "hyper": {
             name: {
-                "type": _type(parameter.annotation),
+                "type": _type(parameter),
                 "default": None if parameter.default is parameter.empty else parameter.default,
                 "about": described.get(name, ""),
             }
@@ -96,7 +96,10 @@ def _kernels(name: str | None, json: bool) -> str:
     return "\n\n".join(f"# {path}\n{source.strip()}" for path, source in sources)
 
 
-def _type(annotation: Any) -> str:
+def _type(parameter: inspect.Parameter) -> str:
+    annotation = parameter.annotation
+    if annotation is parameter.empty:
+        return "" if parameter.default in (parameter.empty, None) else type(parameter.default).__name__
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation).replace("typing.", "")
 
 

@@ -14,8 +14,11 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from .errors import UsageError
 from .modality import Modality
 from .packing import OfRows, OfSubsets, Packed, Patterns
+
+MOST = 12  # modalities of which all subsets are looked at: 4,095
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,15 @@ class Batch:
 
 
 def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
-    """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers."""
+    """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers.
+
+    Raises: UsageError: there are too many to look at them all.
+    """
+    if modalities > MOST:
+        raise UsageError(
+            f"{modalities} modalities have {2**modalities - 1:,} subsets, too many to look at them all (at most {MOST} "
+            "modalities); put columns that belong together into one modality (modality:column in a DataFrame)."
+        )
     numbers = torch.arange(1, 2**modalities, device=device).unsqueeze(-1)
     return (numbers >> torch.arange(modalities, device=device)) & 1 == 1
 

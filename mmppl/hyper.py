@@ -52,9 +52,9 @@ def check_at_answer(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, A
 
 
 def _kind(cls: type[Program], parameter: inspect.Parameter) -> Any:
-    """The type that a keyword argument is annotated with; text where it is not."""
+    """The type that a keyword argument is annotated with; where it is not, that of its default, or else text."""
     if parameter.annotation is parameter.empty:
-        return str
+        return str if parameter.default in (parameter.empty, None) else type(parameter.default)
     hint = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
         return typing.get_type_hints(hint, inspect.unwrap(cls.__init__).__globals__)[parameter.name]

@@ -16,6 +16,7 @@ from torch.distributions import kl_divergence
 
 from .batch import Batch
 from .bounds import Bound, log_mean
+from .errors import UsageError
 from .gaussian import full_precision
 from .terms import Terms, Weight
 
@@ -45,6 +46,30 @@ def trace(program: Program, batch: Batch, guide: Callable[[Batch], None] | None 
     drawn = poutine.trace(program.guide if guide is None else guide).get_trace(batch)
     model = poutine.trace(poutine.replay(program.model, trace=drawn)).get_trace(batch)
     return Traces(model, drawn, batch)
+
+
+def terms_of(program: Program, batch: Batch) -> Terms:
+    """What the program's objective makes of a batch; a plain dict is as good as Terms.
+
+    Raises: UsageError for anything but scalars with their weights, by name.
+    """
+    found: Any = program.objective(batch)
+    if isinstance(found, Mapping) and found:
+        pairs = found.values()
+        if all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], Tensor) and not p[0].ndim for p in pairs):
+            return found if isinstance(found, Terms) else Terms(found)
+    raise UsageError(
+        f"{type(program).__name__}.objective returned {_in_words(found)}; expected Terms, or a dict of "
+        "name: (scalar tensor, weight)."
+    )
+
+
+def _in_words(found: Any) -> str:
+    if not isinstance(found, Mapping):
+        return f"a {type(found).__name__}"
+    return (
+        "a dict that is empty" if not found else f"a dict whose {next(iter(found))!r} or another value is no such pair"
+    )
 
 
 def is_random(site: Mapping[str, Any]) -> bool:
@@ -215,7 +240,7 @@ class ObjectiveELBO(ELBO):
 
     def differentiable_loss(self, model: Any, guide: Any, batch: Batch) -> Tensor:
         pyro.module(type(self.program).__name__, self.program)
-        return batch.size * self.program.objective(batch).loss
+        return batch.size * terms_of(self.program, batch).loss
 
     def loss(self, model: Any, guide: Any, batch: Batch) -> float:
         with torch.no_grad():

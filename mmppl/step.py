@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .batch import Batch
 from .gaussian import full_precision
+from .objective import terms_of
 from .program import Program
 from .recording import tidied
 from .terms import Weight
@@ -117,7 +118,7 @@ class Step:
         if batch.patterns is not None:
             batch = replace(batch, patterns=replace(batch.patterns, overflow=overflows))
         with autocast(self.precision, batch.index.device):
-            terms = self.program.objective(batch)
+            terms = terms_of(self.program, batch)
             loss = terms.loss
         gradients: list[Tensor | None] = [*torch.autograd.grad(loss, self.parameters, allow_unused=True)]
         values = {name: full_precision(value.detach()) for name, (value, _) in terms.items()}

@@ -21,6 +21,7 @@ from .checkpoint import load_state, pack, save_state, sha256, write
 from .data import Dataset
 from .errors import DataError, FitError
 from .folder import write_card, write_info
+from .objective import terms_of
 from .packing import Patterns
 from .program import Program
 from .query import ask
@@ -257,7 +258,7 @@ class Training:
             torch.manual_seed(self.info["seed"])
             for rows in torch.arange(len(valid), device=self.device).split(self.batch_size):
                 with autocast(self.settings["precision"], self.device):
-                    terms = self.program.objective(valid.batch(rows, self.program.encoded))
+                    terms = terms_of(self.program, valid.batch(rows, self.program.encoded))
                 for name, (value, _) in terms.items():
                     sums[name] = sums.get(name, 0.0) + value.double() * len(rows)  # type: ignore[operator]
         return {name: float(total) / len(self.valid) for name, total in sums.items()}

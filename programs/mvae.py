@@ -13,11 +13,13 @@ import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe, standard_normal
+from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
 from mmppl.batch import random_subsets, whole_and_each
 from mmppl.fusion import product_of_experts
 from mmppl.networks import Networks, decoders, encoders
 from mmppl.terms import likelihood_weights, warmed
+
+MOST = 10  # modalities of which all subsets are examined: 1,023
 
 
 class MVAE(Program):
@@ -36,8 +38,9 @@ class MVAE(Program):
         decoder_layers: of the decoders, where they have another number (none: layers).
         activation: of the hidden layers.
         norm: LayerNorm before each activation.
-        subsets: "all" non-empty subsets of what a row has; or "sampled" (sec. 2.2): all that a row has, each modality
-            alone and `extra` random subsets per batch, each cut down to what a row has and left out where nothing is.
+        subsets: "all" non-empty subsets of what a row has, for at most 10 modalities; or "sampled" (sec. 2.2): all that
+            a row has, each modality alone and `extra` random subsets per batch, each cut down to what a row has and
+            left out where nothing is.
         extra: k, random subsets of a size uniform in 2..M − 1 (none below three modalities); for "sampled".
         scored: by each ELBO: all that is "observed", or only what is "seen" in it (Wu & Goodman) and the labels.
         see_labels: labels are modalities like any other: they have experts, and subsets hold them.
@@ -90,6 +93,12 @@ class MVAE(Program):
         self.refuse_no_share(warm_up=warm_up)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
+        if subsets == "all" and len(self.encoded) > MOST:
+            raise UsageError(
+                f"MVAE: all {2 ** len(self.encoded) - 1:,} subsets of {len(self.encoded)} modalities decode every one, "
+                f"more than memory holds (at most {MOST} modalities); choose subsets=sampled, or put columns that "
+                "belong together into one modality (modality:column in a DataFrame)."
+            )
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
         self.subsets, self.extra = subsets, extra
         self.scored: Literal["observed", "seen"] = scored

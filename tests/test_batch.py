@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from mmppl import Batch, Modality, all_subsets
+from mmppl import Batch, Modality, UsageError, all_subsets, load_program
 from mmppl.batch import random_subsets, whole_and_each
 
 
@@ -23,6 +23,17 @@ def make(observed, encoded=("a", "b", "c"), labels=("y",)):
 def test_all_subsets_are_the_non_empty_ones_once():
     subsets = all_subsets(3)
     assert subsets.shape == (7, 3) and subsets.any(-1).all() and len(subsets.unique(dim=0)) == 7
+
+
+def test_more_subsets_than_memory_holds_are_refused():
+    """A frame of many columns that are not grouped is many modalities: told before it eats the machine."""
+    assert len(all_subsets(12)) == 4095
+    with pytest.raises(UsageError, match=r"^16 modalities have 65,535 subsets.*modality:column[^\n]*$"):
+        all_subsets(16)
+    views = [Modality(f"g{i}", (1,)) for i in range(11)]
+    with pytest.raises(UsageError, match=r"^MVAE: all 2,047 subsets[^\n]*subsets=sampled[^\n]*$"):
+        load_program("mvae")(views)
+    load_program("mvae")(views, subsets="sampled", hidden=4)
 
 
 @settings(max_examples=50, deadline=None)

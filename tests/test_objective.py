@@ -8,10 +8,11 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 from reference.linear_gaussian import batch_of
 
-from mmppl import Modality, ObjectiveELBO, Terms, all_subsets, elbo, load_program, read
+from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo, load_program, read
 from mmppl.batch import random_subsets, whole_and_each
 from mmppl.data import Dataset
 from mmppl.fitting import _settings
+from mmppl.objective import terms_of
 
 
 @pytest.fixture(scope="module")
@@ -262,3 +263,24 @@ def test_cmmd_loss_is_the_tabulated_one():
     assert weights == {"nll.noisy": 1.0, "nll.label": 10.0, "kl.z": 0.4, "mmd.z": 600.0}
     elbo_only = program_on(data, "cmmd", omega=1.0, alpha=1.0)
     assert "mmd.z" not in elbo_only.objective(batch_of(data.take(torch.arange(8)), elbo_only.encoded))
+
+
+@pytest.mark.parametrize(
+    "found, says",
+    [
+        (torch.zeros(()), "returned a Tensor"),
+        ({}, "empty"),
+        ({"a": torch.zeros(())}, "whose 'a'"),
+        ({"a": (torch.zeros(3), 1.0)}, "whose 'a'"),
+    ],
+    ids=["tensor", "empty", "no-weight", "no-scalar"],
+)
+def test_an_objective_is_terms_or_a_plain_dict_of_them(found, says):
+    """The README promises that a dict will do."""
+    program = program_on(read("digits-three"), "mvae")
+    pair = {"a": (torch.ones(()), 2.0)}
+    program.objective = lambda batch: pair
+    assert terms_of(program, None).loss.item() == 2
+    program.objective = lambda batch: found
+    with pytest.raises(UsageError, match=f"^[^\n]*{says}[^\n]*$"):
+        terms_of(program, None)

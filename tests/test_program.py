@@ -23,6 +23,8 @@ class Knobs(Program):
         flag: bool = True,
         maybe: int | None = None,
         number: Literal[1, 2] = 1,
+        plain=2.0,
+        bare=None,
     ) -> None:
         super().__init__(modalities)
 
@@ -33,7 +35,7 @@ class Knobs(Program):
         ("width", "7", 7), ("rate", "1e-3", 1e-3), ("names", "a,b", ("a", "b")), ("kind", "b", "b"),
         ("flag", "false", False), ("maybe", "none", None), ("maybe", "4", 4), ("width", 7, 7), ("rate", 1, 1.0),
         ("names", ["a"], ("a",)), ("flag", True, True),
-        ("number", "2", 2), ("number", 1, 1),
+        ("number", "2", 2), ("number", 1, 1), ("plain", "3", 3.0), ("bare", "x", "x"),
     ],
 )  # fmt: skip
 def test_text_is_read_as_the_annotated_type(name, text, value):
@@ -57,8 +59,9 @@ def test_only_what_is_declared_may_change_on_a_fitted_run(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("width", "7.5"), ("width", "x"), ("rate", "x"), ("kind", "c"), ("flag", "perhaps"), ("width", True),
-     ("maybe", "x"), ("rate", "nan"), ("rate", float("inf")), ("rate", "-inf"), ("width", float("inf"))],
+    [("width", "7.5"), ("width", "x"), ("rate", "x"), ("plain", "x"), ("kind", "c"), ("flag", "perhaps"),
+     ("width", True), ("maybe", "x"), ("rate", "nan"), ("rate", float("inf")), ("rate", "-inf"),
+     ("width", float("inf"))],
 )  # fmt: skip
 def test_what_is_not_of_the_type_is_refused(name, text):
     with pytest.raises(UsageError, match=f"{name}="):

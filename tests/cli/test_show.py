@@ -31,6 +31,15 @@ def test_docstring():
     assert _docstring("") == ("", {})
 
 
+def test_a_bare_program_is_shown_as_it_is(tmp_path, capsys):
+    """No annotations, no docstring: types of the defaults, and not the base class's text."""
+    source = "from mmppl import Program\nclass Bare(Program):\n    def __init__(self, m, *, gain=1.0, name=None): ...\n"
+    (tmp_path / "bare.py").write_text(source)
+    assert main(["show", str(tmp_path / "bare.py"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["about"] == "" and shown["hyper"]["gain"]["type"] == "float" and shown["hyper"]["name"]["type"] == ""
+
+
 def test_every_hyper_parameter_is_described(capsys):
     from mmppl.program import installed_programs
 
