@@ -124,6 +124,7 @@ def fit(
             sweep(path)
             info = _begin(path, info, source, resume)
             if info["status"] != "done":
+                hear(_understood(dataset))
                 with _blaming(cls):
                     _train(cls, dataset, path, info, place, hear, on_step)
     except (UsageError, DataError):
@@ -139,6 +140,17 @@ def fit(
     run = Run(path, read_info(path), cls)
     run.fitted_on = dataset
     return run
+
+
+def _understood(dataset: Dataset, most: int = 8) -> str:
+    """One line: what the data were taken for, so that a wrong guess is seen before anything is learnt from it."""
+    words = []
+    for m in dataset.modalities[:most]:
+        how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
+        shape = "×".join(map(str, m.shape))
+        words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
+    more = [f"{len(dataset.modalities) - most} more"] if len(dataset.modalities) > most else []
+    return f"{dataset.name}: {len(dataset):,} rows; {', '.join(words + more)}"
 
 
 @contextmanager

@@ -183,6 +183,13 @@ def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
         run.query(holed, want=["label"], split="train")
 
 
+def test_a_fit_begins_with_what_the_data_were_taken_for(tmp_path):
+    said = []
+    fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "a", say=said.append)
+    line = "image (8×8, bernoulli), profile (32, normal), word (8, 16 classes), label (10 classes, label)"
+    assert said[0].startswith("digits-three:seed=0: 1,797 rows; ") and said[0].endswith(line), said[0]
+
+
 def test_a_full_disk_is_one_line(data, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
