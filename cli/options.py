@@ -1,12 +1,13 @@
 """What the options of several commands have in common: declarations, and the parsing of their little languages."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmppl.arguments import names as names
+from mmppl.arguments import size as size
 from mmppl.errors import UsageError, suggest
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
@@ -42,11 +43,6 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parted.values()}
 
 
-def names(text: str) -> list[str]:
-    """a,b → a list, each name once; an empty text is an empty list."""
-    return list(dict.fromkeys(part for part in (part.strip() for part in text.split(",")) if part))
-
-
 def rows(text: str | None) -> slice | None:
     """A:B → a slice, either end of which may be left out; one number is one row."""
     if text is None:
@@ -65,15 +61,3 @@ def choice(option: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise UsageError(f"{option} {value}: choose from {', '.join(allowed)}.{suggest(value, list(allowed))}")
     return value
-
-
-UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-
-
-def size(option: str, text: str) -> int:
-    """2GB, 500 MB, 1.5e9 → bytes (1 kB = 1,000)."""
-    parts = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmgt]?b?)", text.strip().lower())
-    unit = parts and UNITS.get(parts[2] if parts[2].endswith("b") or not parts[2] else parts[2] + "b")
-    if not parts or not unit or not 1 <= float(parts[1]) * unit < 10**18:
-        raise UsageError(f"{option} {text}: expected a size such as 500MB or 2GB.")
-    return int(float(parts[1]) * unit)

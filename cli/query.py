@@ -24,13 +24,13 @@ def query(
     ] = None,
     rows_: Annotated[str | None, typer.Option("--rows", metavar="A:B", help="Only rows A to B-1 of these.")] = None,
     given: Annotated[
-        str | None,
+        list[str],
         typer.Option(metavar="a,b", help="What may be looked at; default: what each row has; --given= is the prior."),
-    ] = None,
+    ] = [],
     want: Annotated[
-        str | None,
+        list[str],
         typer.Option(metavar="c,z", help="Modalities, labels, z, evidence; default: labels and what is not given."),
-    ] = None,
+    ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 64,
     method: Annotated[str, typer.Option(metavar="guide|importance", help="How the latent is inferred.")] = "guide",
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
@@ -64,11 +64,11 @@ def query(
     import mmppl
 
     loaded = mmppl.Run.load(run, program=program, trust=trust).answering(**changes)
-    seen = None if given is None else names(given)
+    seen = names(",".join(given)) if given else None  # an option may come again: the names are joined
     answer = loaded.query(
         data,
         given=seen,
-        want=wanted(loaded, seen) if want is None else names(want),
+        want=names(",".join(want)) if want else wanted(loaded, seen),
         draws=draws,
         method=method,
         seed=seed,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .checkpoint import write
-from .errors import UsageError
+from .errors import UsageError, suggest
 
 
 @dataclass
@@ -25,7 +25,8 @@ class Answer:
         want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input, or for classes
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}, or for "evidence"
             {"nats", "se", "ess", "khat": (n,)}.
-        notes: what the asker should know (rows with nothing observed, importance weights that are not to be trusted).
+        notes: what the asker should know (rows with nothing observed, answers that are not finite, importance
+            weights that are not to be trusted).
     """
 
     run: str
@@ -40,6 +41,9 @@ class Answer:
         return len(self.ids)
 
     def __getitem__(self, name: str) -> dict[str, Any]:
+        if name not in self.want:
+            known = list(self.want)
+            raise KeyError(f"no answer about {name!r}; there is {', '.join(known)}.{suggest(str(name), known)}")
         return self.want[name]
 
     def to_json(self) -> dict[str, Any]:
@@ -48,7 +52,8 @@ class Answer:
             name: {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in parts.items()}
             for name, parts in self.want.items()
         }
-        return {"run": self.run, "n": self.n, "given": self.given, "ids": self.ids.tolist(), "want": want}
+        head = {"run": self.run, "n": self.n, "given": self.given, "ids": self.ids.tolist()}
+        return head | {"want": want, "notes": list(self.notes)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: one entry per class)."""

@@ -18,12 +18,12 @@ from .given import BLOCK, class_label, generates, set_name
 from .modality import Modality
 from .noise import KeyedNoise
 from .program import Program
+from .psis import DISTRUSTED
 
 if TYPE_CHECKING:
     from .runs import Run
 
 MOST_FOR_EVIDENCE = 1000  # rows, evenly spaced
-DISTRUSTED = 0.7  # k̂ above which an importance estimate is not to be trusted
 EVIDENCE = ("evidence", "evidence_se", "evidence_distrusted")
 
 

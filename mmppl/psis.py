@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+DISTRUSTED = 0.7  # k̂ above which an importance estimate is not to be trusted
+FEWEST = 25  # draws: with fewer the tail has fewer than five, and no k̂
+
 
 class Smoothed(NamedTuple):
     """Normalised weights (K, B), effective sample size (B,), and k̂ (B,): above 0.7 the answer is not to be trusted."""
@@ -39,7 +42,7 @@ def smooth(log_weights: Tensor) -> Smoothed:
         excess = ordered[draws - tail :].exp() - cut.exp()
         shape, scale = pareto_fit(excess)
         spread = excess[-1] > 1e-12
-        khat = torch.where(spread, shape, 0.0)
+        khat = torch.where(spread, shape, excess[-1] * 0.0)  # weights that are NaN have no k̂
         p = (torch.arange(tail, dtype=torch.float64) + 0.5).unsqueeze(-1) / tail
         safe = torch.where(shape.abs() < 1e-9, 1e-9, shape)
         quantiles = scale * torch.expm1(-safe * torch.log1p(-p)) / safe

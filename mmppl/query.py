@@ -14,11 +14,15 @@ from pyro import poutine
 from torch import Tensor
 
 from .answer import Answer
+from .arguments import names as names_in
+from .arguments import size as size_in
+from .arguments import whole
 from .batch import Batch
 from .budget import MEMORY, chunk
 from .data import Dataset
 from .errors import UsageError, suggest
 from .noise import KeyedNoise
+from .notes import far_off, not_finite, nothing_given, nothing_scored
 from .objective import is_random
 from .predictive import Gathered, quantile_name, resample
 from .program import Program
@@ -35,22 +39,22 @@ def ask(
     program: Program,
     dataset: Dataset,
     *,
-    given: Sequence[str] | None = None,
-    want: Sequence[str],
+    given: str | Sequence[str] | None = None,
+    want: str | Sequence[str],
     draws: int = 64,
     method: Literal["guide", "importance"] | str = "guide",
     seed: int = 0,
     keep_draws: bool = False,
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-    memory: int = MEMORY,
+    memory: int | str = MEMORY,
     precision: Literal["fp32", "bf16"] | str = "fp32",
     run: str = "",
 ) -> Answer:
     """Ask a program about every row of a data set.
 
     Args:
-        given: names to condition on, each in the rows that have it; [] is the prior; None: all that a row has, less
-            what is wanted and labels.
+        given: names to condition on ("image,word" or a sequence), each in the rows that have it; [] is the prior;
+            None: all that a row has, less what is wanted and labels.
         want: latents ("z"), modalities, labels, or "evidence": ln p(the other wanted names | given), each where
             observed; with no other name wanted, ln p(given).
         draws: of the latent per row.
@@ -59,19 +63,21 @@ def ask(
         seed: with the row's id the key of its noise; slicing or reordering rows changes answers by rounding only.
         keep_draws: add "draws", (n, draws, *shape), to every wanted thing but the evidence.
         quantiles: which to report, as q05 for 0.05, q97.5 for 0.975 (not for classes).
-        memory: bytes that may be taken beside the answer itself; rows and draws are asked in chunks that keep to it
-            (other chunks change answers by rounding only). What must be held of all draws of a row at once is their
-            weights, and for quantiles and `keep_draws` the wanted things.
+        memory: bytes, or a text such as "500MB", that may be taken beside the answer itself; rows and draws are asked
+            in chunks that keep to it (other chunks change answers by rounding only). What must be held of all draws of
+            a row at once is their weights, and for quantiles and `keep_draws` the wanted things.
         precision: "bf16": the networks' matrix products in bfloat16, sums and densities in float32 as ever.
     Raises: UsageError for unknown names, a question that the program cannot answer (with the reason), or one whose
         single rows do not fit into the memory.
     """
+    given, want = None if given is None else names_in(given), names_in(want)
+    memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
     if precision not in PRECISIONS:
         raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
     question = _Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
-    size = chunk(question.of_one_row, draws, question.held(), int(memory))
+    size = chunk(question.of_one_row, question.draws, question.held(), int(memory))
     parts = [question.ask(rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
@@ -124,10 +130,9 @@ class _Question:
         precision: str,
     ) -> _Question:
         names = [m.name for m in program.modalities]
-        want = list(dict.fromkeys(want))
-        given = None if given is None else list(dict.fromkeys(given))
         if method not in METHODS:
             raise UsageError(f"query: no method {method!r}; choose guide or importance.{suggest(method, METHODS)}")
+        draws, seed = whole("draws", draws), whole("seed", seed)
         if draws < 1:
             raise UsageError(f"query: {draws} draws; at least one is needed.")
         if not len(dataset):
@@ -260,14 +265,10 @@ class _Question:
 
     def _evidence(self, batch: Batch, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
         """ln p(targets | given) as a difference of two importance estimates, in the units of the input."""
-        conditions = list(self.program.conditions)
-        targets = [n for n in self.want if n not in ("evidence", *self.latents, *conditions)]
-        given = [n for n in self.given if n not in conditions]
-        if not targets:
-            targets, given = given, []
+        targets = self._targets()
         if not targets:
             raise UsageError("query: evidence of what? Name what is wanted beside it, or give something.")
-        given = [n for n in given if n not in targets]
+        given = [n for n in self.given if n not in (*targets, *self.program.conditions)]
         nats, variance, ess, khat = self._log_mean(batch, ids, [*given, *targets], step)
         if given:
             below = self._log_mean(batch, ids, given, step)
@@ -280,6 +281,11 @@ class _Question:
         nats, variance, khat = (torch.where(asked, t, 0.0) for t in (nats, variance, khat))
         ess = torch.where(asked, ess, float(self.draws))
         return {"nats": nats.numpy(), "se": variance.sqrt().numpy(), "ess": ess.numpy(), "khat": khat.numpy()}
+
+    def _targets(self) -> list[str]:
+        """What the evidence is of: what is wanted beside it, or else what is given."""
+        aside = ("evidence", *self.latents, *self.program.conditions)
+        return [n for n in self.want if n not in aside] or [n for n in self.given if n not in aside]
 
     def _log_mean(
         self, batch: Batch, ids: np.ndarray, names: list[str], step: int
@@ -325,18 +331,12 @@ class _Question:
         return found
 
     def notes(self, found: dict[str, dict[str, Any]]) -> list[str]:
-        notes = []
-        seen = [self.dataset.observed[n] for n in self.given]
-        empty = int((~torch.stack(seen).any(0)).sum()) if seen else 0
-        if empty:
-            notes.append(
-                f"{empty} of {len(self.dataset)} rows have nothing of what is given: their answer is the prior's."
-            )
-        khats = [parts["khat"] for parts in found.values() if "khat" in parts]
-        far = int((np.stack(khats) > 0.7).any(0).sum()) if khats else 0
-        if far:
-            notes.append(
-                f"{far} of {len(self.dataset)} rows have k̂ above 0.7: the guide is too far off there; "
-                "take more draws or do not trust them."
-            )
-        return notes
+        """What the asker should know, a line each."""
+        targets = self._targets() if "evidence" in self.want else []
+        others = self.want != ["evidence"]
+        return [
+            *(nothing_given(self.dataset, self.given) if others else []),
+            *(nothing_scored(self.dataset, targets) if targets else []),
+            *not_finite(found, self.dataset, dict.fromkeys([*self.given, *targets])),
+            *far_off(found, self.draws),
+        ]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .arguments import names as names_in
+from .arguments import row_numbers
 from .budget import MEMORY
 from .checkpoint import sha256, unpack
 from .data import Dataset, read
@@ -220,17 +222,17 @@ class Run:
         self,
         data: Any = None,
         *,
-        given: Sequence[str] | None = None,
-        want: Sequence[str],
+        given: str | Sequence[str] | None = None,
+        want: str | Sequence[str],
         draws: int = 64,
         method: str = "guide",
         seed: int = 0,
         split: str | None = None,
-        rows: slice | None = None,
+        rows: slice | int | Sequence[int] | Sequence[bool] | np.ndarray | None = None,
         root: str | Path | None = None,
         keep_draws: bool = False,
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-        memory: int = MEMORY,
+        memory: int | str = MEMORY,
         precision: str = "fp32",
     ) -> Answer:
         """Ask what follows from what is given; see `mmppl.query.ask` for the arguments.
@@ -238,21 +240,20 @@ class Run:
         Args:
             data: what `mmppl.read` takes; None: the data of the fit.
             split: "train", "valid", "test" or "all"; default: "test" where the data are split, else all.
-            rows: a slice of the rows of that split.
+            rows: which rows of that split, counted from 0: a slice, a number or several, or a mask.
         """
         from .query import ask
 
+        given, want = None if given is None else names_in(given), names_in(want)
         dataset = self.dataset(data, root=root)
         if split is None:
             split = "test" if dataset.has_split or dataset.fingerprint() == self.info["data"]["fingerprint"] else "all"
         chosen = dataset.rows(split)  # type: ignore[arg-type]
+        if not len(chosen) and len(dataset):
+            raise UsageError(f"query: {dataset.name} has no {split} rows; choose another part (--split all).")
         if rows is not None:
-            start, stop = rows.start or 0, len(chosen) if rows.stop is None else rows.stop
-            if not 0 <= start < stop <= len(chosen):
-                raise UsageError(
-                    f"rows {start}:{stop} are out of range; {split} of {dataset.name} has {len(chosen)} rows."
-                )
-            chosen = chosen[start:stop]
+            place = f"{split} of {dataset.name} has {len(chosen)} rows"
+            chosen = chosen[torch.from_numpy(row_numbers(rows, len(chosen), place))]
         with gemm(best_path()):
             answer = ask(
                 self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,

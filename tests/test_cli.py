@@ -181,12 +181,32 @@ def test_notes_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
     assert asked.code == 0 and asked.json["n"] == 40
     blind, weights = asked.err.splitlines()
     assert "have nothing of what is given" in blind and "above 0.7" in weights
+    assert asked.json["notes"] == [blind, weights]
 
 
 def test_names_count_once(mmppl, fitted):
     words = ("query", fitted, "--given", "rotated,rotated", "--want", "noisy,label,noisy", "--rows", "0:1", "--json")
     found = mmppl(*words).json
     assert found["given"] == ["rotated"] and list(found["want"]) == ["noisy", "label"]
+
+
+def test_given_and_want_may_come_several_times(mmppl, mine, tmp_path):
+    run = tmp_path / "run"
+    assert mmppl("fit", "mvae", *SMALL, "--data", mine, "--out", run).code == 0
+    ask = ("query", run, "--rows", "0:1", "--json")
+    both = mmppl(*ask, "--given", "a", "--given", "b", "--want", "label", "--want", "z").json
+    assert both == mmppl(*ask, "--given", "a,b", "--want", "label,z").json
+    assert both["given"] == ["a", "b"] and list(both["want"]) == ["label", "z"]
+    assert mmppl(*ask, "--given=").json["given"] == [] and mmppl(*ask).json["given"] is None
+
+
+def test_no_test_rows_point_to_the_others(mmppl, fitted, tmp_path):
+    images = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "mine.npz", rotated=images, split=np.array(["train"] * 3))
+    ask = ("query", fitted, "--data", tmp_path / "mine.npz", "--want", "label")
+    for words in (("--rows", "0:1"), ()):
+        mmppl(*ask, *words).failed(2, "mine.npz has no test rows", "--split all")
+    assert mmppl(*ask, "--split", "all", "--rows", "0:1").code == 0
 
 
 def test_a_classifier_alone_is_asked_for_labels_alone(mmppl, tmp_path):
@@ -211,7 +231,7 @@ def test_query_json(mmppl, fitted):
     result = mmppl(*words, "--json")
     assert result.code == 0
     found = result.json
-    assert set(found) == {"run", "n", "given", "ids", "want"}
+    assert set(found) == {"run", "n", "given", "ids", "want", "notes"}
     assert found["n"] == len(found["ids"]) == 4 and found["given"] == ["rotated"]
     assert set(found["want"]["noisy"]) == {"mean", "std", "q05", "q50", "q95"}
     assert set(found["want"]["label"]) == {"prob", "classes", "predicted"}

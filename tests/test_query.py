@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -235,6 +236,16 @@ def test_given_nothing_is_the_prior_and_names_are_checked(run):
         ({"want": ["image"], "method": "hmc"}, "guide or importance"),
         ({"want": [], "draws": 4}, "nothing is wanted"),
         ({"want": ["z"], "draws": 0}, "at least one"),
+        ({"want": ["z"], "draws": 1.5}, "draws=1.5 is not a whole number"),
+        ({"want": "z", "seed": "x"}, "seed='x' is not a whole number"),
+        ({"want": "z", "memory": "1 apple"}, "query: memory 1 apple: expected a size such as 500MB"),
+        ({"want": "lable,z"}, "'lable' is not in this run.*Did you mean label"),
+        ({"want": "z", "rows": "0:5"}, "expected a slice such as"),
+        ({"want": "z", "rows": 1.5}, "expected a slice such as"),
+        ({"want": "z", "rows": []}, "expected a slice such as"),
+        ({"want": "z", "rows": [0, 10_000]}, r"row 10000 is out of range; test of .* has \d+ rows"),
+        ({"want": "z", "rows": [True, False]}, "a mask of 2 with 1 True"),
+        ({"want": "z", "rows": slice(0, 4, -1)}, "out of range"),
         ({"want": ["z"], "rows": slice(0, 10_000)}, "out of range"),
         ({"want": ["evidence"], "given": []}, "evidence of what"),
     ]
@@ -273,7 +284,60 @@ def test_answers_are_written_with_the_names_of_the_contract(run, tmp_path):
     assert float(rows[0]["label.prob.3"]) == pytest.approx(float(lean["label"]["prob"][0, 3]))
     with pytest.raises(UsageError, match="npz or .csv"):
         lean.save(tmp_path / "a.txt")
-    assert set(answer.to_json()) == {"run", "n", "given", "ids", "want"} and "row" in answer.table()
+    assert set(answer.to_json()) == {"run", "n", "given", "ids", "want", "notes"} and "row" in answer.table()
+    with pytest.raises(KeyError, match="no answer about 'lable'; there is .*label.* Did you mean label?"):
+        answer["lable"]
+
+
+def test_python_takes_what_the_command_line_takes(run):
+    """Names with commas between them, a size in words, and rows of any kind."""
+    rows = [run.query(want="z", draws=2, rows=slice(0, 12)).ids[[2, 3, 5]].tolist()]
+    mask = np.zeros(len(run.fitted_on.rows("test")), bool)
+    mask[[2, 3, 5]] = True
+    for chosen in ([2, 3, 5], np.array([2, 3, 5]), torch.tensor([2, 3, 5]), mask, mask.tolist()):
+        rows.append(run.query(want="z", draws=np.int64(2), rows=chosen).ids.tolist())
+    assert all(ids == rows[0] for ids in rows)
+    assert run.query(want="z", rows=2).ids.tolist() == rows[0][:1]
+    assert run.query(want="z", rows=slice(3, 6, 2)).ids.tolist() == rows[0][1:]
+    words = run.query(given="image, word", want="label,z", memory="1GB", rows=[2])
+    names = run.query(given=["image", "word"], want=["label", "z"], rows=[2])
+    assert words.given == names.given and list(words.want) == ["label", "z"]
+    assert np.array_equal(words["label"]["prob"], names["label"]["prob"])
+    assert run.query(given="", want="z", rows=[0]).given == []
+
+
+def test_answers_that_are_not_finite_are_told(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"gene": rng.normal(size=(40, 2)), "image": rng.random((40, 4)), "label": np.arange(40) % 2}
+    run = fit("mvae", arrays, hyper={"hidden": 8, "latent_dim": 2}, epochs=1, out=tmp_path / "r")
+    new = {"gene": arrays["gene"][:5].copy(), "image": arrays["image"][:5]}
+    assert run.query(new, want="label,z").notes == []
+    new["gene"][3, 1] = 1e30
+    for question in ({"want": "label,z"}, {"want": "image", "given": "gene"}, {"want": "evidence"}):
+        answer = run.query(new, **question, draws=100)
+        note = answer.notes[0]
+        about = question["want"].replace(",", ", ")
+        assert note.startswith(f"1 of 5 rows (first id 3) have answers that are not finite, about {about}: look at")
+        assert re.search(r"gene reaches [\d.]+e\+(29|30), scaled as in training", note)
+    assert np.isnan(answer["evidence"]["khat"]).tolist() == [False, False, False, True, False]
+    assert run.query(new, want="label", given="image").notes == []
+
+
+def test_too_few_draws_for_khat_are_told(run):
+    for question in ({"want": "evidence"}, {"want": "label", "method": "importance"}):
+        for draws in (1, 4, 24):
+            (note,) = run.query(**question, draws=draws, rows=slice(0, 3)).notes
+            assert note.startswith(f"k̂ needs 25 draws or more, and there are {draws}")
+        assert "needs 25" not in " ".join(run.query(**question, draws=25, rows=slice(0, 3)).notes)
+
+
+def test_rows_without_what_the_evidence_is_of_are_told(run):
+    has = run.fitted_on.observed["image"] & ~run.fitted_on.observed["word"]
+    rows = has[run.fitted_on.rows("test")].nonzero().squeeze(-1)[:3]
+    answer = run.query(want="evidence,word", given="image", rows=rows, quantiles=())
+    assert (answer["evidence"]["nats"] == 0).all()
+    assert answer.notes == ["3 of 3 rows have nothing of what the evidence is of (word): it is 0 there."]
+    assert run.query(want="evidence", given="word", rows=rows).notes == answer.notes
 
 
 def test_arrays_and_data_frames_are_asked_in_the_runs_units(tmp_path):
