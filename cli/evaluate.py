@@ -1,5 +1,6 @@
 """`mmppl evaluate`: how good the answers of one or several runs are."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,6 +54,7 @@ def evaluate(
     choice("--split", split, ("train", "valid", "test", "all"))
     changes, sets = pairs("--set", set_), [names(text) for text in given]
     import mmppl
+    from mmppl.differences import unlike
     from mmppl.evaluation import summarise
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
@@ -63,7 +65,9 @@ def evaluate(
     if len(found) == 1:
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
         return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
-    both = summarise(found)
+    both = summarise(found, unlike([run.info for run in loaded]))
+    for note in both["notes"]:
+        print(note, file=sys.stderr)
     head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
     return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"
 

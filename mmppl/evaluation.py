@@ -160,15 +160,18 @@ def evaluate(
     }
 
 
-def summarise(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarise(results: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> dict[str, Any]:
     """Mean and standard deviation (n − 1 below the line) over runs, of every number that all of them have.
 
     Args:
         results: what `evaluate` returned.
-    Returns: {"runs": the results, "mean": {...}, "sd": {...}}, nested as their metrics; sd is None for a single run.
+        notes: what the reader should know, such as that the runs are not alike (`mmppl.differences.unlike`).
+    Returns: {"runs": the results, "mean": {...}, "sd": {...}, "notes": [...]}, mean and sd nested as the metrics; sd is
+        None for a single run.
     """
     metrics = [result["metrics"] for result in results]
-    return {"runs": list(results), "mean": _over_runs(metrics, np.mean), "sd": _over_runs(metrics, _sd)}
+    mean, sd = _over_runs(metrics, np.mean), _over_runs(metrics, _sd)
+    return {"runs": list(results), "mean": mean, "sd": sd, "notes": list(notes)}
 
 
 def _names(program: Program, m: Modality) -> list[str]:

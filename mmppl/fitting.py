@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import platform
@@ -20,6 +19,7 @@ import torch
 from . import __version__
 from .checkpoint import sha256, sweep, write
 from .data import Dataset, on_disk, read
+from .differences import differing, in_words
 from .errors import DataError, FitError, MMPPLError, UsageError, suggest
 from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
@@ -242,15 +242,15 @@ def _begin(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dic
     """Write program.py and run.json, or check that the run to resume is of this program, data and settings."""
     if resume and (path / "run.json").is_file():
         stored = read_info(path)
-        for key in ("program", "hyper", "training", "modalities", "data", "seed", "device"):
-            ours = json.loads(json.dumps(info[key]))
-            if key == "data":
-                ours, theirs = ours["fingerprint"], stored[key]["fingerprint"]
-            else:
-                theirs = stored[key]
-            if ours != theirs:
-                kind = DataError if key in ("data", "modalities") else UsageError
-                raise kind(f"{path}: cannot resume, the {key} differ from those of the run. Leave them as they were.")
+        found = differing([info, stored])
+        if not found and info["data"]["fingerprint"] != stored["data"]["fingerprint"]:
+            found = {"data": [part["data"]["fingerprint"] for part in (info, stored)]}
+        if found:
+            kind = (
+                DataError if all(name == "data" or name.startswith("likelihood of ") for name in found) else UsageError
+            )
+            what = in_words(found, ", the run has ")
+            raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
         return stored
     write(path / "program.py", source)
     write_info(path, info)

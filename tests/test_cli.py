@@ -275,9 +275,31 @@ def test_evaluate(mmppl, fitted):
     assert one.code == 0 and set(one.json) == {"run", "split", "n", "metrics"}
     assert {"error.label", "rmse.noisy"} <= set(one.json["metrics"])
     two = mmppl("evaluate", fitted, fitted, *words, "--json")
-    assert set(two.json) == {"runs", "mean", "sd"} and two.json["sd"]["error.label"]["rotated"] == 0
+    assert set(two.json) == {"runs", "mean", "sd", "notes"} and two.json["sd"]["error.label"]["rotated"] == 0
     text = mmppl("evaluate", fitted, *words)
     assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
+
+
+def test_runs_that_are_not_alike_are_averaged_with_a_remark(mmppl, fitted, mine, tmp_path):
+    runs = {}
+    for name, program, more in (
+        ("a", "mvae", ["--hide", "0.1"]), ("seed", "mvae", ["--seed", "5", "--hide", "0.1"]),
+        ("wide", "mvae", ["--set", "hidden=17", "--hide", "0.1", "--lr", "0.5"]), ("other", "mopoe", ["--hide", "0.1"]),
+    ):  # fmt: skip
+        runs[name] = tmp_path / name
+        assert mmppl("fit", program, *SMALL, *more, "--data", mine, "--out", runs[name]).code == 0
+    ask = ("evaluate", "--metric", "rmse.a", "--draws", "2", "--json", runs["a"])
+    assert mmppl(*ask, runs["seed"]).json["notes"] == []
+    unlike = mmppl(*ask, runs["wide"])
+    (note,) = unlike.json["notes"]
+    assert note == "the runs differ in more than the seed: hidden 16 / 17; lr 0.002 / 0.5."
+    assert note in unlike.err.splitlines()
+    (note,) = mmppl(*ask, runs["other"]).json["notes"]
+    assert note.startswith("the runs differ in more than the seed: program mvae / mopoe") and "none" not in note
+    np.savez(tmp_path / "less.npz", **{k: v[:30] for k, v in np.load(mine).items()})
+    assert mmppl("fit", "mvae", *SMALL, "--data", tmp_path / "less.npz", "--out", tmp_path / "less").code == 0
+    (note,) = mmppl(*ask, tmp_path / "less").json["notes"]
+    assert "mine.npz (40 rows" in note and "less.npz (30 rows" in note and "hide 0.1 / 0.0" in note
 
 
 def test_what_only_answers_depend_on_can_be_set_on_a_run(mmppl, mine, tmp_path):

@@ -127,10 +127,15 @@ def test_random_subsets_and_warm_up_go_on_after_a_resume(name, options, tmp_path
 def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
     run = fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
     assert same(fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path, resume=True), run)  # nothing left to do
-    for change, words in (({"hyper": dict(hidden=17)}, "hyper"), ({"epochs": 3}, "training"), ({"seed": 3}, "seed")):
-        with pytest.raises(UsageError, match=f"the {words} differ"):
+    hidden = run.info["hyper"]["hidden"]
+    for change, words in (
+        ({"hyper": SMALL | {"hidden": 17}}, f"cannot resume: hidden 17, the run has {hidden}. Go on"),
+        ({"epochs": 3, "lr": 0.5}, "epochs 3, the run has 1; lr 0.5, the run has 0.002. Go on"),
+        ({"seed": 3}, "seed 3, the run has 0. Go on"),
+    ):
+        with pytest.raises(UsageError, match=words):
             fit("cmmd", data, **{"hyper": SMALL, "epochs": 1, "out": run.path, "resume": True} | change)
-    with pytest.raises(DataError, match="cannot resume"):
+    with pytest.raises(DataError, match="cannot resume: data .*, the run has "):
         fit("cmmd", data.hide(rate=0.5), hyper=SMALL, epochs=1, out=run.path, resume=True)
     with pytest.raises(UsageError, match="exists"):
         fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path)
