@@ -26,7 +26,7 @@ def bench(
     The limit moves the same bytes or multiplies the same matrices, and does nothing else. A figure is printed only if
     the result was checked against float64 or against the hand-written model.
 
-    \\b
+    \b
     mmppl bench
     mmppl bench --only step --threads 2 --json
     """

@@ -25,6 +25,8 @@ def write_info(path: Path, info: dict[str, Any]) -> None:
 
 def read_info(path: Path) -> dict[str, Any]:
     """run.json of a run folder; UsageError when there is none, DataError when it is not what was written."""
+    if path.is_file():
+        raise UsageError(f"{path}: a file, and a run is the folder that a fit has left (see --out of `mmppl fit`).")
     if not path.is_dir():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")

@@ -94,7 +94,8 @@ class Program(nn.Module):
             return f"{type(self).__name__} conditions on {', '.join(absent)}; give it too"
         unseen = [name for name in given if name not in self.encoded]
         if unseen:
-            return f"the guide of {type(self).__name__} does not see {', '.join(unseen)}; ask with method importance"
+            blind = f"the guide of {type(self).__name__} does not see {', '.join(unseen)}"
+            return f"{blind}; leave it out, or query with method importance"
         return None
 
     def answers(self) -> tuple[str, ...]:
@@ -166,6 +167,8 @@ def load_program(program: str | Path) -> type[Program]:
 
 def program_from_source(source: bytes, path: Path) -> type[Program]:
     """Execute a program's source and return its class; `path` is where error messages and tracebacks point."""
+    if b"\0" in source:
+        raise UsageError(f"{path}: no program, which is a Python file, but binary data; give data with --data.")
     sha = hashlib.sha256(source).hexdigest()
     name = f"mmppl_program_{path.stem}_{sha[:12]}"
     if name not in sys.modules:

@@ -150,6 +150,8 @@ def _listed(
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{place}: not a CSV in UTF-8 ({_reason(error)}).") from None
     head, rows = (rows[0] if rows else []), [row for row in rows[1:] if row]
+    if "file" not in head:
+        _blame_head(place, head)
     if "file" not in head or len(set(head)) < len(head) or ARRAY in head or f"mask_{ARRAY}" in head:
         raise DataError(
             f"{place}: its columns are {', '.join(head) or 'none'}; there must be file, each once, and no {ARRAY}."
@@ -170,6 +172,16 @@ def _listed(
         found.append(there[name])
     columns = {name: _typed([row[i].strip() for row in rows]) for i, name in enumerate(head) if name != "file"}
     return found, read_mapping(columns)
+
+
+def _blame_head(place: str, head: Sequence[str]) -> None:
+    """DataError where the head has `file`, but between other signs than commas, or written otherwise."""
+    for sign in (";", "\t") if len(head) == 1 else ():
+        if "file" in [cell.strip().lower() for cell in head[0].split(sign)]:
+            raise DataError(f"{place}: its columns are parted by {sign!r} ({head[0]!r}); write it with commas.")
+    for cell in head:
+        if cell.strip().lower() == "file":
+            raise DataError(f"{place}: it has a column {cell!r}; name that one 'file'.")
 
 
 def _typed(cells: Sequence[str]) -> np.ndarray:

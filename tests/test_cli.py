@@ -105,7 +105,7 @@ def test_version(mmppl):
     assert mmppl("--version").out.startswith("mmppl 0.")
 
 
-@pytest.mark.parametrize("command", ["fit", "query", "evaluate", "plot", "show", "data"])
+@pytest.mark.parametrize("command", ["fit", "query", "evaluate", "plot", "show", "data", "bench"])
 def test_help_has_an_example(mmppl, command):
     result = mmppl(command, "--help")
     assert result.code == 0 and f"\n  mmppl {command} " in result.out
@@ -198,6 +198,22 @@ def test_given_and_want_may_come_several_times(mmppl, mine, tmp_path):
     assert both == mmppl(*ask, "--given", "a,b", "--want", "label,z").json
     assert both["given"] == ["a", "b"] and list(both["want"]) == ["label", "z"]
     assert mmppl(*ask, "--given=").json["given"] == [] and mmppl(*ask).json["given"] is None
+
+
+def test_a_data_file_is_neither_run_nor_program(mmppl, mine):
+    for command in ("query", "evaluate", "plot"):
+        mmppl(command, mine).failed(2, f"{mine}: a file, and a run is the folder that a fit has left")
+    mmppl("fit", mine).failed(2, f"{mine}: no program", "binary data; give data with --data")
+
+
+def test_what_the_guide_does_not_see(mmppl, mine, tmp_path):
+    """One line for both commands, of which only one has methods."""
+    run = tmp_path / "run"
+    assert mmppl("fit", "mvae", *SMALL, "--data", mine, "--out", run).code == 0
+    for command in (("evaluate", run), ("query", run, "--want", "a")):
+        mmppl(*command, "--given", "label").failed(
+            2, "does not see label; leave it out, or query with method importance"
+        )
 
 
 def test_no_test_rows_point_to_the_others(mmppl, fitted, tmp_path):
