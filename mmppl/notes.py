@@ -10,8 +10,7 @@ import numpy as np
 from .data import Dataset
 from .psis import DISTRUSTED, FEWEST
 
-OF_THE_WEIGHTS = ("se", "ess", "khat")  # may be NaN where the answer is fine
-NO_NUMBERS = ("classes", "predicted")
+ASIDE = ("se", "ess", "khat", "draws", "classes", "predicted")  # may be NaN where the answer is fine, or no numbers
 
 
 def nothing_given(dataset: Dataset, given: Sequence[str]) -> list[str]:
@@ -41,8 +40,9 @@ def not_finite(found: Mapping[str, Mapping[str, Any]], dataset: Dataset, looked_
     """
     wrong = {}
     for name, parts in found.items():
-        numbers = [np.asarray(v) for key, v in parts.items() if key not in (*OF_THE_WEIGHTS, *NO_NUMBERS)]
-        wrong[name] = np.any([~np.isfinite(v.reshape(len(dataset), -1)).all(1) for v in numbers], axis=0)
+        numbers = [v.reshape(len(dataset), -1) for key, v in parts.items() if key not in ASIDE]
+        ends = [end(v, axis=1) for v in numbers for end in (np.min, np.max)]  # no copies, however large the answer
+        wrong[name] = ~np.isfinite(ends).all(0)
     rows = np.any(list(wrong.values()), axis=0)
     if not rows.any():
         return []
