@@ -25,6 +25,7 @@ class Answer:
         want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input, or for classes
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}, or for "evidence"
             {"nats", "se", "ess", "khat": (n,)}.
+        features: name → names of its features, where it has any; a .csv names its columns by them.
         notes: what the asker should know (rows with nothing observed, answers that are not finite, importance
             weights that are not to be trusted).
     """
@@ -34,6 +35,7 @@ class Answer:
     ids: np.ndarray
     want: dict[str, dict[str, Any]]
     notes: list[str] = field(default_factory=list)
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -63,7 +65,7 @@ class Answer:
         return flat
 
     def save(self, path: str | Path) -> None:
-        """Write .npz (the keys of `arrays`) or .csv (several numbers become columns `name.mean.0`, ...)."""
+        """Write .npz (the keys of `arrays`) or .csv (of several numbers, columns `name.mean.0` or `.FEATURE`)."""
         path = Path(path)
         if path.suffix == ".npz":
             buffer = io.BytesIO()
@@ -89,6 +91,8 @@ class Answer:
             name, _, kind = key.rpartition(".")
             if kind == "prob" and value.ndim == 2:
                 names = [f"{key}.{c}" for c in self.want[name]["classes"]]
+            elif value.ndim == 2 and value.shape[1] == len(self.features.get(name, ())) > 1:
+                names = [f"{key}.{feature}" for feature in self.features[name]]
             columns |= {n: flat[:, i].tolist() for i, n in enumerate(names)}
         return columns
 

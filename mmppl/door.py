@@ -7,7 +7,7 @@ Missing values are filled here, once, with zeros.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from .data import Dataset
 from .declare import Override, chunks, declare, parse_overrides
 from .errors import DataError, UsageError, suggest
+from .matching import aligned, compare, in_order
 from .modality import Modality
 from .splits import stratified, with_valid
 from .table import Table, take_apart
@@ -35,7 +36,7 @@ def admit(
     Args:
         arrays: (N, *shape) each; `id`, `split` and `mask_<name>` are special.
         name: name of the data set.
-        features: names of the columns of an array, for messages.
+        features: names of the columns of an array, which become those of its features.
         as_, schema, seed: as in `mmppl.read`.
     Raises:
         DataError: arrays that are empty, inconsistent, or differ from the schema.
@@ -49,7 +50,8 @@ def admit(
     if schema is None:
         modalities, split = _found(table, said, seed)
     else:
-        _compare(table.arrays, schema)
+        compare(table.arrays, schema, table.features)
+        table = in_order(table, schema)
         modalities = tuple(schema)
         if not any(observed.any() for observed in table.observed.values()):
             raise DataError("nothing is observed in any row; check the masks.")
@@ -75,13 +77,16 @@ def refit(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality
     else:
         after = tuple(schema)
     table = Table(
-        {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split
-    )
-    same = {m.name for m in after if m.name in before and _units(m) == _units(before[m.name])}
+        {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
+        {m.name: m.features for m in before.values() if m.features},
+    )  # fmt: skip
+    same = {m.name for m in after if m.name in before and _alike(m, before[m.name])}
     for key in before.keys() - same:
         table.arrays[key] = _in_input_units(before[key], dataset.values[key].numpy())
     if schema is not None:
-        _compare({key: dataset.values[key].numpy() for key in before if key in same} | table.arrays, schema, same)
+        arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
+        compare(arrays, schema, table.features, same)
+        table = in_order(table, schema)
     moved = _filled(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
@@ -98,8 +103,10 @@ def refit(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality
     )
 
 
-def _units(m: Modality) -> tuple[object, ...]:
-    return m.shape, m.classes, m.transform, m.shift, m.spread
+def _alike(a: Modality, b: Modality) -> bool:
+    """Whether both have the same values in model units, in the same places."""
+    units = [(m.shape, m.classes, m.transform, m.shift, m.spread) for m in (a, b)]
+    return units[0] == units[1] and aligned(a, b)
 
 
 def _in_input_units(m: Modality, value: np.ndarray) -> np.ndarray:
@@ -138,7 +145,8 @@ def _found(table: Table, said: Mapping[str, Override], seed: int) -> tuple[tuple
         modality = declare(name, array, observed, said.get(name))
         if modality.likelihood == "categorical":
             modality = dataclasses.replace(modality, classes=_classes(table, name))
-        modalities.append(modality)
+        columns = table.features.get(name)
+        modalities.append(dataclasses.replace(modality, features=tuple(columns) if columns else None))
     if not any(m.role == "modality" for m in modalities):
         raise DataError(
             f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "
@@ -201,31 +209,6 @@ def _scaled(m: Modality, table: Table, train: np.ndarray) -> Modality:
     # A constant feature has the rounding of its mean for a spread; dividing by that would blow up what comes later.
     sd = np.where(sd > 1e-9 * np.abs(mean), sd, 1.0)
     return dataclasses.replace(m, shift=tuple(mean.ravel().tolist()), spread=tuple(sd.ravel().tolist()))
-
-
-def _compare(arrays: Mapping[str, np.ndarray], schema: Sequence[Modality], same: Collection[str] = ()) -> None:
-    """DataError that names every difference between the data and the schema of a run."""
-    known = {m.name: m for m in schema}
-    absent = [key for key in known if key not in arrays]
-    near = {key: suggest(key, absent).strip() for key in arrays.keys() - known.keys()}
-    differences = [f"{key!r} is not in it" + (f" ({near[key]})" if near[key] else "") for key in near]
-    if differences:
-        differences += [f"{key!r} is missing" for key in absent if known[key].role == "modality"]
-    for key in known.keys() & arrays.keys() - set(same):
-        m, array = known[key], arrays[key]
-        if array.shape[1:] != m.shape and not array.size == len(array) == len(array) * m.size:
-            differences.append(f"{key!r} has shape {array.shape[1:]}, not {m.shape}")
-        strings = m.classes is not None and isinstance(m.classes[0], str)
-        if (array.dtype.kind == "U") != strings:
-            words = ("strings", "numbers") if array.dtype.kind == "U" else ("numbers", "strings")
-            differences.append(f"{key!r} holds {words[0]}, not {words[1]}")
-        elif m.transform == "image" and array.dtype.kind == "f":
-            differences.append(f"{key!r} is {array.dtype}, not whole numbers 0 to 255")
-    if differences:
-        raise DataError(
-            f"the data differ from the run's schema ({', '.join(known)}): {'; '.join(sorted(differences))}. "
-            "Rename, convert or leave out these arrays."
-        )
 
 
 def _filled(table: Table, modalities: Sequence[Modality], name: str, split: np.ndarray) -> Dataset:

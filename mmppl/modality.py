@@ -32,8 +32,11 @@ class Modality:
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
             "log1p" (ln(1 + x) − shift)/spread.
         shift, spread: per feature (flattened), for the transforms that have them.
+        features: names of the features (flattened), by which the columns of other data are put into this order. None:
+            they have none, and are known by their places.
     Raises:
-        UsageError: a Laplace on "log1p", whose exponential has no mean from b = 1 on and no variance from b = 1/2 on.
+        UsageError: names that are not one per feature; a Laplace on "log1p", whose exponential has no mean from b = 1
+            on and no variance from b = 1/2 on.
     """
 
     name: str
@@ -45,11 +48,14 @@ class Modality:
     transform: Transform = "none"
     shift: tuple[float, ...] | None = None
     spread: tuple[float, ...] | None = None
+    features: tuple[str, ...] | None = None
     log_scale: Tensor | None = dataclasses.field(
         default=None, compare=False, repr=False
     )  # a learned scale, bound by a program
 
     def __post_init__(self) -> None:
+        if self.features is not None and not len(self.features) == len(set(self.features)) == self.size:
+            raise UsageError(f"{self.name}: {self.size} features need as many names, each its own; name them anew.")
         if self.likelihood == "laplace" and self.transform == "log1p":
             raise UsageError(
                 f"{self.name}: a Laplace of b ≥ 1/2 on the log of a count gives it no variance; choose normal, or "
@@ -139,6 +145,8 @@ class Modality:
 
     def to_json(self) -> dict[str, Any]:
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "log_scale"}
+        if self.features is None:  # what has no names is written, and its fingerprint taken, as if there were none
+            del kept["features"]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
     @classmethod

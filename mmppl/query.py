@@ -87,7 +87,8 @@ def ask(
             classes = list(program.modality(name).classes or ())
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
             found[name]["classes"] = classes  # type: ignore[assignment]
-    return Answer(run, None if given is None else list(given), dataset.ids, found, question.notes(found))
+    features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
+    return Answer(run, None if given is None else list(given), dataset.ids, found, question.notes(found), features)
 
 
 def latents(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, int]:

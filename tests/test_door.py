@@ -1,6 +1,8 @@
 import dataclasses
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -317,3 +319,57 @@ def test_a_recipe_takes_overrides_and_the_units_of_a_run():
             schema=[image, dataclasses.replace(label, classes=(7, 8))],
             as_={"word": "ignore", "profile": "ignore"},
         )
+
+
+def frame(order=slice(None), **renamed):
+    columns = {f"gene:{name}": REAL[:, i] * 10**i for i, name in enumerate(["alpha", "beta", "gamma"])}
+    whole = pd.DataFrame(columns | {"word:a": ["p", "q"] * 20, "word:b": ["q", "r"] * 20, "label": LABEL})
+    return whole[list(whole.columns)[order]].rename(columns={f"gene:{old}": new for old, new in renamed.items()})
+
+
+def test_columns_are_matched_by_name():
+    first = read(frame())
+    assert only(first, "gene").features == ("alpha", "beta", "gamma") and only(first, "label").features is None
+    schema = [Modality.from_json(json.loads(json.dumps(m.to_json()))) for m in first.modalities]
+    assert tuple(schema) == first.modalities
+    turned = frame(slice(None, None, -1))
+    assert read(turned).fingerprint() != first.fingerprint() and read(turned).modalities != first.modalities
+    for other in (turned, read(turned), first):  # rows in input units, and in the units of another fit
+        again = read(other, schema=schema)
+        assert again.modalities == first.modalities
+        for name in ("gene", "word", "label"):
+            torch.testing.assert_close(again.values[name], first.values[name], rtol=1e-5, atol=1e-6)
+    with pytest.raises(DataError, match=r"'gene', row 3, column 0 \(alpha\): -inf"):
+        read(frame(slice(None, None, -1)).assign(**{"gene:alpha": wrong(REAL[:, 0], 3, -np.inf)})[frame().columns])
+
+
+@pytest.mark.parametrize(
+    "new, says",
+    [
+        (frame(gamma="gene:gama"), ["'gene:gama' is not in it (Did you mean gene:gamma?)", "'gene:gamma' is missing"]),
+        (frame(alpha="gene:beta", beta="gene:alpha", gamma="gene:x"), ["'gene:x' is not in it.", "'gene:gamma'"]),
+        (frame(gamma="gen:gamma"), ["'gen' is not in it", "'gene:gamma' is missing"]),
+        (frame().drop(columns="gene:beta"), ["'gene:beta' is missing"]),
+        (frame().assign(**{"gene:delta": 1.0}), ["'gene:delta' is not in it"]),
+        (frame().assign(**{f"gene:{i}": 1.0 for i in range(9)}), ["'gene:4' is not", "4 more columns that are not"]),
+        (frame().rename(columns={"word:b": "word:c"}), ["'word:c'", "'word:b' is missing"]),
+    ],
+)  # fmt: skip
+def test_columns_that_differ_are_named(new, says):
+    schema = read(frame()).modalities
+    for data in (new, read(new)):
+        with pytest.raises(DataError, match="^[^\n]+$") as error:
+            read(data, schema=schema)
+        assert all(text in str(error.value) for text in says), error.value
+
+
+def test_without_names_the_places_count():
+    named, plain = read(frame()), read({"gene": REAL * [1, 10, 100], "label": LABEL})
+    nameless = [dataclasses.replace(m, features=None) for m in named.modalities]
+    assert read(frame(), schema=nameless).modalities == tuple(nameless)  # a run from before there were names
+    again = read({"gene": REAL * [1, 10, 100]}, schema=named.modalities)
+    assert again.modalities == named.modalities and torch.equal(again.values["gene"], named.values["gene"])
+    assert torch.equal(read(plain, schema=nameless).values["gene"], named.values["gene"])
+    assert all("features" not in m.to_json() for m in plain.modalities)  # nor do fingerprints know of them
+    with pytest.raises(UsageError, match="3 features need as many names"):
+        Modality("gene", (3,), features=("a", "b"))

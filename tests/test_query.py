@@ -364,6 +364,16 @@ def test_arrays_and_data_frames_are_asked_in_the_runs_units(tmp_path):
     answer = run.query(new, want=["label", "a", "n"], given=["n"], draws=20)
     assert answer.n == 6 and set(np.unique(answer["label"]["predicted"])) <= {"p", "q"}
     assert 60 < answer["a"]["mean"][:, 0].mean() < 140 and (answer["n"]["q05"] > -1).all()
+    turned = run.query(new[new.columns[::-1]], want=["label", "a", "n"], given=["n"], draws=20)
+    np.testing.assert_array_equal(turned["a"]["mean"], answer["a"]["mean"])
+    latent, latent_turned = (run.query(f, want=["z"], given=["a"])["z"]["mean"] for f in (new, new[new.columns[::-1]]))
+    np.testing.assert_array_equal(latent, latent_turned)
+    with pytest.raises(mmppl.DataError, match=r"'a:why' is not in it .Did you mean a:y\?.; 'a:y' is missing"):
+        run.query(new.rename(columns={"a:y": "a:why"}), want=["z"])
+    answer.save(tmp_path / "a.csv")
+    header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
+    assert {"a.mean.x", "a.q95.y", "n.mean", "label.prob.p"} <= {*header} and "a.mean.0" not in header
+    assert mmppl.Run.load(tmp_path / "r").modalities == run.modalities and run.modalities[0].features == ("x", "y")
     same = run.evaluate(frame, metrics=["error"], draws=4)
     assert same["n"] == int((read(frame).split == 2).sum())  # not its training rows
 
