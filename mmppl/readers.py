@@ -104,10 +104,11 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
 
     Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
     array of its own. Missing cells become NaN or, where the values are not floats, a mask. Without a column `id` the
-    index is the rows' ids, if it is more than row numbers and names each row once.
+    index is the rows' ids: whole numbers and strings as they are, anything else as its text.
 
     Raises:
-        DataError: repeated or clashing columns, a group that mixes numbers and strings, cells of other types.
+        DataError: repeated or clashing columns, an index that names two rows alike, a group that mixes numbers and
+            strings, cells of other types.
     """
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):
@@ -134,12 +135,22 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
 
 
 def _index(frame: Any) -> np.ndarray | None:
-    """The index as ids; None where it is row numbers, of another type, ambiguous, or where the library has none."""
-    index = np.asarray(getattr(frame, "index", None))
-    if index.dtype == object and index.ndim == 1 and all(isinstance(label, str) for label in index):
-        index = index.astype(str)
-    if index.dtype.kind not in "iuU" or index.shape != (len(frame),) or len(np.unique(index)) < len(index):
+    """The index as ids; None where it is the row numbers, or where the library has none."""
+    labels = list(getattr(frame, "index", ()))
+    if len(labels) != len(frame):
         return None
+    if all(isinstance(label, (int, np.integer)) and not isinstance(label, bool) for label in labels):
+        index = np.array(labels)
+    else:
+        index = np.array([str(label) for label in labels])
+    distinct, first, counts = np.unique(index, return_index=True, return_counts=True)
+    if len(distinct) < len(index):
+        at = int(first[counts > 1].min())
+        again = int(np.flatnonzero(index == index[at])[1])
+        raise DataError(
+            f"DataFrame: the index says {index[at].item()!r} of rows {at} and {again}; give every row its own in a "
+            "column id, or number the rows (frame.reset_index(drop=True))."
+        )
     return None if np.array_equal(index, np.arange(len(index))) else index
 
 

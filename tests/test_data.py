@@ -265,9 +265,13 @@ def test_a_frame():
         (["a", "b", "c"], ["a", "b", "c"]),
         ([7, 3, 5], [7, 3, 5]),
         ([0, 1, 2], [0, 1, 2]),
-        (["a", "b", "a"], [0, 1, 2]),  # not one row each
-        ([0.5, 1.5, 2.5], [0, 1, 2]),
-        ([("a", 1), ("a", 2), ("b", 1)], [0, 1, 2]),
+        ([0.5, 1.5, 2.5], ["0.5", "1.5", "2.5"]),
+        (["a", 1, 0.5], ["a", "1", "0.5"]),
+        ([("a", 1), ("a", 2), ("b", 1)], ["('a', 1)", "('a', 2)", "('b', 1)"]),
+        (
+            np.array(["2020-01-01", "2020-01-02", "2020-02-01"], "M8[D]"),
+            [f"2020-0{d} 00:00:00" for d in ("1-01", "1-02", "2-01")],
+        ),
     ],
 )
 def test_the_index_of_a_frame_is_the_rows_ids(index, ids):
@@ -275,6 +279,18 @@ def test_the_index_of_a_frame_is_the_rows_ids(index, ids):
     index = pandas.MultiIndex.from_tuples(index) if isinstance(index[0], tuple) else index
     frame = pandas.DataFrame({"x:a": [0.1, 0.2, 5.0], "x:b": [0.3, 0.4, 0.5]}, index=index)
     assert read(frame).ids.tolist() == ids
+    assert read(frame.assign(id=["p", "q", "r"])).ids.tolist() == ["p", "q", "r"]
+
+
+@pytest.mark.parametrize("index", [["a", "b", "b"], [7, 3, 3], [0.5, np.nan, np.nan], ["p", 1, "1"]])
+def test_an_index_that_names_two_rows_alike(index):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x:a": [0.1, 0.2, 5.0]}, index=index)
+    with pytest.raises(
+        DataError, match=r"^DataFrame: the index says [^\n]+ of rows 1 and 2;[^\n]+reset_index\(drop=True\)"
+    ):
+        read(frame)
+    assert read(frame.reset_index(drop=True)).ids.tolist() == [0, 1, 2]
     assert read(frame.assign(id=["p", "q", "r"])).ids.tolist() == ["p", "q", "r"]
 
 
