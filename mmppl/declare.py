@@ -12,7 +12,8 @@ import numpy as np
 from .errors import DataError, UsageError, suggest
 from .modality import Modality, Scale, Transform
 
-FEW = 50  # distinct whole numbers in one column, up to which they are classes
+FEW = 20  # distinct whole numbers in one column, up to which they are classes
+STRINGS = 50  # different strings in one column, up to which they are classes in however few rows
 TRANSFORMS = get_args(Transform)
 
 
@@ -86,15 +87,25 @@ def _scale(name: str, likelihood: str, text: str, words: tuple[str, ...]) -> Sca
     return number
 
 
-def declare(name: str, array: np.ndarray, observed: np.ndarray, said: Override | None) -> Modality:
+def declare(
+    name: str,
+    array: np.ndarray,
+    observed: np.ndarray,
+    said: Override | None,
+    *,
+    gaps: bool = False,
+    columns: bool = False,
+) -> Modality:
     """The schema of one array, but for classes and the numbers of its scaling.
 
     Args:
         array: (N, *shape) bool, integers, floats or strings; finite where observed.
         observed: (N,) bool.
         said: what the user says of it.
+        gaps: a NaN says that a row is missing; whole numbers may then be floats for no other reason.
+        columns: they are columns of a DataFrame.
     """
-    plain = _by_table(name, array, observed)
+    plain = _by_table(name, array, observed, "i" if gaps and _whole(array, observed, columns) else array.dtype.kind)
     if said is None:
         if plain.likelihood == "categorical" and array.dtype.kind == "U":
             _check_text(name, array, observed)
@@ -121,9 +132,9 @@ def is_label_name(name: str) -> bool:
     return name == "y" or name.startswith("label")
 
 
-def _by_table(name: str, array: np.ndarray, observed: np.ndarray) -> Modality:
-    """The table "Data at the door" of the design."""
-    shape, kind = array.shape[1:], array.dtype.kind
+def _by_table(name: str, array: np.ndarray, observed: np.ndarray, kind: str) -> Modality:
+    """The table "Data at the door" of the design, for values of this kind (numpy's letters)."""
+    shape = array.shape[1:]
     one_column = array.size == len(array)
     named_label = is_label_name(name) and one_column
     label = Modality(name, (), "categorical", role="label")
@@ -144,6 +155,19 @@ def _by_table(name: str, array: np.ndarray, observed: np.ndarray) -> Modality:
     return dataclasses.replace(real, transform="log1p") if counts else real
 
 
+def _whole(array: np.ndarray, observed: np.ndarray, columns: bool) -> bool:
+    """Whether floats with gaps would be integers without: NaN makes floats of the whole numbers of a column.
+
+    Images are not meant, nor an array of several zeros and ones, which as floats is a Bernoulli with or without gaps.
+    """
+    if array.dtype.kind != "f" or array.ndim > 2:
+        return False
+    if not columns and array.size > len(array) and _in_unit(array, observed):
+        return False
+    seen = (array[rows][observed[rows]] for rows in chunks(array))
+    return all(((np.mod(part, 1) == 0) & (np.abs(part) < 2**53)).all() for part in seen)  # beyond, all floats are whole
+
+
 def _few(values: np.ndarray) -> bool:
     distinct = len(np.unique(values))
     return distinct <= min(FEW, max(2, len(values) // 2))
@@ -157,7 +181,7 @@ def _in_unit(array: np.ndarray, observed: np.ndarray) -> bool:
 def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
     """Free text, names of files and the like are no categories, and one-hot codes of them would fill the memory."""
     distinct = len(np.unique(array[observed]))
-    if array.ndim == 1 and not is_label_name(name) and distinct > max(2, FEW, int(observed.sum()) // 2):
+    if array.ndim == 1 and not is_label_name(name) and distinct > max(STRINGS, int(observed.sum()) // 2):
         raise DataError(
             f"{name!r}: {distinct:,} different strings in {int(observed.sum()):,} rows are hardly classes; call it id, "
             f"leave it out (--as {name}=ignore), or insist (--as {name}=categorical)."

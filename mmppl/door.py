@@ -142,7 +142,8 @@ def _found(table: Table, said: Mapping[str, Override], seed: int) -> tuple[tuple
         observed = table.observed[name]
         if not observed.any():
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
-        modality = declare(name, array, observed, said.get(name))
+        framed = name in table.features
+        modality = declare(name, array, observed, said.get(name), gaps=name in table.gaps, columns=framed)
         if modality.likelihood == "categorical":
             modality = dataclasses.replace(modality, classes=_classes(table, name))
         columns = table.features.get(name)

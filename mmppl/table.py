@@ -28,6 +28,7 @@ class Table:
         ids: (N,) int64 or str; `named` if the file brought them.
         split: (N,) int8, or None.
         features: name → names of the columns, where they have any.
+        gaps: names of the arrays in which a NaN, and no mask, says that a row is missing.
     """
 
     arrays: dict[str, np.ndarray]
@@ -36,6 +37,7 @@ class Table:
     named: bool
     split: np.ndarray | None
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gaps: set[str] = field(default_factory=set)
 
     def place(self, name: str, row: int, column: Sequence[int] = ()) -> str:
         """ "'gene', row 3 (id 'p7'), column 5": where something is wrong; rows and columns count from 0."""
@@ -87,6 +89,8 @@ def take_apart(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence
     for name, array in kept.items():
         observed = _mask(name, arrays[f"mask_{name}"]) if f"mask_{name}" in arrays else np.ones(n, dtype=bool)
         table.observed[name] = _present(table, name, array, observed)
+        if (observed & ~table.observed[name]).any():
+            table.gaps.add(name)
     return dataclasses.replace(table, split=split)
 
 

@@ -63,6 +63,58 @@ def test_the_table(name, array, likelihood, role, transform, shape):
         assert np.array_equal(np.array(m.classes)[value.numpy()], array.reshape(value.shape))
 
 
+def kinds(data, name):
+    m = only(data, name)
+    return m.likelihood, m.role, m.transform, m.classes
+
+
+@pytest.mark.parametrize("distinct, likelihood", [(20, "categorical"), (21, "normal"), (48, "normal")])
+def test_few_values_are_at_most_twenty(distinct, likelihood):
+    values = np.arange(100) % distinct
+    data = read({"x": np.arange(100.0) / 7, "age": values, "y": values})
+    assert only(data, "age").likelihood == likelihood and only(data, "y").likelihood == "categorical"
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("sex", np.arange(N) % 2),
+        ("age", np.arange(N) + 20),
+        ("change", np.arange(N) - 20),
+        ("column", (np.arange(N) % 3)[:, None]),
+        ("counts", RNG.poisson(9, (N, 2))),
+        ("here", RNG.integers(0, 2, (N, 3))),
+    ],
+)
+def test_gaps_do_not_change_what_a_column_is(name, values):
+    gapped = values.astype(float)
+    gapped[7] = np.nan
+
+    def columns(values):
+        told = [name] if values.ndim == 1 else [f"{name}:{i}" for i in range(values.shape[1])]
+        return pd.DataFrame({"x": REAL[:, 0]} | dict(zip(told, values.reshape(N, -1).T)))
+
+    for whole, gaps in ((columns(values), columns(gapped)), ({"x": REAL, name: values}, {"x": REAL, name: gapped})):
+        if isinstance(whole, dict) and name == "here":
+            assert kinds(read(gaps), name) == kinds(read(whole | {name: values.astype(float)}), name)
+            continue  # several zeros and ones in an array of floats are a Bernoulli
+        assert kinds(read(whole), name) == kinds(read(gaps), name)
+        assert read(gaps).observed[name].tolist() == [row != 7 for row in range(N)]
+
+
+def test_floats_stay_floats():
+    images = RNG.integers(0, 2, (N, 2, 3)).astype(float)
+    sure = np.arange(N) % 3 + 0.0  # without a gap, or with a mask, a float is meant
+    gapped = {"x": REAL, "image": images, "tenths": REAL[:, 0].round(1), "large": 2.0**60 * (np.arange(N) % 3)}
+    for name in ("image", "tenths", "large"):
+        gapped[name][3] = np.nan
+    data = read(gapped | {"sure": sure, "masked": sure, "mask_masked": np.arange(N) != 3})
+    assert {name: only(data, name).likelihood for name in ("image", "tenths", "large", "sure", "masked")} == {
+        "image": "bernoulli"
+    } | dict.fromkeys(("tenths", "large", "sure", "masked"), "normal")
+    assert only(data, "large").transform == "standardise"
+
+
 def test_scaling_is_that_of_observed_train_rows():
     x, split = REAL.copy(), np.array(["train", "test"] * 19 + ["valid"] * 2)
     x[0], x[1] = np.nan, 1e6
