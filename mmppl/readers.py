@@ -173,7 +173,8 @@ def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.
     if partly.any() and any(strings):
         row = int(np.flatnonzero(partly)[0])
         raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
-    if partly.any():
+    floats = any(value.dtype.kind == "f" for value in values)
+    if partly.any() or (floats and missing.any()):  # of floats no mask is kept, so that all gaps must be NaN
         values = [np.where(gap, np.nan, value) for value, gap in columns]  # the door names the cell
     return np.stack(values, -1), np.logical_and.reduce(missing, 1)
 

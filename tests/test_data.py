@@ -259,6 +259,12 @@ def test_a_frame():
         read(pandas.concat([frame, frame[["age"]]], axis=1))
 
 
+def test_a_row_that_lacks_a_group_of_integers_and_floats():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x:a": pandas.array([1, None, 3, 4], dtype="Int64"), "x:b": [0.5, np.nan, 0.25, 7.0]})
+    assert read(frame).observed["x"].tolist() == [True, False, True, True]
+
+
 @pytest.mark.parametrize(
     ("index", "ids"),
     [
