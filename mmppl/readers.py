@@ -21,6 +21,12 @@ from .splits import PARTS
 CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
+OTHERS = {  # what people have, and how it gets in
+    ".wav": "recordings are read by the folder or .zip that they lie in; give that",
+    ".csv": "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
+}
+
+
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Arrays of an .npz file, in its order.
 
@@ -30,6 +36,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
         raise DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
+    if path.suffix.lower() in OTHERS:
+        raise DataError(f"{path}: {OTHERS[path.suffix.lower()]}.")
     arrays = {}
     key = "index"
     try:

@@ -176,3 +176,10 @@ def test_zip_files_that_are_broken(folder, tmp_path):
 )
 def test_cells_are_numbers_only_if_they_are_written_as_such(cells, typed):
     assert _typed(cells).tolist() == typed
+
+
+@pytest.mark.parametrize("name, says", [("solo.wav", "by the folder or .zip"), ("table.csv", "read it with pandas")])
+def test_what_people_have_is_told_how_it_gets_in(name, says, tmp_path):
+    (tmp_path / name).write_bytes(b"RIFF")
+    with pytest.raises(DataError, match=f"^[^\\n]*{name}: [^\\n]*{says}[^\\n]*$"):
+        read(tmp_path / name)
