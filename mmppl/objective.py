@@ -55,21 +55,21 @@ def terms_of(program: Program, batch: Batch) -> Terms:
     """
     found: Any = program.objective(batch)
     if isinstance(found, Mapping) and found:
-        pairs = found.values()
-        if all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], Tensor) and not p[0].ndim for p in pairs):
+        wrong = [name for name, pair in found.items() if not _is_term(pair)]
+        if not wrong:
             return found if isinstance(found, Terms) else Terms(found)
+        what = f"a dict whose {wrong[0]!r} is no such pair"
+    else:
+        what = "an empty dict" if isinstance(found, Mapping) else f"a {type(found).__name__}"
     raise UsageError(
-        f"{type(program).__name__}.objective returned {_in_words(found)}; expected Terms, or a dict of "
+        f"{type(program).__name__}.objective returned {what}; expected Terms, or a dict of "
         "name: (scalar tensor, weight)."
     )
 
 
-def _in_words(found: Any) -> str:
-    if not isinstance(found, Mapping):
-        return f"a {type(found).__name__}"
-    return (
-        "a dict that is empty" if not found else f"a dict whose {next(iter(found))!r} or another value is no such pair"
-    )
+def _is_term(pair: Any) -> bool:
+    """A scalar tensor and its weight."""
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].ndim == 0
 
 
 def is_random(site: Mapping[str, Any]) -> bool:

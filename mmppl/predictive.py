@@ -72,9 +72,8 @@ class Gathered:
         self.mean: Any = 0.0  # both in float64, over the draws so far
         self.spread: Any = 0.0
         self.held = torch.empty(0)  # (B, size, draws): sorting along memory is several times faster
-        self.alike: Any = (
-            None  # the first draw's distribution, its moments, and the rows (B,) where all draws have them
-        )
+        # the first draw's distribution, its mean and variance, and (B,) bool: the rows where all draws have them
+        self.alike: Any = None
 
     def add(self, site: Mapping[str, Any], first: int) -> None:
         """A chunk of draws, from number `first` on."""

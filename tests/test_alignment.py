@@ -205,6 +205,16 @@ def test_no_other_gaussian_is_nearer_to_the_experts():
     torch.testing.assert_close(q.log_var, at[1].detach(), rtol=0, atol=1e-7)
 
 
+def test_a_barycentre_of_very_wide_and_very_narrow_experts():
+    """float32 against float64: a mean of sds, whose log is off by a few roundings (6e-8 each) at any size."""
+    log_var = torch.tensor([[[-80.0, 80.0, -80.0, 12.0]], [[-79.0, 79.0, 80.0, -12.0]]])
+    loc, seen = torch.tensor([[[1.0, -2.0, 3.0, 0.0]], [[2.0, 2.0, -3.0, 1.0]]]), torch.ones(1, 2, dtype=torch.bool)
+    q = barycentre(loc, log_var, seen)
+    sd = (0.5 * log_var.double()).exp().mean(0)
+    torch.testing.assert_close(q.log_var.double(), 2 * sd.log(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(q.loc, loc.mean(0))
+
+
 def test_one_expert_is_itself_and_none_is_the_prior():
     loc, log_var, _ = experts(3, 4, 2)
     seen = torch.tensor([[0, 0, 0], [0, 1, 0], [1, 0, 0], [1, 1, 1]]).bool()
