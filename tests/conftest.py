@@ -1,4 +1,4 @@
-"""Shared by all tests: where the reference models are, one thread, how Triton runs, and data outside the package."""
+"""Shared by all tests: the reference models' place, one thread, one seed, how Triton runs, and where data are."""
 
 import os
 import sys
@@ -9,8 +9,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from reference.linear_gaussian import ...`
 torch.set_num_threads(1)
+torch.manual_seed(0)  # for what a module draws when it is imported
 if not torch.cuda.is_available():  # read when Triton is imported, which torch by itself does not do
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """PyTorch begins every process with a seed of its own: a test must not pass on some and fail on others."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
