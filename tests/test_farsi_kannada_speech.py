@@ -144,6 +144,24 @@ def test_a_large_test_part_validates_too(monkeypatch):
     _, labels, split = pooled(Digits(x, y, x, y))
     assert np.bincount(split).tolist() == [60, 30, 30] and (split[:60] == 0).all()
     assert all((np.bincount(labels[split == part]) == 3).all() for part in (1, 2))
+    assert np.bincount(pooled(Digits(x, y, x, y), False)[2]).tolist() == [60, 0, 60]
+
+
+def test_without_validation_the_published_parts_are_taught_and_tested_whole(root):
+    data = read("farsi-kannada-speech:validation=none,partners=fresh", root=root)
+    assert np.bincount(data.split).tolist() == [240, 0, 70] and data.name.endswith("validation=none,seed=0")
+    row, told = takes(data, root, "mean")
+    for part, allowed in ((0, TAKES[0] | TAKES[1]), (2, TAKES[2])):
+        assert {told[i].take for i in row[data.split == part]} == allowed
+    for name, (train, test) in (("farsi", FARSI), ("kannada", KANNADA)):
+        for part, images in ((0, range(10 * train)), (2, range(10 * train, 10 * (train + test)))):
+            assert {*sources(data, name)[0][data.split == part]} == {*images}
+    fresh = data.take(data.rows("train")).replaced(data.refresh(0, 0))
+    assert {*sources(fresh, "farsi")[0]} == {*range(10 * FARSI[0])}
+    data = read("farsi-kannada-speech:validation=none,held_out=ben", root=root)
+    row, told = takes(data, root, "mean")
+    assert [{told[i].speaker for i in row[data.split == part]} for part in (0, 2)] == [{"anna"}, {"ben"}]
+    assert {told[i].take for i in row} == {*range(12)}
 
 
 def test_the_seed_draws_and_fresh_rows_repeat_with_seed_and_epoch(root):
@@ -326,8 +344,13 @@ def test_a_digit_that_is_not_there_is_named(root, tmp_path, part, name, says):
         keep = arrays[f"y_{part}"] != 6
         arrays |= {f"{kind}_{part}": arrays[f"{kind}_{part}"][keep] for kind in "xy"}
         np.savez(tmp_path / name / file.name, **arrays)
-    with pytest.raises(DataError, match=f"^farsi-kannada-speech: {says}; [^\n]*$"):
+    with pytest.raises(DataError, match=f"^farsi-kannada-speech: {says}; [^\n]*in train, valid and test\\.$"):
         read("farsi-kannada-speech", root=tmp_path)
+    if name == "fsdd" and part in ("train", "valid"):  # the other of them is left to train with
+        assert len(read("farsi-kannada-speech:validation=none", root=tmp_path))
+    else:
+        with pytest.raises(DataError, match=f"^farsi-kannada-speech: {says}; [^\n]*in train and test\\.$"):
+            read("farsi-kannada-speech:validation=none", root=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ TABLE = {
             "partners": ("fixed", "fresh"),
             "images": ("plain", "distorted"),
             "held_out": str,
+            "validation": ("apart", "none"),
             "seed": int,
         },
         _farsi_kannada_speech,

@@ -7,6 +7,7 @@ fewer images of a class than rows, none comes again before all have come.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def farsi_kannada_speech(
     partners: str = "fixed",
     images: str = "plain",
     held_out: str | None = None,
+    validation: str = "apart",
     seed: int = 0,
 ) -> Dataset:
     """`farsi` and `kannada` (28×28, Bernoulli), `speech` (MFCC, each in [0, 1] over the train recordings), `label`.
@@ -56,6 +58,8 @@ def farsi_kannada_speech(
             little, differently in each (see `distort`). The rows of this data set are plain all the same.
         held_out: a speaker, of whom test rows have all recordings and the others none; default: test rows have takes
             0 to 4 of all speakers. Takes 9, 19, 29, ... (of the other speakers) are for validation.
+        validation: "apart"; or "none": train and test rows show all of the train and test parts that the sets were
+            published with.
         seed: of what is put together.
     Raises:
         DataError: files missing, damaged, or without some digit in some part.
@@ -73,12 +77,14 @@ def farsi_kannada_speech(
     if path is None or absent:
         raise DataError(f"{RECIPE}: put {'; and '.join(absent)} (they are not downloaded).")
     features, told = spoken_digits(path, speech)
-    spoken_split = split_of_speakers([one.speaker for one in told], [one.take for one in told], held_out)
+    apart = validation == "apart"
+    spoken_split = split_of_speakers([one.speaker for one in told], [one.take for one in told], held_out, apart)
     farsi, kannada = (read() for read in found if read)
-    written = {"farsi": pooled(farsi), "kannada": pooled(kannada)}
+    written = {"farsi": pooled(farsi, apart), "kannada": pooled(kannada, apart)}
     sets = {name: (labels, split) for name, (_, labels, split) in written.items()}
     sets["speech"] = (np.array([int(one.label) for one in told]), spoken_split)
-    label, split = rows_of(sets, {"farsi": FARSI.folder, "kannada": KANNADA.folder, "speech": SPEECH})
+    parts = [part for part in range(len(PARTS)) if apart or PARTS[part] != "valid"]
+    label, split = rows_of(sets, {"farsi": FARSI.folder, "kannada": KANNADA.folder, "speech": SPEECH}, parts)
     order = torch.randperm(len(label), generator=generator(seed, "order of rows")).numpy()
     order = order[np.argsort(split[order], kind="stable")]
     label, split = label[order], split[order]
@@ -106,7 +112,7 @@ def farsi_kannada_speech(
             values |= {name: distorted(values[name], draw) for name in written}
         return values
 
-    parts = [shown(part, generator(seed, "shown", part)) for part in range(len(PARTS))]
+    values = [shown(part, generator(seed, "shown", part)) for part in parts]
     modalities = (
         Modality("farsi", tuple(written["farsi"][0].shape[1:]), "bernoulli"),
         Modality("kannada", tuple(written["kannada"][0].shape[1:]), "bernoulli"),
@@ -122,10 +128,11 @@ def farsi_kannada_speech(
         Modality("label", (), "categorical", role="label", classes=tuple(range(10))),
     )
     of_speaker = f",held_out={held_out}" if held_out else ""
+    of_validation = "" if apart else ",validation=none"
     return Dataset(
-        name=f"{RECIPE}:speech={speech},partners={partners},images={images}{of_speaker},seed={seed}",
+        name=f"{RECIPE}:speech={speech},partners={partners},images={images}{of_speaker}{of_validation},seed={seed}",
         modalities=modalities,
-        values={name: torch.cat([part[name] for part in parts]) for name in ("farsi", "kannada", "speech")}
+        values={name: torch.cat([of[name] for of in values]) for name in ("farsi", "kannada", "speech")}
         | {"label": torch.from_numpy(label)},
         observed={m.name: torch.ones(len(label), dtype=torch.bool) for m in modalities},
         ids=np.arange(len(label)),
@@ -164,38 +171,44 @@ def spoken_digits(path: Path, features: Features) -> tuple[Tensor, list[Spoken]]
         return features_of(path, names, content, features), told
 
 
-def split_of_speakers(speakers: list[str], takes: list[int], held_out: str | None) -> np.ndarray:
+def split_of_speakers(
+    speakers: list[str], takes: list[int], held_out: str | None, validation: bool = True
+) -> np.ndarray:
     """(N,) int8: 0 train, 1 valid, 2 test; see `farsi_kannada_speech`."""
     if held_out is not None and held_out not in speakers:
         known = sorted(set(speakers))
         raise UsageError(f"{RECIPE}: held_out={held_out!r} is none of {', '.join(known)}.{suggest(held_out, known)}")
     test = np.isin(takes, TEST_TAKES) if held_out is None else np.array(speakers) == held_out
-    return np.select([test, np.array(takes) % 10 == VALID_TAKE], [2, 1], 0).astype(np.int8)
+    valid = np.array(takes) % 10 == VALID_TAKE if validation else np.zeros(len(takes), bool)
+    return np.select([test, valid], [2, 1], 0).astype(np.int8)
 
 
-def pooled(digits: Digits) -> tuple[Tensor, np.ndarray, np.ndarray]:
+def pooled(digits: Digits, validation: bool = True) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """All images (uint8), their digits, and the split: of a test part of 20,000 or more every second image of a class
-    is for validation; else the last tenth of each class of the train part."""
+    is for validation; else the last tenth of each class of the train part; or nothing is."""
     labels = np.concatenate([digits.y_train, digits.y_test])
     split = np.repeat(np.array([0, 2], np.int8), [len(digits.y_train), len(digits.y_test)])
     cut = 2 if len(digits.y_test) >= BOTH else 0
-    for digit in np.unique(labels):
+    for digit in np.unique(labels) if validation else ():
         rows = np.flatnonzero((labels == digit) & (split == cut))
         split[rows[::2] if cut else rows[len(rows) - max(1, len(rows) // VALID) :]] = 1
     return torch.from_numpy(np.concatenate([digits.x_train, digits.x_test])), labels, split
 
 
-def rows_of(sets: dict[str, tuple[np.ndarray, np.ndarray]], folders: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+def rows_of(
+    sets: dict[str, tuple[np.ndarray, np.ndarray]], folders: dict[str, str], parts: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """(n,) digits and (n,) parts of the rows, by the images that there are.
 
     Args:
         sets: name → digits and split of its images, or of the recordings under "speech".
         folders: where each came from, for the messages.
+        parts: 0 train, 1 valid, 2 test; those that shall have rows.
     Raises:
         DataError: a digit that some set does not show in some part.
     """
     label, split = [], []
-    for part, most in enumerate(MOST):
+    for part in parts:
         for digit in range(10):
             counts = {name: int(((labels == digit) & (of == part)).sum()) for name, (labels, of) in sets.items()}
             for name, count in counts.items():
@@ -203,9 +216,9 @@ def rows_of(sets: dict[str, tuple[np.ndarray, np.ndarray]], folders: dict[str, s
                     kind = "recording" if name == "speech" else f"{name} image"
                     raise DataError(
                         f"{RECIPE}: no {PARTS[part]} {kind} of a {digit} in ROOT/{folders[name]}; all ten digits are "
-                        "needed in train, valid and test."
+                        f"needed in {', '.join(PARTS[i] for i in parts[:-1])} and {PARTS[parts[-1]]}."
                     )
-            n = min(most // 10, max(count for name, count in counts.items() if name != "speech"))
+            n = min(MOST[part] // 10, max(count for name, count in counts.items() if name != "speech"))
             label += [np.full(n, digit)]
             split += [np.full(n, part, np.int8)]
     return np.concatenate(label), np.concatenate(split)

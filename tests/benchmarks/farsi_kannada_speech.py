@@ -3,8 +3,8 @@ of what is generated (of one draw, and of the mean of --draws), and the error of
 training mean.
 
     python tests/benchmarks/farsi_kannada_speech.py --root DATA [--speech mean|segments] [--held-out SPEAKER]
-        [--images distorted|plain] [--seeds 0 1 2] [--epochs 15] [--rows N] [--set NAME=VALUE]...
-        [--as NAME=LIKELIHOOD]... [--out FOLDER] [--json FILE]
+        [--images distorted|plain] [--validation apart|none] [--seeds 0 1 2] [--epochs 15] [--rows N]
+        [--set NAME=VALUE]... [--as NAME=LIKELIHOOD]... [--out FOLDER] [--json FILE]
 
 The paper's figures are of training rows. Runs are kept in --out; one that was killed goes on where it stopped, and a
 finished one is only scored.
@@ -88,6 +88,7 @@ def main() -> None:
     parser.add_argument("--speech", default="mean", choices=["mean", "segments"])
     parser.add_argument("--held-out", metavar="SPEAKER")
     parser.add_argument("--images", default="distorted", choices=["plain", "distorted"], help="in training")
+    parser.add_argument("--validation", default="apart", choices=["apart", "none"], help="none: taught, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=256)
@@ -102,8 +103,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     hyper = dict(pair.split("=", 1) for pair in options.set)
-    held_out = f",held_out={options.held_out}" if options.held_out else ""
-    spec = f"farsi-kannada-speech:speech={options.speech},partners=fresh,images={options.images}{held_out}"
+    others = f",held_out={options.held_out}" if options.held_out else ""
+    others += f",validation={options.validation}" if options.validation != "apart" else ""
+    spec = f"farsi-kannada-speech:speech={options.speech},partners=fresh,images={options.images}{others}"
     data = mmppl.read(spec, root=options.root, as_=dict(pair.split("=", 1) for pair in options.as_))
     if options.rows:
         data = data.take(torch.cat([data.rows(part)[: options.rows] for part in ("train", "valid", "test")]))
@@ -111,7 +113,8 @@ def main() -> None:
     rows = []
     for seed in options.seeds:
         place = "-".join(
-            [options.speech, options.images, options.held_out or "all", str(options.epochs), *options.set, str(seed)]
+            [options.speech, options.images, options.held_out or "all", options.validation]
+            + [str(options.epochs), *options.set, str(seed)]
         )
         out = options.out / place
         run = mmppl.fit("mvae", data, hyper=hyper, seed=seed, out=out, resume=out.is_dir(), **settings)  # type: ignore[arg-type]
