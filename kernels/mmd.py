@@ -87,10 +87,10 @@ def median_heuristic(x: Tensor, y: Tensor, *, x_weight: Tensor | None = None, y_
     Returns: scalar tensor, at least the smallest positive number of the dtype; that where fewer than two rows are left.
     """
     with torch.no_grad():
-        pooled = torch.cat([x, y])
-        n = len(pooled)
+        n = len(x) + len(y)
         weights = [torch.ones_like(p[:, 0]) if w is None else w for p, w in ((x, x_weight), (y, y_weight))]
         kept = torch.cat([w > 0 for w in weights])
+        pooled = torch.where(kept.unsqueeze(-1), torch.cat([x, y]), 0.0)  # the centre is of all of them
         i, j = torch.triu_indices(n, n, 1, device=x.device)
         pairs = kept[i] & kept[j]
         r2 = torch.where(pairs, squared_distances(pooled, pooled)[i, j], torch.inf).sort().values  # the others last

@@ -1,7 +1,7 @@
 """Product of experts in C: tiles of rows stay in the cache while every subset is fused, sampled and measured.
 
-Precisions are taken once per expert, not once per subset; rows that hold log-variances beyond ±80 go the way of
-logsumexp instead. The backward pass computes everything anew from the inputs.
+Precisions are taken once per expert, not once per subset; rows that hold log-variances beyond ±80, or means
+that overflow times them, go the way of logsumexp instead. The backward pass computes everything anew from the inputs.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ SOURCE = """
 #include <stdlib.h>
 #include <string.h>
 #define WIDE 80    /* log-variances up to here are safe in the linear domain */
+#define FAR (sizeof(real) == 4 ? (real)1e34 : (real)1e300)  /* and means times precisions */
 #define MOST 1024  /* numbers of one expert in a tile of rows, unless one row alone has more */
 
 typedef struct { int64_t M, S, B, D, prior; } Sizes;
@@ -50,7 +51,9 @@ static void load(const Sizes *n, Work *w, const real *mu, const real *lv, const 
         for (int64_t i = 0; i < size; i++) { real e = EXP(-l[i]); p[i] = e; pm[i] = e * u[i]; }
         for (int64_t r = 0; r < rows; r++) {
             int out = 0;
-            if (w->kept[r * M + m]) for (int64_t d = 0; d < n->D; d++) out |= (l[r * n->D + d] > WIDE) | (l[r * n->D + d] < -WIDE);
+            if (w->kept[r * M + m])
+                for (int64_t i = r * n->D; i < (r + 1) * n->D; i++)
+                    out |= (l[i] > WIDE) | (l[i] < -WIDE) | (pm[i] > FAR) | (pm[i] < -FAR);
             w->wide[r] |= out;
         }
     }

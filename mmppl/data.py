@@ -95,6 +95,7 @@ class Dataset:
         seed: int = 0,
     ) -> Dataset:
         """The same rows with modalities (never labels) hidden at random; the hidden values are gone, not only masked.
+        Units stay: the mean and standard deviation of numbers are those of all train rows, also of what is hidden now.
 
         Args:
             rate: probability that a row loses a modality, one number or one per name.

@@ -71,10 +71,11 @@ def evaluate(
         between them (0 to 1), and coverage50.X, coverage90.X, the shares of entries inside the central intervals of the
         predictive draws (those of a Bernoulli are 0 or 1, so that nearly every grey value is covered). Each is
         {given-set: number}, an anchor a number, and collapse {"eps": nats, "fraction": of latent dimensions with
-        KL(q ‖ prior) ≤ eps}, q the answer to everything.
-        The prior is N(0, I), or for a program with conditions the answer to them alone; then the same fraction is told
-        for three more, as "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of
-        KL(q ‖ N(0, I)), over the rows that have more than the conditions. (Absent where no modality is generated.)
+        KL(q ‖ prior) ≤ eps}, q the answer to everything, the prior that to nothing. The KL is that of Gaussians of
+        their means and variances: of a mixture it tells nothing where these are the prior's and its components are not.
+        For a program with conditions the prior is the answer to them alone, and the same fraction is told for three
+        more, as "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of KL(q ‖ N(0, I)),
+        over the rows that have more than the conditions. (Absent where no modality is generated.)
 
         For a label L, from the means of z given each given-set, see `mmppl.probes`: probe500.L, the accuracy of
         logistic regression on 500 train rows drawn with replacement (Sutter et al. 2021, "Generalized multimodal
@@ -252,12 +253,12 @@ def _collapse(
 
     try:
         q = latent(program.encoded)
-        prior = latent(program.conditions) if program.conditions else ()
+        prior = latent(program.conditions)
     except UsageError as error:  # no latent of that name, or none that can be had given everything
         hear(f"no collapse curve: {error}")
         return {}
     curves = {"fraction": curve(*q, *prior)}
-    if prior:
+    if program.conditions:
         curves |= {"prior_q": curve(*prior, *q), "prior_standard": curve(*prior), "q_standard": curve(*q)}
     return {"collapse": {"eps": score.THRESHOLDS.tolist(), **curves}}
 

@@ -222,10 +222,12 @@ class MixtureOfProducts(Mixture):
     def log_prob(self, value: Tensor) -> Tensor:
         """ln of the mixture's density, nats.
 
-        The squares are multiplied out, in float64: no (..., S, B, D) numbers are held.
+        The squares are multiplied out, in float64 and about the middle of the means: no (..., S, B, D) numbers are
+        held, and means that are far off together cost no digits.
         """
         loc, log_var = self.components.loc.double(), self.components.log_var.double()
-        z, precision = value.double(), torch.exp(-log_var)
+        middle = torch.einsum("sb,sbd->bd", self.log_weight.exp().double(), loc.detach())
+        loc, z, precision = loc - middle, value.double() - middle, torch.exp(-log_var)
         constant = (precision * loc.square() + log_var + math.log(2 * math.pi)).sum(-1)  # (S, B)
         squares = torch.einsum("...bd,sbd->...sb", z.square(), precision)
         cross = torch.einsum("...bd,sbd->...sb", z, precision * loc)

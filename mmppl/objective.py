@@ -167,9 +167,10 @@ def stratified(
         beta: weight of ln q(z) − ln p(z).
         weights: of the likelihoods by name; 1 where not named.
         dreg: the doubly reparametrised gradient: q's parameters inside ln q get none, and what reaches a draw is
-            multiplied by its normalised weight (1 in the ELBO). Unbiased for a row of one component; for more it is
-            what the authors use, and disregards that a draw comes from one component and is weighed by the mixture.
-    Source: Shi et al. 2019, arXiv:1911.03393; Tucker et al. 2019, arXiv:1810.04152.
+            multiplied by its normalised weight w̃ (1 in the ELBO), with a β by 1 − β + β w̃ (the score of q, whose
+            weight is β, reparametrised as in the source). Unbiased for a row of one component; for more it is what the
+            authors use, and disregards that a draw comes from one component and is weighed by the mixture.
+    Source: Shi et al. 2019, arXiv:1911.03393; Tucker et al. 2019, arXiv:1810.04152 (β = 1).
     """
     strata = Stratify(draws)
     with strata:
@@ -193,7 +194,7 @@ def stratified(
     if kind == "elbo":
         return terms
     bound, normalised = log_mean(log_weights.unflatten(0, (draws, -1)), active.unflatten(0, (draws, -1))[0], kind)
-    by_weight = normalised.detach().flatten(0, 1).unsqueeze(-1)
+    by_weight = (1 - beta + beta * normalised.detach()).flatten(0, 1).unsqueeze(-1)
     for name in traces.latents() if dreg else ():
         if traces.value(name).requires_grad:  # not in an evaluation
             traces.value(name).register_hook(lambda slope: slope * by_weight)

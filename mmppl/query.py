@@ -270,11 +270,13 @@ class _Question:
         if not targets:
             raise UsageError("query: evidence of what? Name what is wanted beside it, or give something.")
         given = [n for n in self.given if n not in (*targets, *self.program.conditions)]
-        nats, variance, ess, khat = self._log_mean(batch, ids, [*given, *targets], step)
+        nats, spread, ess, khat = self._log_mean(batch, ids, [*given, *targets], step)
         if given:
             below = self._log_mean(batch, ids, given, step)
-            nats, variance = nats - below[0], variance + below[1]
+            nats, spread = nats - below[0], spread - below[1]  # of the same noise: they vary together
             ess, khat = torch.minimum(ess, below[2]), torch.maximum(khat, below[3])
+        alone = nats.new_full(nats.shape, torch.nan)  # one draw says nothing of the spread
+        variance = spread.var(0) / self.draws if self.draws > 1 else alone
         for name in targets:
             jacobian = self.program.modality(name).log_jacobian(batch.value(name))
             nats = nats + torch.where(batch.observed[name], jacobian.double(), 0.0)
@@ -291,16 +293,15 @@ class _Question:
     def _log_mean(
         self, batch: Batch, ids: np.ndarray, names: list[str], step: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """ln p(names | conditions) in model units, its estimate's variance (delta method), ESS and k̂; (B,) each."""
+        """ln p(names | conditions) in model units, (B,); the draws' weights over their mean, (draws, B), whose variance
+        over the number of draws is the estimate's (delta method); ESS and k̂, (B,) each."""
         shown = [n for n in [*self.program.conditions, *names] if n in self.program.encoded]
         log_weights = self._log_weights(batch, ids, shown, names, step)
         shift = log_weights.max(0).values
         weights = (log_weights - shift).exp()
         mean = weights.mean(0)
-        alone = mean.new_full(mean.shape, torch.nan)  # one draw says nothing of the spread
-        variance = weights.var(0) / self.draws / mean.square() if self.draws > 1 else alone
         smoothed = smooth(log_weights)
-        return mean.log() + shift, variance, smoothed.ess, smoothed.khat
+        return mean.log() + shift, weights / mean, smoothed.ess, smoothed.khat
 
     def _describe(self, names: list[str], batch: Batch, ids: np.ndarray, step: int) -> dict[str, dict[str, np.ndarray]]:
         """Moments, quantiles and probabilities of sites over their draws. With importance the weights come first, from

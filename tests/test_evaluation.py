@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import mmppl
 from mmppl import baseline
@@ -25,7 +26,7 @@ class Known(mmppl.Program):
 
 class KnownRun:
     """Answers by rule: class 0 with probability 0.7, mean 1 in [0, 2] for numbers; z ~ N((3, 0), 1) given everything,
-    N((1, 0), 1) given less."""
+    N((1, 0), 1) given less, N((0, 0), 1) given nothing."""
 
     path = Path("known")
     set: dict = {}
@@ -49,7 +50,7 @@ class KnownRun:
         n, found = len(data), {}
         for name in want:
             if name == "z":
-                first = 3.0 if set(given) == set(self.program.encoded) else 1.0
+                first = 3.0 if set(given) == set(self.program.encoded) else 1.0 if given else 0.0
                 found[name] = {"mean": np.full((n, 2), [first, 0.0]), "std": np.ones((n, 2))}
                 continue
             m = self.program.modality(name)
@@ -121,7 +122,7 @@ def test_only_what_is_wanted_is_computed(data, monkeypatch):
     assert run.asked == [(("x",), ("word", "label")), (("word",), ("label",)), (("x", "word"), ("label",))]
     run.asked.clear()
     evaluate(run, metrics=["collapse"])
-    assert run.asked == [(("x", "word"), ("z",))]
+    assert run.asked == [(("x", "word"), ("z",)), ((), ("z",))]
     run.asked.clear()
     monkeypatch.undo()
     metrics = evaluate(run, metrics=["baseline", "rmse_global"])["metrics"]
@@ -160,6 +161,24 @@ def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
     test = few.rows("test")
     both = int((few.observed["x"] & few.observed["word"])[test].sum())
     assert heard == [both, both] and both < int(few.observed["x"][test].sum())  # a row of x alone has q = prior
+
+
+@pytest.mark.parametrize("hyper", [{"latent": "laplace"}, {"learn_prior": True}], ids=str)
+def test_an_answer_that_is_the_programs_own_prior_has_collapsed(hyper, tmp_path):
+    rng = np.random.default_rng(0)
+    raw = {"a": rng.normal(size=(60, 3)), "b": rng.normal(size=(60, 3)), "label": np.arange(60) % 2}
+    run = mmppl.fit("mmvae", raw, hyper={"latent_dim": 4, "hidden": 8, **hyper}, epochs=1, out=tmp_path / "run")
+    program = run.program
+    with torch.no_grad():
+        if "learn_prior" in hyper:
+            program.prior_logits.copy_(torch.tensor([3.0, 0.0, 0.0, 0.0]))
+        own = torch.zeros(4) if "latent" in hyper else 2 * (4 * torch.softmax(program.prior_logits, -1)).log()
+        for name in program.encoded:
+            last = program.encoders[name][-2]
+            last.weight.zero_()
+            last.bias.copy_(torch.cat([torch.zeros(4), own]))
+    curve = run.evaluate(metrics=["collapse"], split="all")["metrics"]["collapse"]
+    assert curve["eps"][1] > 0 and curve["fraction"][1:] == [1.0] * (len(curve["eps"]) - 1)
 
 
 def test_only_what_the_program_answers_about_is_judged(data):

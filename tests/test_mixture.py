@@ -50,6 +50,17 @@ def test_density_and_moments_are_those_of_the_rows_own_components(prior_expert):
         torch.testing.assert_close(q.variance[row], want.variance, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("offset", [1e3, 1e6])
+def test_means_that_are_far_off_together_cost_no_digits(offset):
+    """Experts as narrow as encoders make them, in float32."""
+    loc = offset + 1e-3 * LOC.float()
+    q = mixture_of_products(loc, torch.full_like(loc, -12.0), SEEN, prior_expert="never")
+    z = q.rsample()
+    of_each = Gaussian(q.components.loc.double(), q.components.log_var.double()).log_prob(z.double())
+    want = torch.logsumexp(of_each + q.log_weight, -2)
+    torch.testing.assert_close(q.log_prob(z).double(), want, rtol=1e-5, atol=1e-3)
+
+
 @pytest.mark.parametrize("prior_expert", ["full", "always", "never"])
 def test_the_kl_bound_is_the_mean_over_the_components(prior_expert):
     leaves = [t.clone().requires_grad_() for t in (LOC, LOG_VAR)]

@@ -59,6 +59,8 @@ def test_the_median_leaves_out_rows_of_weight_zero():
         left = [p if w is None else p[w > 0] for p, w in ((X, x_weight), (Y, y_weight))]
         torch.testing.assert_close(got, median_heuristic(*left))
     assert median_heuristic(X, Y, x_weight=0 * keep, y_weight=0 * other).item() < 1e-300
+    spoilt = torch.where(keep.unsqueeze(-1) > 0, X, torch.nan)
+    torch.testing.assert_close(median_heuristic(spoilt, Y, x_weight=keep), median_heuristic(X[keep > 0], Y))
 
 
 def test_rows_of_weight_zero_are_as_if_absent():

@@ -35,6 +35,20 @@ def test_extreme_precisions_are_exact():
     assert (loc.item(), log_var.item()) == (3.0, -800.0)
 
 
+def test_a_mean_that_overflows_times_its_precision():
+    """In float32, beside a row of which that is not so, with gradients."""
+    loc = torch.tensor([[[3e4, -1.0], [0.5, 1.0]], [[3e4, 2.0], [0.25, 1.0]]]).requires_grad_()
+    log_var = torch.tensor([[[-80.0, 0.0], [0.5, 1.0]], [[-80.0, -79.0], [0.0, 1.0]]]).requires_grad_()
+    seen = torch.ones(2, 2, dtype=torch.bool)
+    got = gaussian_product(loc, log_var, seen)
+    exact = [t.detach().double().requires_grad_() for t in (loc, log_var)]
+    want = gaussian_product(*exact, seen)
+    torch.testing.assert_close(got, tuple(t.float() for t in want), rtol=1e-5, atol=1e-6)  # e⁸⁰ has no more digits
+    slopes = torch.autograd.grad(sum(t.sum() for t in got), (loc, log_var))
+    expected = torch.autograd.grad(sum(t.sum() for t in want), exact)
+    torch.testing.assert_close(slopes, tuple(t.float() for t in expected), rtol=1e-5, atol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 3), (31, 5, 33, 65)], ids=str)  # S, M, B, D
 def test_all_subsets_at_once_are_the_subsets_one_by_one(shape):
     S, M, B, D = shape
