@@ -95,7 +95,7 @@ class Dataset:
         seed: int = 0,
     ) -> Dataset:
         """The same rows with modalities (never labels) hidden at random; the hidden values are gone, not only masked.
-        Units stay: the mean and standard deviation of numbers are those of all train rows, also of what is hidden now.
+        The values of the others stay as they are, in units that `read` took from all train rows: see its `hide`.
 
         Args:
             rate: probability that a row loses a modality, one number or one per name.
@@ -184,6 +184,8 @@ def read(
     as_: Mapping[str, str] = {},
     schema: Sequence[Modality] | None = None,
     seed: int = 0,
+    hide: float = 0.0,
+    hide_seed: int = 0,
     download: bool = False,
 ) -> Dataset:
     """Read a data set from wherever it is: a recipe, a file, a folder, arrays or a DataFrame.
@@ -198,6 +200,8 @@ def read(
         schema: the modalities of a run; then scaling and classes are theirs, and arrays that differ are named. A
             modality that the data lack is missing in every row. Of `as_` only "ignore" counts then.
         seed: of the split, where the data bring none. A recipe has a seed of its own, as an option.
+        hide, hide_seed: take the means and standard deviations by which numbers are scaled from what `Dataset.hide`
+            of this rate and seed would leave. Nothing is hidden yet; the units of a recipe or a Dataset stay.
         download: let a recipe fetch its files into `root`.
     Raises:
         UsageError: unknown recipe, option, likelihood or name.
@@ -207,12 +211,13 @@ def read(
 
     if isinstance(data, Dataset):
         return door.refit(data, as_=as_, schema=schema)
+    how: dict[str, Any] = dict(as_=as_, schema=schema, seed=seed, hide=hide, hide_seed=hide_seed)
     if isinstance(data, Mapping):
         arrays = readers.read_mapping(data)
-        return door.admit(arrays, name="arrays", as_=as_, schema=schema, seed=seed)
+        return door.admit(arrays, name="arrays", **how)
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
         arrays, features = readers.read_frame(data)
-        return door.admit(arrays, features=features, name="arrays", as_=as_, schema=schema, seed=seed)
+        return door.admit(arrays, features=features, name="arrays", **how)
     if not isinstance(data, (str, os.PathLike)):
         raise UsageError(
             f"read: cannot read a {type(data).__name__}; give a recipe, an .npz file, arrays by name or a DataFrame."
@@ -222,10 +227,10 @@ def read(
         from .utterances import features_for, read_utterances
 
         arrays = read_utterances(path, features_for(schema))
-        return door.admit(arrays, name=path.resolve().name, as_=as_, schema=schema, seed=seed)
+        return door.admit(arrays, name=path.resolve().name, **how)
     if isinstance(data, os.PathLike) or path.suffix == ".npz" or path.is_file():
         arrays = readers.joined_parts(readers.read_npz(path))
-        return door.admit(arrays, name=path.name, as_=as_, schema=schema, seed=seed)
+        return door.admit(arrays, name=path.name, **how)
     from .datasets import make
 
     if "/" in data.partition(":")[0]:

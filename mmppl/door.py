@@ -16,6 +16,7 @@ from torch import Tensor
 from .data import Dataset
 from .declare import Override, chunks, declare, parse_overrides
 from .errors import DataError, UsageError, suggest
+from .hide import staying
 from .matching import aligned, compare, in_order
 from .modality import Modality
 from .splits import stratified, with_valid
@@ -30,6 +31,8 @@ def admit(
     as_: Mapping[str, str] = {},
     schema: Sequence[Modality] | None = None,
     seed: int = 0,
+    hide: float = 0.0,
+    hide_seed: int = 0,
 ) -> Dataset:
     """Arrays by name → a `Dataset`.
 
@@ -37,7 +40,7 @@ def admit(
         arrays: (N, *shape) each; `id`, `split` and `mask_<name>` are special.
         name: name of the data set.
         features: names of the columns of an array, which become those of its features.
-        as_, schema, seed: as in `mmppl.read`.
+        as_, schema, seed, hide, hide_seed: as in `mmppl.read`.
     Raises:
         DataError: arrays that are empty, inconsistent, or differ from the schema.
         UsageError: a wrong `as_`.
@@ -48,7 +51,7 @@ def admit(
     arrays = {key: a for key, a in arrays.items() if key not in dropped and key.removeprefix("mask_") not in dropped}
     table = take_apart(arrays, features)
     if schema is None:
-        modalities, split = _found(table, said, seed)
+        modalities, split = _found(table, said, seed, hide, hide_seed)
     else:
         compare(table.arrays, schema, table.features)
         table = in_order(table, schema)
@@ -130,7 +133,9 @@ def _check_known(said: Mapping[str, Override], there: Mapping[str, object], kind
             raise UsageError(f"--as {key}: no {kind} {key!r}; there are {', '.join(there)}.{suggest(key, list(there))}")
 
 
-def _found(table: Table, said: Mapping[str, Override], seed: int) -> tuple[tuple[Modality, ...], np.ndarray]:
+def _found(
+    table: Table, said: Mapping[str, Override], seed: int, hide: float, hide_seed: int
+) -> tuple[tuple[Modality, ...], np.ndarray]:
     """Schema and split of data that come without a schema."""
     n = len(table.ids)
     if n < 2:
@@ -163,7 +168,16 @@ def _found(table: Table, said: Mapping[str, Override], seed: int) -> tuple[tuple
     for m in modalities:
         if not (table.observed[m.name] & (split == 0)).any():
             raise DataError(f"{m.name!r} is observed in no train row; leave it out (--as {m.name}=ignore).")
-    return tuple(_scaled(m, table, split == 0) for m in modalities), split
+    stays = _staying(table, modalities, hide, hide_seed)
+    return tuple(_scaled(m, table, (split == 0) & stays[m.name]) for m in modalities), split
+
+
+def _staying(table: Table, modalities: Sequence[Modality], rate: float, seed: int) -> Mapping[str, np.ndarray]:
+    """(N,) by name: where a modality is observed and `Dataset.hide` would leave it."""
+    names = [m.name for m in modalities if m.role == "modality"]
+    before = torch.stack([torch.from_numpy(table.observed[name]) for name in names], -1)
+    after = staying(before, names, rate=rate, patterns=None, keep_one=True, seed=seed)
+    return table.observed | {name: after[:, i].numpy() for i, name in enumerate(names)}
 
 
 def _classes(table: Table, name: str) -> tuple[str | int, ...]:
@@ -188,19 +202,19 @@ def _groups(table: Table, modalities: Sequence[Modality]) -> np.ndarray:
     return np.zeros(len(table.ids), dtype=np.int64)
 
 
-def _scaled(m: Modality, table: Table, train: np.ndarray) -> Modality:
-    """`m` with mean and standard deviation of its observed train rows (float64, two passes, no copy of the array)."""
+def _scaled(m: Modality, table: Table, use: np.ndarray) -> Modality:
+    """`m` with mean and standard deviation of the rows to use (float64, two passes, no copy of the array); 0 and 1
+    where there are none."""
     if m.transform not in ("standardise", "log1p"):
         return m
     array = table.arrays[m.name]
-    use = train & table.observed[m.name]
 
     def moment(power: int, centre: np.ndarray) -> np.ndarray:
         total = np.zeros(array.shape[1:])
         for rows in chunks(array):
             part = array[rows][use[rows]].astype(np.float64)
             total += (((np.log1p(part) if m.transform == "log1p" else part) - centre) ** power).sum(0)
-        return total / use.sum()
+        return total / max(use.sum(), 1)
 
     with np.errstate(all="ignore"):  # what cannot be transformed is named when the values are
         mean = moment(1, np.zeros(()))

@@ -80,7 +80,7 @@ def fit(
     cls = program if isinstance(program, type) else load_program(program)
     hear = say or (lambda message: None)
     spec = data if data is not None else cls.default_data
-    dataset = read(spec, root=root, as_=as_, download=download)
+    dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
     unhidden = dataset.fingerprint()
     if hide:
         dataset = dataset.hide(rate=hide, seed=seed)

@@ -166,7 +166,8 @@ class Run:
         if stored["spec"] is None:
             raise UsageError(f"{self.path}: fitted on arrays in memory; name the data (--data FILE).")
         options = stored["options"]
-        data = read(stored["spec"], root=root or options["root"], as_=options["as"])
+        units = dict(hide=options["hide"], hide_seed=self.info["seed"])
+        data = read(stored["spec"], root=root or options["root"], as_=options["as"], **units)
         if hides:
             data = data.hide(rate=options["hide"], seed=self.info["seed"])
         if data.fingerprint() != stored["fingerprint" if hidden else "unhidden"]:

@@ -365,3 +365,28 @@ def test_rows_of_the_fit_are_known_again(tmp_path):
     assert run.query(tmp_path / "other.npz", want=["z"], draws=2).n == 60
     lacking = read(tmp_path / "base.npz", as_={"b": "ignore"})
     assert run.query(lacking, want=["b"], draws=2, split="all").n == 60
+
+
+def test_what_a_fit_hides_changes_nothing_of_it(tmp_path):
+    """Not the scaling either: a value that is hidden from the train rows may be anything."""
+    rng = np.random.default_rng(0)
+    arrays = {"a": rng.normal(3, 2, (60, 3)), "b": rng.poisson(4, (60, 2)), "label": np.arange(60) % 2}
+    hidden = read(arrays).hide(rate=0.5, seed=3)
+    spoilt = {name: array.copy() for name, array in arrays.items()}
+    for name, value in (("a", 1e30), ("b", 10**6)):
+        spoilt[name][~hidden.observed[name].numpy()] = value
+    runs = []
+    for number, content in enumerate((arrays, spoilt)):
+        np.savez(tmp_path / "data.npz", **content)
+        out = tmp_path / f"run{number}"
+        runs.append(fit("mvae", tmp_path / "data.npz", hyper={"hidden": 8}, epochs=2, hide=0.5, seed=3, out=out))
+        assert runs[-1].data().fingerprint() == runs[-1].info["data"]["fingerprint"]
+        assert runs[-1].data(hidden=False).fingerprint() == runs[-1].info["data"]["unhidden"]
+    one, other = runs
+    assert one.modalities == other.modalities and one.info["data"]["fingerprint"] == other.info["data"]["fingerprint"]
+    for a, b in zip(one.program.parameters(), other.program.parameters(), strict=True):
+        assert torch.equal(a, b)
+    train = one.data().take(one.data().rows("train"))
+    seen = train.values["a"][train.observed["a"]].double()
+    np.testing.assert_allclose(seen.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.std(0, correction=0), 1, rtol=1e-5)

@@ -46,7 +46,8 @@ def test_a_mean_that_overflows_times_its_precision():
     torch.testing.assert_close(got, tuple(t.float() for t in want), rtol=1e-5, atol=1e-6)  # e⁸⁰ has no more digits
     slopes = torch.autograd.grad(sum(t.sum() for t in got), (loc, log_var))
     expected = torch.autograd.grad(sum(t.sum() for t in want), exact)
-    torch.testing.assert_close(slopes, tuple(t.float() for t in expected), rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(slopes[0], expected[0].float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(slopes[1], expected[1].float(), rtol=1e-5, atol=0.05)  # holds differences of 3e4s
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 5, 3), (31, 5, 33, 65)], ids=str)  # S, M, B, D
