@@ -211,12 +211,13 @@ def read(
 
     if isinstance(data, Dataset):
         return door.refit(data, as_=as_, schema=schema)
+    ignored = {name for name, how in as_.items() if how == "ignore"}
     how: dict[str, Any] = dict(as_=as_, schema=schema, seed=seed, hide=hide, hide_seed=hide_seed)
     if isinstance(data, Mapping):
-        arrays = readers.read_mapping(data)
+        arrays = readers.read_mapping(data, ignored)
         return door.admit(arrays, name="arrays", **how)
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
-        arrays, features = readers.read_frame(data)
+        arrays, features = readers.read_frame(data, ignored)
         return door.admit(arrays, features=features, name="arrays", **how)
     if not isinstance(data, (str, os.PathLike)):
         raise UsageError(
@@ -229,7 +230,7 @@ def read(
         arrays = read_utterances(path, features_for(schema))
         return door.admit(arrays, name=path.resolve().name, **how)
     if isinstance(data, os.PathLike) or path.suffix == ".npz" or path.is_file():
-        arrays = readers.joined_parts(readers.read_npz(path))
+        arrays = readers.joined_parts(readers.read_npz(path, ignored))
         return door.admit(arrays, name=path.name, **how)
     from .datasets import make
 

@@ -53,6 +53,7 @@ def admit(
     if schema is None:
         modalities, split = _found(table, said, seed, hide, hide_seed)
     else:
+        table = _with_classes_of(table, schema)
         compare(table.arrays, schema, table.features)
         table = in_order(table, schema)
         modalities = tuple(schema)
@@ -62,6 +63,12 @@ def admit(
         if table.split is not None:
             split = with_valid(table.split, _groups(table, modalities), seed=seed)
     return _filled(table, modalities, name, split)
+
+
+def _with_classes_of(table: Table, schema: Sequence[Modality]) -> Table:
+    """`table` without classes of which no row has one: an empty column is no string and no number."""
+    empty = {m.name for m in schema if m.classes and m.name in table.arrays and not table.observed[m.name].any()}
+    return dataclasses.replace(table, arrays={name: a for name, a in table.arrays.items() if name not in empty})
 
 
 def refit(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality] | None) -> Dataset:
@@ -222,7 +229,7 @@ def _scaled(m: Modality, table: Table, use: np.ndarray) -> Modality:
     if m.transform == "standardise" and not np.isfinite(sd).all():
         raise DataError(f"{m.name!r}: values too large to be squared; rescale them.")
     # A constant feature has the rounding of its mean for a spread; dividing by that would blow up what comes later.
-    sd = np.where(sd > 1e-9 * np.abs(mean), sd, 1.0)
+    sd = np.where(sd > 1e-13 * np.abs(mean), sd, 1.0)
     return dataclasses.replace(m, shift=tuple(mean.ravel().tolist()), spread=tuple(sd.ravel().tolist()))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,18 @@ CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxErro
 
 OTHERS = {  # what people have, and how it gets in
     ".wav": "recordings are read by the folder or .zip that they lie in; give that",
-    ".csv": "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
+    **dict.fromkeys(
+        (".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".h5", ".hdf5", ".pkl"),
+        "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
+    ),
 }
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file, in its order.
+NOTHING = np.zeros(1, dtype=bool)  # stands for an array that is ignored, whatever it holds
+
+
+def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file, in its order; of those that are ignored only that they are there.
 
     Raises:
         DataError: no such file, not an .npz, truncated, corrupt, encrypted, or with arrays of Python objects.
@@ -48,6 +54,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 )
         with np.load(path, allow_pickle=False) as file:
             for key in file.files:
+                if key in ignored:
+                    arrays[key] = NOTHING
+                    continue
                 array = file[key]
                 if not isinstance(array, np.ndarray):  # the bytes of whatever it is
                     raise DataError(f"{path}: a zip file, but {key!r} in it is no array; write it with numpy.savez.")
@@ -85,18 +94,24 @@ def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.concatenate(of) for name, of in of_name.items()} | {"split": split}
 
 
-def read_mapping(data: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays, tensors or lists by name → numpy arrays; strings may be missing (None), which becomes a mask.
+def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Arrays, tensors or lists by name → numpy arrays; strings that are missing (None) and what NumPy masks become a
+    mask. Of arrays that are ignored only that they are there.
 
     Raises:
         DataError: ragged rows, or objects other than strings and numbers.
     """
     arrays: dict[str, np.ndarray] = {}
-    gaps = {}
+    gaps, masks = {}, {}
     for name, value in data.items():
+        if str(name) in ignored:
+            arrays[str(name)] = NOTHING
+            continue
         if isinstance(value, torch.Tensor):
             value = value.detach().cpu()
             value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        if isinstance(value, np.ma.MaskedArray) and value.ndim:
+            value, masks[str(name)] = _unmasked(str(name), value)
         try:
             array = np.asarray(value)
         except ValueError:
@@ -104,11 +119,26 @@ def read_mapping(data: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if array.dtype == object and array.ndim == 1:
             array, gaps[name] = _column(str(name), array)
         arrays[str(name)] = _plain(str(name), array)
-    return _with_masks(arrays, gaps)
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # where no NaN shows it
+    return _with_masks(arrays, unseen | masks)
 
 
-def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
-    """A DataFrame (pandas, or alike) → arrays by name, and the feature names of those that were grouped.
+def _unmasked(name: str, array: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
+    """NumPy's masked array → (values, rows that are masked)."""
+    cells = np.ma.getmaskarray(array).reshape(len(array), -1)
+    missing = cells.all(1)
+    partly = cells.any(1) & ~missing
+    if partly.any():
+        raise DataError(
+            f"{name!r}, row {int(partly.argmax())} is masked in part; a row has all of a modality or nothing: fill the "
+            "cells, mask the row, or give the columns as modalities of their own."
+        )
+    return np.asarray(array.data), missing
+
+
+def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """A DataFrame (pandas, or alike) → arrays by name, and the feature names of those that were grouped; of those that
+    are ignored only that they are there.
 
     Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
     array of its own. Missing cells become NaN or, where the values are not floats, a mask. Without a column `id` the
@@ -126,12 +156,15 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
     features: dict[str, tuple[str, ...]] = {}
     for original, column in zip(frame.columns, columns):
         name, colon, feature = column.partition(":")
+        if name in ignored:
+            continue
         if name in groups and not (colon and name in features):
             raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
         if colon:
             features[name] = (*features.get(name, ()), feature)
         groups.setdefault(name, []).append(_cells(column, frame[original]))
-    arrays, gaps = {}, {}
+    arrays = {name: NOTHING for name in ignored if name in {column.partition(":")[0] for column in columns}}
+    gaps = {}
     for name, group in groups.items():
         if name in features:
             arrays[name], gaps[name] = _group(name, group)
@@ -139,7 +172,8 @@ def read_frame(frame: Any) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, 
             arrays[name], gaps[name] = group[0]
         arrays[name] = _plain(name, arrays[name])
     index = None if "id" in arrays else _index(frame)
-    return _with_masks(arrays, gaps) | ({} if index is None else {"id": index}), features
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # where no NaN shows it
+    return _with_masks(arrays, unseen) | ({} if index is None else {"id": index}), features
 
 
 def _index(frame: Any) -> np.ndarray | None:
@@ -188,9 +222,9 @@ def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.
 
 
 def _with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`arrays` with `mask_<name>` for gaps that no NaN shows, joined with the user's own mask."""
+    """`arrays` with `mask_<name>` for gaps, joined with the user's own mask."""
     for name, gap in gaps.items():
-        if gap.any() and arrays[name].dtype.kind != "f":
+        if gap.any():
             own = arrays.get(f"mask_{name}")
             joined = ~gap if own is None or own.shape != gap.shape else np.where(gap, False, own)
             arrays = {**arrays, f"mask_{name}": joined}

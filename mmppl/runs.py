@@ -209,12 +209,14 @@ class Run:
     def caveats(
         self, dataset: Dataset, seen: Sequence[str] | None = None, told: Sequence[str] | None = None
     ) -> list[str]:
-        """What data and run do not share, a line each: names of `seen` that no row has, and classes of `told` that
-        training never saw (None: of all)."""
+        """What to know of the answers, a line each: that the fit is unfinished, names of `seen` that no row has, and
+        classes of `told` that training never saw (None: of all)."""
         names = [m.name for m in self.modalities]
         absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
         unseen = self.info["data"].get("unseen", {})
+        unfinished = f"{self.path}: the fit is not finished; go on with `mmppl fit … --resume`."
         return [
+            *([unfinished] if self.info["status"] != "done" else []),
             *([f"{dataset.name}: no row has {', '.join(absent)}."] if absent else []),
             *unseen_classes({n: c for n, c in unseen.items() if told is None or n in told}),
         ]
@@ -247,6 +249,7 @@ class Run:
 
         given, want = None if given is None else names_in(given), names_in(want)
         dataset = self.dataset(data, root=root)
+        parted = split is None
         if split is None:
             split = "test" if dataset.has_split or dataset.fingerprint() == self.info["data"]["fingerprint"] else "all"
         chosen = dataset.rows(split)  # type: ignore[arg-type]
@@ -262,7 +265,11 @@ class Run:
             )  # fmt: skip
         asked = self.program.encoded if given is None else given
         seen = [n for n in asked if self.program.modality(n).role == "modality" and n not in want]
-        answer.notes[:0] = self.caveats(dataset, seen, want)
+        left_out = len(dataset) - len(dataset.rows("test")) if parted and data is not None and split == "test" else 0
+        answer.notes[:0] = [
+            *self.caveats(dataset, seen, want),
+            *([f"{left_out} train and valid rows of {dataset.name} were not asked (--split all)."] * bool(left_out)),
+        ]
         return answer
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:

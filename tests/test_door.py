@@ -425,3 +425,59 @@ def test_without_names_the_places_count():
     assert all("features" not in m.to_json() for m in plain.modalities)  # nor do fingerprints know of them
     with pytest.raises(UsageError, match="3 features need as many names"):
         Modality("gene", (3,), features=("a", "b"))
+
+
+@pytest.mark.parametrize("kind", [float, int, str])
+def test_what_numpy_masks_is_missing(kind):
+    rng = np.random.default_rng(0)
+    values = rng.integers(1, 9, (40, 2)).astype(kind)
+    masked = np.ma.masked_array(values.copy(), mask=np.repeat(np.arange(40)[:, None] % 3 == 0, 2, 1))
+    masked.data[masked.mask.all(1)] = -9999
+    how = {"a": "categorical:role=modality"} if kind is str else {}
+    data = read({"a": masked, "b": rng.normal(size=(40, 3))}, as_=how)
+    plain = read({"a": values, "b": data.values["b"].numpy(), "mask_a": np.arange(40) % 3 != 0}, as_=how)
+    assert torch.equal(data.observed["a"], torch.arange(40) % 3 != 0) and data.modalities[0] == plain.modalities[0]
+    assert torch.equal(data.values["a"], plain.values["a"])
+    assert np.array_equal(np.ma.getdata(masked)[::3], np.full((14, 2), np.array(-9999).astype(kind)))  # left as it was
+    masked[1, 0] = np.ma.masked
+    with pytest.raises(DataError, match="^'a', row 1 is masked in part; [^\n]*$"):
+        read({"a": masked})
+
+
+def test_a_large_offset_is_no_constant():
+    z = np.random.default_rng(0).normal(size=(100, 1))
+    for array, sd in ((1e13 + 1000 * z, 1000.0), (1e9 + 0.5 * z, 0.5)):
+        assert read({"a": array, "b": z}).modalities[0].spread[0] == pytest.approx(sd, rel=0.2)
+    assert read({"a": np.full((100, 1), 1e9 / 7), "b": z}).modalities[0].spread == (1.0,)
+
+
+@pytest.mark.parametrize("empty", [None, float("nan")])
+def test_rows_without_any_label_are_no_other_schema(empty):
+    """An all-empty column has no type; neither has one of a single row."""
+    rng = np.random.default_rng(0)
+    schema = read({"a": rng.normal(size=(20, 2)), "label": np.array(["x", "y"] * 10)}).modalities
+    for label in (np.array([empty] * 3, object), np.full(3, np.nan)):
+        asked = read({"a": rng.normal(size=(3, 2)), "label": label}, schema=schema)
+        assert not asked.observed["label"].any() and asked.observed["a"].all()
+    with pytest.raises(DataError, match="'label' holds numbers, not strings"):
+        read({"a": rng.normal(size=(3, 2)), "label": np.array([1, 2, 3])}, schema=schema)
+
+
+@pytest.mark.parametrize("how", ["frame", "arrays", "file"])
+def test_what_is_ignored_may_be_anything(how, tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {"a": rng.normal(size=20), "when": np.arange(20).astype("datetime64[D]"), "b": rng.normal(size=20)}
+    if how == "frame":
+        data = pd.DataFrame(columns | {"odd:x": [{}] * 20, "odd:y": 1.0}, index=[f"p{i}" for i in range(20)])
+    elif how == "arrays":
+        data = columns | {"odd": [[1], [2, 3]]}
+    else:
+        data = tmp_path / "data.npz"
+        np.savez(data, **columns, odd=np.array([{}, None], object))
+    found = read(data, as_={"when": "ignore", "odd": "ignore"})
+    assert [m.name for m in found.modalities] == ["a", "b"] and len(found) == 20
+    assert found.ids[0] == ("p0" if how == "frame" else 0)
+    with pytest.raises(DataError, match="when"):
+        read(data, as_={"odd": "ignore"})
+    with pytest.raises(UsageError, match="no array 'whn'"):
+        read(data, as_={"whn": "ignore", "odd": "ignore", "when": "ignore"})

@@ -460,3 +460,20 @@ def test_the_error_of_conditional_evidence_knows_that_both_estimates_share_their
     ]
     spread = np.std([one["nats"] for one in asked], 0, ddof=1)
     assert 0.8 < np.median(spread / np.mean([one["se"] for one in asked], 0)) < 1.25
+
+
+def test_rows_that_were_not_asked_and_fits_that_are_not_finished_are_told(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"a": rng.normal(size=(60, 2)), "b": rng.normal(size=(60, 2))}
+    run = fit("mvae", arrays, hyper={"hidden": 8}, epochs=1, out=tmp_path / "run")
+    answer = run.query(arrays, given="a", want="b")
+    assert answer.n < 60 and answer.notes == [
+        f"{60 - answer.n} train and valid rows of arrays were not asked (--split all)."
+    ]
+    assert run.query(arrays, given="a", want="b", split="test").notes == []
+    assert run.query(given="a", want="b").notes == []
+    other = {name: array + 1 for name, array in arrays.items()}
+    assert run.query(other, given="a", want="b").n == 60
+    run.info["status"] = "running"
+    (note,) = run.query(other, given="a", want="b").notes
+    assert "the fit is not finished" in note and "--resume" in note
