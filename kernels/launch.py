@@ -53,8 +53,14 @@ def supported(device: int) -> bool:
             with torch.cuda.device(device):
                 trial(torch.device("cuda", device))
         except Exception as error:  # no Triton, no driver, no C compiler for its launcher, ...
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
+            reason = in_short(error)
     if reason:
         name = torch.cuda.get_device_name(device)
         log.warning("No Triton kernels on %s (%s): they run on PyTorch, more slowly.", name, reason)
     return not reason
+
+
+def in_short(error: Exception) -> str:
+    """Type and first line of an error, for a message that goes on without what failed."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return f"{type(error).__name__}: {lines[0][:160]}"

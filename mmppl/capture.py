@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .batch import Batch
+from .kernels.launch import in_short
 from .program import Program
 from .step import Outcome, Step, batch_from, generators, set_generators, tensors_of
 
@@ -124,7 +125,7 @@ class CapturedStep:
             with no_waiting(device):
                 expected = self._from_python(batch)
         except RuntimeError as error:
-            reason = _line(error)
+            reason = in_short(error)
             self._set(before, device)
             expected = self._from_python(batch)
         if not expected.loss.isfinite():
@@ -141,7 +142,7 @@ class CapturedStep:
                 if not (_close(outcome.loss, expected.loss) and _close(self._gradients(), slopes)):
                     reason = "a replay does not repeat the step."
             except Exception as error:  # whatever a user's program does that cannot be captured
-                reason = _line(error)
+                reason = in_short(error)
         if reason:
             self._set(after, device)
             self.wanted, self.replay = False, None
@@ -166,10 +167,6 @@ class CapturedStep:
         for tensor, value in zip(self.state(), saved[0], strict=True):
             tensor.copy_(value)
         set_generators(device, saved[1])
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else 'no reason given'}"
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

@@ -21,6 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from .batch import Batch
 from .gaussian import full_precision
+from .kernels.launch import in_short
 from .objective import terms_of
 from .program import Program
 from .recording import tidied
@@ -155,7 +156,7 @@ class Step:
                 if not _equal([loss, *values, *slopes, *self.program.buffers(), *generators(device)], expected):
                     reason = "the recording does not repeat the eager step."
         except Exception as error:  # whatever a user's program does that cannot be recorded
-            reason = f"{type(error).__name__}: {str(error).split(' - ')[0].splitlines()[0][:160]}"
+            reason = in_short(error).split(" - ")[0]
         self._set(*after, device)
         self.checks -= 1
         if reason:

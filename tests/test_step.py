@@ -153,6 +153,17 @@ def test_what_cannot_be_recorded_runs_eagerly_and_says_why(data, cls, why):
     assert step.recorded is None and len(said) == 1 and why in said[0]
 
 
+@pytest.mark.parametrize("error", [AssertionError(), NotImplementedError("\n")], ids=repr)
+def test_a_recording_that_fails_without_a_word_runs_eagerly_too(data, monkeypatch, error):
+    def fails(*arguments):
+        raise error
+
+    monkeypatch.setattr("mmppl.step.make_fx", lambda step: fails)
+    said = []
+    _, _, step = steps(data, True, cls=Warm, said=said)
+    assert step.recorded is None and len(said) == 1 and said[0].endswith(f"{type(error).__name__}: no reason given")
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
