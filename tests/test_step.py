@@ -188,7 +188,7 @@ def test_the_installed_programs_are_recorded(name, options):
     assert step.recorded is not None and not said
 
 
-class Counting(Warm):
+class Measuring(Warm):
     """Numbers that differ from batch to batch, taken from tensors in ways that tracing does not notice."""
 
     def objective(self, batch):
@@ -212,7 +212,7 @@ class Shaped(Warm):
         return terms | {"net": (self.net(x).view(len(rows), -1).square().mean(), 1.0)}
 
 
-@pytest.mark.parametrize("cls", [Counting, Listed, Shaped])
+@pytest.mark.parametrize("cls", [Measuring, Listed, Shaped])
 def test_a_recording_that_holds_on_to_its_batch_is_thrown_away(data, cls):
     said = []
     eager, _, _ = steps(data, False, cls=cls)
