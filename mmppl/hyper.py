@@ -32,6 +32,11 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
                 + suggest(name, list(known))
             )
         kind = _kind(cls, known[name])
+        if not _readable(kind):
+            raise UsageError(
+                f"{cls.__name__}: {name} is of a type that no value can be checked against ({_words(kind)}); annotate "
+                "it as int, float, bool, str, Literal[...], tuple[...] or list[...] of these."
+            )
         try:
             checked[name] = _as_type(value, kind)
         except (TypeError, ValueError, KeyError):
@@ -52,9 +57,19 @@ def check_at_answer(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, A
 
 
 def _kind(cls: type[Program], parameter: inspect.Parameter) -> Any:
-    """The type that a keyword argument is annotated with; where it is not, that of its default, or else text."""
-    if parameter.annotation is parameter.empty:
-        return str if parameter.default in (parameter.empty, None) else type(parameter.default)
+    """The type that a keyword argument is annotated with; where it is not, that of its default, or else text. A tuple
+    or list of nothing in particular is one of what the default has."""
+    if parameter.annotation is not parameter.empty:
+        kind = _annotated(cls, parameter)
+    else:
+        kind = str if parameter.default in (parameter.empty, None) else type(parameter.default)
+    if kind in (tuple, list) and isinstance(parameter.default, tuple | list) and parameter.default:
+        item: Any = typing.Union[tuple(dict.fromkeys(map(type, parameter.default)))]  # noqa: UP007  # known at run time
+        return tuple[item, ...] if kind is tuple else list[item]
+    return kind
+
+
+def _annotated(cls: type[Program], parameter: inspect.Parameter) -> Any:
     hint = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     try:
         return typing.get_type_hints(hint, inspect.unwrap(cls.__init__).__globals__)[parameter.name]
@@ -70,12 +85,23 @@ def _not_of(kind: Any, value: Any) -> str:
     if typing.get_origin(kind) is typing.Literal:
         words = [str(word) for word in typing.get_args(kind)]
         return f"none of {', '.join(words)}.{suggest(str(value), words)}"
-    text = inspect.formatannotation(kind).replace("typing.", "")
-    return f"no {text.replace('float', 'finite float')}."
+    return f"no {_words(kind).replace('float', 'finite float')}."
+
+
+def _words(kind: Any) -> str:
+    return inspect.formatannotation(kind).replace("typing.", "")
+
+
+def _readable(kind: Any) -> bool:
+    """`_as_type` knows the type, and those of its parts."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType, tuple, list):
+        return bool(arguments) and all(_readable(one) for one in arguments if one is not Ellipsis)
+    return origin is typing.Literal or kind in (bool, int, float, str, types.NoneType)
 
 
 def _as_type(value: Any, kind: Any) -> Any:
-    """`value` as the annotated type; ValueError when it is none of that type."""
+    """`value` as a readable type; ValueError when it is none of that type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         for one in sorted(arguments, key=lambda a: a is str):  # text last: it takes anything
@@ -90,9 +116,11 @@ def _as_type(value: Any, kind: Any) -> Any:
         raise ValueError(value)
     if origin is typing.Literal:
         return {str(word): word for word in arguments}[str(value)]
-    if origin is tuple:
+    if origin in (tuple, list):
         parts = [p for p in value.split(",") if p] if isinstance(value, str) else list(value)
-        return tuple(_as_type(p, arguments[0]) for p in parts)
+        any_length = origin is list or arguments[-1] is Ellipsis
+        items = [arguments[0]] * len(parts) if any_length else arguments
+        return origin(_as_type(part, item) for part, item in zip(parts, items, strict=True))
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -104,4 +132,4 @@ def _as_type(value: Any, kind: Any) -> Any:
         if kind is float and not math.isfinite(number):
             raise ValueError(value)
         return number
-    return kind(value) if isinstance(kind, type) else value
+    return str(value)

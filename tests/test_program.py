@@ -25,6 +25,13 @@ class Knobs(Program):
         number: Literal[1, 2] = 1,
         plain=2.0,
         bare=None,
+        widths=(16, 32),
+        rates: tuple = (0.5, 1),
+        pair: tuple[int, float] = (1, 2.0),
+        sizes: list[int] = [],
+        one_or_more: int | list[int] = 1,
+        nothing: tuple = (),
+        either: dict | int = 1,
     ) -> None:
         super().__init__(modalities)
 
@@ -36,6 +43,8 @@ class Knobs(Program):
         ("flag", "false", False), ("maybe", "none", None), ("maybe", "4", 4), ("width", 7, 7), ("rate", 1, 1.0),
         ("names", ["a"], ("a",)), ("flag", True, True),
         ("number", "2", 2), ("number", 1, 1), ("plain", "3", 3.0), ("bare", "x", "x"),
+        ("widths", "8,8", (8, 8)), ("widths", [8], (8,)), ("rates", "2,0.1", (2.0, 0.1)), ("pair", "1,2", (1, 2.0)),
+        ("sizes", "8,8", [8, 8]), ("sizes", "", []), ("one_or_more", "8,8", [8, 8]), ("one_or_more", "8", 8),
     ],
 )  # fmt: skip
 def test_text_is_read_as_the_annotated_type(name, text, value):
@@ -61,11 +70,17 @@ def test_only_what_is_declared_may_change_on_a_fitted_run(monkeypatch):
     ("name", "text"),
     [("width", "7.5"), ("width", "x"), ("rate", "x"), ("plain", "x"), ("kind", "c"), ("flag", "perhaps"),
      ("width", True), ("maybe", "x"), ("rate", "nan"), ("rate", float("inf")), ("rate", "-inf"),
-     ("width", float("inf"))],
+     ("width", float("inf")), ("pair", "1,2,3"), ("pair", "1"), ("widths", "a"), ("one_or_more", "x")],
 )  # fmt: skip
 def test_what_is_not_of_the_type_is_refused(name, text):
     with pytest.raises(UsageError, match=f"{name}="):
         check_hyper(Knobs, {name: text})
+
+
+@pytest.mark.parametrize("name", ["nothing", "either"])
+def test_a_type_that_nothing_can_be_checked_against_is_told(name):
+    with pytest.raises(UsageError, match=rf"^Knobs: {name} is of a type .*; annotate it as int, .*\.$"):
+        check_hyper(Knobs, {name: "3"})
 
 
 def test_an_unknown_name_gets_the_nearest():
