@@ -19,7 +19,7 @@ from .errors import DataError, UsageError, suggest
 from .hide import staying
 from .matching import aligned, compare, in_order
 from .modality import Modality
-from .splits import stratified, with_valid
+from .splits import stratified, stratifying, with_valid
 from .table import Table, take_apart
 
 
@@ -202,11 +202,11 @@ def _classes(table: Table, name: str) -> tuple[str | int, ...]:
 
 
 def _groups(table: Table, modalities: Sequence[Modality]) -> np.ndarray:
-    """(N,) codes of the first label, −1 where it is missing: what a split is stratified by."""
-    for m in modalities:
-        if m.role == "label" and m.classes is not None and m.size == 1 and m.name in table.arrays:
-            return np.where(table.observed[m.name], _codes(table, m).reshape(-1), -1)
-    return np.zeros(len(table.ids), dtype=np.int64)
+    """(N,) codes of the label that a split is stratified by, −1 where it is missing."""
+    label = stratifying([m for m in modalities if m.name in table.arrays])
+    if label is None:
+        return np.zeros(len(table.ids), dtype=np.int64)
+    return np.where(table.observed[label.name], _codes(table, label).reshape(-1), -1)
 
 
 def _scaled(m: Modality, table: Table, use: np.ndarray) -> Modality:

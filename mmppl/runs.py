@@ -23,7 +23,7 @@ from .gemm import best_path, gemm
 from .hyper import check_at_answer, check_hyper
 from .modality import Modality
 from .program import Program, installed_programs, program_from_source, source_of
-from .splits import stratified
+from .splits import stratified, stratifying
 
 if TYPE_CHECKING:
     from .query import Answer
@@ -199,10 +199,10 @@ class Run:
     def _with_split_of_fit(self, dataset: Dataset) -> Dataset:
         """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test
         rows; else as it is."""
-        labels = [m.name for m in dataset.modalities if m.role == "label" and m.classes]
-        groups = dataset.values[labels[0]].numpy() if labels else np.zeros(len(dataset), np.int64)
-        if labels:
-            groups = np.where(dataset.observed[labels[0]].numpy(), groups, -1)
+        label, groups = stratifying(dataset.modalities), np.zeros(len(dataset), np.int64)
+        if label is not None:
+            codes = dataset.values[label.name].reshape(-1).numpy()
+            groups = np.where(dataset.observed[label.name].numpy(), codes, -1)
         again = replace(dataset, split=stratified(groups, seed=0), has_split=True)
         return again if again.fingerprint() == self.info["data"]["unhidden"] else dataset
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from .modality import Modality
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")  # a part's code is its place here
@@ -44,6 +47,11 @@ def stratified(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARE
             owed[code] = wanted - count
             taken += count
     return split
+
+
+def stratifying(modalities: Sequence[Modality]) -> Modality | None:
+    """The label that a split is stratified by: the first with one class per row."""
+    return next((m for m in modalities if m.role == "label" and m.classes is not None and m.size == 1), None)
 
 
 def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:

@@ -390,3 +390,16 @@ def test_what_a_fit_hides_changes_nothing_of_it(tmp_path):
     seen = train.values["a"][train.observed["a"]].double()
     np.testing.assert_allclose(seen.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(seen.std(0, correction=0), 1, rtol=1e-5)
+
+
+def test_rows_of_the_fit_are_known_again_beside_a_label_that_is_a_sequence(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.standard_normal((60, 4)), "word": rng.integers(0, 3, (60, 5)), "y": np.arange(60) % 2}
+    np.savez(tmp_path / "base.npz", **arrays)
+    np.savez(tmp_path / "new.npz", **{name: array[:10] for name, array in arrays.items()})
+    run = fit(
+        "mvae", tmp_path / "base.npz", as_={"word": "categorical:role=label"}, hyper={"hidden": 8, "latent_dim": 2},
+        epochs=1, out=tmp_path / "a",
+    )  # fmt: skip
+    assert run.query(tmp_path / "base.npz", want=["z"], draws=2).n == 12
+    assert run.query(tmp_path / "new.npz", want=["z"], draws=2).n == 10
