@@ -23,7 +23,7 @@ from .differences import differing, in_words
 from .errors import DataError, FitError, MMPPLError, UsageError, suggest
 from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
-from .hyper import check_hyper
+from .hyper import check_hyper, hyper_parameters
 from .kernels.compiled import available, compiled_kernels
 from .program import TRAINING, Program, blame, load_program, source_of
 from .runs import Run
@@ -32,6 +32,8 @@ from .training import Progress, Training
 DEFAULTS: dict[str, Any] = dict(
     epochs=30, batch_size=128, lr=1e-3, schedule="cosine", clip=None, patience=None, precision="fp32"
 )
+OF_THE_FIT = (*DEFAULTS, "seed", "device", "data", "program", "hide")
+"""What a run is told apart by beside its hyper-parameters, none of which can have one of these names."""
 
 
 def fit(
@@ -178,6 +180,11 @@ def _settings(
     cls: type[Program], hyper: Mapping[str, Any], preset: str | None, **given: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Hyper-parameters and training settings: the call over the preset over the program's over the library's."""
+    for name in hyper_parameters(cls):
+        if name in OF_THE_FIT:
+            raise UsageError(
+                f"{cls.__name__}: a hyper-parameter cannot be called {name}, as what belongs to every fit; rename it."
+            )
     chosen: dict[str, Any] = {}
     if preset is not None:
         if preset not in cls.presets:

@@ -174,6 +174,15 @@ def test_settings_come_from_the_call_then_the_preset_then_the_program():
             _settings(cls, {}, None, **nothing | bad)
 
 
+@pytest.mark.parametrize("name", ["seed", "clip", "device"])
+def test_a_hyper_parameter_called_like_a_setting_is_refused(data, tmp_path, name):
+    """A resume could not tell the two apart."""
+    (tmp_path / "mine.py").write_text(FAULTY.replace("where: str", f"{name}: int = 0, where: str"))
+    with pytest.raises(UsageError, match=f"^Faulty: a hyper-parameter cannot be called {name}, .*; rename it"):
+        fit(tmp_path / "mine.py", data, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
     observed = {n: o.clone() for n, o in data.observed.items()}
     rows = data.rows("train")[:17]
