@@ -25,7 +25,7 @@ from .folder import FORMAT, locked, read_info, write_info
 from .gemm import best_path, gemm
 from .hyper import check_hyper, hyper_parameters
 from .kernels.compiled import available, compiled_kernels
-from .program import TRAINING, Program, blame, load_program, source_of
+from .program import Program, blame, load_program, source_of
 from .runs import Run
 from .training import Progress, Training
 
@@ -185,6 +185,13 @@ def _settings(
             raise UsageError(
                 f"{cls.__name__}: a hyper-parameter cannot be called {name}, as what belongs to every fit; rename it."
             )
+    for name in cls.training:
+        if name not in DEFAULTS:
+            known = list(DEFAULTS)
+            raise UsageError(
+                f"{cls.__name__}: no training setting is called {name!r}; there are {', '.join(known)}."
+                + suggest(name, known)
+            )
     chosen: dict[str, Any] = {}
     if preset is not None:
         if preset not in cls.presets:
@@ -194,7 +201,7 @@ def _settings(
                 + suggest(preset, known)
             )
         chosen = cls.presets[preset]
-    training = {**DEFAULTS, **cls.training, **{k: v for k, v in chosen.items() if k in TRAINING}}
+    training = {**DEFAULTS, **cls.training, **{k: v for k, v in chosen.items() if k in DEFAULTS}}
     training |= {k: v for k, v in given.items() if v is not None}
     for name in ("epochs", "batch_size"):
         if training[name] < 1:
@@ -208,7 +215,7 @@ def _settings(
     for name, words in (("schedule", ("cosine", "constant")), ("precision", ("fp32", "bf16"))):
         if training[name] not in words:
             raise UsageError(f"{name} {training[name]!r} is neither {words[0]} nor {words[1]}.")
-    hyper = {**{k: v for k, v in chosen.items() if k not in TRAINING}, **hyper}
+    hyper = {**{k: v for k, v in chosen.items() if k not in DEFAULTS}, **hyper}
     return check_hyper(cls, hyper), training
 
 

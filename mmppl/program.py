@@ -131,9 +131,6 @@ class Program(nn.Module):
         return head(torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded]))
 
 
-TRAINING = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")
-
-
 def installed_programs() -> dict[str, Path]:
     """name → file of the programs that come with the package."""
     folder = importlib.util.find_spec("mmppl.programs")

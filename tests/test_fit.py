@@ -15,8 +15,8 @@ import torch
 from safetensors.numpy import load_file
 
 from mmppl import DataError, FitError, Run, UsageError, fit, load_program, read
-from mmppl.fitting import _settings
-from mmppl.program import TRAINING, installed_programs
+from mmppl.fitting import DEFAULTS, _settings
+from mmppl.program import installed_programs
 
 SMALL = dict(hidden=16, latent_dim=4)
 
@@ -172,6 +172,14 @@ def test_settings_come_from_the_call_then_the_preset_then_the_program():
     for bad in ({"epochs": 0}, {"lr": -1.0}, {"schedule": "linear"}):
         with pytest.raises(UsageError):
             _settings(cls, {}, None, **nothing | bad)
+
+
+def test_a_training_setting_that_there_is_not_is_told(data, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        FAULTY.replace("    def __init__", "    training = dict(epoch=1)\n    def __init__")
+    )
+    with pytest.raises(UsageError, match=r"^Faulty: no training setting is called 'epoch'; .* Did you mean epochs\?$"):
+        fit(tmp_path / "mine.py", data, out=tmp_path / "a")
 
 
 @pytest.mark.parametrize("name", ["seed", "clip", "device"])
@@ -341,7 +349,7 @@ def test_a_log_whose_last_line_is_half_written(tmp_path):
 
 
 def test_papers_train_at_the_rate_that_they_name():
-    nothing = dict.fromkeys(TRAINING)
+    nothing = dict.fromkeys(DEFAULTS)
     for name in installed_programs():
         cls = load_program(name)
         for preset in cls.presets:
