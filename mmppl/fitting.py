@@ -81,16 +81,16 @@ def fit(
         raise UsageError(f"seed {seed} has more than 64 bits; choose a smaller one.")
     cls = program if isinstance(program, type) else load_program(program)
     hear = say or (lambda message: None)
-    spec = data if data is not None else cls.default_data
-    dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
-    unhidden = dataset.fingerprint()
-    if hide:
-        dataset = dataset.hide(rate=hide, seed=seed)
     hyper, training = _settings(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, precision=precision,
     )  # fmt: skip
     place = choose_device(device)
+    spec = data if data is not None else cls.default_data
+    dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+    unhidden = dataset.fingerprint()
+    if hide:
+        dataset = dataset.hide(rate=hide, seed=seed)
     path = Path(out) if out is not None else Path("runs") / f"{cls.__name__.lower()}-{datetime.now():%Y%m%d-%H%M%S}"
     source = source_of(cls)
     info = {

@@ -174,6 +174,12 @@ def test_settings_come_from_the_call_then_the_preset_then_the_program():
             _settings(cls, {}, None, **nothing | bad)
 
 
+def test_settings_are_checked_before_data_are_read(tmp_path):
+    for wrong in ({"hyper": {"hiden": 3}}, {"lr": -1.0}, {"device": "gpu"}):
+        with pytest.raises(UsageError, match="hiden|lr|gpu"):
+            fit("mvae", tmp_path / "nothing.npz", out=tmp_path / "a", **wrong)
+
+
 def test_a_training_setting_that_there_is_not_is_told(data, tmp_path):
     (tmp_path / "mine.py").write_text(
         FAULTY.replace("    def __init__", "    training = dict(epoch=1)\n    def __init__")
