@@ -131,7 +131,7 @@ def fit(
                     _train(cls, dataset, path, info, place, hear, on_step)
     except (UsageError, DataError):
         if not resume and not (path / "state").exists():
-            shutil.rmtree(path)  # nothing was learnt: the corrected command finds the place free
+            _clear(path)  # nothing was learnt: the corrected command finds the place free
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -250,6 +250,14 @@ def _make_folder(path: Path, resume: bool) -> None:
                 pass
         raise UsageError(f"{path} exists. Choose another --out, or go on with --resume.")
     path.mkdir(parents=True, exist_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Remove a folder; where `path` is a link to it, the link stays, and an empty folder behind it."""
+    folder = path.resolve()
+    shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed must not hide why it has to be
+    if path.is_symlink():
+        folder.mkdir(exist_ok=True)
 
 
 def _begin(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dict[str, Any]:

@@ -295,6 +295,15 @@ def test_what_the_program_refuses_leaves_no_folder(data, tmp_path):
             fit("cmmd", data, out=tmp_path / "a", **bad)
 
 
+def test_a_fit_that_fails_before_it_learns_frees_a_folder_behind_a_link(tmp_path):
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="AttributeError"):
+        fit(tmp_path / "faulty.py", "digits-three", hyper={"where": "typo"}, epochs=1, out=tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and not list((tmp_path / "real").iterdir())
+
+
 FAULTY = """
 import pyro, torch
 from torch import nn
