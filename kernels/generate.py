@@ -110,7 +110,9 @@ class Formula:
         try:
             check_derivatives(self)
         except Exception:
-            self.path().unlink()
+            for suffix in ("", "_triton"):
+                self.path(suffix).unlink(missing_ok=True)
+            vars(self).pop("twin", None)  # the check has imported it
             raise
 
 
