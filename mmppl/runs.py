@@ -285,7 +285,13 @@ class Run:
         return plot(self, data, **options)
 
     def summary(self) -> dict[str, Any]:
-        """What `mmppl fit --json` prints."""
+        """How the fit ended: run, epochs, seconds, loss, terms and weights, and metrics on the validation rows (in
+        their place `mmppl fit --json` prints those on the test rows).
+
+        Raises: UsageError where it has not ended.
+        """
+        if "result" not in self.info:
+            raise UsageError(f"{self.path}: this fit has not ended. Go on with --resume.")
         return {"run": str(self.path), **self.info["result"]}
 
     def __repr__(self) -> str:

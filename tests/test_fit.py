@@ -363,6 +363,18 @@ def test_a_log_whose_last_line_is_half_written(tmp_path):
         Run.load(run.path).metrics  # noqa: B018
 
 
+def test_a_fit_that_has_not_ended_has_no_summary(tmp_path):
+    def stop(progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit("mvae", "digits-three", hyper=SMALL, epochs=3, batch_size=512, on_step=stop, out=tmp_path / "a")
+    run = Run.load(tmp_path / "a")
+    with pytest.raises(UsageError, match="has not ended. Go on with --resume"):
+        run.summary()
+
+
 def test_papers_train_at_the_rate_that_they_name():
     nothing = dict.fromkeys(DEFAULTS)
     for name in installed_programs():
