@@ -166,7 +166,7 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
     """Execute a program's source and return its class; `path` is where error messages and tracebacks point."""
     if b"\0" in source:
         raise UsageError(f"{path}: no program, which is a Python file, but binary data; give data with --data.")
-    sha = hashlib.sha256(source).hexdigest()
+    sha = hashlib.sha256(bytes(path.resolve()) + b"\0" + source).hexdigest()  # errors name the path
     name = f"mmppl_program_{path.stem}_{sha[:12]}"
     if name not in sys.modules:
         module = types.ModuleType(name)

@@ -190,6 +190,17 @@ def test_blame_points_into_the_file_of_the_program(tmp_path):
     assert long.startswith(f"{file}:10: RuntimeError: ") and "Trace Shapes" not in long and "\n" not in long
 
 
+def test_the_same_source_at_another_path_is_blamed_there(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "faulty.py").write_text(FAULTY)
+        cls = load_program(tmp_path / folder / "faulty.py")
+        with pytest.raises(RuntimeError) as caught:
+            cls([Modality("x", (2,))]).model(0)
+        assert str(blame(caught.value, cls)).startswith(f"{tmp_path / folder / 'faulty.py'}:7: ")
+    assert load_program(tmp_path / "b" / "faulty.py") is cls
+
+
 def test_a_program_answers_about_all_but_its_conditions():
     program = Program([Modality("a", (2,)), Modality("b", (2,))])
     assert program.answers() == ("a", "b")
