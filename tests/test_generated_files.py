@@ -1,8 +1,8 @@
-"""The files that code is generated into."""
+"""The files that code is generated into, and where they lie."""
 
 import pytest
 
-from mmppl.kernels import generate
+from mmppl.kernels import compiled, generate
 from mmppl.kernels.generate import FORMULAS, Formula
 
 
@@ -20,3 +20,17 @@ def test_nothing_is_left_of_a_formula_whose_derivatives_are_wrong(monkeypatch, t
         with pytest.raises(ValueError, match="disagrees"):
             what()
         assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_told_once(monkeypatch, tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MMPPL_CACHE", str(tmp_path / "file" / "cache"))
+    compiled.cache_folder.cache_clear()
+    try:
+        folder = compiled.cache_folder()
+        assert folder.is_dir() and compiled.cache_folder() == folder
+    finally:
+        compiled.cache_folder.cache_clear()
+    (line,) = caplog.messages
+    assert str(tmp_path / "file" / "cache") in line and str(folder) in line and "$MMPPL_CACHE" in line
+    folder.rmdir()
