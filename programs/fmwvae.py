@@ -55,7 +55,7 @@ class FMWVAE(Program):
         separate_weight: its weight. HSIC and MMD² of latents are far below 1: on MNIST a weight of 100 did nothing.
         networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
             of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+            "conv-encoders": like "conv", but decoders are MLPs.
         channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.

@@ -34,7 +34,7 @@ class MoPoE(Program):
         latent_dim: D, the size of z.
         networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
             of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
+            "conv-encoders": like "conv", but decoders are MLPs.
         channels: of the first convolution over an image.
         hidden: width of each hidden layer.
         layers: hidden layers of every encoder and decoder.
