@@ -1,7 +1,9 @@
 """What a user installs: wheel, sdist and editable install give the package `mmppl` and no other top-level name."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +55,17 @@ def test_every_folder_of_modules_is_packaged():
         assert not bare, f"modules in folders without __init__.py: {bare}"
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
     assert PROJECT["tool"]["setuptools"]["package-dir"] == where
+
+
+def test_what_is_imported_is_declared():
+    files = [file for room in ("mmppl", *ROOMS) for file in (ROOT / room).rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    imported = {name.partition(".")[0] for name in imported}
+    declared = {re.match("[a-z-]+", line)[0] for line in PROJECT["project"]["dependencies"]}
+    modules = {{"pyro-ppl": "pyro", "scikit-learn": "sklearn"}.get(name, name) for name in declared}
+    assert imported - set(sys.stdlib_module_names) - {"mmppl"} == modules
 
 
 def test_one_version():
