@@ -93,7 +93,7 @@ def disagreement(count: int, rows: int, other: Plain | None = None) -> float:
     pairs = [
         pair
         for m, network in zip(mine.modalities, other.encoders)
-        for pair in zip(mine.encoders[m.name].parameters(), network.parameters())  # type: ignore[index]
+        for pair in zip(mine.encoders[m.name].parameters(), network.parameters())
     ]
     with torch.no_grad():
         for a, b in pairs:

@@ -127,7 +127,7 @@ def _first_rows(run: "Run", most: int = 5) -> list[str]:
     import torch
 
     for split in ("test", "all"):  # of all rows some have the conditions: the fit learnt from them
-        chosen = data.rows(split)  # type: ignore[arg-type]
+        chosen = data.rows(split)
         whole = torch.ones(len(chosen), dtype=torch.bool)
         for name in run.program.conditions:
             whole &= data.observed[name][chosen]

@@ -81,7 +81,7 @@ class _Fast(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, output, mask, *parameters = ctx.saved_tensors
         wanted = any(ctx.needs_input_grad[4:])
         slopes = _backward(ctx.kernel.formula.key, g.contiguous(), x, output, parameters, mask, wanted)

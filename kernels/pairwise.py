@@ -138,13 +138,13 @@ class _PairSums(torch.autograd.Function):
             value = value + shares[part] * found
             for to, slope in ((part, slopes[0]), (2, slopes[2])) if within else enumerate(slopes):
                 share = shares[part] * slope
-                totals[to] = share if totals[to] is None else totals[to] + share  # type: ignore[operator]
+                totals[to] = share if totals[to] is None else totals[to] + share
         ctx.save_for_backward(*(None if t is None or not wanted else t.to(x.dtype) for t in totals))
         return value.to(x.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         asked = [ctx.needs_input_grad[i] for i in (1, 2, 5)]
         x, y, at = (g * t if want and t is not None else None for want, t in zip(asked, ctx.saved_tensors))
         return None, x, y, None, None, at, None, None

@@ -53,11 +53,11 @@ class ProductOfExperts(Gaussian):
         return gaussian_product(*self.experts, **self.options)
 
     @property
-    def loc(self) -> Tensor:  # type: ignore[override]
+    def loc(self) -> Tensor:
         return self._product[0]
 
     @property
-    def log_var(self) -> Tensor:  # type: ignore[override]
+    def log_var(self) -> Tensor:
         return self._product[1]
 
     def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:

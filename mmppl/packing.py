@@ -128,7 +128,7 @@ class Packed(TorchDistribution):
         super().__init__(lead, likelihood.event_shape, validate_args=False)
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:
         return self.likelihood.support
 
     def __getattr__(self, name: str) -> Any:

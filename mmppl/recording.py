@@ -49,7 +49,7 @@ def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
             graph.erase_node(node)
         elif not kept and _settled(node, known):
             arguments = map_arg((node.args, node.kwargs), known.__getitem__)
-            known[node] = node.target(*arguments[0], **arguments[1])  # type: ignore[operator]
+            known[node] = node.target(*arguments[0], **arguments[1])
     better = GraphModule(recorded, graph)  # shares the parameters
     for number, (node, value) in enumerate(known.items()):
         if node.op == "call_function" and isinstance(value, Tensor) and not known.keys() >= node.users.keys():

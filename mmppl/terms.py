@@ -60,11 +60,11 @@ def likelihood_weights(
         weigh = tuple(max(m.size for m in seen) / m.size for m in seen)
     elif weigh == ():
         weigh = (1.0,) * len(seen)
-    if len(weigh) != len(seen) or any(w < 0 for w in weigh):  # type: ignore[operator]
+    if len(weigh) != len(seen) or any(w < 0 for w in weigh):
         names = ", ".join(m.name for m in seen)
         raise UsageError(f"weights {weigh}: expected one number ≥ 0 for each of {names}, none at all, or size.")
     of_modalities = {m.name: w for m, w in zip(seen, weigh)}
-    return of_modalities | {m.name: label_weight for m in modalities if m.role == "label"}  # type: ignore[return-value]
+    return of_modalities | {m.name: label_weight for m in modalities if m.role == "label"}
 
 
 def cross_weights(

@@ -198,7 +198,7 @@ class Training:
                 self._update()
             self.counters["step"] += 1
             for name, value in outcome.values.items():
-                sums[name] = sums.get(name, 0.0) + value.double() * len(rows)  # type: ignore[operator]
+                sums[name] = sums.get(name, 0.0) + value.double() * len(rows)
             self._report(epoch, number, loss, begun, time.monotonic() + offset)
         if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
             raise FitError(
@@ -260,7 +260,7 @@ class Training:
                 with autocast(self.settings["precision"], self.device):
                     terms = terms_of(self.program, valid.batch(rows, self.program.encoded))
                 for name, (value, _) in terms.items():
-                    sums[name] = sums.get(name, 0.0) + value.double() * len(rows)  # type: ignore[operator]
+                    sums[name] = sums.get(name, 0.0) + value.double() * len(rows)
         return {name: float(total) / len(self.valid) for name, total in sums.items()}
 
     def _metrics(self) -> dict[str, float]:
