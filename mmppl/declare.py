@@ -133,7 +133,7 @@ def is_label_name(name: str) -> bool:
 
 
 def _by_table(name: str, array: np.ndarray, observed: np.ndarray, kind: str) -> Modality:
-    """The table "Data at the door" of the design, for values of this kind (numpy's letters)."""
+    """What values of this kind (numpy's letters) become: the table under "Your own data" of README."""
     shape = array.shape[1:]
     one_column = array.size == len(array)
     named_label = is_label_name(name) and one_column

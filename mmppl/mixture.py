@@ -216,7 +216,7 @@ class MixtureOfProducts(Mixture):
         return gaussian_product_sample(self.loc, self.log_var, chosen, noise, prior=False)[0]
 
     @cached_property
-    def components(self) -> Gaussian:  # type: ignore[override]
+    def components(self) -> Gaussian:
         return Gaussian(*gaussian_product(self.loc, self.log_var, self.members, prior=False))
 
     def log_prob(self, value: Tensor) -> Tensor:

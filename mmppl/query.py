@@ -86,7 +86,7 @@ def ask(
         if "prob" in found[name]:
             classes = list(program.modality(name).classes or ())
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
-            found[name]["classes"] = classes  # type: ignore[assignment]
+            found[name]["classes"] = classes
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
     return Answer(run, None if given is None else list(given), dataset.ids, found, question.notes(found), features)
 

@@ -4,12 +4,15 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # `from reference.linear_gaussian import ...`
 torch.set_num_threads(1)
 torch.manual_seed(0)  # for what a module draws when it is imported
+hypothesis.settings.register_profile("seeded", derandomize=True)
+hypothesis.settings.load_profile("seeded")
 if not torch.cuda.is_available():  # read when Triton is imported, which torch by itself does not do
     os.environ.setdefault("TRITON_INTERPRET", "1")
 

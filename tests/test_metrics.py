@@ -51,7 +51,7 @@ def test_rmse_and_coverage_are_over_all_entries():
 
 
 def test_explained_share_between_its_anchors():
-    assert metrics.explained_share(0.2958, 0.3011, 0.2939) == pytest.approx(53 / 72)  # the pilot's CMMD
+    assert metrics.explained_share(0.2958, 0.3011, 0.2939) == pytest.approx(53 / 72)
     assert metrics.explained_share(3.0, 3.0, 1.0) == 0
     assert metrics.explained_share(1.0, 3.0, 1.0) == 1
     assert math.isnan(metrics.explained_share(1.0, 2.0, 2.0))
@@ -76,7 +76,7 @@ def test_gaussian_kl():
 
 
 def test_collapse_reference_value():
-    """`posterior_collapse` of spec/losses.md section 10."""
+    """Shares counted by hand."""
     kl = np.array([[0.01, 0.9, 2], [0.02, 0.05, 1.5], [0, 0.04, 0.3], [0.03, 0.06, 3]])
     wanted = {(0.05, 0.01): 1 / 3, (0.1, 0.25): 2 / 3, (1.0, 0.01): 2 / 3, (3.0, 0.01): 1.0}
     for (eps, delta), fraction in wanted.items():
