@@ -14,14 +14,14 @@ MOST = 6  # differences that one line tells
 def settings(info: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Name → (what is compared, the same in words). Of what is hidden the rate counts: which entries, the seed says."""
     program, data = info["program"], info["data"]
-    unhidden = data.get("unhidden", data.get("fingerprint"))
+    as_read = data.get("as_read", data.get("unhidden", data.get("fingerprint")))
     numbers = {**info["hyper"], **info["training"], "hide": data["options"].get("hide", 0)}
     return {
         "program": (program["name"], program["name"]),
         "source of the program": (program["sha256"], f"{program['sha256'][:8]}…"),
         **{name: (value, _told(value)) for name, value in numbers.items()},
         **{f"likelihood of {m['name']}": (m["likelihood"], m["likelihood"]) for m in info["modalities"]},
-        "data": (unhidden, f"{data_told(info)} ({data.get('n', '?')} rows, fingerprint {str(unhidden)[:8]}…)"),
+        "data": (as_read, f"{data_told(info)} ({data.get('n', '?')} rows, fingerprint {str(as_read)[:8]}…)"),
         "seed": (info["seed"], str(info["seed"])),
         "device": (info.get("device"), str(info.get("device"))),
     }

@@ -87,10 +87,11 @@ def fit(
     )  # fmt: skip
     place = choose_device(device)
     spec = data if data is not None else cls.default_data
-    dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
-    unhidden = dataset.fingerprint()
+    dataset = read(spec, root=root, as_=as_, download=download)
+    as_read = unhidden = dataset.fingerprint()
     if hide:
-        dataset = dataset.hide(rate=hide, seed=seed)
+        whole = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed)  # in units of what stays
+        unhidden, dataset = whole.fingerprint(), whole.hide(rate=hide, seed=seed)
     path = Path(out) if out is not None else Path("runs") / f"{cls.__name__.lower()}-{datetime.now():%Y%m%d-%H%M%S}"
     source = source_of(cls)
     info = {
@@ -104,6 +105,7 @@ def fit(
             "spec": _spec(spec),
             "name": dataset.name,
             "fingerprint": dataset.fingerprint(),
+            "as_read": as_read,
             "unhidden": unhidden,
             "n": len(dataset),
             "options": {"root": os.path.abspath(root) if root else None, "as": dict(as_), "hide": hide},

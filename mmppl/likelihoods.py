@@ -119,7 +119,7 @@ class Likelihood(TorchDistribution):
     def _log_scale(self) -> float | Tensor:
         """Natural log of the scale: a number, or (size,) for a learned one."""
         scale = self.scale if self.scale is not None else self.modality.scale
-        if scale == "learned" if isinstance(scale, str) else False:
+        if isinstance(scale, str) and scale == "learned":
             if self.modality.log_scale is None:
                 raise ValueError(f"{self.modality.name}: a learned scale needs a modality bound by its program.")
             return self.modality.log_scale.to(self.dtype)

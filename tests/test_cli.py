@@ -18,7 +18,7 @@ import pytest
 from mmppl.cli import main
 
 SMALL = ["--epochs", "1", "--set", "hidden=16", "--set", "layers=1", "--set", "latent_dim=3"]
-MAIN = [sys.executable, "-c", "from mmppl.cli import main; raise SystemExit(main())"]
+MAIN = [sys.executable, "-m", "mmppl"]
 
 
 @dataclass
