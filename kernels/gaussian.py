@@ -1,4 +1,5 @@
-"""Diagonal Gaussians given by mean and log-variance: KL divergences and log-density."""
+"""Diagonal Gaussians given by mean and log-variance: KL divergences and log-density. In float32 log-variances may be as
+low as −87, below which the precision overflows."""
 
 import math
 
