@@ -15,8 +15,8 @@ def gaussian_kl(loc_q: Tensor, log_var_q: Tensor, loc_p: Tensor, log_var_p: Tens
     Returns: (...).
     Source: ½ Σ [ln v_p − ln v_q + (v_q + (m_q − m_p)²)/v_p − 1]; v_q/v_p is taken as exp of the difference of logs.
     """
-    distance = (loc_q - loc_p) * torch.exp(-0.5 * log_var_p)  # 1/v_p itself overflows 88 nats down
-    terms = log_var_p - log_var_q + torch.exp(log_var_q - log_var_p) + distance.square() - 1
+    inverse = torch.exp(-log_var_p)
+    terms = log_var_p - log_var_q + torch.exp(log_var_q - log_var_p) + (loc_q - loc_p).square() * inverse - 1
     return 0.5 * terms.sum(-1)
 
 
@@ -27,4 +27,4 @@ def gaussian_kl_standard(loc: Tensor, log_var: Tensor) -> Tensor:
 
 def gaussian_log_density(x: Tensor, loc: Tensor, log_var: Tensor) -> Tensor:
     """ln N(x; loc, e^log_var) in nats, summed over the last axis; arguments broadcast."""
-    return -0.5 * (((x - loc) * torch.exp(-0.5 * log_var)).square() + log_var + math.log(2 * math.pi)).sum(-1)
+    return -0.5 * ((x - loc).square() * torch.exp(-log_var) + log_var + math.log(2 * math.pi)).sum(-1)
