@@ -96,7 +96,8 @@ def test_memory_stays_below_what_was_allowed():
     options = dict(given=["b"], draws=2000, memory=memory)
     for method in ("guide", "importance"):
         question = dict(want=["a", "z", "evidence"], quantiles=(), method=method)
-        taken = peak_memory(lambda question=question: ask(program, data, **question, **options))
+        # The least of three: pages that the system takes back from this process and returns meanwhile only add.
+        taken = min(peak_memory(lambda question=question: ask(program, data, **question, **options)) for _ in range(3))
         assert taken < memory, (taken, method)
     with pytest.raises(UsageError, match=r"one row with 2,000 draws takes \d\d MB, and memory is 12 MB"):
         ask(program, data, want=["a"], **options)
