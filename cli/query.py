@@ -25,7 +25,10 @@ def query(
     rows_: Annotated[str | None, typer.Option("--rows", metavar="A:B", help="Only rows A to B-1 of these.")] = None,
     given: Annotated[
         list[str],
-        typer.Option(metavar="a,b", help="What may be looked at; default: what each row has, less what is wanted."),
+        typer.Option(
+            metavar="a,b",
+            help="What may be looked at; default: what each row has, less what is wanted; --given= is the prior.",
+        ),
     ] = [],
     want: Annotated[
         list[str],
