@@ -19,7 +19,7 @@ from torch import Tensor
 from .errors import DataError, suggest
 from .modality import Modality
 from .readers import CORRUPT, read_mapping
-from .speech import SHAPES, Features, speech_features
+from .speech import SHAPES, Features, Level, speech_features
 from .wav import read_wav
 
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # of the Free Spoken Digit Dataset
@@ -75,13 +75,15 @@ def features_for(schema: Sequence[Modality] | None) -> Features:
     return next((name for name, shape in SHAPES.items() if shape in shapes), "segments")
 
 
-def features_of(path: Path, names: Sequence[str], content: Callable[[str], bytes], features: Features) -> Tensor:
+def features_of(
+    path: Path, names: Sequence[str], content: Callable[[str], bytes], features: Features, level: Level = "one"
+) -> Tensor:
     """(N, *shape) features of the named recordings."""
     found = torch.empty((len(names), *SHAPES[features]))
     for row, name in enumerate(names):
         place = f"{path}/{name}"
         samples, rate = read_wav(content(name), place)
-        found[row] = speech_features(samples, rate, features, name=place)
+        found[row] = speech_features(samples, rate, features, level=level, name=place)
     return found
 
 

@@ -66,9 +66,9 @@ def sources(data, name):
     return 256 * pixels[:, 0] + pixels[:, 1], pixels[:, 2]
 
 
-def takes(data, root, features):
+def takes(data, root, features, level="one"):
     """(N,) which recording every row has, by its features."""
-    found, told = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", features)
+    found, told = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", features, level)
     m = next(m for m in data.modalities if m.name == "speech")
     every = torch.from_numpy(m.to_model_units(found.numpy().astype(np.float64))).float().flatten(1)
     distance = torch.cdist(data.values["speech"].flatten(1), every, compute_mode="donot_use_mm_for_euclid_dist")
@@ -162,6 +162,22 @@ def test_without_validation_the_published_parts_are_taught_and_tested_whole(root
     row, told = takes(data, root, "mean")
     assert [{told[i].speaker for i in row[data.split == part]} for part in (0, 2)] == [{"anna"}, {"ben"}]
     assert {told[i].take for i in row} == {*range(12)}
+
+
+def test_recordings_keep_their_level_where_that_is_asked_for(root, tmp_path):
+    place = linked(root, tmp_path, "hoda", "kannada_mnist")
+    (place / "fsdd").mkdir()
+    for digit in range(10):
+        for number, speaker in enumerate(SPEAKERS):
+            for take in range(12):
+                samples = 0.1**number * word(digit, 20 * number + take, n=900 + 10 * take)
+                (place / "fsdd" / f"{digit}_{speaker}_{take}.wav").write_bytes(wav(samples))
+    one, kept = (read(f"farsi-kannada-speech:level={level}", root=place) for level in ("one", "kept"))
+    assert one.name == read("farsi-kannada-speech", root=root).name
+    assert kept.name == "farsi-kannada-speech:speech=mean,level=kept,partners=fixed,images=plain,seed=0"
+    spreads = [data.modalities[2].spread[0] for data in (one, kept)]
+    assert spreads[1] - spreads[0] > 0.9 * 20 * 26**0.5  # ben is recorded 20 dB below anna
+    assert (one.values["label"] == kept.values["label"]).all()
 
 
 def test_the_seed_draws_and_fresh_rows_repeat_with_seed_and_epoch(root):

@@ -1,6 +1,7 @@
 """Features of recordings against an independent computation, and what level, rate and length do to them."""
 
 import builtins
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from small_wavs import word
 
 from mmppl import speech
 from mmppl.errors import DataError, MMPPLError
-from mmppl.speech import FEATURES, OF_IMA, OF_RECORDING, SHAPES, levelled, mfcc, resampled, speech_features
+from mmppl.speech import FEATURES, MELS, OF_IMA, OF_RECORDING, SHAPES, levelled, mfcc, resampled, speech_features
 
 
 def plain_mfcc(signal, rate, window, hop, points=256, bands=26, top=4000.0):
@@ -74,6 +75,17 @@ def test_level_and_offset_do_not_matter_and_silence_is_allowed(features):
     wanted = speech_features(samples, 8000, features)
     torch.testing.assert_close(speech_features(0.01 * samples + 0.2, 8000, features), wanted, atol=1e-2, rtol=1e-3)
     assert speech_features(np.full(3000, 0.25), 8000, features).isfinite().all()
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_a_level_that_is_kept_is_told_by_the_first_coefficient_alone(features):
+    samples = word(5)
+    plain, louder = (speech_features(x, 8000, features, level="kept") for x in (samples, 2 * samples + 0.1))
+    decibels = torch.zeros(SHAPES[features][-1])
+    if features != "frames":  # which leaves that coefficient out
+        decibels[0] = 20 * math.log10(2) * math.sqrt(MELS)
+    torch.testing.assert_close(louder - plain, decibels.expand_as(plain), atol=1e-2, rtol=0.0)
+    assert speech_features(np.full(3000, 0.25), 8000, features, level="kept").isfinite().all()
 
 
 @pytest.mark.parametrize("rate, wanted", [(8000, 12500), (16000, 8000), (44100, 8000), (22050, 12500), (11025, 8000)])

@@ -126,6 +126,7 @@ TABLE = {
         "sets' own files), fsdd_recordings.zip (or its wav files) in ROOT/fsdd",
         {
             "speech": ("mean", "segments", "frames"),
+            "level": ("one", "kept"),
             "partners": ("fixed", "fresh"),
             "images": ("plain", "distorted"),
             "held_out": str,

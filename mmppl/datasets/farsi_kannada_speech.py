@@ -17,7 +17,7 @@ from torch import Tensor
 from ..data import Dataset
 from ..errors import DataError, UsageError, suggest
 from ..modality import Modality
-from ..speech import Features
+from ..speech import Features, Level
 from ..splits import PARTS, generator
 from ..utterances import Spoken, features_of, opened, spoken
 from .distort import distorted
@@ -39,6 +39,7 @@ def farsi_kannada_speech(
     root: Path | None = None,
     *,
     speech: Features = "mean",
+    level: Level = "one",
     partners: str = "fixed",
     images: str = "plain",
     held_out: str | None = None,
@@ -53,6 +54,8 @@ def farsi_kannada_speech(
     Args:
         root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; default $MMPPL_DATA.
         speech: see `mmppl.speech.speech_features`; "mean" is the source's.
+        level: of the recordings: "one"; or "kept", as the source has it: it tells the speakers apart, so that those
+            with training rows are understood better.
         partners: "fixed": for good; "fresh": the same, and every epoch draws what the train rows show anew.
         images: "plain"; or "distorted", with partners "fresh": what an epoch draws is turned, stretched and shifted a
             little, differently in each (see `distort`). The rows of this data set are plain all the same.
@@ -76,7 +79,7 @@ def farsi_kannada_speech(
     absent += [] if path else [_below(root, _recordings_wanted())]
     if path is None or absent:
         raise DataError(f"{RECIPE}: put {'; and '.join(absent)} (they are not downloaded).")
-    features, told = spoken_digits(path, speech)
+    features, told = spoken_digits(path, speech, level)
     apart = validation == "apart"
     spoken_split = split_of_speakers([one.speaker for one in told], [one.take for one in told], held_out, apart)
     farsi, kannada = (read() for read in found if read)
@@ -127,10 +130,12 @@ def farsi_kannada_speech(
         ),
         Modality("label", (), "categorical", role="label", classes=tuple(range(10))),
     )
+    of_level = "" if level == "one" else f",level={level}"
     of_speaker = f",held_out={held_out}" if held_out else ""
     of_validation = "" if apart else ",validation=none"
     return Dataset(
-        name=f"{RECIPE}:speech={speech},partners={partners},images={images}{of_speaker}{of_validation},seed={seed}",
+        name=f"{RECIPE}:speech={speech}{of_level},partners={partners},images={images}{of_speaker}{of_validation},"
+        f"seed={seed}",
         modalities=modalities,
         values={name: torch.cat([of[name] for of in values]) for name in ("farsi", "kannada", "speech")}
         | {"label": torch.from_numpy(label)},
@@ -150,7 +155,7 @@ def recordings(root: Path) -> Path | None:
     return folder if next(folder.rglob("*.wav"), None) else None
 
 
-def spoken_digits(path: Path, features: Features) -> tuple[Tensor, list[Spoken]]:
+def spoken_digits(path: Path, features: Features, level: Level = "one") -> tuple[Tensor, list[Spoken]]:
     """(N, *shape) features of the recordings of FSDD, and what their names say.
 
     Raises:
@@ -168,7 +173,7 @@ def spoken_digits(path: Path, features: Features) -> tuple[Tensor, list[Spoken]]
             told.append(one)
         if not names:
             raise DataError(f"{path}: no .wav file in it; fetch it again.")
-        return features_of(path, names, content, features), told
+        return features_of(path, names, content, features, level), told
 
 
 def split_of_speakers(

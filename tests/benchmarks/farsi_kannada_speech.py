@@ -2,9 +2,9 @@
 of what is generated (of one draw, and of the mean of --draws), and the error of that mean over that of the true class's
 training mean.
 
-    python tests/benchmarks/farsi_kannada_speech.py --root DATA [--speech mean|segments] [--held-out SPEAKER]
-        [--images distorted|plain] [--validation apart|none] [--seeds 0 1 2] [--epochs 15] [--rows N]
-        [--set NAME=VALUE]... [--as NAME=LIKELIHOOD]... [--out FOLDER] [--json FILE]
+    python tests/benchmarks/farsi_kannada_speech.py --root DATA [--speech mean|segments] [--level one|kept]
+        [--held-out SPEAKER] [--images distorted|plain] [--validation apart|none] [--seeds 0 1 2] [--epochs 15]
+        [--rows N] [--set NAME=VALUE]... [--as NAME=LIKELIHOOD]... [--out FOLDER] [--json FILE]
 
 The paper's figures are of training rows. Runs are kept in --out; one that was killed goes on where it stopped, and a
 finished one is only scored.
@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", required=True)
     parser.add_argument("--speech", default="mean", choices=["mean", "segments"])
+    parser.add_argument("--level", default="one", choices=["one", "kept"], help="of the recordings")
     parser.add_argument("--held-out", metavar="SPEAKER")
     parser.add_argument("--images", default="distorted", choices=["plain", "distorted"], help="in training")
     parser.add_argument("--validation", default="apart", choices=["apart", "none"], help="none: taught, too")
@@ -103,7 +104,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     hyper = dict(pair.split("=", 1) for pair in options.set)
-    others = f",held_out={options.held_out}" if options.held_out else ""
+    others = f",level={options.level}" if options.level != "one" else ""
+    others += f",held_out={options.held_out}" if options.held_out else ""
     others += f",validation={options.validation}" if options.validation != "apart" else ""
     spec = f"farsi-kannada-speech:speech={options.speech},partners=fresh,images={options.images}{others}"
     data = mmppl.read(spec, root=options.root, as_=dict(pair.split("=", 1) for pair in options.as_))
@@ -113,7 +115,7 @@ def main() -> None:
     rows = []
     for seed in options.seeds:
         place = "-".join(
-            [options.speech, options.images, options.held_out or "all", options.validation]
+            [options.speech, options.level, options.images, options.held_out or "all", options.validation]
             + [str(options.epochs), *options.set, str(seed)]
         )
         out = options.out / place
