@@ -54,8 +54,7 @@ def farsi_kannada_speech(
     Args:
         root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; default $MMPPL_DATA.
         speech: see `mmppl.speech.speech_features`; "mean" is the source's.
-        level: of the recordings: "one"; or "kept" (the source names no levelling): it helps to tell the speakers apart,
-            of whom each sounds different.
+        level: of the recordings: "one"; or "kept" (the source names no levelling), which tells a little of who speaks.
         partners: "fixed": for good; "fresh": the same, and every epoch draws what the train rows show anew.
         images: "plain"; or "distorted", with partners "fresh": what an epoch draws is turned, stretched and shifted a
             little, differently in each (see `distort`). The rows of this data set are plain all the same.
