@@ -1,7 +1,7 @@
 """Recordings as numbers: one level, one rate, and mel-frequency cepstral coefficients (MFCC).
 
 A recording is brought to mean 0 and, unless its level is kept, root mean square 1 first: how loud a speaker or a
-microphone is tells nothing of a stranger. Of known speakers at known microphones it tells which one it is.
+microphone is tells little more than which one it is, and of a stranger nothing.
 Mel bands end at 4 kHz, so that recordings of 8 kHz and more have the same features.
 """
 
