@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, all_subsets, load_program
-from mmppl.nets import mlp
+from mmppl.nn.mlp import mlp
 
 from .case import Case, apart
 from .step import ours, scoped

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, load_program
-from mmppl.nets import mlp
+from mmppl.nn.mlp import mlp
 
 from .case import Case
 from .step import ours, products_of, scoped, steps_apart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmppl.batch import all_subsets
+from mmppl.core.batch import all_subsets
 from mmppl.kernels.poe import gaussian_product_sample
 
 from .case import Case, apart

@@ -20,11 +20,11 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, all_subsets, load_program
-from mmppl.capture import CapturedStep, adam, moving
-from mmppl.gemm import best_path, gemm
-from mmppl.nets import mlp
-from mmppl.packing import Patterns
-from mmppl.step import Step
+from mmppl.base.precision import best_path, gemm
+from mmppl.core.row_selection import Patterns
+from mmppl.nn.mlp import mlp
+from mmppl.train.cuda_graph import CapturedStep, adam, moving
+from mmppl.train.step import Step
 
 from .case import Case, apart
 

@@ -32,7 +32,7 @@ def bench(
     """
     from mmppl.bench.case import Row, WrongResult
     from mmppl.bench.table import GROUPS, table
-    from mmppl.fitting import choose_device
+    from mmppl.train.fit import choose_device
 
     for group in only:
         choice("--only", group, GROUPS)

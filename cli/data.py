@@ -29,7 +29,7 @@ def data(
     mmppl data recordings/
     """
     if data is None:
-        from mmppl.datasets import recipes
+        from mmppl.data.recipes.registry import recipes
 
         if json:
             return as_json(

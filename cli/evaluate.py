@@ -54,8 +54,8 @@ def evaluate(
     choice("--split", split, ("train", "valid", "test", "all"))
     changes, sets = pairs("--set", set_), [names(text) for text in given]
     import mmppl
-    from mmppl.differences import unlike
-    from mmppl.evaluation import summarise
+    from mmppl.evaluation.evaluate import summarise
+    from mmppl.runs.compare import unlike
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
     with talk() as say:

@@ -117,8 +117,8 @@ def _test(run: "Run", root: Path | None, say: Callable[[str], None]) -> dict[str
     Args: say: hears one line per given-set; all of them take minutes where rows and pixels are many.
     """
     from mmppl import DataError
-    from mmppl.evaluation import evaluate
-    from mmppl.given import class_label
+    from mmppl.evaluation.conditioning import class_label
+    from mmppl.evaluation.evaluate import evaluate
 
     wanted = []
     for m in map(run.program.modality, run.program.answers()):
@@ -147,7 +147,7 @@ def _text(found: dict[str, Any], run: "Run", program: str) -> str:
 def _is_installed(run: "Run") -> bool:
     """A query finds the program without being told where it is."""
     from mmppl import UntrustedError
-    from mmppl.runs import program_class
+    from mmppl.runs.run import program_class
 
     try:
         return bool(program_class(run.path, run.info))

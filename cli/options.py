@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mmppl.arguments import names as names
-from mmppl.arguments import size as size
+from mmppl.base.parsing import names as names
+from mmppl.base.parsing import size as size
 from mmppl.errors import UsageError, suggest
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]

@@ -53,8 +53,8 @@ def plot(
         raise UsageError("--term is a picture of its own: leave --figure out.")
     changes = pairs("--set", set_)
     import mmppl
-    from mmppl.curves import plot_term
-    from mmppl.figures import plot as draw
+    from mmppl.figures.plot import plot as draw
+    from mmppl.figures.training_curves import plot_term
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
     if term is not None:

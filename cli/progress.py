@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmppl.training import Progress
+    from mmppl.train.loop import Progress
 
 EVERY = 10.0  # seconds between plain lines
 

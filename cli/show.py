@@ -41,11 +41,11 @@ def show(
     if Path(what).is_dir():
         if kernels or kernel is not None:
             raise UsageError(f"{what} is a run; --kernels and --kernel want its program.")
-        from mmppl.folder import read_info
+        from mmppl.runs.storage import read_info
 
         info = read_info(Path(what))
         return as_json({"run": what, **info}) if json else _run_text(Path(what), info)
-    from mmppl.program import installed_programs, load_program
+    from mmppl.core.program import installed_programs, load_program
 
     known = sorted(installed_programs())
     if what not in known and not Path(what).is_file():
@@ -59,7 +59,7 @@ def show(
 
 def _program(cls: "type[Program]") -> dict[str, Any]:
     """All that can be read off a program's class."""
-    from mmppl.hyper import hyper_parameters
+    from mmppl.core.hyperparameters import hyper_parameters
 
     about, described = _docstring(inspect.cleandoc(cls.__doc__ or ""))
     return {

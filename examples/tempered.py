@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe, standard_normal
-from mmppl.fusion import product_of_experts
-from mmppl.nets import mlp
+from mmppl.distributions.product import product_of_experts
+from mmppl.nn.mlp import mlp
 
 
 class Tempered(Program):

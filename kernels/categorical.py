@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .compiled import working
-from .skeleton import fast, generated, masked_rows, operator, same_kind
+from .codegen.c_backend import working
+from .codegen.dispatch import fast, generated, masked_rows, operator, same_kind
 
 
 def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:

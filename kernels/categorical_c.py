@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .compiled import address, library, numbers, over_rows, working
+from .codegen.c_backend import address, library, numbers, over_rows, working
 
 SOURCE = """
 static inline real peak_of(const stored *a, int64_t K) {

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .primitives_triton import Configurations, accumulated, as_bytes, configuration, countable, wide
+from .codegen.primitives_triton import Configurations, accumulated, as_bytes, configuration, countable, wide
 
 NUMBERS = 1024  # logits that a program of WARPS holds at once
 WARPS = 8

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .generate import Formula
-from .skeleton import code, fast, masked_rows, operator, rows_of, same_kind, scalar
+from .codegen.dispatch import code, fast, masked_rows, operator, rows_of, same_kind, scalar
+from .codegen.generate import Formula
 
 LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
 _formulas: dict[str, Formula] = {}

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .compiled import address, array, library, numbers, over_rows
-from .generate import Formula
+from .codegen.c_backend import address, array, library, numbers, over_rows
+from .codegen.generate import Formula
 
 BLOCK = 512  # features summed in the tensors' own precision before they enter the row's total in double
 

@@ -11,8 +11,8 @@ import torch
 import triton
 from torch import Tensor
 
-from .generate import Formula, module
-from .primitives_triton import Configurations, accumulated, as_bytes, configuration, countable
+from .codegen.generate import Formula, module
+from .codegen.primitives_triton import Configurations, accumulated, as_bytes, configuration, countable
 
 NUMBERS = 512  # of each tensor that a program of WARPS holds at once
 WARPS = 8
@@ -21,7 +21,7 @@ SIZES = ("R", "B", "D", "x_s", "x_b", "o_s", "o_b")  # R = S·B rows; strides of
 
 
 TEMPLATE = '''{formula}
-from mmppl.kernels.primitives_triton import wide
+from mmppl.kernels.codegen.primitives_triton import wide
 
 
 @triton.jit

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .generate import Formula
-from .skeleton import code, fast, operator, require, same_kind, scalar
+from .codegen.dispatch import code, fast, operator, require, same_kind, scalar
+from .codegen.generate import Formula
 
 TILE = (256, 1024)  # rows of x and y at a time on the PyTorch path
 _formulas: dict[str, Formula] = {}

@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .compiled import address, array, in_parallel, library, numbers
-from .generate import Formula
+from .codegen.c_backend import address, array, in_parallel, library, numbers
+from .codegen.generate import Formula
 
 LANES = 64  # pairs of one row in a block: the second sample is padded to a multiple (of 32 in float64)
 

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .generate import Formula
+from .codegen.generate import Formula
 
 PROGRAMS = 512  # fill a GPU; more rows than they have in their bands get one program a band
 RUN = 8  # blocks summed in the inputs' precision before they join a float64 total: in MMD² such sums cancel

@@ -6,7 +6,8 @@ Source: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1,
 import torch
 from torch import Tensor
 
-from . import compiled, philox_c
+from . import philox_c
+from .codegen import c_backend as compiled
 
 WORD = 2**32 - 1
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)

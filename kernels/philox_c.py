@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .compiled import address, library, numbers, over_rows
+from .codegen.c_backend import address, library, numbers, over_rows
 
 SOURCE = """
 static inline void four(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1, real *restrict u) {

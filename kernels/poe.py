@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .codegen.dispatch import fast, generated, operator, require, rows_of, same_kind
 from .gaussian import gaussian_kl, gaussian_kl_standard
-from .skeleton import fast, generated, operator, require, rows_of, same_kind
 
 Target = tuple[Tensor, Tensor]
 

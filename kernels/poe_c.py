@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .compiled import address, array, library, numbers, over_rows
+from .codegen.c_backend import address, array, library, numbers, over_rows
 
 SOURCE = """
 #include <stdlib.h>

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .primitives_triton import Configurations, accumulated, as_bytes, configuration, wide
+from .codegen.primitives_triton import Configurations, accumulated, as_bytes, configuration, wide
 
 COLUMNS = 32  # (row, feature) pairs of a program: with one to a lane, sums over experts stay in registers
 PER_THREAD = 8  # experts, at most, of which a thread keeps means, log-precisions, shares and two sums in registers

@@ -9,35 +9,35 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Batch": "batch",
-    "all_subsets": "batch",
-    "observe": "batch",
-    "Modality": "modality",
-    "Likelihood": "likelihoods",
-    "likelihood": "likelihoods",
-    "Gaussian": "gaussian",
-    "standard_normal": "gaussian",
-    "gaussian_head": "gaussian",
-    "mixture_of_experts": "mixture",
-    "mixture_of_products": "mixture",
-    "Laplace": "laplace",
-    "Program": "program",
-    "load_program": "program",
-    "check_hyper": "hyper",
-    "Terms": "terms",
-    "likelihood_weights": "terms",
-    "ObjectiveELBO": "objective",
-    "elbo": "objective",
-    "kl": "objective",
-    "nll": "objective",
-    "stratified": "objective",
-    "trace": "objective",
-    "Dataset": "data",
-    "read": "data",
-    "fit": "fitting",
-    "Run": "runs",
-    "Answer": "answer",
-    "evaluate": "evaluation",
+    "Batch": "core.batch",
+    "all_subsets": "core.batch",
+    "observe": "core.batch",
+    "Modality": "modalities.modality",
+    "Likelihood": "modalities.likelihoods.likelihood",
+    "likelihood": "modalities.likelihoods.likelihood",
+    "Gaussian": "distributions.gaussian",
+    "standard_normal": "distributions.gaussian",
+    "gaussian_head": "distributions.gaussian",
+    "mixture_of_experts": "distributions.mixture",
+    "mixture_of_products": "distributions.mixture",
+    "Laplace": "distributions.laplace",
+    "Program": "core.program",
+    "load_program": "core.program",
+    "check_hyper": "core.hyperparameters",
+    "Terms": "core.terms",
+    "likelihood_weights": "core.terms",
+    "ObjectiveELBO": "objectives.elbo",
+    "elbo": "objectives.elbo",
+    "kl": "objectives.elbo",
+    "nll": "objectives.elbo",
+    "stratified": "objectives.elbo",
+    "trace": "objectives.elbo",
+    "Dataset": "data.dataset",
+    "read": "data.dataset",
+    "fit": "train.fit",
+    "Run": "runs.run",
+    "Answer": "inference.answer",
+    "evaluate": "evaluation.evaluate",
     "MMPPLError": "errors",
     "UsageError": "errors",
     "DataError": "errors",
@@ -48,41 +48,41 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
-    from .answer import Answer as Answer
-    from .batch import Batch as Batch
-    from .batch import all_subsets as all_subsets
-    from .batch import observe as observe
-    from .data import Dataset as Dataset
-    from .data import read as read
+    from .core.batch import Batch as Batch
+    from .core.batch import all_subsets as all_subsets
+    from .core.batch import observe as observe
+    from .core.hyperparameters import check_hyper as check_hyper
+    from .core.program import Program as Program
+    from .core.program import load_program as load_program
+    from .core.terms import Terms as Terms
+    from .core.terms import likelihood_weights as likelihood_weights
+    from .data.dataset import Dataset as Dataset
+    from .data.dataset import read as read
+    from .distributions.gaussian import Gaussian as Gaussian
+    from .distributions.gaussian import gaussian_head as gaussian_head
+    from .distributions.gaussian import standard_normal as standard_normal
+    from .distributions.laplace import Laplace as Laplace
+    from .distributions.mixture import mixture_of_experts as mixture_of_experts
+    from .distributions.mixture import mixture_of_products as mixture_of_products
     from .errors import DataError as DataError
     from .errors import FitError as FitError
     from .errors import LockedError as LockedError
     from .errors import MMPPLError as MMPPLError
     from .errors import UntrustedError as UntrustedError
     from .errors import UsageError as UsageError
-    from .evaluation import evaluate as evaluate
-    from .fitting import fit as fit
-    from .gaussian import Gaussian as Gaussian
-    from .gaussian import gaussian_head as gaussian_head
-    from .gaussian import standard_normal as standard_normal
-    from .hyper import check_hyper as check_hyper
-    from .laplace import Laplace as Laplace
-    from .likelihoods import Likelihood as Likelihood
-    from .likelihoods import likelihood as likelihood
-    from .mixture import mixture_of_experts as mixture_of_experts
-    from .mixture import mixture_of_products as mixture_of_products
-    from .modality import Modality as Modality
-    from .objective import ObjectiveELBO as ObjectiveELBO
-    from .objective import elbo as elbo
-    from .objective import kl as kl
-    from .objective import nll as nll
-    from .objective import stratified as stratified
-    from .objective import trace as trace
-    from .program import Program as Program
-    from .program import load_program as load_program
-    from .runs import Run as Run
-    from .terms import Terms as Terms
-    from .terms import likelihood_weights as likelihood_weights
+    from .evaluation.evaluate import evaluate as evaluate
+    from .inference.answer import Answer as Answer
+    from .modalities.likelihoods.likelihood import Likelihood as Likelihood
+    from .modalities.likelihoods.likelihood import likelihood as likelihood
+    from .modalities.modality import Modality as Modality
+    from .objectives.elbo import ObjectiveELBO as ObjectiveELBO
+    from .objectives.elbo import elbo as elbo
+    from .objectives.elbo import kl as kl
+    from .objectives.elbo import nll as nll
+    from .objectives.elbo import stratified as stratified
+    from .objectives.elbo import trace as trace
+    from .runs.run import Run as Run
+    from .train.fit import fit as fit
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import NamedTuple
 
-from .kernels.generate import FORMULAS
+from .kernels.codegen.generate import FORMULAS
 
 
 class Generated(NamedTuple):
@@ -21,7 +21,8 @@ class Generated(NamedTuple):
 
 def generated() -> list[Generated]:
     """Every formula that a likelihood or kernel of this process has named, generated where it was not yet."""
-    importlib.import_module(".likelihoods", __package__)  # a program that is only shown has not needed them
+    # a program that is only shown has not needed them
+    importlib.import_module(".modalities.likelihoods.likelihood", __package__)
     found = []
     for formula in FORMULAS.values():
         places = [formula.written(suffix) for suffix in ("", "_triton")]

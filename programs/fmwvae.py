@@ -18,17 +18,17 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
-from mmppl.alignment import alignment
-from mmppl.fusion import barycentre
-from mmppl.gaussian import Gaussian, standard_normal
-from mmppl.given import class_label
+from mmppl.core.terms import cross_weights, likelihood_weights
+from mmppl.distributions.gaussian import Gaussian, standard_normal
+from mmppl.distributions.mixture import MixtureOfExperts
+from mmppl.distributions.product import barycentre
+from mmppl.distributions.style_bank import UNKNOWN, Styles
+from mmppl.evaluation.conditioning import class_label
 from mmppl.kernels.hsic import hsic
 from mmppl.kernels.mmd import mmd2, rbf
-from mmppl.mixture import MixtureOfExperts
-from mmppl.networks import Networks, decoders, encoders
-from mmppl.objective import Traces
-from mmppl.styles import UNKNOWN, Styles
-from mmppl.terms import cross_weights, likelihood_weights
+from mmppl.nn.per_modality import Networks, decoders, encoders
+from mmppl.objectives.alignment import alignment
+from mmppl.objectives.elbo import Traces
 
 
 class FMWVAE(Program):

@@ -27,8 +27,8 @@ from mmppl import (
     standard_normal,
     stratified,
 )
-from mmppl.laplace import laplace_head, shared_scales
-from mmppl.networks import Networks, decoders, encoders
+from mmppl.distributions.laplace import laplace_head, shared_scales
+from mmppl.nn.per_modality import Networks, decoders, encoders
 
 
 class MMVAE(Program):

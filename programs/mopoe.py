@@ -21,8 +21,8 @@ from mmppl import (
     observe,
     standard_normal,
 )
-from mmppl.fusion import product_of_experts
-from mmppl.networks import Networks, decoders, encoders
+from mmppl.distributions.product import product_of_experts
+from mmppl.nn.per_modality import Networks, decoders, encoders
 
 
 class MoPoE(Program):

@@ -15,11 +15,11 @@ import pyro
 import torch
 
 from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head, kl, nll, observe, trace
-from mmppl.alignment import alignment
-from mmppl.fusion import barycentre
-from mmppl.gaussian import standard_normal
-from mmppl.networks import JointEncoder, Networks, decoders, encoders
-from mmppl.terms import cross_weights, likelihood_weights
+from mmppl.core.terms import cross_weights, likelihood_weights
+from mmppl.distributions.gaussian import standard_normal
+from mmppl.distributions.product import barycentre
+from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
+from mmppl.objectives.alignment import alignment
 
 
 class MWVAE(Program):

@@ -18,15 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mmppl.budget
 import numpy as np
 import torch
 from torch import nn
 
-import mmppl.budget
 from mmppl import Dataset, Program
 from mmppl.bench import step
 from mmppl.bench.harness import circumstances, figure, interleave, peak_memory, ratio
-from mmppl.query import ask
+from mmppl.inference.query import ask
 
 try:
     from multivae.models import MVAE, MVAEConfig

@@ -27,12 +27,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmppl import Dataset, Modality
+from mmppl.base.precision import best_path, gemm
 from mmppl.bench.harness import circumstances, figure, interleave, ratio
-from mmppl.gemm import best_path, gemm
-from mmppl.nets import Dropout
+from mmppl.nn.mlp import Dropout
 from mmppl.programs.cmmd import CMMD
-from mmppl.step import Step
-from mmppl.training import Training
+from mmppl.train.loop import Training
+from mmppl.train.step import Step
 
 PIXELS, CLASSES, LATENT, LAYERS, BATCH, DROPOUT = 784, 10, 50, 3, 200, 0.2
 OMEGA, ALPHA, LAMBDA = 0.4, 10.0, 1000.0

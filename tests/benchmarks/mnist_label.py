@@ -22,7 +22,7 @@ import torch
 
 import mmppl
 from mmppl.bench.harness import circumstances
-from mmppl.decoded import decoded
+from mmppl.inference.decode import decoded
 
 STYLES = ("prior", "another", "class")
 

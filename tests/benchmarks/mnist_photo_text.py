@@ -19,8 +19,8 @@ import torch
 
 import mmppl
 from mmppl.bench.harness import circumstances
-from mmppl.given import default_given_sets, set_name
-from mmppl.probes import FEW, linear_probe, posterior_means
+from mmppl.evaluation.conditioning import default_given_sets, set_name
+from mmppl.evaluation.latent import FEW, linear_probe, posterior_means
 
 NAMES = ("image", "photo", "text")
 SHARED = dict(latent_dim=20, weights="size", label_weight=0.0)

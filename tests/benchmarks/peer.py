@@ -26,7 +26,7 @@ from mmppl import Batch, Modality, Program, load_program
 from mmppl.bench import mopoe, step
 from mmppl.bench.case import apart
 from mmppl.bench.harness import circumstances, figure, interleave, peak_memory, ratio
-from mmppl.nets import mlp
+from mmppl.nn.mlp import mlp
 
 try:
     import multivae.models as peers

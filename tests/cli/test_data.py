@@ -16,7 +16,7 @@ def file(tmp_path):
 
 
 def test_recipes(capsys):
-    from mmppl.datasets import recipes
+    from mmppl.data.recipes.registry import recipes
 
     assert main(["data", "--json"]) == 0
     assert [r["name"] for r in json.loads(capsys.readouterr().out)["recipes"]] == [name for name, _, _ in recipes()]

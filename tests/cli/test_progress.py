@@ -3,7 +3,7 @@ import io
 import pytest
 
 from mmppl.cli import progress
-from mmppl.training import Progress
+from mmppl.train.loop import Progress
 
 EVENT = Progress(
     epoch=2, epochs=9, step=18, steps=90, loss=12.345678, seconds=5.0, rows_per_second=1234.5, eta_seconds=75.0

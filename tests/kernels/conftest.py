@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmppl.kernels import launch
-from mmppl.kernels.compiled import available, compiled_kernels
+from mmppl.kernels.codegen import triton_backend as launch
+from mmppl.kernels.codegen.c_backend import available, compiled_kernels
 
 
 @pytest.fixture(params=["compiled", "pytorch"])

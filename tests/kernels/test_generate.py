@@ -5,10 +5,11 @@ import ctypes
 import pytest
 import torch
 
-from mmppl.kernels import generate, likelihood, mmd
-from mmppl.kernels.compiled import available, compiled_kernels, library
-from mmppl.kernels.formula import FormulaError
-from mmppl.kernels.generate import FORMULAS, Formula
+from mmppl.kernels import likelihood, mmd
+from mmppl.kernels.codegen import generate
+from mmppl.kernels.codegen.c_backend import available, compiled_kernels, library
+from mmppl.kernels.codegen.formula import FormulaError
+from mmppl.kernels.codegen.generate import FORMULAS, Formula
 
 ALL = Formula(
     "everything",
@@ -25,7 +26,7 @@ NAMES = ["everything", *(k.name for k in (likelihood.bernoulli, likelihood.norma
 @pytest.fixture(autouse=True)
 def only_for_now(monkeypatch):
     """Formulas that a test makes, refused ones among them, are forgotten after it."""
-    monkeypatch.setattr("mmppl.kernels.generate.FORMULAS", dict(FORMULAS))
+    monkeypatch.setattr("mmppl.kernels.codegen.generate.FORMULAS", dict(FORMULAS))
 
 
 def points(formula, count=40):
@@ -110,7 +111,7 @@ def test_formulas_that_are_refused(text, words):
 
 
 def test_a_wrong_derivative_is_noticed(monkeypatch):
-    from mmppl.kernels import formula
+    from mmppl.kernels.codegen import formula
 
     monkeypatch.setattr(generate, "FORMULAS", {})
     monkeypatch.setattr(formula.tanh, "fdiff", lambda self, argindex=1: 1 - self)
@@ -134,7 +135,7 @@ def test_a_cut_off_module_is_generated_again(monkeypatch, tmp_path):
 
 
 def test_a_damaged_library_is_compiled_again(monkeypatch, tmp_path):
-    from mmppl.kernels import compiled
+    from mmppl.kernels.codegen import c_backend as compiled
 
     if not available():
         pytest.skip("no C compiler")

@@ -6,7 +6,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from mmppl.kernels import launch, primitives_triton
+from mmppl.kernels.codegen import primitives_triton
+from mmppl.kernels.codegen import triton_backend as launch
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmppl.kernels import philox as module
-from mmppl.kernels.compiled import available, compiled_kernels
+from mmppl.kernels.codegen.c_backend import available, compiled_kernels
 from mmppl.kernels.philox import keyed_uniforms, philox
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmppl.kernels.compiled import compiled_kernels
+from mmppl.kernels.codegen.c_backend import compiled_kernels
 from mmppl.kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
 
 pytestmark = pytest.mark.usefixtures("path")

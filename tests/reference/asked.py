@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmppl import Answer, Dataset, Program
-from mmppl.query import ask
+from mmppl.inference.query import ask
 
 
 class Asked:

@@ -1,0 +1,317 @@
+"""Code from a formula: its value and derivatives as PyTorch, Triton and C source.
+
+The PyTorch and Triton sources are modules in the cache folder, named by formula and hash, to be read and imported;
+the C and Triton sources are placed into the skeletons of `likelihood_c`, `likelihood_triton` and `pairwise_c`.
+"""
+
+import hashlib
+import importlib.util
+import keyword
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .c_backend import cache_folder
+
+END = "\n# end of the generated module\n"
+RESERVED = re.compile(  # names that formulas, or the code made of them, use themselves
+    "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|both"
+    "|real|int|float|double|long|short|char|void"
+)
+FORMULAS: dict[str, "Formula"] = {}
+"""Every formula of this process by name."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A scalar formula, generated on first use.
+
+    Args:
+        name: a Python name.
+        text: see `kernels.formula`.
+        arguments: its symbols, in the order of the generated functions' arguments.
+        wrt: those that it is derived by.
+    """
+
+    name: str
+    text: str
+    arguments: tuple[str, ...]
+    wrt: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for word in (self.name, *self.arguments):
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", word) or keyword.iskeyword(word) or RESERVED.fullmatch(word):
+                raise ValueError(f"formula {self.name!r}: {word!r} cannot be a name; take another.")
+        FORMULAS[self.name] = self
+
+    def value(self, *arguments: Tensor | float) -> Tensor:
+        """The formula on broadcast tensors, in PyTorch's own differentiable operations."""
+        return self.twin.value(*arguments)
+
+    def both(self, *arguments: Tensor | float) -> tuple[Tensor, ...]:
+        """(value, derivative by each of `wrt`), from the symbolic derivatives."""
+        return self.twin.both(*arguments)
+
+    @property
+    def c_source(self) -> str:
+        """`static inline void NAME(real ARGUMENT, ..., real *_value, real *_d_ARGUMENT, ...)`."""
+        return self.twin.C_SOURCE
+
+    @cached_property
+    def twin(self) -> ModuleType:
+        """The generated PyTorch module."""
+        return self._module("")
+
+    @cached_property
+    def triton(self) -> ModuleType:
+        """The generated Triton module: `both`, a device function (value, derivatives...)."""
+        return self._module("_triton")
+
+    def _module(self, suffix: str) -> ModuleType:
+        return _imported(self.written(suffix))
+
+    @property
+    def triton_source(self) -> str:
+        """The text of the Triton module."""
+        return self.written("_triton").read_text().removesuffix(END)
+
+    def written(self, suffix: str = "") -> Path:
+        """`path`, written whole if it was not yet."""
+        path = self.path(suffix)
+        if not path.exists() or not path.read_text().endswith(END):
+            self._write()
+        return path
+
+    @cached_property
+    def key(self) -> str:
+        """Name and hash: another formula of the same name has another key."""
+        made_of = repr((self.name, self.text, self.arguments, self.wrt)).encode() + _generator()
+        return f"{self.name}_{hashlib.sha256(made_of).hexdigest()[:12]}"
+
+    def path(self, suffix: str = "") -> Path:
+        """Where the generated source lies (suffix "" or "_triton")."""
+        return cache_folder() / f"{self.key}{suffix}.py"
+
+    def _write(self) -> None:
+        from .formula import derive
+
+        value, derivatives = derive(self.name, self.text, self.arguments, self.wrt)
+        _place(self.path("_triton"), _triton_module(self, value, derivatives))
+        _place(self.path(), _twin_module(self, value, derivatives))
+        try:
+            check_derivatives(self)
+        except Exception:
+            for suffix in ("", "_triton"):
+                self.path(suffix).unlink(missing_ok=True)
+            vars(self).pop("twin", None)  # the check has imported it
+            raise
+
+
+def _place(path: Path, source: str) -> None:
+    """Write a module whole or not at all."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+        file.write(source + END)
+    os.replace(file.name, path)
+
+
+def _imported(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def module(name: str, source: str) -> ModuleType:
+    """The module of generated source, in the cache folder by NAME and hash; written whole if it was not yet."""
+    path = cache_folder() / f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}.py"
+    if not path.exists() or not path.read_text().endswith(END):
+        _place(path, source)
+    return _imported(path)
+
+
+def check_derivatives(formula: Formula, points: int = 64) -> None:
+    """Compares the generated derivatives with central differences in float64; ValueError where they disagree.
+
+    Points at which the formula is not finite (outside its domain) are left out.
+    """
+    generator = torch.Generator().manual_seed(0)
+    arguments = list(2 * torch.rand(len(formula.arguments), points, generator=generator, dtype=torch.float64) + 0.1)
+    _, *derivatives = formula.both(*arguments)
+    for name, derivative in zip(formula.wrt, derivatives):
+        at, h = formula.arguments.index(name), 1e-6
+        sides = [formula.value(*(a + s * h if i == at else a for i, a in enumerate(arguments))) for s in (1, -1)]
+        difference = torch.as_tensor(sides[0] - sides[1]) / (2 * h)
+        derivative = torch.as_tensor(derivative, dtype=torch.float64).expand(points)
+        wrong = ~torch.isclose(derivative, difference.expand(points), rtol=1e-5, atol=1e-7) & difference.isfinite()
+        if wrong.sum() > 1:  # a kink between the two points may spoil one
+            raise ValueError(f"formula {formula.name!r}: the derivative by {name} disagrees with finite differences.")
+
+
+@cache
+def _generator() -> bytes:
+    here = Path(__file__).parent
+    return b"".join((here / f"{part}.py").read_bytes() for part in ("generate", "formula"))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one language writes numbers and functions."""
+
+    number: Callable[[float], str]
+    functions: dict[str, str]
+
+
+TORCH = Dialect(
+    repr,
+    {
+        "exp": "torch.exp({})", "log": "torch.log({})", "log1p": "torch.log1p({})", "sqrt": "torch.sqrt({})",
+        "tanh": "torch.tanh({})", "sign": "torch.sign({})", "absolute": "torch.abs({})", "floor": "torch.floor({})",
+        "sigmoid": "torch.sigmoid({})", "softplus": "(-torch.nn.functional.logsigmoid(-{}))",
+        "clip": "torch.clamp({}, {}, {})", "inside": "inside({}, {}, {})",
+    },
+)  # fmt: skip
+TRITON = Dialect(
+    repr,
+    {
+        "exp": "tl.exp({})", "log": "tl.log({})", "log1p": "log1p({})", "sqrt": "tl.sqrt({})", "tanh": "tanh({})",
+        "sign": "sign({})", "absolute": "tl.abs({})", "floor": "tl.floor({})", "sigmoid": "sigmoid({})",
+        "softplus": "softplus({})", "clip": "clip({}, {}, {})", "inside": "inside({}, {}, {})",
+    },
+)  # fmt: skip
+C = Dialect(
+    lambda number: f"(real){number!r}",
+    {
+        "exp": "EXP({})", "log": "LOG({})", "log1p": "LOG1P({})", "sqrt": "SQRT({})", "tanh": "TANH({})",
+        "sign": "SIGN({})", "absolute": "ABS({})", "floor": "FLOOR({})", "sigmoid": "SIGMOID({})",
+        "softplus": "SOFTPLUS({})", "clip": "CLIP({}, {}, {})", "inside": "INSIDE({}, {}, {})",
+    },
+)  # fmt: skip
+
+
+class Writer:
+    """Expressions → statements of one dialect: common subexpressions once, integer powers by squaring."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.statements: list[tuple[str, str]] = []
+        self.powers: dict[tuple[str, int], str] = {}
+
+    def write(self, expressions: Sequence[Any]) -> list[str]:
+        """The results' expressions; `statements` (name, expression) come before them, in order."""
+        import sympy
+
+        shared, results = sympy.cse(expressions, symbols=sympy.numbered_symbols("_t"), optimizations=[])
+        for symbol, expression in shared:
+            self.statements.append((symbol.name, self.expression(expression)))
+        return [self.expression(e) for e in results]
+
+    def expression(self, e: Any) -> str:
+        if e.is_number:
+            return self.dialect.number(float(e))
+        if e.is_Symbol:
+            return e.name
+        if e.is_Add:
+            terms = [self.expression(a) for a in e.args]
+            return f"({terms[0]}{''.join(f' - {t[1:]}' if t[0] == '-' else f' + {t}' for t in terms[1:])})"
+        if e.is_Mul:
+            if e.as_coeff_Mul()[0] < 0:
+                return f"-{self.expression(-e)}"
+            below = [a for a in e.args if a.is_Pow and a.exp.is_number and a.exp < 0]
+            above = "*".join(self.expression(a) for a in e.args if a not in below) or self.dialect.number(1.0)
+            return f"({above}/({'*'.join(self.expression(1 / a) for a in below)}))" if below else f"({above})"
+        if e.is_Pow:
+            return self.power(e.base, float(e.exp))
+        return self.dialect.functions[type(e).__name__].format(*(self.expression(a) for a in e.args))
+
+    def power(self, base: Any, exponent: float) -> str:
+        if exponent < 0:
+            return f"({self.dialect.number(1.0)}/{self.power(base, -exponent)})"
+        if exponent == 0.5:
+            return self.dialect.functions["sqrt"].format(self.expression(base))
+        if exponent != int(exponent):
+            functions = self.dialect.functions
+            logarithm = functions["log"].format(self.expression(base))
+            return functions["exp"].format(f"({self.dialect.number(exponent)}*{logarithm})")
+        text = self.expression(base)
+        if not base.is_Symbol and exponent > 1:
+            text = self.named(text, 1, text)
+        return self.whole_power(text, int(exponent))
+
+    def whole_power(self, base: str, n: int) -> str:
+        if n == 1:
+            return base
+        half = self.whole_power(base, n // 2)
+        return self.named(base, n, f"{half}*{half}" if n % 2 == 0 else f"{half}*{half}*{base}")
+
+    def named(self, base: str, n: int, text: str) -> str:
+        if (base, n) not in self.powers:
+            self.powers[base, n] = f"_p{len(self.powers)}"
+            self.statements.append((self.powers[base, n], text))
+        return self.powers[base, n]
+
+
+def _head(formula: Formula) -> str:
+    return f'"""{formula.name}({", ".join(formula.arguments)}) = {formula.text} - generated, not to be edited."""\n'
+
+
+def _body(dialect: Dialect, expressions: Sequence[Any]) -> str:
+    writer = Writer(dialect)
+    results = writer.write(expressions)
+    lines = [f"    {name} = {text}" for name, text in writer.statements]
+    return "\n".join([*lines, f"    return {', '.join(results)}" + ("," if len(results) == 1 else "")])
+
+
+def _twin_module(formula: Formula, value: Any, derivatives: Sequence[Any]) -> str:
+    arguments = ", ".join(formula.arguments)
+    writer = Writer(C)
+    results = writer.write([value, *derivatives])
+    outputs = ["_value", *(f"_d_{name}" for name in formula.wrt)]
+    inputs = [f"real {a}" for a in formula.arguments] + [f"real *{o}" for o in outputs]
+    lines = [f"    real {name} = {text};" for name, text in writer.statements]
+    lines += [f"    *{output} = {text};" for output, text in zip(outputs, results)]
+    c_source = "\n".join([f"static inline void {formula.name}({', '.join(inputs)}) {{", *lines, "}"])
+    return f'''{_head(formula)}
+import torch
+
+
+def inside(a, low, high):
+    return ((a >= low) & (a <= high)).to(a.dtype)
+
+
+def value({arguments}):
+{_body(TORCH, [value]).removesuffix(",")}
+
+
+def both({arguments}):
+{_body(TORCH, [value, *derivatives])}
+
+
+C_SOURCE = """
+{c_source}
+"""
+'''
+
+
+def _triton_module(formula: Formula, value: Any, derivatives: Sequence[Any]) -> str:
+    arguments = ", ".join(formula.arguments)
+    return f"""{_head(formula)}
+import triton
+import triton.language as tl
+
+from mmppl.kernels.codegen.primitives_triton import clip, inside, log1p, sigmoid, sign, softplus, tanh
+
+
+@triton.jit
+def both({arguments}):
+{_body(TRITON, [value, *derivatives])}
+"""

@@ -1,0 +1,1 @@
+"""Small things that know no modality: parsing, precision, files, seeded generators, text."""

@@ -1,0 +1,281 @@
+"""A batch of rows, what is observed in it, and what a program may look at and must score."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ..errors import UsageError
+from ..modalities.modality import Modality
+from .row_selection import OfRows, OfSubsets, Packed, Patterns
+
+MOST = 12  # modalities of which all subsets are looked at: 4,095
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of a data set of N.
+
+    Args:
+        values: name → (B, *shape). What stands where `observed` is False never matters, not even NaN.
+        observed: name → (B,) bool.
+        index: (B,) row numbers.
+        size: N, the number of rows that the batch stands for (the size of Pyro's "data" plate).
+        encoded: the M names that a guide may see, in the order of the last axis of `seen`.
+        seen: (B, M) or (S, B, M) bool ⊆ observed; None: all that is observed.
+        active: (S, B) or (B,) bool, applied to every site, KLs included; None: every row counts.
+        scored: name → (B,) or (S, B) bool ⊆ observed; None: all that is observed.
+        free: names that `observe` samples instead of scoring (what a query wants).
+        needed: names whose site a query reads; None: all.
+        patterns: what the rows of the data set have; with it decoders leave out rows that are not scored. None: they
+            decode every row.
+        holding: name → the subsets, by number, in which alone it may be scored; not there: in any.
+    """
+
+    values: Mapping[str, Tensor]
+    observed: Mapping[str, Tensor]
+    index: Tensor
+    size: int
+    encoded: tuple[str, ...]
+    seen: Tensor = None  # type: ignore[assignment]  # filled below
+    active: Tensor | None = None
+    scored: Mapping[str, Tensor] = None  # type: ignore[assignment]  # filled below
+    free: frozenset[str] = field(default_factory=frozenset)
+    needed: frozenset[str] | None = None
+    patterns: Patterns | None = None
+    holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    _parts: dict[str, tuple[type[Packed], Tensor] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if self.seen is None:
+            object.__setattr__(self, "seen", self._stacked_observed())
+        if self.scored is None:
+            object.__setattr__(self, "scored", dict(self.observed))
+
+    def _stacked_observed(self) -> Tensor:
+        if not self.encoded:
+            return torch.zeros(len(self.index), 0, dtype=torch.bool, device=self.index.device)
+        return torch.stack([self.observed[name] for name in self.encoded], -1)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def value(self, name: str) -> Tensor:
+        """(B, *shape) values with zeros where nothing was observed: the only way to the likelihood."""
+        value, observed = self.values[name], self.observed[name]
+        return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, torch.zeros_like(value))
+
+    def plausible(self, name: str) -> Tensor:
+        """(B, *shape) values with those of an observed row where nothing was observed (½ where no row is): for
+        likelihoods that score what is masked, too, and may be infinite at 0, of which no gradient recovers."""
+        value, observed = self.values[name], self.observed[name]
+        other = value.index_select(0, observed.long().argmax().reshape(1))
+        other = torch.where(observed.any(), other, 0.5 if value.is_floating_point() else 0)
+        return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, other)
+
+    def input(self, modality: Modality) -> Tensor:
+        """(B, input_size) floats with zeros where nothing was observed: the only way to an encoder."""
+        return torch.where(
+            self.observed[modality.name].unsqueeze(-1), modality.as_input(self.values[modality.name]), 0.0
+        )
+
+    def sees(self, name: str) -> Tensor:
+        """(B,) or (S, B) bool: the guide may look at `name` in that row (and subset)."""
+        return self.seen[..., self.encoded.index(name)]
+
+    def under(
+        self,
+        subsets: Tensor,
+        scored: Literal["observed", "seen"] = "observed",
+        *,
+        cut: bool = False,
+        drawn: Tensor | None = None,
+    ) -> Batch:
+        """The same rows under S subsets of the encoded modalities at once.
+
+        Args:
+            subsets: (S, M) bool, the same in every step.
+            scored: what the likelihood scores in each subset: all that is observed, or only what the guide sees.
+                Names that no guide sees (labels) are scored wherever they are observed.
+            cut: subsets are cut down to what a row has, and count where anything is left.
+            drawn: (K, M) bool, further subsets, other ones in every step.
+        Returns:
+            a batch with `seen` (S + K, B, M) and `active` (S + K, B). Subset s counts for row b iff s is non-empty and
+            s ⊆ observed[b], so each row meets each of its own subsets exactly once; with `cut` iff s ∩ observed[b] is
+            non-empty, so a row may meet one more than once.
+        """
+        observed = self._stacked_observed()
+        fixed = subsets
+        subsets = _placed(subsets, observed.device)
+        if drawn is not None:
+            subsets = torch.cat([subsets, drawn])
+        subsets = subsets.unsqueeze(1)  # (S, 1, M)
+        seen = subsets & observed
+        active = seen.any(-1) if cut else (observed | ~subsets).all(-1) & subsets.any(-1)
+        if self.active is not None:
+            active = active & self.active
+        chosen, holding = dict(self.observed), {}
+        more = 0 if drawn is None else len(drawn)
+        if scored == "seen":
+            chosen |= {name: seen[..., i] for i, name in enumerate(self.encoded)}
+            holding = {name: _holding(fixed[:, i], more) for i, name in enumerate(self.encoded)}
+        patterns = self.patterns
+        if patterns is not None:
+            patterns = patterns.under(fixed.cpu().numpy(), self.encoded, scored == "seen", cut=cut, drawn=more)
+        return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns, holding=holding)
+
+    def only_scored(self, name: str, z: Tensor) -> Tensor:
+        """Latents (..., B, D) → those that a decoder of `name` is asked about: (R, D) of R rows and subsets, where
+        `patterns` tell how many; else (P, B, D) of P subsets that may score it, where not all may.
+
+        All of them, (..., B, D), where that is not known or nearly all are. `observe` knows which it was given; the
+        distribution at the site then has a density, but neither mean nor draws.
+        """
+        lead = self.seen.shape[:-1]
+        if name in self.free or z.shape[:-1] != lead:
+            return z
+        if name not in self._parts:
+            self._parts[name] = self._part(name)
+        part = self._parts[name]
+        if part is None:
+            return z
+        kind, places = part
+        return kind.taken(z, places)
+
+    def _part(self, name: str) -> tuple[type[Packed], Tensor] | None:
+        """What of the batch `only_scored` leaves in, and where that is; None: all."""
+        holding, lead = self.holding.get(name), self.seen.shape[:-1]
+        if self.patterns is not None:
+            scored = self.scored[name] if self.active is None else self.scored[name] & self.active
+            most = lead[-1] * (len(holding) if holding else lead[:-1].numel())
+            slots = self.patterns.slots(name, scored.expand(lead), most)
+            if slots is not None:
+                return OfRows, slots
+        return (OfSubsets, _numbers(holding, self.index.device)) if holding else None
+
+    def seeing(self, names: Sequence[str]) -> Batch:
+        """The same rows when a guide may look at `names` only (and there only at what is observed)."""
+        allowed = torch.tensor([name in names for name in self.encoded], dtype=torch.bool, device=self.index.device)
+        return dataclasses.replace(self, seen=self._stacked_observed() & allowed)
+
+    def wanting(self, free: Sequence[str], scored: Sequence[str] = ()) -> Batch:
+        """The same rows when `free` are to be sampled rather than scored, and beside them only `scored` are needed."""
+        return dataclasses.replace(self, free=frozenset(free), needed=frozenset([*free, *scored]))
+
+    def needs(self, name: str) -> bool:
+        """False when nothing reads this modality's site, so that a program may leave its decoder out."""
+        return self.needed is None or name in self.needed
+
+    def has(self, names: Sequence[str]) -> Tensor:
+        """(B,) bool: the rows in which all of `names` are observed."""
+        return torch.stack([self.observed[name] for name in names]).all(0)
+
+    def requiring(self, names: Sequence[str]) -> Batch:
+        """The same batch in which only rows that have all of `names` count; the others add nothing to any term."""
+        rows = self.has(names)
+        active = rows if self.active is None else self.active & rows
+        patterns = self.patterns and self.patterns.requiring(names)
+        return dataclasses.replace(self, active=active, patterns=patterns)
+
+    @contextmanager
+    def plates(self) -> Iterator[None]:
+        """Pyro plates "data" (dim −1, size N) and, under subsets, "subsets" (dim −2), with the active mask."""
+        with ExitStack() as stack:
+            stack.enter_context(pyro.plate("data", self.size, subsample=self.index, dim=-1))
+            if self.seen.ndim == 3:
+                stack.enter_context(pyro.plate("subsets", self.seen.shape[0], dim=-2))
+            if self.active is not None:
+                stack.enter_context(poutine.mask(mask=self.active))
+            yield
+
+
+def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
+    """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers.
+
+    Raises: UsageError: there are too many to look at them all.
+    """
+    if modalities > MOST:
+        raise UsageError(
+            f"{modalities} modalities have {2**modalities - 1:,} subsets, too many to look at them all (at most {MOST} "
+            "modalities); put columns that belong together into one modality (modality:column in a DataFrame)."
+        )
+    numbers = torch.arange(1, 2**modalities, device=device).unsqueeze(-1)
+    return (numbers >> torch.arange(modalities, device=device)) & 1 == 1
+
+
+def whole_and_each(modalities: int) -> Tensor:
+    """(1 + M, M) bool: all M modalities, then each alone; (1, 1) for one modality, where both are the same."""
+    whole = torch.ones(1, modalities, dtype=torch.bool)
+    return whole if modalities == 1 else torch.cat([whole, torch.eye(modalities, dtype=torch.bool)])
+
+
+def random_subsets(modalities: int, number: int, device: torch.device | None = None) -> Tensor:
+    """(number, M) bool: each of a size uniform in 2..M − 1, then uniform among the subsets of that size; (0, M) below
+    three modalities, which have none. Drawn by tensor operations, so that a recorded step draws anew.
+
+    Source: the code of Wu & Goodman 2018, arXiv:1802.05335 (celeba19/train.py).
+    """
+    if modalities < 3:
+        return torch.zeros(0, modalities, dtype=torch.bool, device=device)
+    size = torch.randint(2, modalities, (number, 1), device=device)
+    return torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1) < size
+
+
+def _holding(column: Tensor, drawn: int) -> tuple[int, ...]:
+    """Numbers of the subsets that hold a modality, its (S,) `column` of their table, and of the drawn ones after them;
+    none where that leaves nothing out."""
+    numbers = (*column.nonzero().flatten().tolist(), *range(len(column), len(column) + drawn))
+    return numbers if len(numbers) < len(column) + drawn else ()
+
+
+@lru_cache(256)
+def _numbers(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """A tensor of them; copied there once, as `_placed` does."""
+    return torch.tensor(numbers, device=device)
+
+
+def _placed(subsets: Tensor, device: torch.device) -> Tensor:
+    """The same table on a device; copied there once, since nothing can be copied while a CUDA graph is captured."""
+    if subsets.device == device:
+        return subsets
+    return _copied(subsets.numpy().tobytes(), subsets.shape, device)
+
+
+@lru_cache(64)
+def _copied(table: bytes, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.frombuffer(bytearray(table), dtype=torch.bool).reshape(shape).to(device)
+
+
+def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | None = None) -> None:
+    """Score a modality under its likelihood or, where a query wants it, sample it.
+
+    Args:
+        output: (..., B, modality.output_size) decoder output, or (R or P, B, modality.output_size) of what
+            `batch.only_scored` gave.
+        scale: overrides the modality's own scale (model units; broadcasts against the features).
+    """
+    from ..modalities.likelihoods.likelihood import likelihood_of
+
+    likelihood: Any = likelihood_of(modality)(modality, output, scale)
+    value = (batch.value if likelihood.masks else batch.plausible)(modality.name)
+    if modality.name in batch.free:
+        pyro.sample(modality.name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it
+        return
+    part, lead = batch._parts.get(modality.name), batch.seen.shape[:-1]
+    if part is not None:  # `only_scored` left some out
+        kind, places = part
+        if output.shape[:-1] == kind.part_shape(places, lead):
+            likelihood = kind(likelihood, places, lead)
+    with poutine.mask(mask=batch.scored[modality.name]):
+        pyro.sample(modality.name, likelihood, obs=value)

@@ -1,0 +1,1 @@
+"""From files, arrays and recipes to one checked data set."""

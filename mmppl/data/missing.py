@@ -1,0 +1,81 @@
+"""Hide modalities on purpose, to train and to be judged with missing ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import UsageError, suggest
+from .splits import generator
+
+
+def staying(
+    observed: Tensor,
+    names: Sequence[str],
+    *,
+    rate: float | Mapping[str, float],
+    patterns: Sequence[Sequence[str]] | None,
+    keep_one: bool,
+    seed: int,
+) -> Tensor:
+    """What is still observed after hiding.
+
+    Args:
+        observed: (N, M) bool, columns in the order of `names`.
+        rate: probability that a row loses a modality, one for all or per name (a name left out keeps all its rows).
+        patterns: instead of a rate: per row one of these sets of names stays, chosen evenly ("image+word" works too).
+        keep_one: a row that has something keeps something: a pattern that shares nothing with a row is not drawn for
+            it, and a row that would lose all keeps one modality, drawn with the odds of staying.
+    Returns:
+        (N, M) bool ⊆ observed.
+    Raises:
+        UsageError: unknown names, a rate outside [0, 1], or rate and patterns together.
+    """
+    draw = generator(seed, "hide")
+    rates = torch.tensor(_rates(rate, names), dtype=torch.float64)
+    if patterns is None:
+        keep = observed & (torch.rand(observed.shape, generator=draw, dtype=torch.float64) >= rates)
+    elif rates.any():
+        raise UsageError("hide: give a rate or patterns, not both.")
+    else:
+        allowed = torch.tensor([[name in _pattern(p, names) for name in names] for p in patterns], dtype=torch.bool)
+        if not len(allowed):
+            raise UsageError('hide: patterns is empty; give at least one, e.g. "image+word".')
+        odds = torch.ones(len(observed), len(allowed), dtype=torch.float64)
+        if keep_one:
+            fits = (observed.unsqueeze(1) & allowed).any(-1)
+            odds = torch.where(fits.any(-1, keepdim=True), fits.double(), odds)
+        keep = observed & allowed[torch.multinomial(odds, 1, generator=draw).squeeze(-1)]
+    if keep_one:
+        stripped = (observed.any(-1) & ~keep.any(-1)).nonzero().squeeze(-1)
+        if len(stripped):
+            # Nearly zero rather than zero odds: a modality of rate 1 survives only where the row has nothing else.
+            odds = observed[stripped] * (1 - rates + 1e-9)
+            keep[stripped, torch.multinomial(odds, 1, generator=draw).squeeze(-1)] = True
+    return keep
+
+
+def _rates(rate: float | Mapping[str, float], names: Sequence[str]) -> list[float]:
+    given = rate if isinstance(rate, Mapping) else dict.fromkeys(names, rate)
+    for name, value in given.items():
+        _check_name(name, names)
+        if not 0 <= value <= 1:
+            raise UsageError(f"hide: rate {value} of {name!r} is not a probability; give a number from 0 to 1.")
+    return [float(given.get(name, 0.0)) for name in names]
+
+
+def _pattern(pattern: Sequence[str], names: Sequence[str]) -> set[str]:
+    chosen = set(pattern.split("+") if isinstance(pattern, str) else pattern)
+    for name in sorted(chosen):
+        _check_name(name, names)
+    return chosen
+
+
+def _check_name(name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise UsageError(
+            f"hide: no modality {name!r} (labels are not hidden); there are {', '.join(names)}."
+            f"{suggest(name, list(names))}"
+        )

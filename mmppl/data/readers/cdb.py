@@ -1,0 +1,101 @@
+"""HODA's own files of binary scans: `Train 60000.cdb`, `Test 20000.cdb`.
+
+Source: the format as of Khosravi & Kabir 2007 (farsiocr.ir): a header of 1,024 bytes, then records of run lengths.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DataError
+
+HEADER = struct.Struct("<HBBBBI128IB256s245s")
+SIDE, INSIDE, LARGEST = 28, 26, 0.75  # of the image; of the box that a scan must fit; scale of small scans
+
+
+def read_cdb(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 28, 28) uint8 images, ink 255, and (N,) labels.
+
+    A scan is scaled by 26/its longer side, but by no more than 3/4, by averages over areas, and stands in the middle:
+    so relative sizes are kept (a Farsi zero is a dot).
+
+    Raises:
+        DataError: not such a file, grey, truncated or corrupt.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    if len(content) < HEADER.size:
+        raise DataError(f"{path}: truncated within its header; fetch it again.")
+    _, _, _, height, width, count, *_, kind, _, _ = HEADER.unpack_from(content)
+    if kind != 0:
+        raise DataError(f"{path}: of type {kind}, not of binary scans; fetch the file of HODA's digits.")
+    if count > len(content):  # before memory is asked for
+        raise DataError(f"{path}: truncated or corrupt ({count:,} records in {len(content):,} bytes); fetch it again.")
+    images = np.zeros((count, SIDE, SIDE), np.uint8)
+    labels = np.zeros(count, np.int64)
+    fixed = bool(height and width)
+    at = HEADER.size
+    for number in range(count):
+        try:
+            start, labels[number] = content[at : at + 2]
+            at += 2
+            if not fixed:
+                width, height = content[at : at + 2]
+                at += 2
+            (length,) = struct.unpack_from("<H", content, at)
+            runs = content[at + 2 : at + 2 + length]
+            at += 2 + length
+            if start != 0xFF or len(runs) != length:
+                raise ValueError
+            images[number] = centred(_scan(runs, height, width))
+        except (ValueError, struct.error):
+            raise DataError(f"{path}: truncated or corrupt at record {number}; fetch it again.") from None
+    if at != len(content):
+        raise DataError(f"{path}: {len(content) - at:,} bytes behind its last record; fetch it again.")
+    return images, labels
+
+
+def _scan(runs: bytes, height: int, width: int) -> np.ndarray:
+    """(height, width) bool, ink true, from run lengths that begin each row with paper; or ValueError."""
+    scan = np.zeros((height, width), bool)
+    at = 0
+    for row in scan:
+        column, ink = 0, False
+        while column < width:
+            if at >= len(runs) or column + runs[at] > width:
+                raise ValueError
+            if ink:
+                row[column : column + runs[at]] = True
+            column += runs[at]
+            at += 1
+            ink = not ink
+    if at != len(runs) or not scan.size:
+        raise ValueError
+    return scan
+
+
+def centred(scan: np.ndarray) -> np.ndarray:
+    """(28, 28) uint8 image of a scan of any size."""
+    scale = min(LARGEST, INSIDE / max(scan.shape))
+    height, width = (max(1, round(scale * side)) for side in scan.shape)
+    small = _averages(scan.shape[0], height) @ scan @ _averages(scan.shape[1], width).T
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    top, left = (SIDE - height) // 2, (SIDE - width) // 2
+    image[top : top + height, left : left + width] = np.rint(255 * small)
+    return image
+
+
+@cache
+def _averages(before: int, after: int) -> np.ndarray:
+    """(after, before) weights: the share that each old cell has of each new one."""
+    edges = np.linspace(0, before, after + 1)
+    cells = np.arange(before)
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    weights: np.ndarray = overlap.clip(0) * (after / before)
+    return weights

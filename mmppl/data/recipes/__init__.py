@@ -1,0 +1,1 @@
+"""Recipes: the data sets of papers, one file each."""

@@ -1,0 +1,250 @@
+"""A digit written in Farsi, written in Kannada, and spoken in English.
+
+Source: the three-modality MVAE with a label head (Agarwal & Mishra, course project) on MNIST-MIX (Jiang 2020) and the
+Free Spoken Digit Dataset. Differs: validation and test rows show held-out images and recordings only; where a part has
+fewer images of a class than rows, none comes again before all have come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import DataError, UsageError, suggest
+from ...modalities.modality import Modality
+from ..dataset import Dataset
+from ..readers.mfcc import Features, Level
+from ..readers.recordings import Spoken, features_of, opened, spoken
+from ..splits import PARTS, generator
+from .files import root_or_default
+from .handwritten import FARSI, KANNADA, Digits
+from .transforms import distorted
+from .two_view import floats, in_turn
+
+RECIPE = "farsi-kannada-speech"
+MOST = (60_000, 10_000, 10_000)  # rows of train, valid and test
+BOTH = 20_000  # test images that are enough for validation and test
+VALID = 10  # else: one in so many train images of a class, the last ones
+TEST_TAKES = range(5)  # FSDD's official test set
+VALID_TAKE = 9  # and 19, 29, ...: takes that follow one another sound alike, so no run of them may lack in training
+SPEECH, ARCHIVE = "fsdd", "fsdd_recordings.zip"
+SCALE = 1 / 200**0.5  # squared error of weight 100
+
+
+def farsi_kannada_speech(
+    root: Path | None = None,
+    *,
+    speech: Features = "mean",
+    level: Level = "one",
+    partners: str = "fixed",
+    images: str = "plain",
+    held_out: str | None = None,
+    validation: str = "apart",
+    seed: int = 0,
+) -> Dataset:
+    """`farsi` and `kannada` (28×28, Bernoulli), `speech` (MFCC, each in [0, 1] over the train recordings), `label`.
+
+    As many rows of a class as there are images of it in the larger set, at most a tenth of 60,000, 10,000 and 10,000;
+    a row's images and recording are of its class and part. Recordings are drawn with replacement.
+
+    Args:
+        root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; default $MMPPL_DATA.
+        speech: see `mmppl.speech.speech_features`; "mean" is the source's.
+        level: of the recordings: "one"; or "kept" (the source names no levelling), which tells a little of who speaks.
+        partners: "fixed": for good; "fresh": the same, and every epoch draws what the train rows show anew.
+        images: "plain"; or "distorted", with partners "fresh": what an epoch draws is turned, stretched and shifted a
+            little, differently in each (see `distort`). The rows of this data set are plain all the same.
+        held_out: a speaker, of whom test rows have all recordings and the others none; default: test rows have takes
+            0 to 4 of all speakers. Takes 9, 19, 29, ... (of the other speakers) are for validation.
+        validation: "apart"; or "none": train and test rows show all of the train and test parts that the sets were
+            published with.
+        seed: of what is put together.
+    Raises:
+        DataError: files missing, damaged, or without some digit in some part.
+        UsageError: no such speaker; distorted images that are not drawn anew.
+    """
+    if images == "distorted" and partners != "fresh":
+        raise UsageError(f"{RECIPE}: images=distorted is of what every epoch draws; add partners=fresh.")
+    root = root_or_default(root)
+    if root is None:
+        raise DataError(f"{RECIPE}: needs {_wanted()}; give --root ROOT or set MMPPL_DATA.")
+    found = [source.find(root) for source in (FARSI, KANNADA)]
+    path = recordings(root)
+    absent = [_below(root, source.wanted) for source, read in zip((FARSI, KANNADA), found) if read is None]
+    absent += [] if path else [_below(root, _recordings_wanted())]
+    if path is None or absent:
+        raise DataError(f"{RECIPE}: put {'; and '.join(absent)} (they are not downloaded).")
+    features, told = spoken_digits(path, speech, level)
+    apart = validation == "apart"
+    spoken_split = split_of_speakers([one.speaker for one in told], [one.take for one in told], held_out, apart)
+    farsi, kannada = (read() for read in found if read)
+    written = {"farsi": pooled(farsi, apart), "kannada": pooled(kannada, apart)}
+    sets = {name: (labels, split) for name, (_, labels, split) in written.items()}
+    sets["speech"] = (np.array([int(one.label) for one in told]), spoken_split)
+    parts = [part for part in range(len(PARTS)) if apart or PARTS[part] != "valid"]
+    label, split = rows_of(sets, {"farsi": FARSI.folder, "kannada": KANNADA.folder, "speech": SPEECH}, parts)
+    order = torch.randperm(len(label), generator=generator(seed, "order of rows")).numpy()
+    order = order[np.argsort(split[order], kind="stable")]
+    label, split = label[order], split[order]
+
+    taught = features[torch.from_numpy(spoken_split == 0)]
+    low, high = taught.amin(0), taught.amax(0)
+    width = torch.where(high > low, high - low, 1.0)
+    scaled = (features - low) / width
+
+    def shown(part: int, draw: torch.Generator) -> dict[str, Tensor]:
+        """What the rows of a part show."""
+        mine = label[split == part]
+        there = {name: np.flatnonzero(of == part) for name, (_, of) in sets.items()}
+        values = {
+            name: floats(pixels, in_turn(mine, labels, there[name], draw))
+            for name, (pixels, labels, _) in written.items()
+        }
+        return values | {"speech": scaled[any_of_class(mine, sets["speech"][0], there["speech"], draw)]}
+
+    def fresh(seed: int, epoch: int) -> dict[str, Tensor]:
+        """What the train rows show in an epoch."""
+        values = shown(0, generator(seed, "fresh", epoch))
+        if images == "distorted":
+            draw = generator(seed, "distorted", epoch)
+            values |= {name: distorted(values[name], draw) for name in written}
+        return values
+
+    values = [shown(part, generator(seed, "shown", part)) for part in parts]
+    modalities = (
+        Modality("farsi", tuple(written["farsi"][0].shape[1:]), "bernoulli"),
+        Modality("kannada", tuple(written["kannada"][0].shape[1:]), "bernoulli"),
+        Modality(
+            "speech",
+            tuple(features.shape[1:]),
+            "normal",
+            SCALE,
+            transform="standardise",
+            shift=tuple(low.flatten().tolist()),
+            spread=tuple(width.flatten().tolist()),
+        ),
+        Modality("label", (), "categorical", role="label", classes=tuple(range(10))),
+    )
+    of_level = "" if level == "one" else f",level={level}"
+    of_speaker = f",held_out={held_out}" if held_out else ""
+    of_validation = "" if apart else ",validation=none"
+    return Dataset(
+        name=f"{RECIPE}:speech={speech}{of_level},partners={partners},images={images}{of_speaker}{of_validation},"
+        f"seed={seed}",
+        modalities=modalities,
+        values={name: torch.cat([of[name] for of in values]) for name in ("farsi", "kannada", "speech")}
+        | {"label": torch.from_numpy(label)},
+        observed={m.name: torch.ones(len(label), dtype=torch.bool) for m in modalities},
+        ids=np.arange(len(label)),
+        split=split,
+        has_split=True,
+        refresh=fresh if partners == "fresh" else None,
+    )
+
+
+def recordings(root: Path) -> Path | None:
+    """The zip, or the folder with wav files somewhere in it."""
+    folder = root / SPEECH
+    if (folder / ARCHIVE).is_file():
+        return folder / ARCHIVE
+    return folder if next(folder.rglob("*.wav"), None) else None
+
+
+def spoken_digits(path: Path, features: Features, level: Level = "one") -> tuple[Tensor, list[Spoken]]:
+    """(N, *shape) features of the recordings of FSDD, and what their names say.
+
+    Raises:
+        DataError: damaged recordings, or one whose name tells no digit.
+    """
+    with opened(path) as (names, content):
+        names = [name for name in names if name.lower().endswith(".wav")]
+        told = []
+        for name in names:
+            one = spoken(name)
+            if one is None or not (len(one.label) == 1 and one.label.isdecimal()):
+                raise DataError(
+                    f"{path}/{name}: its name is not {{digit}}_{{speaker}}_{{number}}.wav, as in FSDD; rename it."
+                )
+            told.append(one)
+        if not names:
+            raise DataError(f"{path}: no .wav file in it; fetch it again.")
+        return features_of(path, names, content, features, level), told
+
+
+def split_of_speakers(
+    speakers: list[str], takes: list[int], held_out: str | None, validation: bool = True
+) -> np.ndarray:
+    """(N,) int8: 0 train, 1 valid, 2 test; see `farsi_kannada_speech`."""
+    if held_out is not None and held_out not in speakers:
+        known = sorted(set(speakers))
+        raise UsageError(f"{RECIPE}: held_out={held_out!r} is none of {', '.join(known)}.{suggest(held_out, known)}")
+    test = np.isin(takes, TEST_TAKES) if held_out is None else np.array(speakers) == held_out
+    valid = np.array(takes) % 10 == VALID_TAKE if validation else np.zeros(len(takes), bool)
+    return np.select([test, valid], [2, 1], 0).astype(np.int8)
+
+
+def pooled(digits: Digits, validation: bool = True) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """All images (uint8), their digits, and the split: of a test part of 20,000 or more every second image of a class
+    is for validation; else the last tenth of each class of the train part; or nothing is."""
+    labels = np.concatenate([digits.y_train, digits.y_test])
+    split = np.repeat(np.array([0, 2], np.int8), [len(digits.y_train), len(digits.y_test)])
+    cut = 2 if len(digits.y_test) >= BOTH else 0
+    for digit in np.unique(labels) if validation else ():
+        rows = np.flatnonzero((labels == digit) & (split == cut))
+        split[rows[::2] if cut else rows[len(rows) - max(1, len(rows) // VALID) :]] = 1
+    return torch.from_numpy(np.concatenate([digits.x_train, digits.x_test])), labels, split
+
+
+def rows_of(
+    sets: dict[str, tuple[np.ndarray, np.ndarray]], folders: dict[str, str], parts: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) digits and (n,) parts of the rows, by the images that there are.
+
+    Args:
+        sets: name → digits and split of its images, or of the recordings under "speech".
+        folders: where each came from, for the messages.
+        parts: 0 train, 1 valid, 2 test; those that shall have rows.
+    Raises:
+        DataError: a digit that some set does not show in some part.
+    """
+    label, split = [], []
+    for part in parts:
+        for digit in range(10):
+            counts = {name: int(((labels == digit) & (of == part)).sum()) for name, (labels, of) in sets.items()}
+            for name, count in counts.items():
+                if not count:
+                    kind = "recording" if name == "speech" else f"{name} image"
+                    raise DataError(
+                        f"{RECIPE}: no {PARTS[part]} {kind} of a {digit} in ROOT/{folders[name]}; all ten digits are "
+                        f"needed in {', '.join(PARTS[i] for i in parts[:-1])} and {PARTS[parts[-1]]}."
+                    )
+            n = min(MOST[part] // 10, max(count for name, count in counts.items() if name != "speech"))
+            label += [np.full(n, digit)]
+            split += [np.full(n, part, np.int8)]
+    return np.concatenate(label), np.concatenate(split)
+
+
+def any_of_class(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
+    """(n,) of the row numbers `there`, of the class of each label, drawn with replacement."""
+    chosen = torch.empty(len(labels), dtype=torch.int64)
+    for digit in np.unique(labels):
+        mine = torch.from_numpy(np.flatnonzero(labels == digit))
+        rows = torch.from_numpy(there[others[there] == digit])
+        chosen[mine] = rows[torch.randint(len(rows), (len(mine),), generator=draw)]
+    return chosen
+
+
+def _recordings_wanted() -> str:
+    return f"{ARCHIVE}, or FSDD's recordings/*.wav, into ROOT/{SPEECH}"
+
+
+def _wanted() -> str:
+    return "; ".join([FARSI.wanted, KANNADA.wanted, _recordings_wanted()])
+
+
+def _below(root: Path, text: str) -> str:
+    return text.replace("ROOT", str(root))

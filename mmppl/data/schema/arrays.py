@@ -1,0 +1,153 @@
+"""Named arrays taken apart: the modalities, which rows have them, ids and split; and all that is wrong there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from ...errors import DataError, suggest
+from ..splits import PARTS
+from .infer import chunks
+
+# Names that a program needs for itself: Pyro's plates, the latent, what a query may want.
+TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The arrays of a file, taken apart.
+
+    Args:
+        arrays: name → (N, *shape).
+        observed: name → (N,) bool.
+        ids: (N,) int64 or str; `named` if the file brought them.
+        split: (N,) int8, or None.
+        features: name → names of the columns, where they have any.
+        gaps: names of the arrays in which a NaN, and no mask, says that a row is missing.
+    """
+
+    arrays: dict[str, np.ndarray]
+    observed: dict[str, np.ndarray]
+    ids: np.ndarray
+    named: bool
+    split: np.ndarray | None
+    features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    gaps: set[str] = field(default_factory=set)
+
+    def place(self, name: str, row: int, column: Sequence[int] = ()) -> str:
+        """ "'gene', row 3 (id 'p7'), column 5": where something is wrong; rows and columns count from 0."""
+        text = f"{name!r}, row {row}" + (f" (id {self.ids[row].item()!r})" if self.named else "")
+        if len(column):
+            numbers = str(column[0]) if len(column) == 1 else str(tuple(int(i) for i in column))
+            text += f", column {numbers}"
+            text += f" ({self.features[name][column[0]]})" if name in self.features else ""
+        return text
+
+    def bad(self, name: str, row: int, column: int, why: str) -> NoReturn:
+        """Raise a `DataError` about one cell; `column` counts the flattened features."""
+        array = self.arrays[name]
+        at = [int(i) for i in np.unravel_index(column, array.shape[1:])] if array.ndim > 1 else []
+        raise DataError(f"{self.place(name, row, at)}: {array[(row, *at)].item()!r} {why}")
+
+
+def take_apart(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]]) -> Table:
+    """Sort arrays into a `Table`; DataError for the first thing that is wrong."""
+    for name, array in arrays.items():
+        if array.ndim == 0:
+            raise DataError(f"{name!r} is a single value; give one row per sample.")
+        if array.size == 0:
+            what = "no rows" if len(array) == 0 else f"no features (shape {array.shape})"
+            raise DataError(f"{name!r} has {what}; leave it out or fill it.")
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {n:,}" for name, n in lengths.items())
+        raise DataError(
+            f"arrays differ in length ({listed}); give one row per sample in each (parts go in one array, with an "
+            "array `split`), and leave others out (--as NAME=ignore)."
+        )
+    special = [name for name in arrays if name in ("id", "split") or name.startswith("mask_")]
+    kept = {name: array for name, array in arrays.items() if name not in special}
+    if not kept:
+        raise DataError("no modality: there is no array besides id, split and masks.")
+    for name in kept:
+        _check_name(name)
+    for name in special:
+        if name.startswith("mask_") and name[5:] in special:  # a reader's note of missing cells
+            row = int(np.flatnonzero(~arrays[name].astype(bool))[0])
+            raise DataError(f"{name[5:]!r}, row {row} is empty; fill it.")
+    n = len(next(iter(kept.values())))
+    table = Table(kept, {}, _ids(arrays["id"]) if "id" in arrays else np.arange(n), "id" in arrays, None, features)
+    split = _split(table, arrays["split"]) if "split" in arrays else None
+    for name in special:
+        if name.startswith("mask_") and name[5:] not in kept:
+            raise DataError(f"{name!r} masks no array; there are {', '.join(kept)}.{suggest(name[5:], list(kept))}")
+    for name, array in kept.items():
+        observed = _mask(name, arrays[f"mask_{name}"]) if f"mask_{name}" in arrays else np.ones(n, dtype=bool)
+        table.observed[name] = _present(table, name, array, observed)
+        if (observed & ~table.observed[name]).any():
+            table.gaps.add(name)
+    return dataclasses.replace(table, split=split)
+
+
+def _check_name(name: str) -> None:
+    if name in TAKEN or any(hasattr(kept, name) for kept in (torch.nn.ModuleDict(), torch.nn.ParameterDict())):
+        raise DataError(f"{name!r} cannot be the name of a modality (programs use it); rename the array.")
+    if not name or any(sign in ".,:;+=/*" or sign.isspace() for sign in name):
+        raise DataError(
+            f"{name!r} cannot be the name of a modality (it has one of . , : ; + = / * or a space); rename it."
+        )
+
+
+def _ids(array: np.ndarray) -> np.ndarray:
+    if array.ndim != 1 or not (array.dtype.kind in "iuU" or array.dtype.kind == "f" and (np.mod(array, 1) == 0).all()):
+        raise DataError(f"'id' is {array.dtype} of shape {array.shape}; give one whole number or string per row.")
+    ids = array if array.dtype.kind == "U" else array.astype(np.int64)
+    distinct, counts = np.unique(ids, return_counts=True)
+    if len(distinct) < len(ids):
+        twice = distinct[counts > 1][0].item()
+        rows = np.flatnonzero(ids == distinct[counts > 1][0])
+        raise DataError(f"'id': {twice!r} stands in rows {rows[0]} and {rows[1]}; give every row its own.")
+    return ids
+
+
+def _split(table: Table, array: np.ndarray) -> np.ndarray:
+    strings = array.dtype.kind == "U"
+    if array.ndim != 1 or array.dtype.kind not in "iufU":
+        raise DataError(f"'split' is {array.dtype} of shape {array.shape}; give train, valid, test or 0, 1, 2 per row.")
+    legal = np.isin(array, PARTS if strings else (0, 1, 2))
+    if not legal.all():
+        row = int(np.flatnonzero(~legal)[0])
+        near = suggest(str(array[row]), PARTS) if strings else ""
+        raise DataError(
+            f"{table.place('split', row)}: {array[row].item()!r} is none of train, valid, test or 0, 1, 2.{near}"
+        )
+    return np.select([array == part for part in PARTS], [0, 1, 2]).astype(np.int8) if strings else array.astype(np.int8)
+
+
+def _mask(name: str, mask: np.ndarray) -> np.ndarray:
+    if mask.ndim != 1 or mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
+        raise DataError(f"'mask_{name}' is {mask.dtype} of shape {mask.shape}; give one true or false per row.")
+    return mask.astype(bool)
+
+
+def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """`observed` less the rows that are all NaN; a NaN or Inf in what remains is bad data."""
+    if array.dtype.kind != "f":
+        return observed
+    observed = observed.copy()
+    for rows in chunks(array):
+        flat = array[rows].reshape(len(observed[rows]), -1)
+        bad = ~np.isfinite(flat)
+        if not bad.any():
+            continue
+        observed[rows] &= ~np.isnan(flat).all(1)
+        bad &= observed[rows, None]
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            table.bad(name, rows.start + int(row), int(column), "is in an observed row; mend it, or mask the row.")
+    return observed

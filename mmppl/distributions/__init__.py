@@ -1,0 +1,1 @@
+"""Distributions of latents: Gaussians, Laplaces, products, mixtures and barycentres of experts."""

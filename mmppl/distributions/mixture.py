@@ -1,0 +1,240 @@
+"""Mixtures of what a row has seen: of its single experts, or of the products over all its subsets."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+from torch.distributions import register_kl
+
+from ..core.batch import all_subsets
+from ..kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
+from .gaussian import Gaussian, StandardNormal, full_precision
+from .laplace import Laplace
+
+Family = Gaussian | Laplace
+
+
+class Mixture(TorchDistribution):
+    """Components of one family, of which each row has its own, all equally likely.
+
+    Batch shape (..., B), event shape (D,). Draws choose a component per row; within it they are reparametrised.
+
+    Args:
+        active: (S, B) bool, which components are a row's own; at least one.
+        dim: D.
+        lead: batch axes in front of the rows.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(self, active: Tensor, dim: int, lead: tuple[int, ...]) -> None:
+        self.active = active
+        super().__init__(torch.Size((*lead, active.shape[-1])), torch.Size((dim,)), validate_args=False)
+
+    @property
+    def components(self) -> Family:
+        """Every component for every row, batch shape (S, B); of those that are not active only that they are finite."""
+        raise NotImplementedError
+
+    @property
+    def uniforms(self) -> int:
+        """How many uniforms a draw takes: one chooses the component."""
+        return self.event_shape[0] + 1
+
+    @cached_property
+    def log_weight(self) -> Tensor:
+        """(S, B) ln of the weights, −inf for what is no component of a row's."""
+        count = self.active.sum(0).to(self.components.mean.dtype)
+        return torch.where(self.active, -count.log(), -math.inf)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """ln of the mixture's density, nats."""
+        return torch.logsumexp(self.components.log_prob(value.unsqueeze(-3)) + self.log_weight, -2)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._average(self.components.mean).expand(*self.batch_shape, -1)
+
+    @property
+    def variance(self) -> Tensor:
+        loc = self.components.mean
+        spread = self.components.variance + (loc - self._average(loc)).square()
+        return self._average(spread).expand(*self.batch_shape, -1)
+
+    def _average(self, of_each: Tensor) -> Tensor:
+        """(S, B, D) → (B, D)."""
+        return (self.log_weight.exp().unsqueeze(-1) * of_each).sum(0)
+
+    def _component(self, choice: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., B) in [0, 1] → an index into (S, B), uniform among the row's own."""
+        own = self.active.sum(0)
+        rank = torch.minimum((choice * own).floor(), own - 1)  # a uniform may have been rounded to 1
+        order = self.active.cumsum(0).reshape(len(self.active), *[1] * (choice.ndim - 1), -1)
+        return (order <= rank).sum(0), torch.arange(choice.shape[-1], device=choice.device)
+
+
+def mixture_of_experts(experts: Family, seen: Tensor, prior: Family) -> MixtureOfExperts:
+    """q(z | seen) = 1/n Σ_{m seen} q(z | x_m), n = how many a row has seen.
+
+    Args:
+        experts: batch shape (M, B), event shape (D,).
+        seen: (B, M) bool.
+        prior: of the same family, event shape (D,): the answer where nothing is seen.
+    Source: Shi et al. 2019, arXiv:1911.03393.
+    """
+    return MixtureOfExperts(experts, seen, prior)
+
+
+class MixtureOfExperts(Mixture):
+    """One component for each modality that a row has seen; the prior is the one component of rows without any."""
+
+    def __init__(self, experts: Family, seen: Tensor, prior: Family, lead: tuple[int, ...] = ()) -> None:
+        self.arguments = (experts, seen, prior)
+        own = seen.mT.unsqueeze(-1)  # (M, B, 1)
+        parameters = zip(experts.parameters, prior.parameters)
+        filled = [torch.where(own, p, of_prior) for p, of_prior in parameters]  # 0 * NaN is NaN: none stays
+        nothing = [p.expand(1, *experts.mean.shape[1:]) for p in prior.parameters]
+        self._components = _of(experts, [torch.cat(pair) for pair in zip(filled, nothing)])
+        super().__init__(torch.cat([seen.mT, ~seen.any(-1).unsqueeze(0)]), experts.event_shape[0], lead)
+
+    @property
+    def components(self) -> Family:
+        return self._components
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> MixtureOfExperts:
+        if tuple(batch_shape) == self.batch_shape:
+            return self
+        return MixtureOfExperts(*self.arguments, lead=tuple(batch_shape[:-1]))
+
+    def detach(self) -> MixtureOfExperts:
+        """The same with parameters that no gradient reaches."""
+        experts, seen, prior = self.arguments
+        parts = (_of(family, [p.detach() for p in family.parameters]) for family in (experts, prior))
+        return MixtureOfExperts(next(parts), seen, next(parts), tuple(self.batch_shape[:-1]))
+
+    @property
+    def strata(self) -> Tensor:
+        """(M, M) bool: the subsets of the modalities that stand behind the components."""
+        return torch.eye(len(self.active) - 1, dtype=torch.bool)
+
+    def stratified(self, draws: int) -> Tensor:
+        """(draws · M, B, D): that many draws from each expert's component, of its modality m at k · M + m; from the
+        prior where it is not seen."""
+        experts = _of(self.components, [p[:-1] for p in self.components.parameters])
+        return experts.rsample((draws,)).flatten(0, 1)
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        like = self.components.mean
+        choice = torch.rand((*sample_shape, *self.batch_shape), dtype=like.dtype, device=like.device)
+        return self._chosen(choice).rsample()
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        """(..., B, D + 1) uniforms → draws (..., B, D)."""
+        return self._chosen(u[..., 0]).from_uniform(u[..., 1:])
+
+    def _chosen(self, choice: Tensor) -> Family:
+        """(..., B) in [0, 1] picks the component."""
+        at = self._component(choice)
+        return _of(self.components, [p[at] for p in self.components.parameters])
+
+
+def _of(family: Family, parameters: list[Tensor]) -> Family:
+    """The same kind of distribution with other parameters."""
+    return Laplace(*parameters) if isinstance(family, Laplace) else Gaussian(*parameters)
+
+
+PriorExpert = Literal["full", "always", "never"]
+
+
+def mixture_of_products(
+    loc: Tensor, log_var: Tensor, seen: Tensor, *, prior_expert: PriorExpert = "full"
+) -> MixtureOfProducts:
+    """q(z | seen) = 1/n Σ_S q_S(z), q_S ∝ Π_{m in S} N(loc_m, e^log_var_m), for the n non-empty subsets S of the seen.
+
+    Args:
+        loc, log_var: (M, B, D).
+        seen: (B, M) bool.
+        prior_expert: whether N(0, I) is one more expert: in the component of all M modalities ("full", as in the code
+            of Sutter et al. 2021), in every component, or in none. Where nothing is seen, the answer is N(0, I).
+    Raises: ValueError: if the shapes disagree.
+    Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO".
+    """
+    if loc.ndim != 3 or log_var.shape != loc.shape or seen.shape != (loc.shape[1], loc.shape[0]):
+        raise ValueError(
+            "mixture_of_products: expected loc (M, B, D), log_var (M, B, D), seen (B, M); got "
+            f"{tuple(loc.shape)}, {tuple(log_var.shape)}, {tuple(seen.shape)}. It makes all subsets itself."
+        )
+    return MixtureOfProducts(full_precision(loc), full_precision(log_var), seen, prior_expert)
+
+
+class MixtureOfProducts(Mixture):
+    """One component for every non-empty subset of what a row has seen. `kl_divergence` to the standard normal is the
+    mean over the components, an upper bound."""
+
+    def __init__(
+        self, loc: Tensor, log_var: Tensor, seen: Tensor, prior_expert: PriorExpert, lead: tuple[int, ...] = ()
+    ) -> None:
+        rows, dim = loc.shape[1:]
+        nothing = loc.new_zeros(1, rows, dim)  # N(0, I) as one more expert
+        self.loc, self.log_var = torch.cat([loc, nothing]), torch.cat([log_var, nothing])
+        subsets = all_subsets(len(loc), seen.device).unsqueeze(1)  # (S, 1, M)
+        active = (seen | ~subsets).all(-1)
+        active[0] |= ~seen.any(-1)  # a component has to be there: the prior alone
+        members = subsets & seen & active.unsqueeze(-1)
+        prior = ~members.any(-1)  # rows that are not active need something to multiply
+        if prior_expert != "never":
+            prior = prior | members.all(-1) if prior_expert == "full" else torch.ones_like(prior)
+        self.members = torch.cat([members, prior.unsqueeze(-1)], -1)  # (S, B, M + 1)
+        self.arguments = (loc, log_var, seen, prior_expert)
+        super().__init__(active, dim, lead)
+
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> MixtureOfProducts:
+        if tuple(batch_shape) == self.batch_shape:
+            return self
+        return MixtureOfProducts(*self.arguments, lead=tuple(batch_shape[:-1]))
+
+    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+        shape = (*sample_shape, *self.batch_shape)
+        kind: dict[str, Any] = dict(dtype=self.loc.dtype, device=self.loc.device)
+        return self._draw(torch.rand(shape, **kind), torch.randn((*shape, *self.event_shape), **kind))
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        """(..., B, D + 1) uniforms → draws (..., B, D)."""
+        eps = torch.finfo(u.dtype).eps
+        return self._draw(u[..., 0], torch.special.ndtri(u[..., 1:].clamp(eps / 2, 1 - eps / 2)))
+
+    def _draw(self, choice: Tensor, noise: Tensor) -> Tensor:
+        """choice (..., B) in [0, 1] picks the component, noise (..., B, D) is standard normal."""
+        chosen = self.members[self._component(choice)]
+        return gaussian_product_sample(self.loc, self.log_var, chosen, noise, prior=False)[0]
+
+    @cached_property
+    def components(self) -> Gaussian:
+        return Gaussian(*gaussian_product(self.loc, self.log_var, self.members, prior=False))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """ln of the mixture's density, nats.
+
+        The squares are multiplied out, in float64 and about the middle of the means: no (..., S, B, D) numbers are
+        held, and means that are far off together cost no digits.
+        """
+        loc, log_var = self.components.loc.double(), self.components.log_var.double()
+        middle = torch.einsum("sb,sbd->bd", self.log_weight.exp().double(), loc.detach())
+        loc, z, precision = loc - middle, value.double() - middle, torch.exp(-log_var)
+        constant = (precision * loc.square() + log_var + math.log(2 * math.pi)).sum(-1)  # (S, B)
+        squares = torch.einsum("...bd,sbd->...sb", z.square(), precision)
+        cross = torch.einsum("...bd,sbd->...sb", z, precision * loc)
+        return torch.logsumexp(cross - 0.5 * (squares + constant) + self.log_weight, -2).to(value.dtype)
+
+
+@register_kl(MixtureOfProducts, StandardNormal)
+def _kl_bound(q: MixtureOfProducts, p: StandardNormal) -> Tensor:
+    of_each = gaussian_product_kl(q.loc, q.log_var, q.members, prior=False)
+    return (torch.where(q.active, of_each, 0.0).sum(0) / q.active.sum(0)).expand(q.batch_shape)

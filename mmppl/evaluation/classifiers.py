@@ -1,0 +1,144 @@
+"""Judges of generated values: one small classifier per modality, trained on its original training rows and kept.
+
+A judge knows neither run nor program. It is kept in `judges` in the cache folder ($MMPPL_CACHE) under the hash of all
+that made it: schema, values, classes and the recipe below, so that one of other data is never taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data.dataset import Dataset
+from ..errors import DataError, UsageError
+from ..kernels.codegen.c_backend import cache_folder
+from ..modalities.modality import Modality
+from ..nn.mlp import image_layout, mlp
+from ..nn.strided import Moved, Rows
+from ..train.checkpoint import pack, unpack, write
+
+VERSION = 1  # of the recipe: network, training and the seed of both
+STEPS, BATCH, RATE = 1500, 128, 3e-3  # at most; a cosine to 0
+HELD_OUT, CHECK, ENOUGH = 2000, 150, 0.999  # rows at most, and how often they are looked at, until so many are right
+WIDTHS = (16, 32, 64, 64)  # of convolutions, each followed by a pooling
+LETTERS = 64
+
+
+def judge_of(
+    m: Modality,
+    label: Modality,
+    train: Dataset,
+    *,
+    fresh: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> nn.Module | None:
+    """The classifier of `label` from `m` alone: the kept one, else one trained on the rows that have both.
+
+    Args:
+        train: the training rows, in model units.
+        fresh: train one if none is kept.
+        say: hears that one is trained, and how long it took.
+    Returns: a network from `m.as_input` to logits, in evaluation mode; None without rows of two classes to learn from,
+        or where none is kept and none may be trained.
+    """
+    rows = (train.observed[m.name] & train.observed[label.name]).nonzero().squeeze(-1)
+    classes = train.values[label.name][rows]
+    if len(classes.unique()) < 2:
+        return None
+    values = train.values[m.name] if len(rows) == len(train) else train.values[m.name][rows]
+    place = cache_folder() / "judges" / f"{_key(m, label, values, classes)}.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(VERSION)
+        network = judge_network(m, label.n_classes)
+        if place.exists():
+            with suppress(DataError, OSError, RuntimeError):  # a damaged file is made anew
+                network.load_state_dict(unpack(place.read_bytes(), place))
+                return network.eval()
+        if not fresh:
+            return None
+        hear = say or (lambda line: None)
+        hear(f"a judge of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
+        began = time.monotonic()
+        right = _train(network, m, values, classes)
+    hear(f"the judge of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
+    _keep(place, network)
+    return network.eval()
+
+
+@torch.no_grad()
+def verdict(judge: nn.Module, inputs: Tensor) -> np.ndarray:
+    """(n,) codes of the class that a judge takes (n, input_size), as `m.as_input` has values, to be of."""
+    return torch.cat([judge(part).argmax(-1) for part in inputs.split(1000)]).numpy()
+
+
+def judge_network(m: Modality, classes: int) -> nn.Module:
+    """(n, input_size) → (n, classes) logits: convolutions over an image or along a sequence of classes, else two
+    hidden layers."""
+    if m.classes is not None and m.shape:
+        return Rows(
+            nn.Unflatten(1, (m.size, m.n_classes)), Moved(-1, 1),
+            nn.Conv1d(m.n_classes, LETTERS, 1), nn.ReLU(), nn.Conv1d(LETTERS, LETTERS, 3, padding=1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(LETTERS * m.size, classes),
+        )  # fmt: skip
+    try:
+        channels, height, width, last = image_layout(m.shape)
+    except UsageError:
+        return mlp(m.input_size, 256, classes, layers=2, norm=True)
+    layers: list[nn.Module] = [nn.Unflatten(1, (height, width, channels) if last else (channels, height, width))]
+    layers += [Moved(-1, 1)] if last else []
+    for wide in WIDTHS:
+        layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        channels, height, width = wide, math.ceil(height / 2), math.ceil(width / 2)
+        if max(height, width) <= 4:
+            break
+    return Rows(*layers, nn.Flatten(), nn.Linear(channels * height * width, classes))
+
+
+def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> float:
+    """Train on all but a tenth of the rows; the share of that tenth that is right in the end."""
+    draw = torch.Generator().manual_seed(VERSION)
+    order = torch.randperm(len(classes), generator=draw)
+    held, taught = order.split([min(HELD_OUT, len(order) // 10), len(order) - min(HELD_OUT, len(order) // 10)])
+    truth, shown = classes[held].numpy(), m.as_input(values[held])
+    optimiser = torch.optim.Adam(network.parameters(), RATE)
+    cooling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    batches: list[Tensor] = []
+    right = float("nan")
+    for step in range(1, STEPS + 1):
+        if not batches:
+            batches = list(taught[torch.randperm(len(taught), generator=draw)].split(BATCH))
+        rows = batches.pop()
+        loss = F.cross_entropy(network(m.as_input(values[rows])), classes[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        cooling.step()
+        if len(held) and (step % CHECK == 0 or step == STEPS):
+            right = float((verdict(network, shown) == truth).mean())
+            if right >= ENOUGH:
+                break
+    return right
+
+
+def _key(m: Modality, label: Modality, values: Tensor, classes: Tensor) -> str:
+    recipe = [VERSION, STEPS, BATCH, RATE, HELD_OUT, CHECK, ENOUGH, WIDTHS, LETTERS, torch.__version__]
+    digest = hashlib.sha256(json.dumps([recipe, m.to_json(), label.to_json()], sort_keys=True).encode())
+    for tensor in (values, classes):
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()[:32]
+
+
+def _keep(place: Path, network: nn.Module) -> None:
+    with suppress(OSError):  # a full disk costs the next evaluation a training, not this one its result
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        write(place, pack(dict(network.state_dict())))

@@ -1,0 +1,186 @@
+"""How probable a run finds the data, in nats per row and in the units of the input: each modality given each given-set
+beside what is known without a latent model, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..errors import UsageError
+from ..inference.keyed_noise import KeyedNoise
+from ..inference.psis import DISTRUSTED
+from ..modalities.modality import Modality
+from .conditioning import BLOCK, class_label, generates, set_name
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+MOST_FOR_EVIDENCE = 1000  # rows, evenly spaced
+EVIDENCE = ("evidence", "evidence_se", "evidence_distrusted")
+
+
+def nats_names(program: Program) -> list[str]:
+    """Every metric of this module that a program has."""
+    made = generates(program)
+    names = [f"{name}.{m}" for m in made for name in ("nll", *_anchors(program, program.modality(m)))]
+    return [*names, *(EVIDENCE if made else ())]
+
+
+def nats(
+    run: Run,
+    train: Dataset | None,
+    test: Dataset,
+    sets: Sequence[Sequence[str]],
+    wanted: Sequence[str],
+    *,
+    draws: int,
+    seed: int = 0,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Those of `wanted` ("nll.image", "evidence", ...) that there are, as `evaluate` returns them."""
+    program = run.program
+    found: dict[str, Any] = {}
+    names = [name for name in generates(program) if f"nll.{name}" in wanted]
+    for given in sets if names else ():
+        say(f"nats of {', '.join(names)} given {set_name(given)}: {len(test):,} rows")
+        for name, number in reconstruction(run, test, given, names, seed).items():
+            found.setdefault(f"nll.{name}", {})[set_name(given)] = number
+    for m in map(program.modality, generates(program)):
+        if train is not None and any(f"{anchor}.{m.name}" in wanted for anchor in _anchors(program, m)):
+            anchors = nll_of_means(train, test, m, class_label(program))
+            found |= {f"{anchor}.{m.name}": number for anchor, number in anchors.items()}
+    if any(name in wanted for name in EVIDENCE):
+        try:
+            found |= evidence(run, test, sets, draws, seed, say)
+        except UsageError as error:
+            say(f"no evidence: {error}")
+    return found
+
+
+def reconstruction(
+    run: Run, rows: Dataset, given: Sequence[str], names: Sequence[str], seed: int = 0
+) -> dict[str, float]:
+    """Per name −ln p(x | z), averaged over the rows that have it, from one draw of z per row given a given-set (which
+    may hold the name)."""
+    parts = [
+        _log_densities(run.program, rows, block, given, names, seed) for block in torch.arange(len(rows)).split(BLOCK)
+    ]
+    every = {name: torch.cat([part[name] for part in parts]) for name in names}
+    return {name: -float(values.mean()) for name, values in every.items() if len(values)}
+
+
+@torch.no_grad()
+def _log_densities(
+    program: Program, rows: Dataset, block: Tensor, given: Sequence[str], names: Sequence[str], seed: int
+) -> dict[str, Tensor]:
+    """name → ln p(x | z) in input units of the rows of a block that have it."""
+    batch = rows.batch(block, program.encoded)
+    with KeyedNoise(seed, rows.ids[block.numpy()], 1), pyro.plate("draws", 1, dim=-2), pyro.validation_enabled(False):
+        answer = poutine.trace(program.answer).get_trace(batch.seeing(given))
+        scored = batch.wanting([], names)
+        model = poutine.trace(poutine.replay(program.model, trace=answer)).get_trace(scored)
+    found = {}
+    for name in names:
+        value = batch.value(name)
+        density = model.nodes[name]["fn"].log_prob(value).double().reshape(len(batch))
+        found[name] = (density + program.modality(name).log_jacobian(value))[batch.observed[name]]
+    return found
+
+
+def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modality | None) -> dict[str, float]:
+    """The anchors of a modality of classes or of grey values in [0, 1], in nats per test row that has it.
+
+    "nll_global": under the training means (of a class: its share) of every entry, ½ added to the counts of yes and no
+    so that none is 0; "nll_class": under those of the true class, of all where it is missing or was never trained on;
+    "nll_floor": of the grey values themselves, Σ H(x), below which no Bernoulli comes; absent for classes, where it
+    is 0.
+    """
+    learnt, asked = (part.observed[target.name].nonzero().squeeze(-1) for part in (train, test))
+    counted = target.classes is not None or target.likelihood == "bernoulli"
+    if not counted or not len(learnt) or not len(asked):
+        return {}
+    taught = target.as_input(train.values[target.name][learnt])
+    truth = target.as_input(test.values[target.name][asked])
+    overall = _nats(target, truth, _shares(target, taught))
+    found = {"nll_global": float(overall.mean())}
+    if target.classes is None:
+        found["nll_floor"] = float(_nats(target, truth, truth).mean())
+    if label is not None:
+        by_class = overall.clone()
+        trained, wanted = (
+            torch.where(part.observed[label.name], part.values[label.name], -1)[rows]
+            for part, rows in ((train, learnt), (test, asked))
+        )
+        for code in range(label.n_classes):
+            rows, of_class = wanted == code, taught[trained == code]
+            if len(of_class):
+                by_class[rows] = _nats(target, truth[rows], _shares(target, of_class))
+        found["nll_class"] = float(by_class.mean())
+    return found
+
+
+def evidence(
+    run: Run, rows: Dataset, sets: Sequence[Sequence[str]], draws: int, seed: int, say: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """ln p(the other modalities | a given-set), each where a row has it, by importance sampling.
+
+    Under "nothing": of all modalities. See `mmppl.query.ask`. Means over the rows that have any of the others, of
+    `MOST_FOR_EVIDENCE` evenly spaced ones if there are more; standard errors of these means, from the spread over rows,
+    which holds that of the draws; shares of rows with k̂ above `DISTRUSTED`.
+    """
+    program = run.program
+    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_FOR_EVIDENCE)).long())
+    known: dict[frozenset[str], tuple[np.ndarray, np.ndarray]] = {}
+
+    def of(names: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+        """ln p(names | conditions) and k̂ of every row."""
+        if names <= {*program.conditions}:
+            return np.zeros(len(some)), np.zeros(len(some))
+        if names not in known:
+            given = [m.name for m in program.modalities if m.name in names]
+            say(f"evidence of {set_name(given)}: {len(some):,} rows, {draws} draws")
+            answer = run.query(some, given=given, want=["evidence"], draws=draws, seed=seed, split="all")
+            known[names] = answer["evidence"]["nats"], answer["evidence"]["khat"]
+        return known[names]
+
+    found: dict[str, dict[str, float]] = {name: {} for name in EVIDENCE}
+    for given in sets if program.conditions else ((), *sets):
+        others = [name for name in generates(program) if name not in given]
+        if not others:
+            continue
+        has = torch.stack([some.observed[name] for name in others]).any(0).numpy()
+        (whole, khat), (part, khat_of_part) = of(frozenset([*given, *others])), of(frozenset(given))
+        difference, distrusted = (whole - part)[has], np.maximum(khat, khat_of_part)[has] > DISTRUSTED
+        if has.sum() > 1:
+            error = difference.std(ddof=1) / np.sqrt(has.sum())
+            for name, number in zip(EVIDENCE, (difference.mean(), error, distrusted.mean())):
+                found[name][set_name(given)] = float(number)
+    return found
+
+
+def _anchors(program: Program, m: Modality) -> list[str]:
+    """Names of what `nll_of_means` has for a modality."""
+    if m.classes is None and m.likelihood != "bernoulli":
+        return []
+    by_class = ["nll_class"] if class_label(program) else []
+    return ["nll_global", *by_class, *(["nll_floor"] if m.classes is None else [])]
+
+
+def _shares(m: Modality, inputs: Tensor) -> Tensor:
+    """(n, input_size) → mean of each column, with ½ added to the counts of yes and no (of each class)."""
+    return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * (m.n_classes or 2))
+
+
+def _nats(m: Modality, truth: Tensor, share: Tensor) -> Tensor:
+    """(n,) −ln of the shares that the rows of `truth`, (n, input_size), have in each entry; 0 ln 0 = 0."""
+    truth, share = truth.double(), share.double()
+    yes = torch.xlogy(truth, share).sum(1)
+    return -yes if m.classes is not None else -(yes + torch.xlogy(1 - truth, 1 - share).sum(1))

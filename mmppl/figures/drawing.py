@@ -1,0 +1,215 @@
+"""What figures are made of: one value of a modality as a small picture, a heat-map, a caption."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..evaluation.conditioning import class_label
+from ..modalities.modality import Modality
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+}
+GAP = 2  # white pixels between the images of a mosaic
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # told apart by the colour-blind (Okabe & Ito)
+
+
+def is_image(m: Modality) -> bool:
+    """Numbers of shape (H, W), or with 1 or 3 channels before or after."""
+    if m.classes is not None:
+        return False
+    return len(m.shape) == 2 or (len(m.shape) == 3 and (m.shape[0] in (1, 3) or m.shape[-1] in (1, 3)))
+
+
+def is_vector(m: Modality) -> bool:
+    """Several numbers that are no image."""
+    return m.classes is None and m.size > 1 and not is_image(m)
+
+
+def truth(data: Dataset, m: Modality) -> list[Any]:
+    """Per row the value in input units (names for classes), None where it is missing."""
+    value = data.values[m.name].numpy()
+    value = np.asarray(m.classes)[value] if m.classes is not None else m.value_in_input_units(value)
+    return [x if seen else None for x, seen in zip(value, data.observed[m.name].numpy())]
+
+
+def limits(data: Dataset, m: Modality) -> tuple[float, float]:
+    """Black and white of an image, in input units."""
+    if m.likelihood == "bernoulli":
+        return 0.0, 255.0 if m.transform == "image" else 1.0
+    there = [x for x in truth(data, m) if x is not None]
+    if m.classes is not None or not there:
+        return 0.0, 1.0
+    return float(np.min(there)), float(np.max(there))
+
+
+def picture(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: str = "gray") -> None:
+    """An image; `limits` are black and white."""
+    low, high = limits
+    if value.ndim == 3 and value.shape[0] in (1, 3):
+        value = np.moveaxis(value, 0, -1)
+    if value.ndim == 3 and value.shape[-1] == 1:
+        value = value[..., 0]
+    if value.ndim == 3 and value.shape[-1] == 3:
+        value = np.clip((value - low) / (high - low or 1), 0, 1)
+    ax.imshow(value, cmap=colours, vmin=low, vmax=high)
+    bare(ax)
+
+
+def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None:
+    """A value as it is in the data; None: missing."""
+    if value is None:
+        _text(ax, "missing", GREY)
+    elif is_image(m):
+        picture(ax, value, limits)
+    elif is_vector(m):
+        ax.plot(value.ravel(), color=BLUE, linewidth=1)
+    else:
+        _text(ax, _words(m, value))
+
+
+def compare(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray]) -> None:
+    """Truth and prediction of something that is no image."""
+    if is_vector(m):
+        steps = np.arange(m.size)
+        low, high = answer["q05"].ravel(), answer["q95"].ravel()
+        ax.fill_between(steps, low, high, color=ORANGE, alpha=0.25, linewidth=0, label="90 %")
+        ax.plot(steps, answer["mean"].ravel(), "--", color=ORANGE, linewidth=1, label="mean")
+        if truth is not None:
+            ax.plot(steps, truth.ravel(), color=BLUE, linewidth=1, label="true")
+    elif m.classes is None:
+        true = "missing" if truth is None else f"{float(truth):.3g}"
+        _text(ax, f"{float(answer['mean']):.3g} ± {float(answer['std']):.2g}\ntrue {true}")
+    else:
+        right = truth is not None and np.array_equal(answer["predicted"], truth)
+        verdict = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
+        text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {verdict}"
+        _text(ax, text, "black" if right or truth is None else ORANGE)
+
+
+def _words(m: Modality, value: Any) -> str:
+    if m.classes is None:
+        return f"{float(value):.3g}"
+    parts = [str(part) for part in np.ravel(value)]
+    return ("" if all(len(part) <= 1 for part in parts) else " ").join(parts).strip() if m.shape else parts[0]
+
+
+def _text(ax: Axes, text: str, colour: str = "black") -> None:
+    ax.text(0.5, 0.5, text, ha="center", va="center", color=colour, transform=ax.transAxes)
+    bare(ax)
+
+
+def bare(ax: Axes) -> None:
+    """No axes."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def row_name(ax: Axes, name: str) -> None:
+    """A name to the left of a row of pictures."""
+    ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
+
+
+def pixels(m: Modality, value: np.ndarray) -> np.ndarray:
+    """Images (..., *shape) → (..., H, W, channels), 1 or 3 of these."""
+    if len(m.shape) == 2:
+        return value[..., None]
+    return np.moveaxis(value, -3, -1) if m.shape[0] in (1, 3) else value
+
+
+def mosaic(
+    ax: Axes,
+    pictures: np.ndarray,
+    limits: tuple[float, float],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    words: np.ndarray | None = None,
+) -> None:
+    """A table of images, (R, C, H, W, channels), with names of rows and columns, drawn as one picture; NaN is white.
+
+    Args:
+        limits: black and white.
+        words: (R, C) texts for the upper left corners.
+    """
+    low, high = limits
+    deep, across, height, width, _ = pictures.shape
+    shades = np.nan_to_num(np.clip((pictures - low) / (high - low or 1), 0, 1), nan=1.0)
+    whole = np.ones((deep, height + GAP, across, width + GAP, 3))
+    whole[:, :height, :, :width] = np.moveaxis(shades, 2, 1)  # one channel is grey in all three
+    ax.imshow(whole.reshape(deep * (height + GAP), across * (width + GAP), 3)[:-GAP, :-GAP], interpolation="nearest")
+    bare(ax)
+    ax.tick_params(length=0, labelsize=6.5, pad=2, labeltop=True, labelbottom=False)
+    ax.set_yticks(np.arange(len(rows)) * (height + GAP) + height / 2 - 0.5, rows)
+    ax.set_xticks(np.arange(len(columns)) * (width + GAP) + width / 2 - 0.5, columns)
+    if words is not None:
+        for (i, j), word in np.ndenumerate(words):
+            place = (j * (width + GAP) + 0.06 * width, i * (height + GAP) + 0.04 * height)
+            ax.text(*place, str(word)[:6], color=ORANGE, fontsize=5.5, weight="bold", ha="left", va="top")
+
+
+def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Shares in [0, 1] as per cents in cells; a cell that is NaN stays empty."""
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (i, j), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            colour = "white" if share > 0.6 else "black"
+            ax.text(j, i, f"{100 * share:.1f}", ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), [f"given {row}" if not i else row for i, row in enumerate(rows)])
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def class_codes(data: Dataset, label: Modality | None) -> np.ndarray:
+    """(N,) class codes, −1 where there is none."""
+    if label is None:
+        return np.full(len(data), -1)
+    return np.where(data.observed[label.name].numpy(), data.values[label.name].numpy(), -1)
+
+
+def examples(program: Program, rows: Dataset, given: Sequence[str], number: int) -> Dataset:
+    """So many rows: a first one of each class, then a second one, taking before others those that have all that is
+    given, and of these those that miss least."""
+    missing, lacks = (
+        torch.stack([~rows.observed[name] for name in names]).sum(0).numpy() for names in (rows.observed, given)
+    )
+    codes = class_codes(rows, class_label(program))
+    order = np.lexsort((missing, lacks))
+    turn = np.zeros(len(rows), int)
+    for code in np.unique(codes):
+        own = order[codes[order] == code]
+        turn[own] = np.arange(len(own))
+    return rows.take(torch.from_numpy(np.lexsort((codes, turn))[:number]))
+
+
+def caption(figure: Figure, text: str) -> None:
+    """A line or more below everything, in small grey letters."""
+    letters = int(19 * figure.get_figwidth())  # that fit into a line at this size
+    figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a file."""
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()

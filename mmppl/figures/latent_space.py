@@ -1,0 +1,91 @@
+"""The latent space in the plane: one t-SNE for all given-sets, so that what is given can be compared."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..data.dataset import Dataset
+from ..errors import UsageError
+from ..evaluation.conditioning import class_label, default_given_sets, sees, set_name
+from ..modalities.modality import Modality
+from .drawing import BLUE, bare, caption, class_codes
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+MOST_POINTS = 2800  # over all given-sets: t-SNE takes some ten seconds
+DRAWS = 64
+COLUMNS = 4
+# Told apart by the colour-blind (Tol, "muted", and black); a class is named on the figure too, and after ten the
+# marker changes.
+CLASS_COLOURS = (
+    "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
+)  # fmt: skip
+MARKERS = "osv^DPX*<>"
+
+
+def embedding(run: Run, rows: Dataset, about: str) -> Figure | None:
+    """t-SNE of the means of z given each given-set, all in one plane, a panel each, coloured by the first label; None
+    where there are too few rows or no z."""
+    from sklearn.manifold import TSNE
+
+    sets = default_given_sets(run.program)
+    rows_of = []
+    for given in sets:
+        test = rows.take(sees(rows, given).nonzero().squeeze(-1))
+        most = min(len(test), MOST_POINTS // len(sets))
+        rows_of.append(test.take(torch.linspace(0, len(test) - 1, most).long()))
+    if sum(map(len, rows_of)) < 5:
+        return None
+    try:
+        means = [
+            run.query(some, given=given, want=["z"], draws=DRAWS, split="all", quantiles=()).want["z"]["mean"]
+            for some, given in zip(rows_of, sets)
+            if len(some)
+        ]
+    except UsageError:  # a program whose latents have other names
+        return None
+    z = np.concatenate(means)
+    start = "pca" if z.shape[1] > 1 else "random"
+    flat = TSNE(init=start, perplexity=min(30.0, (len(z) - 1) / 3), random_state=0).fit_transform(z)
+    parts = np.split(flat, np.cumsum([len(some) for some in rows_of])[:-1])
+
+    across = min(COLUMNS, len(sets))
+    deep = math.ceil(len(sets) / across)
+    side = 5.0 if len(sets) == 1 else 3.0
+    figure = Figure(figsize=(side * across + 0.2, side * deep + 0.5), layout="constrained")
+    axes = figure.subplots(deep, across, squeeze=False, sharex=True, sharey=True).ravel()
+    label = class_label(run.program)
+    for ax, given, points, some in zip(axes, sets, parts, rows_of):
+        _scatter(ax, points, class_codes(some, label), label)
+        ax.set_title(f"given {set_name(given)}", loc="left")
+    for ax in axes:
+        bare(ax)
+    for ax in axes[len(sets) :]:
+        ax.set_visible(False)
+    by = f", by {label.name}" if label else ""
+    counts = " + ".join(dict.fromkeys(f"{len(some):,}" for some in rows_of))
+    each = " each" if len(sets) > 1 else ""
+    caption(figure, f"{about} · t-SNE of the mean of z{by} · n = {counts} of {len(rows):,}{each} · D = {z.shape[1]}")
+    return figure
+
+
+def _scatter(ax: Axes, points: np.ndarray, codes: np.ndarray, label: Modality | None) -> None:
+    """Points in the colour of their class, whose name stands at their median."""
+    for code in np.unique(codes):
+        x, y = points[codes == code].T
+        if label is None or code < 0:
+            ax.scatter(x, y, s=7, color=BLUE if label is None else "#cccccc", linewidths=0)
+            continue
+        colour = CLASS_COLOURS[code % len(CLASS_COLOURS)]
+        ax.scatter(x, y, s=7, color=colour, marker=MARKERS[code // len(CLASS_COLOURS) % len(MARKERS)], linewidths=0)
+        box = {"facecolor": "white", "alpha": 0.85, "edgecolor": colour, "boxstyle": "round,pad=0.2"}
+        place = (float(np.median(x)), float(np.median(y)))
+        name = str((label.classes or ())[code])
+        ax.annotate(name, place, (0, 10), textcoords="offset points", ha="center", va="center", bbox=box, fontsize=7)

@@ -1,0 +1,90 @@
+"""Style swaps: images whose content is of one row and whose style of another, where a program has latents for both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ..data.dataset import Dataset
+from ..evaluation.conditioning import class_label
+from ..inference.decode import decoded
+from ..inference.query import latents
+from ..modalities.modality import Modality
+from .drawing import caption, class_codes, examples, is_image, limits, mosaic, pixels, truth
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+STYLES, CONTENTS = 8, 10  # at most
+DRAWS = 64
+INCH = 0.5  # a picture's width
+
+
+def swaps(run: Run, rows: Dataset, about: str) -> Figure | None:
+    """For every image with a private latent (a site `private.NAME` beside `z`), a line per style and a column per
+    content; None where there is none.
+
+    A style is the mean of the private latent given the image that stands on the left; a content the mean of z given a
+    class, where the guide sees the label, and in a second table given the image that stands above.
+    """
+    program, label = run.program, class_label(run.program)
+    images = [m for m in map(program.modality, program.answers()) if is_image(m) and m.name in program.encoded]
+    images = [m for m in images if {"z", f"private.{m.name}"} <= set(latents(program, rows, [m.name]))]
+    blocks: list[dict[str, np.ndarray]] = []
+    for m in images:
+        chosen = _having(m, examples(program, rows, [m.name], STYLES + CONTENTS))
+        styles, others = (chosen.take(torch.arange(len(chosen))[part]) for part in (slice(STYLES), slice(STYLES, None)))
+        others = others.take(torch.from_numpy(np.argsort(class_codes(others, label), kind="stable")))
+        tables = {}
+        if label is not None and label.name in program.encoded:
+            classes = _having(label, examples(program, rows, [label.name], CONTENTS))
+            tables[label.name] = _table(run, m, styles, classes, label)
+        if len(others):
+            tables[m.name] = _table(run, m, styles, others, m)
+        blocks.append(tables)
+    if not any(blocks):
+        return None
+    side = max(len(table[0]) for tables in blocks for table in tables.values())
+    deep = sum(max(len(table) for table in tables.values()) + 1.2 for tables in blocks)
+    across = max(len(tables) for tables in blocks)
+    figure = Figure(figsize=(INCH * side * across + 0.6, INCH * deep + 0.4), layout="constrained")
+    parts = figure.subfigures(len(blocks), 1, squeeze=False).ravel()
+    for part, m, tables in zip(parts, images, blocks):
+        part.suptitle(f"{m.name}: each line in the style of the one on the left", fontsize=9)
+        for ax, (source, table) in zip(part.subplots(1, across, squeeze=False).ravel(), tables.items()):
+            names = ["style", "", *_names(label)] if label is not None and source == label.name else ["style"]
+            mosaic(ax, table, limits(rows, m), (), names)
+            ax.set_anchor("S")  # the lines of both tables beside each other
+            ax.set_title(f"content: z given the {source}{' above' if source == m.name else ''}")
+    caption(figure, f"{about} · means of z and of the private latents over {DRAWS} draws · first rows of each class")
+    return figure
+
+
+def _table(run: Run, m: Modality, styles: Dataset, contents: Dataset, source: Modality) -> np.ndarray:
+    """Images (1 + 1 + styles, 1 + 1 + contents, H, W, channels): contents above and styles on the left, an empty line
+    and column, the predictive means. No line of contents where these are classes."""
+    private = f"private.{m.name}"
+    ask: dict[str, Any] = dict(draws=DRAWS, split="all", quantiles=())
+    style = run.query(styles, given=[m.name], want=[private], **ask).want[private]["mean"]
+    z = run.query(contents, given=[source.name], want=["z"], **ask).want["z"]["mean"]
+    lines, columns = np.indices((len(styles), len(contents))).reshape(2, -1)
+    many = styles.take(torch.from_numpy(lines))
+    made = decoded(run.program, many, {private: style[lines], "z": z[columns]}, [m.name])[m.name]["mean"]
+    table = np.full((2 + len(styles), 2 + len(contents), *pixels(m, made).shape[1:]), np.nan)
+    table[2:, 2:] = pixels(m, made.reshape(len(styles), len(contents), *m.shape))
+    table[2:, 0] = pixels(m, np.stack(truth(styles, m)))
+    if source.name != m.name:
+        return table[2:]
+    table[0, 2:] = pixels(m, np.stack(truth(contents, m)))
+    return table
+
+
+def _having(m: Modality, rows: Dataset) -> Dataset:
+    return rows.take(rows.observed[m.name].nonzero().squeeze(-1))
+
+
+def _names(label: Modality) -> list[str]:
+    return [str(name) for name in (label.classes or ())[:CONTENTS]]

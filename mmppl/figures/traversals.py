@@ -1,0 +1,119 @@
+"""Latent traversals: what the decoders make of moving along one axis of a latent at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..evaluation.conditioning import class_label, default_given_sets, set_name
+from ..evaluation.metrics import gaussian_kl
+from ..inference.decode import decoded
+from ..inference.query import latents
+from ..modalities.modality import Modality
+from .drawing import caption, is_image, limits, mosaic, pixels
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+AXES = 8  # of each latent
+STEPS = np.linspace(-3, 3, 9)
+MOST_ROWS = 1000  # that the KLs are taken over
+DRAWS = 64
+CHANGES = 0.01  # of the span of an image: where no pixel changes so much, a latent does not move it
+INCH = 0.44  # a picture's width
+
+
+class Block(NamedTuple):
+    """An image along the axes of a latent."""
+
+    latent: str
+    image: Modality
+    ends: tuple[float, float]  # black and white
+    axes: np.ndarray
+    kl: np.ndarray  # of every axis
+    tables: list[np.ndarray]  # one around each centre, (axes, steps, H, W, channels)
+    words: list[np.ndarray | None]  # for their corners
+
+
+def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure | None:
+    """For every latent and every image that it moves, a table of predictive means, a line per axis; in the corners the
+    class that the program gives to the same latents. None where no image moves.
+
+    The axes with the largest KL(answer ‖ N(0, 1)), from mean and sd and averaged over rows, largest first, go from −3
+    to 3; all other numbers stay at the mean of the answer to `example` (a row), and in a second table at 0, the mean of
+    the prior (not of a program with conditions, whose prior is another for each row).
+    """
+    program, given = run.program, default_given_sets(run.program)[-1]
+    images = [m for m in map(program.modality, program.answers()) if is_image(m)]
+    label = class_label(program)
+    if label is not None and label.name not in program.answers():
+        label = None
+    sizes = latents(program, rows, given)
+    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long())
+    ask: dict[str, Any] = dict(given=given, want=[*sizes], draws=DRAWS, split="all", quantiles=())
+    answers, middle = run.query(some, **ask).want, run.query(example, **ask).want
+    centres = {f"around the answer to row {example.ids[0]}": {n: middle[n]["mean"].reshape(1, -1) for n in sizes}}
+    if not program.conditions:
+        centres["around the mean of the prior"] = {n: np.zeros((1, size)) for n, size in sizes.items()}
+    blocks = []
+    for name in sizes:
+        kl = gaussian_kl(answers[name]["mean"], answers[name]["std"]).reshape(len(some), -1).mean(0)
+        axes = np.argsort(-kl, kind="stable")[:AXES]
+        found = [_along(program, example, name, axes, centre, images, label) for centre in centres.values()]
+        words: list[np.ndarray | None] = [None] * len(found)
+        if label is not None:
+            words = [np.asarray(label.classes)[of[label.name].argmax(-1)] for of in found]
+        for m in images:
+            tables, ends = [pixels(m, of[m.name]) for of in found], limits(rows, m)
+            if max(np.ptp(table, axis=1).max() for table in tables) > CHANGES * (ends[1] - ends[0]):
+                blocks.append(Block(name, m, ends, axes, kl, tables, words))
+    if not blocks:
+        return None
+    figure = _drawn(blocks, list(centres))
+    corners = f" · in the corners the {label.name} of the same latents" if label is not None else ""
+    n = f"n = {len(some):,} of {len(rows):,}"
+    caption(figure, f"{about} · given {set_name(given)} · nats: KL of an axis to N(0, 1) over {n}{corners}")
+    return figure
+
+
+def _along(
+    program: Program,
+    example: Dataset,
+    name: str,
+    axes: np.ndarray,
+    centre: Mapping[str, np.ndarray],
+    images: Sequence[Modality],
+    label: Modality | None,
+) -> dict[str, np.ndarray]:
+    """Name of an image or the label → (axes, steps, *shape) means (probabilities), with one number of a latent at each
+    step in turn and all else at the centre, (1, D) of each latent."""
+    grid = {n: np.repeat(value, len(axes) * len(STEPS), 0) for n, value in centre.items()}
+    for line, axis in enumerate(axes):
+        grid[name][line * len(STEPS) : (line + 1) * len(STEPS), axis] = STEPS
+    want = [*images, *([label] if label is not None else [])]
+    many = example.take(torch.zeros(len(axes) * len(STEPS), dtype=torch.int64))
+    found = decoded(program, many, grid, [m.name for m in want])
+    shown = {m.name: found[m.name]["prob" if m.classes else "mean"] for m in want}
+    return {n: x.reshape(len(axes), len(STEPS), *x.shape[1:]) for n, x in shown.items()}
+
+
+def _drawn(blocks: Sequence[Block], titles: Sequence[str]) -> Figure:
+    """The blocks below each other, their tables side by side."""
+    heights = [INCH * len(b.axes) * b.tables[0].shape[2] / b.tables[0].shape[3] + 0.75 for b in blocks]
+    size = (INCH * len(STEPS) * len(titles) + 1.3, sum(heights) + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights).ravel()
+    for part, block in zip(parts, blocks):
+        part.suptitle(f"{block.image.name} along the axes of {block.latent}, most KL first", fontsize=9)
+        names = [f"{axis}: {block.kl[axis]:.2g} nats" for axis in block.axes]
+        steps = [f"{step:.3g}".replace("-", "−") for step in STEPS]
+        for i, ax in enumerate(part.subplots(1, len(titles), squeeze=False).ravel()):
+            mosaic(ax, block.tables[i], block.ends, names if not i else (), steps, block.words[i])
+            ax.set_title(titles[i])
+    return figure

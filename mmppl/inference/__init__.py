@@ -1,0 +1,1 @@
+"""A fitted model without a folder, and the questions it answers."""

@@ -1,0 +1,127 @@
+"""What a query returns: per row and wanted thing, means, spreads, quantiles, class probabilities."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError, suggest
+from ..train.checkpoint import write
+
+
+@dataclass
+class Answer:
+    """Answers for n rows.
+
+    Attributes:
+        run: the run folder that was asked.
+        given: the names that were given; None: what each row has.
+        ids: (n,) row ids, in the order of the rows.
+        want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input, or for classes
+            {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}, or for "evidence"
+            {"nats", "se", "ess", "khat": (n,)}.
+        features: name → names of its features, where it has any; a .csv names its columns by them.
+        notes: what the asker should know (rows with nothing observed, answers that are not finite, importance
+            weights that are not to be trusted).
+    """
+
+    run: str
+    given: list[str] | None
+    ids: np.ndarray
+    want: dict[str, dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """How many rows were asked about."""
+        return len(self.ids)
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        if name not in self.want:
+            known = list(self.want)
+            raise KeyError(f"no answer about {name!r}; there is {', '.join(known)}.{suggest(str(name), known)}")
+        return self.want[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `mmppl query --json` prints: nested lists, one entry per row."""
+        want = {
+            name: {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in parts.items()}
+            for name, parts in self.want.items()
+        }
+        head = {"run": self.run, "n": self.n, "given": self.given, "ids": self.ids.tolist()}
+        return head | {"want": want, "notes": list(self.notes)}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: one entry per class)."""
+        flat = {"id": self.ids}
+        for name, parts in self.want.items():
+            flat |= {f"{name}.{key}": np.asarray(value) for key, value in parts.items()}
+        return flat
+
+    def save(self, path: str | Path) -> None:
+        """Write .npz (the keys of `arrays`) or .csv (of several numbers, columns `name.mean.0` or `.FEATURE`)."""
+        path = Path(path)
+        if path.suffix == ".npz":
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **self.arrays())  # type: ignore[arg-type]
+            write(path, buffer.getvalue())
+        elif path.suffix == ".csv":
+            text = io.StringIO()
+            columns = self._columns()
+            writer = csv.writer(text)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values()))
+            write(path, text.getvalue().encode())
+        else:
+            raise UsageError(f"{path}: answers are written as .npz or .csv.")
+
+    def _columns(self) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = {}
+        for key, value in self.arrays().items():
+            if key.endswith(".classes"):
+                continue
+            flat = value.reshape(len(value), -1)
+            names = [key] if flat.shape[1] == 1 else [f"{key}.{i}" for i in range(flat.shape[1])]
+            name, _, kind = key.rpartition(".")
+            if kind == "prob" and value.ndim == 2:
+                names = [f"{key}.{c}" for c in self.want[name]["classes"]]
+            elif value.ndim == 2 and value.shape[1] == len(self.features.get(name, ())) > 1:
+                names = [f"{key}.{feature}" for feature in self.features[name]]
+            columns |= {n: flat[:, i].tolist() for i, n in enumerate(names)}
+        return columns
+
+    def table(self, rows: int = 5) -> str:
+        """The first rows as text."""
+        lines = []
+        for i in range(min(rows, self.n)):
+            lines.append(f"row {self.ids[i]}")
+            for name, parts in self.want.items():
+                lines.append(f"  {name:<12} {_brief(parts, i)}")
+        if self.n > rows:
+            lines.append(f"... {self.n - rows} more rows (--out FILE.npz or .csv keeps all)")
+        return "\n".join(lines)
+
+
+def _brief(parts: dict[str, Any], i: int) -> str:
+    if "nats" in parts:
+        return (
+            f"{parts['nats'][i]:.2f} nats ± {parts['se'][i]:.2g} (ESS {parts['ess'][i]:.0f}, k̂ {parts['khat'][i]:.2f})"
+        )
+    if "prob" in parts:
+        prob = np.asarray(parts["prob"][i])
+        if prob.ndim == 1:
+            order = prob.argsort()[::-1][:3]
+            return ", ".join(f"{parts['classes'][k]} {prob[k]:.1%}" for k in order)
+        return "".join(str(c) for c in np.asarray(parts["predicted"][i]).ravel())
+    mean, std = np.asarray(parts["mean"][i]), np.asarray(parts["std"][i])
+    if mean.size == 1:
+        low, high = (f"{np.asarray(parts[q][i]).item():.4g}" for q in ("q05", "q95")) if "q05" in parts else ("", "")
+        return f"{mean.item():.4g} ± {std.item():.2g}" + (f"  90 %: {low} to {high}" if low else "")
+    few = " ".join(f"{x:.3g}" for x in mean.ravel()[:6])
+    return f"mean {few}{' ...' if mean.size > 6 else ''}  (mean sd {std.mean():.3g}; shape {mean.shape})"

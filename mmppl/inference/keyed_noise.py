@@ -1,0 +1,75 @@
+"""Random numbers keyed by (seed, site, row, draw): what a row draws does not depend on the rows around it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ..kernels.philox import WORD, keyed_uniforms
+from ..objectives.elbo import is_random
+
+
+def row_keys(ids: np.ndarray) -> Tensor:
+    """Row ids, integers or text, → (B, 2) int64 words of 32 bits."""
+    if ids.dtype.kind in "iu":
+        words = torch.from_numpy(ids.astype(np.int64))
+    else:
+        hashed = [
+            int.from_bytes(hashlib.blake2b(str(i).encode(), digest_size=8).digest(), "little", signed=True) for i in ids
+        ]
+        words = torch.tensor(hashed, dtype=torch.int64)
+    return torch.stack([words & WORD, (words >> 32) & WORD], -1)
+
+
+def uniforms(
+    seed: int, site: str, rows: Tensor, draws: int, size: int, dtype: torch.dtype = torch.float32, *, first: int = 0
+) -> Tensor:
+    """(draws, B, size) uniforms in (0, 1).
+
+    Args: rows: (B, 2) from `row_keys`; site: name of the random variable; first: number of the first of these draws.
+    """
+    digest = hashlib.blake2b(f"{seed}/{site}".encode(), digest_size=8).digest()
+    key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
+    return keyed_uniforms(key, rows, first, draws, size, dtype)
+
+
+class KeyedNoise(Messenger):
+    """Inside, every random variable of shape (draws, B, ...) draws from `uniforms` by inversion.
+
+    Its distribution must offer `from_uniform((draws, B, size)) -> draws`, where `size` is its `uniforms`, if it has the
+    attribute, else the size of an event; or an `icdf`.
+
+    Args:
+        first: number of the first of these draws.
+        unread: names whose draws nobody reads: zeros stand for them where no other variable can depend on them, which
+            `observe` says with infer={"leaf": True}.
+    """
+
+    def __init__(self, seed: int, ids: np.ndarray, draws: int, *, first: int = 0, unread: Collection[str] = ()) -> None:
+        super().__init__()
+        self.seed, self.rows, self.draws, self.first, self.unread = seed, row_keys(ids), draws, first, unread
+
+    def _pyro_sample(self, message: Any) -> None:
+        if message["is_observed"] or message["value"] is not None or not is_random(message):
+            return
+        fn = message["fn"]
+        if message["name"] in self.unread and message["infer"].get("leaf"):
+            message["value"] = torch.zeros(()).expand(fn.shape())
+            return
+        size = getattr(fn, "uniforms", fn.event_shape.numel())
+        dtype = torch.get_default_dtype()
+        u = uniforms(self.seed, message["name"], self.rows, self.draws, size, dtype, first=self.first)
+        if hasattr(fn, "from_uniform"):
+            message["value"] = fn.from_uniform(u)
+            return
+        base = fn
+        while hasattr(base, "base_dist"):
+            base = base.base_dist
+        eps = torch.finfo(dtype).eps
+        message["value"] = base.icdf(u.reshape(self.draws, len(self.rows), *fn.event_shape).clamp(eps / 2, 1 - eps / 2))

@@ -1,0 +1,1 @@
+"""Networks from which programs build their encoders and decoders."""

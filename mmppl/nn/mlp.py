@@ -1,0 +1,190 @@
+"""Building blocks of encoders and decoders. Every one maps (..., n) to (..., m) and normalises per sample, never over
+the batch, so that no row's answer depends on another row or on a filler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..base.precision import path_in_force
+from ..distributions.gaussian import full_precision
+from ..errors import UsageError
+
+FEW = 256  # rows: with fewer, what it saves is not worth another kernel, whose last bits may differ
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+}
+
+
+class Linear(nn.Linear):
+    """nn.Linear that has the bias added in the product's own pass, where nothing is differentiated and products are
+    oneDNN's anyway (`mmppl.gemm`): PyTorch writes the bias everywhere first, a fifteenth of the time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._fuses(x):
+            y = torch.ops.mkldnn._linear_pointwise(x.flatten(0, -2), self.weight, self.bias, "none", [], "")
+            return y.unflatten(0, x.shape[:-1])
+        return super().forward(x)
+
+    def _fuses(self, x: Tensor) -> bool:
+        return (
+            not torch.is_grad_enabled()
+            and x.dtype == self.weight.dtype == torch.float32
+            and x.device.type == "cpu"
+            and x.shape[:-1].numel() >= FEW
+            and not torch.is_autocast_enabled("cpu")
+            and path_in_force() == "onednn"
+            and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        )
+
+
+class FullPrecision(nn.Module):
+    """Ends a network: under bf16 autocast its output returns to float32, which fusion, KL and densities need."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return full_precision(x)
+
+
+class Dropout(nn.Module):
+    """Inverted dropout that spends one random byte per unit (torch's spends a generator call each: a tenth of a step).
+
+    The rate is rounded to 1/256, to at most 255/256; the scale is that of the rounded rate.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise UsageError(f"dropout {rate} is not in [0, 1).")
+        self.dropped = min(round(256 * rate), 255)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.dropped:
+            return x
+        words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),), device=x.device)  # eight bytes each
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept * (256 / (256 - self.dropped))
+
+    def extra_repr(self) -> str:
+        return f"{self.dropped}/256"
+
+
+def mlp(
+    inputs: int,
+    hidden: int,
+    outputs: int,
+    *,
+    layers: int = 1,
+    activation: str = "relu",
+    dropout: float = 0.0,
+    norm: bool = False,
+    narrow: bool = False,
+) -> nn.Sequential:
+    """(..., inputs) → (..., outputs) through `layers` hidden layers of equal width; no hidden layer: affine.
+
+    Args:
+        norm: LayerNorm before each activation.
+        dropout: on the hidden outputs (inverted: nothing changes at test time).
+        narrow: leave the output in bfloat16 under autocast; for decoders, whose likelihoods read it as it lies.
+    """
+    if min(inputs, outputs, hidden if layers else 1) < 1 or layers < 0:
+        raise UsageError(
+            f"a network of {inputs} inputs, {layers} hidden layers of {hidden} and {outputs} outputs: all must be at "
+            "least 1, layers 0 (latent_dim, hidden, layers, ...)."
+        )
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"no activation {activation!r}; known are {', '.join(sorted(ACTIVATIONS))}.")
+    modules: list[nn.Module] = []
+    for _ in range(layers):
+        linear = Linear(inputs, hidden)
+        if activation in ("relu", "silu", "gelu"):
+            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+            nn.init.zeros_(linear.bias)
+        modules += [linear, *([nn.LayerNorm(hidden)] if norm else []), ACTIVATIONS[activation]()]
+        modules += [Dropout(dropout)] if dropout else []
+        inputs = hidden
+    end = [] if narrow else [FullPrecision()]
+    return nn.Sequential(*modules, Linear(inputs, outputs), *end)
+
+
+class ConvTrunk(nn.Module):
+    """Image (..., H·W·C flattened) → (..., outputs) features: three blocks of two 3×3 convolutions and a pooling.
+
+    Args:
+        shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
+        width: channels of the first block; doubled at each pooling.
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, *, width: int = 32, dropout: float = 0.0) -> None:
+        super().__init__()
+        if min(outputs, width) < 1:
+            raise UsageError(f"a convolutional trunk of {width} channels and {outputs} outputs: both at least 1.")
+        self.channels, self.height, self.width, self.channels_last = image_layout(shape)
+        blocks: list[nn.Module] = []
+        inputs, height, wide = self.channels, self.height, self.width
+        for block in range(3):
+            channels = width * 2**block
+            for _ in range(2):
+                blocks += [nn.Conv2d(inputs, channels, 3, padding=1), nn.GroupNorm(8, channels), nn.ReLU()]
+                inputs = channels
+            if min(height, wide) > 1:
+                blocks.append(nn.MaxPool2d(2, ceil_mode=True))
+                height, wide = (height + 1) // 2, (wide + 1) // 2
+        self.convolutions = nn.Sequential(*blocks)
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(inputs * height * wide, outputs), FullPrecision())
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = x.shape[:-1]
+        if self.channels_last:
+            image = x.reshape(-1, self.height, self.width, self.channels).movedim(-1, 1)
+        else:
+            image = x.reshape(-1, self.channels, self.height, self.width)
+        return self.head(self.convolutions(image).flatten(1)).reshape(*lead, -1)
+
+
+def image_layout(shape: tuple[int, ...]) -> tuple[int, int, int, bool]:
+    """Event shape → (channels, height, width, channels last?); UsageError when it is no image."""
+    if len(shape) == 2:
+        return 1, shape[0], shape[1], False
+    if len(shape) == 3 and shape[-1] in (1, 3, 4):
+        return shape[2], shape[0], shape[1], True
+    if len(shape) == 3 and shape[0] in (1, 3, 4):
+        return shape[0], shape[1], shape[2], False
+    raise UsageError(f"a convolutional trunk needs an image (H, W), (C, H, W) or (H, W, C); got {shape}. Use mlp.")
+
+
+class ConvDecoder(nn.Module):
+    """(..., inputs) → (..., parts·H·W·C): an image grown from a quarter of its size by two nearest-neighbour steps.
+
+    Args:
+        parts: how many numbers per pixel (2 when the likelihood predicts a log-variance); the parts come one after
+            the other, each in the layout of `shape`.
+    """
+
+    def __init__(self, inputs: int, shape: tuple[int, ...], *, parts: int = 1, width: int = 32) -> None:
+        super().__init__()
+        self.channels, self.height, self.width, self.channels_last = image_layout(shape)
+        self.parts = parts
+        self.small = (2 * width, -(-self.height // 4), -(-self.width // 4))
+        self.start = nn.Linear(inputs, self.small[0] * self.small[1] * self.small[2])
+        self.grow = nn.ModuleList(
+            [nn.Conv2d(2 * width, 2 * width, 3, padding=1), nn.Conv2d(2 * width, width, 3, padding=1)]
+        )
+        self.norms = nn.ModuleList([nn.GroupNorm(8, 2 * width), nn.GroupNorm(8, width)])
+        self.last = nn.Conv2d(width, parts * self.channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = x.shape[:-1]
+        image = F.relu(self.start(x.reshape(-1, x.shape[-1]))).reshape(-1, *self.small)
+        for convolution, norm in zip(self.grow, self.norms):
+            image = F.relu(norm(convolution(F.interpolate(image, scale_factor=2.0))))
+        image = self.last(image)[..., : self.height, : self.width]
+        image = image.reshape(-1, self.parts, self.channels, self.height, self.width)
+        image = image.movedim(2, -1) if self.channels_last else image
+        return image.reshape(*lead, image.shape[1:].numel())

@@ -1,0 +1,131 @@
+"""The strided networks of MNIST-SVHN-Text for images and for texts of 8 characters. Batch axes may be many.
+
+Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO" (its code's layer sizes, for 32×32 images); ReLU
+between layers. Differs: images of any size; every layer halves their sides, an odd one rounded up, until 4×4 are left;
+norms, where they are asked for (without them the first epoch may teach nothing).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from .mlp import Dropout, image_layout
+
+LEFT, CHANNELS = 4, 32  # of images: pixels a side before the last layer, channels after the first
+LENGTH, WIDTH = 8, 128  # of texts: characters, channels
+
+
+class Rows(nn.Sequential):
+    """Layers over (N, n) on inputs (..., n)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x.reshape(x.shape[:-1].numel(), x.shape[-1])).flatten(1)
+        return y.reshape(*x.shape[:-1], y.shape[1])
+
+
+class Moved(nn.Module):
+    """One axis put elsewhere, as `Tensor.movedim`."""
+
+    def __init__(self, source: int, destination: int) -> None:
+        super().__init__()
+        self.source, self.destination = source, destination
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.movedim(self.source, self.destination)
+
+
+def image_trunk(
+    shape: tuple[int, ...], outputs: int, *, channels: int = CHANNELS, norm: bool = False, dropout: float = 0.0
+) -> Rows:
+    """(..., C·H·W) → (..., outputs): convolutions of kernel 4 and stride 2, and one over the at most 4×4 that are left.
+
+    Args:
+        shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
+        channels: of the first convolution; twice as many of the others, four times of the last.
+        norm: each sample's features, before each ReLU, over all channels and places.
+        dropout: on the last features.
+    """
+    colours, height, width, channels_last = image_layout(shape)
+    layers: list[nn.Module] = [nn.Unflatten(1, shape if len(shape) == 3 else (1, *shape))]
+    layers += [Moved(-1, 1)] if channels_last else []
+    sides = _sides(height, width)
+    wide = _channels(colours, channels, sides)
+    for before, after, (h, w) in zip(wide, wide[1:], sides[:-1]):
+        layers += [nn.Conv2d(before, after, 4, 2, (1 + h % 2, 1 + w % 2)), *_normed(after, norm), nn.ReLU()]
+    layers += [nn.Conv2d(wide[-1], 4 * channels, sides[-1]), *_normed(4 * channels, norm), nn.ReLU(), nn.Flatten()]
+    layers += [Dropout(dropout)] if dropout else []
+    return Rows(*layers, nn.Linear(4 * channels, outputs))
+
+
+def image_decoder(
+    inputs: int, shape: tuple[int, ...], *, parts: int = 1, channels: int = CHANNELS, norm: bool = False
+) -> Rows:
+    """(..., inputs) → (..., parts·C·H·W): its mirror.
+
+    Args:
+        parts: how many numbers per pixel; they come one after the other, each in the layout of `shape`.
+        channels, norm: as those of the trunk.
+    """
+    colours, height, width, channels_last = image_layout(shape)
+    sides = _sides(height, width)
+    wide = _channels(parts * colours, channels, sides)
+    layers: list[nn.Module] = [nn.Linear(inputs, 4 * channels), nn.Unflatten(1, (4 * channels, 1, 1))]
+    layers += [*_normed(4 * channels, norm), nn.ReLU(), nn.ConvTranspose2d(4 * channels, wide[-1], sides[-1])]
+    for before, after, (h, w) in zip(wide[::-1], wide[-2::-1], sides[-2::-1]):
+        odd = h % 2, w % 2
+        layers += [*_normed(before, norm), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(before, after, 4, 2, (1 + odd[0], 1 + odd[1]), output_padding=odd)]
+    layers += [nn.Unflatten(1, (parts, colours)), Moved(2, -1)] if channels_last else []
+    return Rows(*layers)
+
+
+def text_trunk(classes: int, outputs: int) -> Rows:
+    """One-hot texts (..., 8·classes) → (..., outputs): three convolutions along the text, to 1 position."""
+    return Rows(
+        nn.Unflatten(1, (LENGTH, classes)), Moved(-1, 1),
+        nn.Conv1d(classes, WIDTH, 1), nn.ReLU(), nn.Conv1d(WIDTH, WIDTH, 4, 2, 1), nn.ReLU(),
+        nn.Conv1d(WIDTH, WIDTH, 4, 2, 0), nn.ReLU(), nn.Flatten(), nn.Linear(WIDTH, outputs),
+    )  # fmt: skip
+
+
+def text_decoder(inputs: int, classes: int) -> Rows:
+    """(..., inputs) → logits (..., 8·classes): its mirror."""
+    return Rows(
+        nn.Linear(inputs, WIDTH), nn.Unflatten(1, (WIDTH, 1)), nn.ReLU(),
+        nn.ConvTranspose1d(WIDTH, WIDTH, 4), nn.ReLU(),
+        nn.ConvTranspose1d(WIDTH, WIDTH, 4, 2, 1), nn.ReLU(), nn.Conv1d(WIDTH, classes, 1), Moved(1, -1),
+    )  # fmt: skip
+
+
+def is_text(shape: tuple[int, ...]) -> bool:
+    """Whether `text_trunk` takes a sequence of this shape."""
+    return shape == (LENGTH,)
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether `image_trunk` takes numbers of this shape."""
+    try:
+        image_layout(shape)
+    except UsageError:
+        return False
+    return True
+
+
+def _sides(height: int, width: int) -> list[tuple[int, int]]:
+    """Height and width before and after every layer of stride 2."""
+    sides = [(height, width)]
+    while max(sides[-1]) > LEFT:
+        sides.append((-(-sides[-1][0] // 2), -(-sides[-1][1] // 2)))
+    return sides
+
+
+def _channels(image: int, first: int, sides: list[tuple[int, int]]) -> list[int]:
+    """Channels at these sides."""
+    if first < 1:
+        raise UsageError(f"channels={first}: a convolution over an image needs at least one.")
+    return [image, first, *[2 * first] * len(sides)][: len(sides)]
+
+
+def _normed(channels: int, norm: bool) -> list[nn.Module]:
+    return [nn.GroupNorm(1, channels)] if norm else []

@@ -1,0 +1,1 @@
+"""Objectives: a model/guide pair on a batch → named terms of a loss."""

@@ -1,0 +1,59 @@
+"""In what fits differ, by their run.json: program, hyper-parameters, training, data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .storage import data_told
+
+MOST = 6  # differences that one line tells
+
+
+def settings(info: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Name → (what is compared, the same in words). Of what is hidden the rate counts: which entries, the seed says."""
+    program, data = info["program"], info["data"]
+    as_read = data.get("as_read", data.get("unhidden", data.get("fingerprint")))
+    numbers = {**info["hyper"], **info["training"], "hide": data["options"].get("hide", 0)}
+    return {
+        "program": (program["name"], program["name"]),
+        "source of the program": (program["sha256"], f"{program['sha256'][:8]}…"),
+        **{name: (value, _told(value)) for name, value in numbers.items()},
+        **{f"likelihood of {m['name']}": (m["likelihood"], m["likelihood"]) for m in info["modalities"]},
+        "data": (as_read, f"{data_told(info)} ({data.get('n', '?')} rows, fingerprint {str(as_read)[:8]}…)"),
+        "seed": (info["seed"], str(info["seed"])),
+        "device": (info.get("device"), str(info.get("device"))),
+    }
+
+
+def _told(value: Any) -> str:
+    return ",".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def differing(infos: Sequence[Mapping[str, Any]], ignore: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Setting → its value in each fit, in words, for those that are not everywhere the same; "none" where it is not."""
+    told = [settings(json.loads(json.dumps(info))) for info in infos]  # JSON knows no tuples
+    none = (None, "none")
+    found = {}
+    for name in dict.fromkeys(name for one in told for name in one):
+        values = [one.get(name, none) for one in told]
+        if name not in ignore and any(value[0] != values[0][0] for value in values):
+            found[name] = [words for _, words in values]
+    if "program" in found:  # whose source is another, and so are its hyper-parameters
+        hyper = {name for info in infos for name in info["hyper"] if not all(name in i["hyper"] for i in infos)}
+        found = {name: words for name, words in found.items() if name not in (*hyper, "source of the program")}
+    return found
+
+
+def in_words(found: Mapping[str, Sequence[str]], between: str) -> str:
+    """`name a{between}b` for each difference, the first `MOST` of them."""
+    each = [f"{name} {between.join(dict.fromkeys(values))}" for name, values in found.items()]
+    more = f"; and {len(each) - MOST} more" if len(each) > MOST else ""
+    return "; ".join(each[:MOST]) + more
+
+
+def unlike(infos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A note where runs that are averaged differ in more than their seeds and machines."""
+    found = differing(infos, ignore=("seed", "device"))
+    return [f"the runs differ in more than the seed: {in_words(found, ' / ')}."] if found else []

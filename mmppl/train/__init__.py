@@ -1,0 +1,1 @@
+"""Fitting: settings, epochs, recorded and captured steps, checkpoints."""

@@ -1,0 +1,234 @@
+"""One training step: a program's terms on a batch and their gradients. (On a GPU `capture` takes the whole step.)
+
+The first full batch runs eagerly, with Pyro's validation. Then the step (traces of guide and model, terms, backward) is
+recorded once as a graph of tensor operations and replayed, so that Pyro and autograd cost nothing per step. A recording
+that does not give the eager step's bits on two batches is thrown away, and the program runs eagerly after one line that
+says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from ..core.batch import Batch
+from ..core.program import Program
+from ..core.terms import Weight
+from ..distributions.gaussian import full_precision
+from ..kernels.codegen.triton_backend import in_short
+from ..objectives.elbo import terms_of
+from .fx_graph import tidied
+
+CHECKS = 2  # batches on which a recording is compared with the eager step: the second has other holes, another progress
+
+
+class Outcome(NamedTuple):
+    """Loss, values and weights of one step; the gradients lie in the parameters' `.grad`."""
+
+    loss: Tensor
+    values: dict[str, Tensor]
+    weights: dict[str, Weight]
+
+
+class Step:
+    """Callable: batch → Outcome. Leaves the gradients in the parameters.
+
+    Args:
+        program: in training mode; its Python state must not change between steps (`progress` and other buffers may).
+        precision: "bf16" runs the networks under autocast.
+        replay: False never records.
+        say: hears the one line when a program cannot be recorded.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        precision: str = "fp32",
+        replay: bool = True,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.program, self.precision, self.say = program, precision, say
+        self.parameters = [p for p in program.parameters() if p.requires_grad]
+        self.replay = replay
+        self.checks = CHECKS
+        self.recorded: Callable[..., Any] | None = None
+        self.whole: list[str] = []  # modalities that missed nothing when the step was recorded,
+        self.recorded_whole: Callable[..., Any] | None = None  # and the recording for batches that keep it so
+        self.shape: tuple[Any, ...] | None = None
+        self.names: list[str] = []
+        self.weights: dict[str, Weight] = {}
+
+    def __call__(self, batch: Batch) -> Outcome:
+        if batch.patterns is None:
+            return self._step(batch)[0]
+        before = [b.clone() for b in self.program.buffers()], generators(batch.index.device)
+        outcome, overflow = self._step(batch)
+        if overflow is not None and bool(overflow):  # more rows count than there was room for: once more, with all
+            self._set(*before, batch.index.device)
+            with pyro.validation_enabled(False):
+                outcome, _ = self._eager(replace(batch, patterns=None))
+        return outcome
+
+    def _step(self, batch: Batch) -> tuple[Outcome, Tensor | None]:
+        tensors = tensors_of(batch)
+        shape = (batch.size, batch.patterns is None, *(t.shape for t in tensors))
+        if self.shape is None:  # the first batch: validate what Pyro can
+            self.shape = shape
+            with pyro.validation_enabled(True):
+                return self._eager(batch)
+        with pyro.validation_enabled(False):
+            if self.replay and self.checks and shape == self.shape:
+                return self._checked(batch, tensors)
+            if self.recorded is None or shape != self.shape:
+                return self._eager(batch)
+            recorded = self._recordings(batch)[-1]
+            self._keep([None] * len(self.parameters))  # the new gradients take the memory of the old ones
+            with torch.no_grad():
+                loss, values, gradients, moving, overflow = recorded(dict(self.program.named_buffers()), *tensors)
+        self._keep(gradients)
+        return Outcome(loss, dict(zip(self.names, values)), {**self.weights, **moving}), overflow
+
+    def _keep(self, gradients: Sequence[Tensor | None]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients):
+            parameter.grad = gradient
+
+    @torch.no_grad()
+    def _set(self, buffers: Sequence[Tensor], random: Sequence[Tensor], device: torch.device) -> None:
+        """Put back the state of the program and of the generators."""
+        for buffer, before in zip(self.program.buffers(), buffers):
+            buffer.copy_(before)
+        set_generators(device, random)
+
+    def _eager(self, batch: Batch) -> tuple[Outcome, Tensor | None]:
+        outcome, gradients, overflow = self._compute(batch)
+        self._keep(gradients)
+        return outcome, overflow
+
+    def _compute(self, batch: Batch) -> tuple[Outcome, list[Tensor | None], Tensor | None]:
+        """Outcome, gradients, and whether the batch needed more room than its patterns promise (None: no room set)."""
+        overflows: list[Tensor] = []
+        if batch.patterns is not None:
+            batch = replace(batch, patterns=replace(batch.patterns, overflow=overflows))
+        with autocast(self.precision, batch.index.device):
+            terms = terms_of(self.program, batch)
+            loss = terms.loss
+        gradients: list[Tensor | None] = [*torch.autograd.grad(loss, self.parameters, allow_unused=True)]
+        values = {name: full_precision(value.detach()) for name, (value, _) in terms.items()}
+        weights = {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in terms.items()}
+        overflow = torch.stack(overflows).any() if overflows else None
+        return Outcome(loss.detach(), values, weights), gradients, overflow
+
+    def _recordings(self, batch: Batch) -> list[Callable[..., Any]]:
+        """Those that serve the batch; the last one does the least."""
+        found = [self.recorded] if self.recorded is not None else []
+        if self.recorded_whole is not None and all(batch.observed[name].all() for name in self.whole):
+            found.append(self.recorded_whole)
+        return found
+
+    def _checked(self, batch: Batch, tensors: list[Tensor]) -> tuple[Outcome, Tensor | None]:
+        """The eager step, which the recordings (made first, if they were not yet) have to repeat bit for bit."""
+        device = batch.index.device
+        before = [b.clone() for b in self.program.buffers()], generators(device)
+        outcome, gradients, overflow = self._compute(batch)
+        self._keep(gradients)
+        if not outcome.loss.isfinite():
+            return outcome, overflow  # the fit is about to stop and say so
+        after = [b.clone() for b in self.program.buffers()], generators(device)
+        expected = [outcome.loss, *outcome.values.values(), *gradients, *after[0], *after[1]]
+        reason = ""
+        try:
+            if self.recorded is None:
+                self._set(*before, device)
+                self._record(batch, tensors)
+            for recording in self._recordings(batch):
+                self._set(*before, device)
+                with torch.no_grad():
+                    loss, values, slopes, *_ = recording(dict(self.program.named_buffers()), *tensors)
+                if not _equal([loss, *values, *slopes, *self.program.buffers(), *generators(device)], expected):
+                    reason = "the recording does not repeat the eager step."
+        except Exception as error:  # whatever a user's program does that cannot be recorded
+            reason = in_short(error).split(" - ")[0]
+        self._set(*after, device)
+        self.checks -= 1
+        if reason:
+            self.replay, self.recorded, self.recorded_whole = False, None, None
+            self.say(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
+        return outcome, overflow
+
+    def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
+        """Record the step on `batch`, for any batch and for those that miss no more than it does."""
+        names = list(batch.values)
+        call = _Call(self)
+
+        def step(
+            buffers: dict[str, Tensor], index: Tensor, *rest: Tensor
+        ) -> tuple[Tensor, list[Tensor], list[Tensor | None], dict[str, Tensor], Tensor | None]:
+            again = batch_from([index, *rest], batch)
+            # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
+            # refused instead of frozen at today's number
+            named = {f"program.{n}": b for n, b in buffers.items()}
+            outcome, gradients, overflow = functional_call(call, named, (again,))
+            self.names = list(outcome.values)
+            self.weights = {n: w for n, w in outcome.weights.items() if not isinstance(w, Tensor)}
+            moving = {n: w for n, w in outcome.weights.items() if isinstance(w, Tensor)}
+            return outcome.loss, list(outcome.values.values()), gradients, moving, overflow
+
+        graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
+        self.whole = [name for name in names if batch.observed[name].all()]
+        masks = [names.index(name) - len(names) for name in self.whole]  # the inputs end with `observed`
+        self.recorded, self.recorded_whole = tidied(graph), tidied(graph, masks)
+
+
+class _Call(nn.Module):
+    """The step's computation as a module call, for `functional_call`."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.program = step.program
+        self.compute = step._compute
+
+    def forward(self, batch: Batch) -> tuple[Outcome, list[Tensor | None], Tensor | None]:
+        return self.compute(batch)
+
+
+def _equal(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool:
+    """Bit for bit, None where None."""
+    return all((a is None) == (b is None) and (a is None or b is None or torch.equal(a, b)) for a, b in zip(one, other))
+
+
+def tensors_of(batch: Batch) -> list[Tensor]:
+    """What differs from batch to batch: index, values, observed."""
+    return [batch.index, *batch.values.values(), *batch.observed.values()]
+
+
+def batch_from(tensors: Sequence[Tensor], like: Batch) -> Batch:
+    """A batch of the same build with other `tensors_of`."""
+    index, *rest = tensors
+    values, observed = dict(zip(like.values, rest)), dict(zip(like.values, rest[len(like.values) :]))
+    return Batch(values, observed, index, like.size, like.encoded, patterns=like.patterns)
+
+
+def generators(device: torch.device) -> list[Tensor]:
+    """States of the generators that a step draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def set_generators(device: torch.device, states: Sequence[Tensor]) -> None:
+    """Put those states back."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state, device)
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 autocast for the networks, or nothing."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

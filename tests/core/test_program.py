@@ -1,0 +1,208 @@
+"""Loading programs and reading their hyper-parameters."""
+
+from typing import Literal
+
+import pyro
+import pytest
+import torch
+
+from mmppl import Modality, Program, UsageError, check_hyper, load_program
+from mmppl.core.hyperparameters import check_at_answer
+from mmppl.core.program import blame, source_of
+
+
+class Knobs(Program):
+    def __init__(
+        self,
+        modalities,
+        *,
+        width: int = 3,
+        rate: float = 0.5,
+        names: tuple[str, ...] = (),
+        kind: Literal["a", "b"] = "a",
+        flag: bool = True,
+        maybe: int | None = None,
+        number: Literal[1, 2] = 1,
+        plain=2.0,
+        bare=None,
+        widths=(16, 32),
+        rates: tuple = (0.5, 1),
+        pair: tuple[int, float] = (1, 2.0),
+        sizes: list[int] = [],
+        one_or_more: int | list[int] = 1,
+        nothing: tuple = (),
+        either: dict | int = 1,
+    ) -> None:
+        super().__init__(modalities)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("width", "7", 7), ("rate", "1e-3", 1e-3), ("names", "a,b", ("a", "b")), ("kind", "b", "b"),
+        ("flag", "false", False), ("maybe", "none", None), ("maybe", "4", 4), ("width", 7, 7), ("rate", 1, 1.0),
+        ("names", ["a"], ("a",)), ("flag", True, True),
+        ("number", "2", 2), ("number", 1, 1), ("plain", "3", 3.0), ("bare", "x", "x"),
+        ("widths", "8,8", (8, 8)), ("widths", [8], (8,)), ("rates", "2,0.1", (2.0, 0.1)), ("pair", "1,2", (1, 2.0)),
+        ("sizes", "8,8", [8, 8]), ("sizes", "", []), ("one_or_more", "8,8", [8, 8]), ("one_or_more", "8", 8),
+    ],
+)  # fmt: skip
+def test_text_is_read_as_the_annotated_type(name, text, value):
+    read = check_hyper(Knobs, {name: text})[name]
+    assert read == value and type(read) is type(value)
+
+
+def test_only_what_is_declared_may_change_on_a_fitted_run(monkeypatch):
+    with pytest.raises(UsageError, match=r"^Knobs: kind is fixed by the fit; nothing can be set on a fitted run\.$"):
+        check_at_answer(Knobs, {"kind": "b"})
+    monkeypatch.setattr(Knobs, "at_answer", ("kind", "rate"))
+    assert check_at_answer(Knobs, {"kind": "b", "rate": "2"}) == {"kind": "b", "rate": 2.0}
+    for hyper, why in (
+        ({"kind": "b", "width": 4}, r"width is fixed by the fit; only kind, rate can be set on a fitted run\.$"),
+        ({"kidn": "b"}, r"kidn is none of its hyper-parameters; only kind, rate .* Did you mean kind\?$"),
+        ({"kind": "c"}, r"kind=c is none of a, b\.$"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            check_at_answer(Knobs, hyper)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("width", "7.5"), ("width", "x"), ("rate", "x"), ("plain", "x"), ("kind", "c"), ("flag", "perhaps"),
+     ("width", True), ("maybe", "x"), ("rate", "nan"), ("rate", float("inf")), ("rate", "-inf"),
+     ("width", float("inf")), ("pair", "1,2,3"), ("pair", "1"), ("widths", "a"), ("one_or_more", "x")],
+)  # fmt: skip
+def test_what_is_not_of_the_type_is_refused(name, text):
+    with pytest.raises(UsageError, match=f"{name}="):
+        check_hyper(Knobs, {name: text})
+
+
+@pytest.mark.parametrize("name", ["nothing", "either"])
+def test_a_type_that_nothing_can_be_checked_against_is_told(name):
+    with pytest.raises(UsageError, match=rf"^Knobs: {name} is of a type .*; annotate it as int, .*\.$"):
+        check_hyper(Knobs, {name: "3"})
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(UsageError, match="Did you mean width"):
+        check_hyper(Knobs, {"widht": 3})
+
+
+def test_a_wrong_word_gets_the_allowed_ones():
+    with pytest.raises(UsageError, match=r"Knobs: kind=c is none of a, b\.$"):
+        check_hyper(Knobs, {"kind": "c"})
+    with pytest.raises(UsageError, match="kernel=mixtures is none of paper, mixture. Did you mean mixture"):
+        check_hyper(load_program("cmmd"), {"kernel": "mixtures"})
+    with pytest.raises(UsageError, match="rate=nan is no finite float"):
+        check_hyper(Knobs, {"rate": "nan"})
+    with pytest.raises(UsageError, match=r"maybe=x is no int \| None"):
+        check_hyper(Knobs, {"maybe": "x"})
+
+
+HINTS = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from mmppl import Program
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from mmppl import Modality
+    from somewhere import Size
+
+class Hinted(Program):
+    def __init__(self, modalities: Sequence[Modality], *, width: int = 3, size: Size | None = None) -> None:
+        super().__init__(modalities)
+"""
+
+
+def test_annotations_that_only_a_type_checker_imports(tmp_path):
+    (tmp_path / "hinted.py").write_text(HINTS)
+    cls = load_program(tmp_path / "hinted.py")
+    assert check_hyper(cls, {"width": "4"}) == {"width": 4}
+    with pytest.raises(UsageError, match="Hinted: the annotation of size, 'Size | None', needs Size; import it"):
+        check_hyper(cls, {"size": "4"})
+
+
+def test_files_are_loaded_and_their_faults_are_placed(tmp_path, monkeypatch):
+    head = "from mmppl import Program\n"
+    cases = {
+        "def f(:\n": ":2: SyntaxError",
+        "class A(Program): pass\nclass B(Program): pass\n": "exactly one Program class; this one has A, B",
+        "x = 1\n": "has none",
+        "1 / 0\n": ":2: ZeroDivisionError",
+        "\nraise SystemExit('enough')\n": ":3: SystemExit: enough",
+        "import bad_neighbour\n": ":2: SyntaxError",
+    }
+    (tmp_path / "bad_neighbour.py").write_text("\n\n\n\ndef g(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for i, (body, words) in enumerate(cases.items()):
+        (tmp_path / f"p{i}.py").write_text(head + body)
+        with pytest.raises(UsageError, match=words):
+            load_program(tmp_path / f"p{i}.py")
+    (tmp_path / "good.py").write_text(head + "class Good(Program):\n    pass\n")
+    cls = load_program(str(tmp_path / "good.py"))
+    assert cls.__name__ == "Good" and source_of(cls) == (tmp_path / "good.py").read_bytes()
+    with pytest.raises(UsageError, match="Did you mean cmmd"):
+        load_program("cmdm")
+
+
+FAULTY = """
+import torch
+from mmppl import Program
+
+class Faulty(Program):
+    def model(self, batch):
+        torch.ones(2) @ torch.ones(3)
+
+    def guide(self, batch):
+        torch.zeros(batch)
+
+    def answer(self, batch):
+        return self.deeper(lambda: self.missing)
+
+    def deeper(self, call):
+        return call()
+
+    def objective(self, batch):
+        raise batch
+"""
+
+
+def test_blame_points_into_the_file_of_the_program(tmp_path):
+    file = tmp_path / "faulty.py"
+    file.write_text(FAULTY)
+    cls = load_program(file)
+    program = cls([Modality("x", (2,))])
+
+    def blamed(call, *given):
+        try:
+            call(*given)
+        except Exception as error:
+            return blame(error, cls)
+
+    assert str(blamed(program.model, 0)).startswith(f"{file}:7: RuntimeError: ")
+    assert str(blamed(program.answer, 0)).startswith(f"{file}:13: AttributeError: ")  # the innermost of its frames
+    assert str(blamed(program.objective, KeyError())) == f"{file}:19: KeyError"
+    assert blamed(lambda: 1 / 0) is None  # nothing of the program ran
+    assert blamed(program.objective, UsageError("omega=2")) is None  # the user's already
+    assert blamed(program.objective, MemoryError()) is None
+    assert blamed(program.objective, torch.OutOfMemoryError("CUDA")) is None
+    long = str(blamed(pyro.poutine.trace(program.guide).get_trace, -1))
+    assert long.startswith(f"{file}:10: RuntimeError: ") and "Trace Shapes" not in long and "\n" not in long
+
+
+def test_the_same_source_at_another_path_is_blamed_there(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "faulty.py").write_text(FAULTY)
+        cls = load_program(tmp_path / folder / "faulty.py")
+        with pytest.raises(RuntimeError) as caught:
+            cls([Modality("x", (2,))]).model(0)
+        assert str(blame(caught.value, cls)).startswith(f"{tmp_path / folder / 'faulty.py'}:7: ")
+    assert load_program(tmp_path / "b" / "faulty.py") is cls
+
+
+def test_a_program_answers_about_all_but_its_conditions():
+    program = Program([Modality("a", (2,)), Modality("b", (2,))])
+    assert program.answers() == ("a", "b")
+    program.conditions = ("a",)
+    assert program.answers() == ("b",)

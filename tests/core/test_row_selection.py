@@ -1,0 +1,216 @@
+"""Decoders leave out rows that are not scored: the same terms and gradients, fewer rows decoded."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyro
+import pytest
+import torch
+
+from mmppl import Batch, all_subsets, load_program, observe, read, standard_normal
+from mmppl.core.row_selection import Patterns
+from mmppl.train.step import Step
+
+MVAE, MOPOE, CMMD, MMVAE = (load_program(name) for name in ("mvae", "mopoe", "cmmd", "mmvae"))
+
+
+def with_options(**options):
+    """MVAE with other options than its own."""
+    return lambda modalities, **hyper: MVAE(modalities, **hyper, **options)
+
+
+SEEN = with_options(scored="seen")
+SAMPLED = with_options(subsets="sampled", extra=1)
+SAMPLED_SEEN = with_options(subsets="sampled", scored="seen", extra=2)
+
+
+class Unpacked(MVAE):
+    """The same, decoding everything."""
+
+    def model(self, batch):
+        with batch.plates():
+            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            for m in self.each_modality(batch):
+                observe(m, self.decoders[m.name](z), batch)
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.3, 0.6])
+def data(request):
+    return read("digits-three").hide(rate=request.param, seed=1)
+
+
+@pytest.fixture
+def everything(monkeypatch):
+    """outcome(...) when decoders leave nothing out."""
+
+    def found(cls, data, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(Batch, "only_scored", lambda self, name, z: z)
+            return outcome(cls, data, None, **options)
+
+    return found
+
+
+def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
+    """(terms and gradients, rows that each decoder saw)."""
+    torch.manual_seed(0)
+    program = cls(data.modalities, hidden=16, latent_dim=4, dropout=0.0).to(dtype).train()  # it draws per decoded row
+    decoded = {}
+    for name, decoder in program.decoders.items():
+        decoder.register_forward_hook(lambda _, given, out, name=name: decoded.update({name: out[..., 0].numel()}))
+    batch = replace(data.batch(torch.tensor(rows), program.encoded), patterns=patterns)
+    values = {n: v.to(dtype) if v.is_floating_point() else v for n, v in batch.values.items()}
+    torch.manual_seed(1)
+    found = Step(program)(replace(batch, values=values))
+    return [found.loss, *found.values.values(), *(p.grad for p in program.parameters())], decoded
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("cls", [MVAE, SEEN, SAMPLED, SAMPLED_SEEN, MOPOE, MMVAE])
+def test_terms_and_gradients_are_the_same(data, cls, everything):
+    packed, fewer = outcome(cls, data, Patterns.of(data.observed))
+    whole, every = everything(cls, data)
+    torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
+    missing = 1 - data.observed["image"].double().mean()
+    for name in every:
+        if cls in (SAMPLED, SAMPLED_SEEN) and name == "label":  # of a row's subsets few drop out
+            saved = missing > 0.5
+        elif cls is MOPOE:  # no subsets: only the rows without this modality are left out, beyond a margin
+            saved = missing > 0.5 and name != "label"
+        else:
+            saved = missing > 0.2 or (cls in (SEEN, SAMPLED_SEEN) and name != "label")
+        assert (fewer[name] <= 0.9 * every[name]) == saved, (name, fewer[name], every[name])
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("cls, share", [(SEEN, 4 / 7), (SAMPLED_SEEN, 4 / 6), (MVAE, 1), (SAMPLED, 1)])
+def test_subsets_that_cannot_score_are_left_out_whatever_rows_have(data, cls, share, everything):
+    """Of 7 subsets 4 hold a modality; of the whole, each alone and two drawn ones, two and the drawn ones."""
+    without, fewer = outcome(cls, data, None)
+    whole, every = everything(cls, data)
+    torch.testing.assert_close(without, whole, rtol=1e-10, atol=1e-12)
+    assert fewer == {n: round(every[n] * (1 if n == "label" else share)) for n in every}
+
+
+@pytest.mark.usefixtures("float64")
+def test_conditional_programs_leave_out_rows_without_their_conditions(data, everything):
+    """CMMD with the image as x_O: neither rows without it, nor those without what is decoded."""
+    packed, fewer = outcome(CMMD, data, Patterns.of(data.observed))
+    whole, every = everything(CMMD, data)
+    torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
+    missing = 1 - data.observed["image"].double().mean()
+    assert fewer.keys() == {"profile", "word"}
+    assert all((fewer[n] <= 0.7 * every[n]) == (missing > 0.5) for n in fewer)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_program_that_decodes_everything_is_scored_as_before(data):
+    packed, every = outcome(Unpacked, data, Patterns.of(data.observed))
+    whole, same = outcome(Unpacked, data, None)
+    assert every == same and all(torch.equal(a, b) for a, b in zip(packed, whole))
+
+
+@pytest.mark.parametrize("only_seen", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_counts_are_those_of_the_batch(data, only_seen, cut):
+    """Of every pattern, by the batch's own masks; of drawn subsets the most that they can be."""
+    patterns, subsets = Patterns.of(data.observed), all_subsets(3)
+    encoded, scored = ("image", "profile", "word"), "seen" if only_seen else "observed"
+    under = patterns.under(subsets.numpy(), encoded, only_seen, cut=cut, drawn=2)
+    batch = data.batch(torch.arange(len(data)), encoded).under(subsets, scored, cut=cut)
+    observed = torch.stack(list(data.observed.values()), -1).numpy()
+    for name in data.observed:
+        column, counted = under.names.index(name), (batch.active & batch.scored[name]).sum(0).numpy()
+        for pattern, count, has in zip(under.table, under.counts[:, column], under.table[:, column]):
+            assert (counted[(observed == pattern).all(-1)] + 2 * has == count).all()
+
+
+def test_there_is_room_for_nearly_every_batch():
+    """2,000 random batches: at five standard deviations the normal law expects 0.0006 without room."""
+    data = read("digits-three").hide(rate=0.6, seed=1)
+    patterns = Patterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), False)
+    observed = torch.stack(list(data.observed.values()), -1).numpy()
+    column = patterns.names.index("image")
+    of_row = np.zeros(len(observed), dtype=int)
+    for pattern, counts in zip(patterns.table, patterns.counts):
+        of_row[(observed == pattern).all(-1)] = counts[column]
+    room, rng = patterns.room("image", 128), np.random.default_rng(0)
+    needed = np.array([of_row[rng.integers(0, len(of_row), 128)].sum() for _ in range(2000)])
+    assert needed.max() <= room < 0.5 * 7 * 128
+
+
+@pytest.mark.parametrize("replay", [False, True])
+def test_a_batch_without_room_is_computed_whole(replay):
+    """Rooms made for 60 % missing, some batches that miss nothing: their steps are the unpacked ones, bit for bit."""
+    full = read("digits-three")
+    holes = full.hide(rate=0.6, seed=1)
+    patterns = Patterns.of(holes.observed)
+
+    def losses(patterns, decide):
+        torch.manual_seed(0)
+        program = MVAE(full.modalities, hidden=16, dropout=0.2).train()
+        step, found = Step(program, replay=replay), []
+        for i, data in enumerate([holes, holes, full, holes, full]):
+            batch = data.batch(torch.arange(64) + 64 * i, program.encoded)
+            found.append(step(replace(batch, patterns=decide(data, patterns))).loss.item())
+        return found
+
+    assert losses(patterns, lambda data, p: p) == losses(patterns, lambda data, p: p if data is holes else None)
+
+
+def test_what_lies_under_the_mask_does_not_matter(data):
+    def holed(filler):
+        values = {
+            n: torch.where(data.observed[n].reshape(-1, *[1] * (v.ndim - 1)), v, filler) if v.is_floating_point() else v
+            for n, v in data.values.items()
+        }
+        return replace(data, values=values)
+
+    patterns = Patterns.of(data.observed)
+    for cls in (MVAE, SEEN, SAMPLED_SEEN, MOPOE):
+        want, _ = outcome(cls, holed(0.0), patterns, dtype=torch.float32)
+        for filler in (1000.0, float("nan")):
+            got, _ = outcome(cls, holed(filler), patterns, dtype=torch.float32)
+            assert all(torch.equal(a, b) for a, b in zip(got, want))
+
+
+def test_an_output_for_all_subsets_alike_is_not_taken_for_chosen_rows():
+    """Each row has one of two modalities and the label: the label's room would be just the batch."""
+    n = 64
+    has = torch.arange(2 * n) % 2 == 0
+    observed = {"a": has, "b": ~has, "y": torch.ones(2 * n, dtype=torch.bool)}
+    patterns = Patterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    assert patterns.room("y", n) != n
+
+
+def test_subsets_of_ones_own_are_not_packed(data):
+    """`seen` that did not come from `under`: how many rows count is not known."""
+    program = MVAE(data.modalities, hidden=16, latent_dim=4)
+    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=Patterns.of(data.observed))
+    seen = batch.seen & torch.ones(4, 1, 3, dtype=torch.bool)
+    z = torch.randn(4, 64, 4)
+    assert replace(batch, seen=seen).only_scored("image", z) is z
+
+
+def test_what_is_sampled_is_decoded_everywhere(data):
+    program = MVAE(data.modalities, hidden=16, latent_dim=4)
+    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=Patterns.of(data.observed))
+    batch = batch.under(all_subsets(3)).wanting(["word"])
+    z = torch.randn(7, 64, 4)
+    assert batch.only_scored("word", z) is z
+
+
+def test_a_modality_that_no_row_has_leaves_room_for_networks():
+    observed = {"a": torch.ones(50, dtype=torch.bool), "b": torch.zeros(50, dtype=torch.bool)}
+    patterns = Patterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    assert patterns.room("b", 32) == 8
+
+
+def test_chosen_rows_say_what_they_cannot_do():
+    from mmppl.core.row_selection import OfRows
+    from mmppl.modalities.likelihoods.likelihood import likelihood_of
+
+    modality = read("digits-three").modalities[0]
+    site = OfRows(likelihood_of(modality)(modality, torch.zeros(3, 64)), torch.arange(3), torch.Size((7, 10)))
+    with pytest.raises(AttributeError, match="no probs; decode z itself"):
+        _ = site.probs

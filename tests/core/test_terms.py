@@ -1,0 +1,30 @@
+"""Weights of terms: those of the likelihoods, and those that rise with the clock."""
+
+import torch
+
+from mmppl import Modality, Terms
+from mmppl.core.terms import likelihood_weights, warmed
+
+
+def test_terms_add_up():
+    terms = Terms({"a": (torch.tensor(2.0), 3.0)}) | {"b": (torch.tensor(1.0), torch.tensor(0.5))}
+    assert isinstance(terms, Terms) and terms.loss.item() == 6.5
+
+
+def test_a_weight_rises_linearly_and_stays():
+    found = [float(warmed(2.0, torch.tensor(p), 0.4)) for p in (0.0, 0.1, 0.2, 0.4, 0.9, 1.0)]
+    assert found == [0.0, 0.5, 1.0, 2.0, 2.0, 2.0]
+    assert warmed(2.0, torch.tensor(0.0), 0.0) == 2.0  # no warm-up, no tensor
+
+
+def test_likelihoods_are_weighed_by_size():
+    """MNIST-SVHN-Text: λ = 3.92, 1, 384."""
+    modalities = [
+        Modality("mnist", (28, 28)),
+        Modality("svhn", (3, 32, 32)),
+        Modality("text", (8,), "categorical", classes=tuple("abc")),
+        Modality("label", (), "categorical", role="label", classes=(0, 1)),
+    ]
+    weights = likelihood_weights(modalities, weigh="size", label_weight=5.0)
+    assert weights == {"mnist": 3072 / 784, "svhn": 1.0, "text": 384.0, "label": 5.0}
+    assert likelihood_weights(modalities) == dict.fromkeys(weights, 1.0)

@@ -1,0 +1,286 @@
+"""The objective against Pyro's own ELBOs, loops over subsets; and SVI really moves the weights."""
+
+import dataclasses
+
+import pyro
+import pytest
+import torch
+from pyro.infer import SVI, TraceMeanField_ELBO
+from reference.linear_gaussian import batch_of
+
+from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo, load_program, read
+from mmppl.core.batch import random_subsets, whole_and_each
+from mmppl.data.dataset import Dataset
+from mmppl.objectives.elbo import terms_of
+from mmppl.train.fit import _settings
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return read("digits-three").hide(rate=0.4, seed=3)
+
+
+@pytest.fixture(scope="module")
+def two_view() -> Dataset:
+    data = read("digits-two-view")
+    observed = {n: o.clone() for n, o in data.observed.items()}
+    observed["noisy"][::3], observed["label"][::4], observed["rotated"][5] = False, False, False
+    return dataclasses.replace(data, observed=observed)
+
+
+def program_on(data, name, **hyper):
+    torch.manual_seed(0)
+    return load_program(name)(data.modalities, hidden=16, latent_dim=4, **hyper)
+
+
+def double(data):
+    return dataclasses.replace(
+        data, values={n: v.double() if v.is_floating_point() else v for n, v in data.values.items()}
+    )
+
+
+def test_loss_is_pyros_mean_field_elbo(digits, float64):
+    data = double(digits)
+    program = program_on(data, "mvae").double()
+    batch = data.batch(torch.arange(0, 200, 4), program.encoded).under(all_subsets(3))
+    torch.manual_seed(1)
+    ours = elbo(program, batch).loss
+    torch.manual_seed(1)
+    pyros = TraceMeanField_ELBO().differentiable_loss(program.model, program.guide, batch) / batch.size
+    torch.testing.assert_close(ours, pyros, rtol=1e-10, atol=0)
+    ours, theirs = (torch.autograd.grad(x, list(program.parameters()), allow_unused=True) for x in (ours, pyros))
+    for a, b in zip(ours, theirs):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+    assert not list(pyro.get_param_store().keys())
+
+
+def gaussian(network, x):
+    """Mean and variance by one encoder."""
+    loc, log_var = network(x).chunk(2, -1)
+    return loc, log_var.exp()
+
+
+def kl_by_hand(q, p):
+    """KL(q ‖ p) of (mean, variance) pairs, nats."""
+    (m1, v1), (m2, v2) = q, p
+    return 0.5 * (v2.log() - v1.log() + (v1 + (m1 - m2).square()) / v2 - 1).sum()
+
+
+def nll_by_hand(program, name, z, x):
+    """−ln p(x | z) of one row's modality."""
+    out = program.decoders[name](z)
+    if name == "image":
+        return torch.nn.functional.binary_cross_entropy_with_logits(out, x.flatten(), reduction="sum")
+    if name == "profile":
+        return -torch.distributions.Normal(out, 1.0).log_prob(x.flatten()).sum()
+    codes = x.flatten()
+    return torch.nn.functional.cross_entropy(out.reshape(len(codes), -1), codes, reduction="sum")
+
+
+def mvae_by_hand(program, data, rows, hyper):
+    """Mean over the rows of the loop over each row's subsets, drawing as the program does."""
+    names, beta = program.encoded, 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
+    sampled = hyper.get("subsets") == "sampled"
+    drawn = random_subsets(len(names), hyper["extra"]) if sampled else None
+    table = torch.cat([whole_and_each(len(names)), drawn]) if sampled else all_subsets(len(names))
+    noise = torch.randn(len(table), len(rows), program.latent_dim)
+    largest = max(m.size for m in program.modalities if m.role == "modality")
+    total = 0.0
+    for b, row in enumerate(rows):
+        has = [n for n in data.observed if data.observed[n][row]]
+        inputs = {n: program.modality(n).as_input(data.values[n][row : row + 1])[0] for n in names if n in has}
+        for s, subset in enumerate(table.tolist()):
+            wanted = [n for n, x in zip(names, subset) if x]
+            seen = [n for n in wanted if n in has]
+            if not seen or (len(seen) < len(wanted) and not sampled):
+                continue
+            precision, shift = torch.ones(program.latent_dim), torch.zeros(program.latent_dim)
+            for n in seen:
+                mean, variance = gaussian(program.encoders[n], inputs[n])
+                t = 1.0 if "temper" not in hyper else program.log_exponents[names.index(n)].exp()
+                precision, shift = precision + t / variance, shift + t * mean / variance
+            q = shift / precision, 1 / precision
+            z = q[0] + q[1].sqrt() * noise[s, b]
+            prior = torch.zeros(program.latent_dim), torch.ones(program.latent_dim)
+            total = total + beta * kl_by_hand(q, prior)
+            for m in program.modalities:
+                scored = m.name in seen if hyper.get("scored") == "seen" and m.name in names else m.name in has
+                if scored:
+                    weight = largest / m.size if hyper.get("weights") == "size" else 1.0
+                    weight = hyper.get("label_weight", 1.0) if m.role == "label" else weight
+                    total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
+    return total / len(rows)
+
+
+def jmvae_by_hand(program, data, rows, hyper):
+    """The same for JMVAE: rows with all that is encoded."""
+    noise, total = torch.randn(len(rows), program.latent_dim), 0.0
+    beta = 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
+    for b, row in enumerate(rows):
+        if not all(data.observed[n][row] for n in program.encoded):
+            continue
+        inputs = [program.modality(n).as_input(data.values[n][row : row + 1])[0] for n in program.encoded]
+        q = gaussian(program.joint, torch.cat(inputs))
+        z = q[0] + q[1].sqrt() * noise[b]
+        total = total + beta * kl_by_hand(q, (torch.zeros(program.latent_dim), torch.ones(program.latent_dim)))
+        for n, x in zip(program.encoded, inputs):
+            total = total + hyper.get("alpha", 0.1) * kl_by_hand(q, gaussian(program.encoders[n], x))
+        for m in program.modalities:
+            if data.observed[m.name][row]:
+                weight = hyper.get("label_weight", 1.0) if m.role == "label" else 1.0
+                total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
+    return total / len(rows)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize(
+    ("name", "hyper"),
+    [
+        ("mvae", {}),
+        ("mvae", dict(scored="seen", weights="size", label_weight=3.0)),
+        ("mvae", dict(subsets="sampled", extra=2)),
+        ("mvae", dict(subsets="sampled", scored="seen", extra=2, temper="learned", beta=2.0, warm_up=0.5)),
+        ("mvae", dict(subsets="sampled", scored="seen", extra=1, see_labels=True, label_weight=3.0)),
+        ("mvae", dict(temper="learned", beta=2.0, warm_up=0.2)),
+        ("jmvae", {}),
+        ("jmvae", dict(alpha=0.7, beta=2.0, warm_up=0.5, label_weight=3.0)),
+        ("jmvae", dict(see_labels=True)),
+    ],
+    ids=str,
+)
+def test_objectives_are_a_loop_over_rows_and_subsets(name, hyper, digits):
+    """Loss and gradients, in plain Python with the same draws; image, profile, word and label all missing somewhere."""
+    data = double(digits)
+    observed = {n: o.clone() for n, o in data.observed.items()}
+    observed["label"][::3] = False
+    data = dataclasses.replace(data, observed=observed)
+    program = program_on(data, name, **hyper).double()
+    program.progress.fill_(0.25)
+    if "temper" in hyper:
+        with torch.no_grad():
+            program.log_exponents += torch.tensor([-0.7, 0.2, 0.5])
+    whole = torch.stack([observed[n] for n in program.encoded]).all(0).nonzero().flatten().tolist()
+    rows = [*range(12), *whole[:4]]
+    parameters = list(program.parameters())
+    torch.manual_seed(1)
+    ours = program.objective(data.batch(torch.tensor(rows), program.encoded)).loss
+    torch.manual_seed(1)
+    by_hand = (mvae_by_hand if name == "mvae" else jmvae_by_hand)(program, data, rows, hyper)
+    torch.testing.assert_close(ours, by_hand, rtol=1e-10, atol=0)
+    ours, by_hand = (torch.autograd.grad(loss, parameters) for loss in (ours, by_hand))
+    torch.testing.assert_close(ours, by_hand, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["mvae", "jmvae"])
+def test_a_guide_looks_at_nothing_but_what_is_seen(name, digits):
+    """Other values of what is observed and not seen change no bit of its mean."""
+    program, rows = program_on(digits, name), torch.arange(32)
+    changed = dataclasses.replace(digits, values=digits.values | {"profile": digits.values["profile"] + 1})
+
+    def mean(dataset):
+        batch = dataset.batch(rows, program.encoded).seeing(["image", "word"])
+        return pyro.poutine.trace(program.guide).get_trace(batch).nodes["z"]["fn"].mean
+
+    assert torch.equal(mean(digits), mean(changed))
+
+
+def test_presets_have_the_papers_networks():
+    """MNIST and its label, both seen: 784-512-512-(64, 64) and 10-512-512-(64, 64); decoders of 3 and 2 layers."""
+    mnist = [
+        Modality("image", (28, 28), "bernoulli"),
+        Modality("label", (), "categorical", role="label", classes=tuple(range(10))),
+    ]
+
+    def widths(network):
+        layers = [m for m in network if isinstance(m, torch.nn.Linear)]
+        return [layers[0].in_features, *(m.out_features for m in layers)]
+
+    for name, depth in (("mvae", 3), ("jmvae", 2)):
+        cls = load_program(name)
+        hyper, training = _settings(cls, {}, "paper-mnist")
+        program = cls(mnist, **hyper)
+        assert (training["batch_size"], training["lr"], program.encoded) == (100, 1e-3, ("image", "label"))
+        assert widths(program.encoders["image"]) == [784, 512, 512, 128]
+        assert widths(program.encoders["label"]) == [10, 512, 512, 128]
+        assert widths(program.decoders["image"]) == [64, *[512] * depth, 784]
+        assert widths(program.decoders["label"]) == [64, *[512] * depth, 10]
+    assert widths(program.joint.head) == [794, 512, 512, 128]
+    assert load_program("mvae").presets["paper-mnist"]["label_weight"] == 50
+
+
+def test_rows_that_lack_something_train_on_the_rest(two_view):
+    """CMMD: a row without x_O adds nothing; without x_M only the classifier's term; without y all the others."""
+    program = program_on(two_view, "cmmd").eval()
+
+    def terms(row):
+        torch.manual_seed(0)
+        return {
+            n: v.item() for n, (v, _) in program.objective(two_view.batch(torch.tensor([row]), program.encoded)).items()
+        }
+
+    assert all(v == 0 for v in terms(5).values())
+    without_noisy = terms(3)
+    assert (
+        without_noisy["nll.label"] > 0
+        and without_noisy["nll.noisy"] == without_noisy["kl.z"] == without_noisy["mmd.z"] == 0
+    )
+    without_label = terms(4)
+    assert without_label["nll.label"] == 0 and without_label["nll.noisy"] != 0 and without_label["kl.z"] > 0
+    usable = program.usable(two_view.observed)
+    assert not usable[5] and usable[3] and usable[4] and not usable[12]
+
+
+def test_svi_runs_the_same_objective_and_moves_the_weights(digits):
+    pyro.clear_param_store()
+    program = program_on(digits, "mvae")
+    batch = digits.batch(torch.arange(32), program.encoded, size=1000)
+    torch.manual_seed(3)
+    loss = program.objective(batch).loss
+    want = torch.autograd.grad(loss, list(program.parameters()))
+    svi = SVI(program.model, program.guide, pyro.optim.SGD({"lr": 1e-6}), loss=ObjectiveELBO(program))
+    before = [p.detach().clone() for p in program.parameters()]
+    torch.manual_seed(3)
+    assert svi.step(batch) == pytest.approx(1000 * loss.item(), rel=1e-6)
+    for p, old, gradient in zip(program.parameters(), before, want):
+        torch.testing.assert_close(
+            old - p.detach(), 1e-6 * 1000 * gradient, rtol=1e-2, atol=1e-7
+        )  # 1e-7: a float32 step of a weight near 1
+    assert any(not torch.equal(p, old) for p, old in zip(program.parameters(), before))
+    pyro.clear_param_store()
+
+
+def test_cmmd_loss_is_the_tabulated_one():
+    """rec 1.4459817, KL 0.7069822635, CE 0.3566749439, omega .4, alpha 10, lambda 1000, MMD² .0123: 12.67552405."""
+    values = dict(
+        rec=(1.4459817, 1.0), kl=(0.7069822635, 0.4), ce=(0.3566749439, 10.0), mmd=(0.0123, (1 - 0.4) * 1000.0)
+    )
+    assert Terms({n: (torch.tensor(v).double(), w) for n, (v, w) in values.items()}).loss.item() == pytest.approx(
+        12.67552405, abs=1e-6
+    )
+    data = read("digits-two-view")
+    program = program_on(data, "cmmd", omega=0.4, alpha=10.0)
+    weights = {n: w for n, (_, w) in program.objective(batch_of(data.take(torch.arange(8)), program.encoded)).items()}
+    assert weights == {"nll.noisy": 1.0, "nll.label": 10.0, "kl.z": 0.4, "mmd.z": 600.0}
+    elbo_only = program_on(data, "cmmd", omega=1.0, alpha=1.0)
+    assert "mmd.z" not in elbo_only.objective(batch_of(data.take(torch.arange(8)), elbo_only.encoded))
+
+
+@pytest.mark.parametrize(
+    "found, says",
+    [
+        (torch.zeros(()), "returned a Tensor"),
+        ({}, "empty"),
+        ({"a": torch.zeros(())}, "whose 'a'"),
+        ({"a": (torch.zeros(3), 1.0)}, "whose 'a'"),
+    ],
+    ids=["tensor", "empty", "no-weight", "no-scalar"],
+)
+def test_an_objective_is_terms_or_a_plain_dict_of_them(found, says):
+    """The README promises that a dict will do."""
+    program = program_on(read("digits-three"), "mvae")
+    pair = {"a": (torch.ones(()), 2.0)}
+    program.objective = lambda batch: pair
+    assert terms_of(program, None).loss.item() == 2
+    program.objective = lambda batch: found
+    with pytest.raises(UsageError, match=f"^[^\n]*{says}[^\n]*$"):
+        terms_of(program, None)
