@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmppl.core.batch import all_subsets
 from mmppl.kernels.poe import gaussian_product_sample
+from mmppl.modalities.subsets import all_subsets
 
 from .case import Case, apart
 

@@ -23,7 +23,8 @@ from mmppl import Batch, Modality, Program, all_subsets, load_program
 from mmppl.base.precision import best_path, gemm
 from mmppl.core.row_selection import Patterns
 from mmppl.nn.mlp import mlp
-from mmppl.train.cuda_graph import CapturedStep, adam, moving
+from mmppl.train.cuda_graph import CapturedStep
+from mmppl.train.optimiser import adam, moving
 from mmppl.train.step import Step
 
 from .case import Case, apart

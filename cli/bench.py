@@ -6,8 +6,9 @@ import typer
 
 from mmppl.errors import MMPPLError
 
+from ..base.text import columns, number
 from .options import Json, choice
-from .output import as_json, columns, number
+from .output import as_json
 from .progress import talk
 
 
@@ -32,7 +33,7 @@ def bench(
     """
     from mmppl.bench.case import Row, WrongResult
     from mmppl.bench.table import GROUPS, table
-    from mmppl.train.fit import choose_device
+    from mmppl.train.settings import choose_device
 
     for group in only:
         choice("--only", group, GROUPS)

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..base.text import columns, number
 from .options import As, Download, Json, Root, pairs
-from .output import as_json, columns, number
+from .output import as_json
 
 
 def data(

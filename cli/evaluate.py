@@ -1,21 +1,15 @@
 """`mmppl evaluate`: how good the answers of one or several runs are."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..evaluation.tables import metric_table
 from .options import AtAnswer, Json, OwnProgram, Root, Trust, choice, names, pairs
-from .output import as_json, columns, number
+from .output import as_json
 from .progress import talk
-
-SHARES = (
-    "error", "share of", "baseline_error", "balanced_accuracy", "explained", "coverage", "calibration_error", "probe",
-    "precision", "coherence", "judge_accuracy", "evidence_distrusted",
-)  # fmt: skip
-ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # what has no row of the table
 
 
 def evaluate(
@@ -54,7 +48,7 @@ def evaluate(
     choice("--split", split, ("train", "valid", "test", "all"))
     changes, sets = pairs("--set", set_), [names(text) for text in given]
     import mmppl
-    from mmppl.evaluation.evaluate import summarise
+    from mmppl.evaluation.summary import summarise
     from mmppl.runs.compare import unlike
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
@@ -70,46 +64,3 @@ def evaluate(
         print(note, file=sys.stderr)
     head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
     return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"
-
-
-def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = None) -> str:
-    """One row per metric, one column per given-set where there are several; what is left is told below.
-
-    Args:
-        spread: standard deviations of the same shape, to stand behind a "±".
-    """
-    shown = {name: value for name, value in metrics.items() if name not in ELSEWHERE}
-    told = dict.fromkeys(key for value in shown.values() if isinstance(value, Mapping) for key in value)
-    asked = [key for key in metrics.get("nothing_seen") or () if key in told]
-    sets = [*asked, *(key for key in told if key not in asked)]
-    rows = [["given", *sets]] if sets else []
-    for name, value in shown.items():
-        by_set = value if isinstance(value, Mapping) else dict.fromkeys(sets[:1] or [""], value)
-        around = (spread or {}).get(name)
-        by_set_around = around if isinstance(around, Mapping) else dict.fromkeys(sets[:1] or [""], around)
-        rows.append([name, *(_cell(name, by_set.get(key), by_set_around.get(key)) for key in sets or [""])])
-    return "\n".join([columns(rows), *_remarks(metrics)])
-
-
-def _cell(name: str, value: Any, spread: Any) -> str:
-    if value is None:
-        return ""
-    share = name.startswith(SHARES)
-    text = f"{value:.2%}" if share else number(float(value))
-    if isinstance(spread, float):
-        text += f" ± {spread:.2%}" if share else f" ± {spread:.2g}"
-    return text
-
-
-def _remarks(metrics: Mapping[str, Any]) -> list[str]:
-    lines = []
-    if collapse := metrics.get("collapse"):
-        eps, fraction = collapse["eps"][1], collapse["fraction"][1]
-        lines.append(f"collapsed onto the prior (KL at most {eps:.2g} nats): {fraction:.0%} of the latent dimensions")
-    if metrics.get("left_out"):
-        lines.append(f"left out: {metrics['left_out']:g} rows that lack what the program conditions on")
-    blind = {key: count for key, count in (metrics.get("nothing_seen") or {}).items() if count}
-    if blind:
-        counts = ", ".join(f"{key} {count:g}" for key, count in blind.items())
-        lines.append(f"rows with none of what is given: {counts}")
-    return [""] + lines if lines else []

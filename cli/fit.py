@@ -10,9 +10,10 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
-from .evaluate import metric_table
+from ..base.text import columns, number
+from ..evaluation.tables import metric_table
 from .options import As, Download, Json, Root, choice, pairs
-from .output import as_json, columns, number
+from .output import as_json
 from .progress import talk
 from .query import example
 
@@ -117,7 +118,7 @@ def _test(run: "Run", root: Path | None, say: Callable[[str], None]) -> dict[str
     Args: say: hears one line per given-set; all of them take minutes where rows and pixels are many.
     """
     from mmppl import DataError
-    from mmppl.evaluation.conditioning import class_label
+    from mmppl.core.program import class_label
     from mmppl.evaluation.evaluate import evaluate
 
     wanted = []
@@ -147,7 +148,7 @@ def _text(found: dict[str, Any], run: "Run", program: str) -> str:
 def _is_installed(run: "Run") -> bool:
     """A query finds the program without being told where it is."""
     from mmppl import UntrustedError
-    from mmppl.runs.run import program_class
+    from mmppl.runs.trust import program_class
 
     try:
         return bool(program_class(run.path, run.info))

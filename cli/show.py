@@ -12,8 +12,9 @@ import typer
 
 from mmppl.errors import UsageError, suggest
 
+from ..base.text import columns, number
 from .options import Json
-from .output import as_json, columns, number
+from .output import as_json
 from .query import example
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ def show(
     if Path(what).is_dir():
         if kernels or kernel is not None:
             raise UsageError(f"{what} is a run; --kernels and --kernel want its program.")
-        from mmppl.runs.storage import read_info
+        from mmppl.runs.record import read_info
 
         info = read_info(Path(what))
         return as_json({"run": what, **info}) if json else _run_text(Path(what), info)
-    from mmppl.core.program import installed_programs, load_program
+    from mmppl.core.loading import installed_programs, load_program
 
     known = sorted(installed_programs())
     if what not in known and not Path(what).is_file():

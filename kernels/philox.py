@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import philox_c
-from .codegen import c_backend as compiled
+from .codegen import c_backend
 
 WORD = 2**32 - 1
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -42,7 +42,7 @@ def keyed_uniforms(
     if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != torch.int64:
         raise ValueError(f"keyed_uniforms: expected rows (B, 2) int64; got {tuple(rows.shape)} {rows.dtype}.")
     out = torch.empty(draws, len(rows), size, dtype=dtype)
-    if compiled.runs(out):
+    if c_backend.runs(out):
         philox_c.fill(out, key, rows, first)
         return out
     return _plain(key, rows, first, draws, size, dtype)

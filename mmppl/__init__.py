@@ -10,11 +10,11 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Batch": "core.batch",
-    "all_subsets": "core.batch",
+    "all_subsets": "modalities.subsets",
     "observe": "core.batch",
     "Modality": "modalities.modality",
     "Likelihood": "modalities.likelihoods.likelihood",
-    "likelihood": "modalities.likelihoods.likelihood",
+    "likelihood": "modalities.likelihoods.registry",
     "Gaussian": "distributions.gaussian",
     "standard_normal": "distributions.gaussian",
     "gaussian_head": "distributions.gaussian",
@@ -22,18 +22,18 @@ _PUBLIC = {
     "mixture_of_products": "distributions.mixture",
     "Laplace": "distributions.laplace",
     "Program": "core.program",
-    "load_program": "core.program",
+    "load_program": "core.loading",
     "check_hyper": "core.hyperparameters",
     "Terms": "core.terms",
-    "likelihood_weights": "core.terms",
-    "ObjectiveELBO": "objectives.elbo",
+    "likelihood_weights": "objectives.weights",
+    "ObjectiveELBO": "objectives.svi",
     "elbo": "objectives.elbo",
     "kl": "objectives.elbo",
     "nll": "objectives.elbo",
-    "stratified": "objectives.elbo",
-    "trace": "objectives.elbo",
+    "stratified": "objectives.importance",
+    "trace": "objectives.traces",
     "Dataset": "data.dataset",
-    "read": "data.dataset",
+    "read": "data.read",
     "fit": "train.fit",
     "Run": "runs.run",
     "Answer": "inference.answer",
@@ -49,15 +49,13 @@ __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
     from .core.batch import Batch as Batch
-    from .core.batch import all_subsets as all_subsets
     from .core.batch import observe as observe
     from .core.hyperparameters import check_hyper as check_hyper
+    from .core.loading import load_program as load_program
     from .core.program import Program as Program
-    from .core.program import load_program as load_program
     from .core.terms import Terms as Terms
-    from .core.terms import likelihood_weights as likelihood_weights
     from .data.dataset import Dataset as Dataset
-    from .data.dataset import read as read
+    from .data.read import read as read
     from .distributions.gaussian import Gaussian as Gaussian
     from .distributions.gaussian import gaussian_head as gaussian_head
     from .distributions.gaussian import standard_normal as standard_normal
@@ -73,14 +71,16 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate as evaluate
     from .inference.answer import Answer as Answer
     from .modalities.likelihoods.likelihood import Likelihood as Likelihood
-    from .modalities.likelihoods.likelihood import likelihood as likelihood
+    from .modalities.likelihoods.registry import likelihood as likelihood
     from .modalities.modality import Modality as Modality
-    from .objectives.elbo import ObjectiveELBO as ObjectiveELBO
+    from .modalities.subsets import all_subsets as all_subsets
     from .objectives.elbo import elbo as elbo
     from .objectives.elbo import kl as kl
     from .objectives.elbo import nll as nll
-    from .objectives.elbo import stratified as stratified
-    from .objectives.elbo import trace as trace
+    from .objectives.importance import stratified as stratified
+    from .objectives.svi import ObjectiveELBO as ObjectiveELBO
+    from .objectives.traces import trace as trace
+    from .objectives.weights import likelihood_weights as likelihood_weights
     from .runs.run import Run as Run
     from .train.fit import fit as fit
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
 from mmppl.errors import suggest
 from mmppl.kernels.mmd import median_mixture, mmd2, paper_kernel
-from mmppl.nn.mlp import ConvDecoder, ConvTrunk, Dropout, mlp
+from mmppl.nn.conv import ConvDecoder, ConvTrunk
+from mmppl.nn.mlp import Dropout, mlp
 
 LAMBDA = {"paper": 1000.0, "mixture": 10.0}
 

@@ -18,17 +18,17 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
-from mmppl.core.terms import cross_weights, likelihood_weights
+from mmppl.core.program import class_label
+from mmppl.distributions.barycentre import barycentre
 from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.distributions.mixture import MixtureOfExperts
-from mmppl.distributions.product import barycentre
 from mmppl.distributions.style_bank import UNKNOWN, Styles
-from mmppl.evaluation.conditioning import class_label
 from mmppl.kernels.hsic import hsic
 from mmppl.kernels.mmd import mmd2, rbf
 from mmppl.nn.per_modality import Networks, decoders, encoders
 from mmppl.objectives.alignment import alignment
-from mmppl.objectives.elbo import Traces
+from mmppl.objectives.traces import Traces
+from mmppl.objectives.weights import cross_weights, likelihood_weights
 
 
 class FMWVAE(Program):

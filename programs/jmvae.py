@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
-from mmppl.core.terms import likelihood_weights, warmed
 from mmppl.distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from mmppl.distributions.product import product_of_experts
 from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
+from mmppl.objectives.weights import likelihood_weights, warmed
 
 
 class JMVAE(Program):

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
-from mmppl.core.batch import random_subsets, whole_and_each
-from mmppl.core.terms import likelihood_weights, warmed
 from mmppl.distributions.product import product_of_experts
+from mmppl.modalities.subsets import random_subsets, whole_and_each
 from mmppl.nn.per_modality import Networks, decoders, encoders
+from mmppl.objectives.weights import likelihood_weights, warmed
 
 MOST = 10  # modalities of which all subsets are examined: 1,023
 

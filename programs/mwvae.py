@@ -15,11 +15,11 @@ import pyro
 import torch
 
 from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head, kl, nll, observe, trace
-from mmppl.core.terms import cross_weights, likelihood_weights
+from mmppl.distributions.barycentre import barycentre
 from mmppl.distributions.gaussian import standard_normal
-from mmppl.distributions.product import barycentre
 from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
 from mmppl.objectives.alignment import alignment
+from mmppl.objectives.weights import cross_weights, likelihood_weights
 
 
 class MWVAE(Program):

@@ -7,7 +7,6 @@ all that went into them.
 
 import ctypes
 import hashlib
-import logging
 import os
 import platform
 import shutil
@@ -23,6 +22,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from .cache import cache_folder, log
 
 FLAGS = [
     "-O3",
@@ -91,7 +92,6 @@ void trial(real *a, int64_t n) {
 """  # all that the kernels ask of a compiler
 
 Result = TypeVar("Result")
-log = logging.getLogger("mmppl")
 _wanted: ContextVar[bool] = ContextVar("compiled kernels are wanted", default=True)
 
 
@@ -188,25 +188,6 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
-
-
-@cache
-def cache_folder() -> Path:
-    """$MMPPL_CACHE, else mmppl in $XDG_CACHE_HOME or ~/.cache; where that cannot be written, a temporary folder, and a
-    line that says so."""
-    chosen = os.environ.get("MMPPL_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mmppl"
-    folder = Path(chosen).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        other = Path(tempfile.mkdtemp(prefix="mmppl-"))
-        log.warning(
-            "%s cannot be written (%s): what is generated goes to %s; set $MMPPL_CACHE to keep it.",
-            folder, error.strerror, other,
-        )  # fmt: skip
-        return other
 
 
 def address(t: Tensor | None) -> ctypes.c_void_p:

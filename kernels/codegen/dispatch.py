@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import c_backend as compiled
-from . import triton_backend as launch
+from . import c_backend, triton_backend
 
 _library = torch.library.Library("mmppl", "DEF")
 
 
 def fast(t: Tensor) -> bool:
     """True where a kernel on this tensor runs as generated code: C on the CPU, Triton on a GPU."""
-    return launch.runs(t) or compiled.runs(t)
+    return triton_backend.runs(t) or c_backend.runs(t)
 
 
 def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -45,7 +44,7 @@ def _first_tensor(arguments: Sequence[Any]) -> Tensor:
 
 def code(kernel: str, t: Tensor) -> ModuleType:
     """The module `KERNEL_triton` or `KERNEL_c`, whichever serves this tensor; imported when it is first needed."""
-    return import_module(f"..{kernel}_{'triton' if launch.runs(t) else 'c'}", __package__)
+    return import_module(f"..{kernel}_{'triton' if triton_backend.runs(t) else 'c'}", __package__)
 
 
 def generated(kernel: str, function: str) -> Callable[..., Any]:
@@ -61,7 +60,7 @@ def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None)
     """ValueError unless all share one floating dtype and one device; `stored` may be bfloat16 beside float32."""
     first, *others = [t for t in (*tensors, stored) if t is not None]
     for other in others:
-        dtype = compiled.working(other.dtype) if other is stored else other.dtype
+        dtype = c_backend.working(other.dtype) if other is stored else other.dtype
         if dtype != first.dtype or other.device != first.device:
             raise ValueError(
                 f"{where}: tensors of {first.dtype} on {first.device} and of {other.dtype} on {other.device}; "

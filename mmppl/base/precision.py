@@ -8,6 +8,7 @@ from functools import cache
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 GemmPath = Literal["default", "onednn"]
 ERROR_LIMIT = 2e-6  # relative; float32 products of length 1,024 are at 2e-7 to 8e-7, products rounded to bf16 at 2e-3
@@ -45,3 +46,8 @@ def gemm(path: GemmPath) -> Iterator[None]:
         yield
     finally:
         torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
+
+
+def full_precision(t: Tensor) -> Tensor:
+    """Half precision, in which networks end under autocast, as float32: fusion, densities and KLs stay there."""
+    return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t

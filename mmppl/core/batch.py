@@ -14,11 +14,8 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ..errors import UsageError
 from ..modalities.modality import Modality
 from .row_selection import OfRows, OfSubsets, Packed, Patterns
-
-MOST = 12  # modalities of which all subsets are looked at: 4,095
 
 
 @dataclass(frozen=True)
@@ -200,38 +197,6 @@ class Batch:
             yield
 
 
-def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
-    """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers.
-
-    Raises: UsageError: there are too many to look at them all.
-    """
-    if modalities > MOST:
-        raise UsageError(
-            f"{modalities} modalities have {2**modalities - 1:,} subsets, too many to look at them all (at most {MOST} "
-            "modalities); put columns that belong together into one modality (modality:column in a DataFrame)."
-        )
-    numbers = torch.arange(1, 2**modalities, device=device).unsqueeze(-1)
-    return (numbers >> torch.arange(modalities, device=device)) & 1 == 1
-
-
-def whole_and_each(modalities: int) -> Tensor:
-    """(1 + M, M) bool: all M modalities, then each alone; (1, 1) for one modality, where both are the same."""
-    whole = torch.ones(1, modalities, dtype=torch.bool)
-    return whole if modalities == 1 else torch.cat([whole, torch.eye(modalities, dtype=torch.bool)])
-
-
-def random_subsets(modalities: int, number: int, device: torch.device | None = None) -> Tensor:
-    """(number, M) bool: each of a size uniform in 2..M − 1, then uniform among the subsets of that size; (0, M) below
-    three modalities, which have none. Drawn by tensor operations, so that a recorded step draws anew.
-
-    Source: the code of Wu & Goodman 2018, arXiv:1802.05335 (celeba19/train.py).
-    """
-    if modalities < 3:
-        return torch.zeros(0, modalities, dtype=torch.bool, device=device)
-    size = torch.randint(2, modalities, (number, 1), device=device)
-    return torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1) < size
-
-
 def _holding(column: Tensor, drawn: int) -> tuple[int, ...]:
     """Numbers of the subsets that hold a modality, its (S,) `column` of their table, and of the drawn ones after them;
     none where that leaves nothing out."""
@@ -265,7 +230,7 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
             `batch.only_scored` gave.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
     """
-    from ..modalities.likelihoods.likelihood import likelihood_of
+    from ..modalities.likelihoods.registry import likelihood_of
 
     likelihood: Any = likelihood_of(modality)(modality, output, scale)
     value = (batch.value if likelihood.masks else batch.plausible)(modality.name)

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib.util
-import inspect
-import sys
-import traceback
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pyro
@@ -18,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..distributions.gaussian import gaussian_head
-from ..errors import MMPPLError, UsageError, suggest
-from ..modalities.modality import Modality
+from ..errors import UsageError
+from ..modalities.modality import Modality, kind
 from .batch import Batch
 from .terms import Terms
 
@@ -131,100 +124,35 @@ class Program(nn.Module):
         return head(torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded]))
 
 
-def installed_programs() -> dict[str, Path]:
-    """name → file of the programs that come with the package."""
-    folder = importlib.util.find_spec("mmppl.programs")
-    places = list(folder.submodule_search_locations or []) if folder else []
-    files = [f for place in places for f in sorted(Path(place).glob("*.py"))]
-    return {f.stem: f for f in files if not f.stem.startswith("_")}
+def terms_of(program: Program, batch: Batch) -> Terms:
+    """What the program's objective makes of a batch; a plain dict is as good as Terms.
 
-
-def load_program(program: str | Path) -> type[Program]:
-    """The one Program class of a file, or of an installed program by name.
-
-    Raises: UsageError for an unknown name, a file that cannot be read or run (file:line), no class or several.
+    Raises: UsageError for anything but scalars with their weights, by name.
     """
-    installed = installed_programs()
-    if str(program) in installed:
-        path = installed[str(program)]
+    found: Any = program.objective(batch)
+    if isinstance(found, Mapping) and found:
+        wrong = [name for name, pair in found.items() if not _is_term(pair)]
+        if not wrong:
+            return found if isinstance(found, Terms) else Terms(found)
+        what = f"a dict whose {wrong[0]!r} is no such pair"
     else:
-        path = Path(program)
-        if not path.is_file():
-            known = sorted(installed)
-            raise UsageError(
-                f"no program {str(program)!r}: neither a file nor one of {', '.join(known)}."
-                + suggest(path.stem, known)
-            )
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}). Change its permissions.") from None
-    return program_from_source(source, path)
+        what = "an empty dict" if isinstance(found, Mapping) else f"a {type(found).__name__}"
+    raise UsageError(
+        f"{type(program).__name__}.objective returned {what}; expected Terms, or a dict of "
+        "name: (scalar tensor, weight)."
+    )
 
 
-def program_from_source(source: bytes, path: Path) -> type[Program]:
-    """Execute a program's source and return its class; `path` is where error messages and tracebacks point."""
-    if b"\0" in source:
-        raise UsageError(f"{path}: no program, which is a Python file, but binary data; give data with --data.")
-    sha = hashlib.sha256(bytes(path.resolve()) + b"\0" + source).hexdigest()  # errors name the path
-    name = f"mmppl_program_{path.stem}_{sha[:12]}"
-    if name not in sys.modules:
-        module = types.ModuleType(name)
-        module.__file__ = str(path)
-        sys.modules[name] = module  # dataclasses and typing look modules up there
-        try:
-            exec(compile(source, str(path), "exec"), module.__dict__)
-        except BaseException as error:
-            del sys.modules[name]
-            if not isinstance(error, (Exception, SystemExit)):
-                raise
-            line = _last_line(error, str(path))
-            if isinstance(error, SyntaxError) and error.filename == str(path):  # of its own, not of what it imports
-                line = error.lineno
-            raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
-        module.__dict__["__source__"] = source
-    found = [
-        c
-        for c in vars(sys.modules[name]).values()
-        if isinstance(c, type) and issubclass(c, Program) and c.__module__ == name
-    ]
-    if len(found) != 1:
-        names = ", ".join(c.__name__ for c in found) or "none"
-        raise UsageError(f"{path}: a program file holds exactly one Program class; this one has {names}.")
-    return found[0]
+def _is_term(pair: Any) -> bool:
+    """A scalar tensor and its weight."""
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].ndim == 0
 
 
-def blame(error: Exception, cls: type[Program]) -> UsageError | None:
-    """`error` as a fault of the program (file:line: Type: message), if it passed through the file that defines `cls`.
-
-    None for what no edit of that file mends: errors that are the user's already, and a lack of memory.
-    """
-    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    if memory or isinstance(error, MMPPLError) or file is None:
-        return None
-    line = _last_line(error, file)
-    return None if line is None else UsageError(f"{file}:{line}: {_in_words(error)}")
+def class_label(program: Program) -> Modality | None:
+    """The first label that is one class per row."""
+    return next((m for m in program.modalities if m.role == "label" and kind(m) == "class"), None)
 
 
-def _last_line(error: BaseException, file: str) -> int | None:
-    """Line of the innermost frame that runs code of `file`."""
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
-    return lines[-1] if lines else None
-
-
-def _in_words(error: BaseException) -> str:
-    """Type and message on one line, less the table of shapes that Pyro adds."""
-    message = " ".join(str(error).partition("Trace Shapes:")[0].split())
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
-
-
-def source_of(cls: type[Program]) -> bytes:
-    """Source of the file that a program class comes from; b"" where there is none (a class typed at a prompt)."""
-    module = sys.modules.get(cls.__module__)
-    if module is not None and "__source__" in vars(module):
-        return module.__dict__["__source__"]
-    try:
-        return Path(inspect.getfile(cls)).read_bytes()
-    except (TypeError, OSError):
-        return b""
+def generates(program: Program) -> list[str]:
+    """The modalities (no labels) that a program has a distribution for."""
+    return [name for name in program.answers() if program.modality(name).role == "modality"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..base.random import generator
 from ..errors import UsageError, suggest
-from .splits import generator
 
 
 def staying(

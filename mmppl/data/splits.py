@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+
+from ..base.random import generator
 
 if TYPE_CHECKING:
     from ..modalities.modality import Modality
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")  # a part's code is its place here
 SHARES = (0.7, 0.1, 0.2)
-
-
-def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator of its own for each (seed, purpose): no draw shifts another, none touches the global state."""
-    key = hashlib.sha256(repr((int(seed), *purpose)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
 
 
 def stratified(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES) -> np.ndarray:

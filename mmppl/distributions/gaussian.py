@@ -10,14 +10,10 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
+from ..base.precision import full_precision
 from ..kernels.gaussian import gaussian_kl, gaussian_kl_standard, gaussian_log_density
 
 LOG_VAR_RANGE = (-12.0, 12.0)
-
-
-def full_precision(t: Tensor) -> Tensor:
-    """Half precision, in which networks end under autocast, as float32: fusion, densities and KLs stay there."""
-    return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t
 
 
 class Gaussian(TorchDistribution):

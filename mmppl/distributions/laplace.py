@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from .gaussian import full_precision
+from ..base.precision import full_precision
 
 LEAST_SCALE = 1e-6
 

@@ -11,9 +11,10 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
-from ..core.batch import all_subsets
+from ..base.precision import full_precision
 from ..kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
-from .gaussian import Gaussian, StandardNormal, full_precision
+from ..modalities.subsets import all_subsets
+from .gaussian import Gaussian, StandardNormal
 from .laplace import Laplace
 
 Family = Gaussian | Laplace

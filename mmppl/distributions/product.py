@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import register_kl
 
+from ..base.precision import full_precision
 from ..kernels.gaussian import gaussian_kl_standard
 from ..kernels.poe import gaussian_product, gaussian_product_sample
-from .gaussian import Gaussian, StandardNormal, full_precision
+from .gaussian import Gaussian, StandardNormal
 
 
 def product_of_experts(
@@ -77,44 +78,3 @@ class ProductOfExperts(Gaussian):
 @register_kl(ProductOfExperts, StandardNormal)
 def _kl_to_prior(q: ProductOfExperts, p: StandardNormal) -> Tensor:
     return gaussian_kl_standard(q.loc, q.log_var) if q.kl_to_prior is None else q.kl_to_prior
-
-
-def barycentre(loc: Tensor, log_var: Tensor, seen: Tensor, *, weights: Tensor | None = None) -> Barycentre:
-    """The Gaussian with the least weighted sum of W2² to the seen experts: mean of their means, mean of their sds.
-
-    Args:
-        loc, log_var: (M, B, D).
-        seen: (B, M) or (S, B, M) bool.
-        weights: (M,) positive; over what is seen they are brought to sum 1. None: equal.
-    Returns: Gaussian of batch shape (B,) or (S, B): the expert itself where one is seen, N(0, I) where none is. In
-        float32 log-variances may lie within ±170, where sds neither vanish nor overflow.
-    Source: Agueh & Carlier 2011, SIAM J. Math. Anal. 43 (2), for covariances that commute.
-    """
-    return Barycentre(full_precision(loc), full_precision(log_var), seen, weights)
-
-
-class Barycentre(Gaussian):
-    """A W2 barycentre that knows its experts: loc (M, B, D), log_var (M, B, D) and what was seen of them."""
-
-    def __init__(self, loc: Tensor, log_var: Tensor, seen: Tensor, weights: Tensor | None = None) -> None:
-        self.experts = (loc, log_var, seen)
-        own = seen.movedim(-1, 0).unsqueeze(-1)  # (M, ..., B, 1)
-        lead = tuple(range(1, own.ndim - 2))
-        anywhere = own.any(lead) if lead else own
-        loc, log_var = (torch.where(anywhere, t, 0.0) for t in (loc, log_var))  # 0 * NaN is NaN, in gradients, too
-        parts = torch.cat([loc, torch.exp(0.5 * log_var), log_var], -1)
-        parts = torch.where(own, parts.reshape(len(loc), *[1] * len(lead), *parts.shape[1:]), 0.0)
-        count, something = own.sum(0), own.any(0)
-        if weights is None:
-            parts = parts.sum(0) / count.clamp_min(1)
-        else:
-            shares = weights.reshape(-1, *[1] * (own.ndim - 1)) * own
-            parts = (parts * (shares / torch.where(something, shares.sum(0), 1.0))).sum(0)
-        mean, sd, of_one = parts.chunk(3, -1)
-        log_var = torch.where(count > 1, 2 * torch.where(something, sd, 1.0).log(), of_one)  # one: to the last bit
-        super().__init__(mean, log_var)
-
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Gaussian:
-        if tuple(batch_shape) == self.batch_shape:  # as Pyro's plates ask
-            return self
-        return Gaussian(self.loc, self.log_var).expand(batch_shape)

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
@@ -82,3 +84,47 @@ def rmse_of_means(train: Dataset, test: Dataset, target: Modality, label: Modali
         if code >= 0:
             predicted[wanted == code] = values[trained == code].mean(0, dtype=np.float64)
     return rmse(truth, overall), rmse(truth, predicted)
+
+
+def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modality | None) -> dict[str, float]:
+    """The anchors of a modality of classes or of grey values in [0, 1], in nats per test row that has it.
+
+    "nll_global": under the training means (of a class: its share) of every entry, ½ added to the counts of yes and no
+    so that none is 0; "nll_class": under those of the true class, of all where it is missing or was never trained on;
+    "nll_floor": of the grey values themselves, Σ H(x), below which no Bernoulli comes; absent for classes, where it
+    is 0.
+    """
+    learnt, asked = (part.observed[target.name].nonzero().squeeze(-1) for part in (train, test))
+    counted = target.classes is not None or target.likelihood == "bernoulli"
+    if not counted or not len(learnt) or not len(asked):
+        return {}
+    taught = target.as_input(train.values[target.name][learnt])
+    truth = target.as_input(test.values[target.name][asked])
+    overall = _nats(target, truth, _shares(target, taught))
+    found = {"nll_global": float(overall.mean())}
+    if target.classes is None:
+        found["nll_floor"] = float(_nats(target, truth, truth).mean())
+    if label is not None:
+        by_class = overall.clone()
+        trained, wanted = (
+            torch.where(part.observed[label.name], part.values[label.name], -1)[rows]
+            for part, rows in ((train, learnt), (test, asked))
+        )
+        for code in range(label.n_classes):
+            rows, of_class = wanted == code, taught[trained == code]
+            if len(of_class):
+                by_class[rows] = _nats(target, truth[rows], _shares(target, of_class))
+        found["nll_class"] = float(by_class.mean())
+    return found
+
+
+def _shares(m: Modality, inputs: Tensor) -> Tensor:
+    """(n, input_size) → mean of each column, with ½ added to the counts of yes and no (of each class)."""
+    return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * (m.n_classes or 2))
+
+
+def _nats(m: Modality, truth: Tensor, share: Tensor) -> Tensor:
+    """(n,) −ln of the shares that the rows of `truth`, (n, input_size), have in each entry; 0 ln 0 = 0."""
+    truth, share = truth.double(), share.double()
+    yes = torch.xlogy(truth, share).sum(1)
+    return -yes if m.classes is not None else -(yes + torch.xlogy(1 - truth, 1 - share).sum(1))

@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..base.files import pack, unpack, write
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError
-from ..kernels.codegen.c_backend import cache_folder
+from ..kernels.codegen.cache import cache_folder
+from ..modalities.images import image_layout
 from ..modalities.modality import Modality
-from ..nn.mlp import image_layout, mlp
+from ..nn.mlp import mlp
 from ..nn.strided import Moved, Rows
-from ..train.checkpoint import pack, unpack, write
 
 VERSION = 1  # of the recipe: network, training and the seed of both
 STEPS, BATCH, RATE = 1500, 128, 3e-3  # at most; a cosine to 0

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.program import Program
+from ..core.program import Program, class_label, generates
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
 from .classifiers import judge_of, verdict
-from .conditioning import BLOCK, class_label, generates, in_blocks, set_name
+from .conditioning import BLOCK, in_blocks, set_name
 
 if TYPE_CHECKING:
     from ..runs.run import Run

@@ -11,7 +11,6 @@ import torch
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest
-from ..modalities.modality import Modality
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -33,16 +32,6 @@ def default_given_sets(program: Program) -> list[tuple[str, ...]]:
 def set_name(given: Sequence[str]) -> str:
     """The names joined by "+", as in "image+word"; "nothing" for the empty set."""
     return "+".join(given) or "nothing"
-
-
-def class_label(program: Program) -> Modality | None:
-    """The first label that is one class per row."""
-    return next((m for m in program.modalities if m.role == "label" and kind(m) == "class"), None)
-
-
-def generates(program: Program) -> list[str]:
-    """The modalities (no labels) that a program has a distribution for."""
-    return [name for name in program.answers() if program.modality(name).role == "modality"]
 
 
 def askable(program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]) -> tuple[Dataset, int]:
@@ -81,8 +70,3 @@ def given_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:
     if reason := program.can_answer(chosen):
         raise UsageError(f"given-set {set_name(chosen)!r}: {reason}.")
     return tuple(name for name in known if name in chosen)
-
-
-def kind(m: Modality) -> Literal["class", "sequence", "number"]:
-    """One class per row, several, or numbers."""
-    return "number" if m.classes is None else "sequence" if m.shape else "class"

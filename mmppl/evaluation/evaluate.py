@@ -3,21 +3,22 @@ label, whether generated modalities agree with it, collapse, and baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..core.program import Program
+from ..core.program import Program, class_label, generates
 from ..data.dataset import Dataset
 from ..errors import MMPPLError, UsageError, suggest
-from ..modalities.modality import Modality
+from ..modalities.modality import Modality, kind
 from . import metrics as score
 from .baselines import baseline_error, rmse_of_means
 from .coherence import COHERENCE, coherence_names, coherences, unhidden
-from .conditioning import askable, class_label, default_given_sets, generates, given_set, kind, sees, set_name
-from .latent import LEARNT, probe_names, probed
+from .conditioning import askable, default_given_sets, given_set, sees, set_name
+from .latent import LEARNT, _collapse, probe_names, probed
 from .likelihood import nats, nats_names
+from .predictions import _judged
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -161,20 +162,6 @@ def evaluate(
     }
 
 
-def summarise(results: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> dict[str, Any]:
-    """Mean and standard deviation (n − 1 below the line) over runs, of every number that all of them have.
-
-    Args:
-        results: what `evaluate` returned.
-        notes: what the reader should know, such as that the runs are not alike (`mmppl.differences.unlike`).
-    Returns: {"runs": the results, "mean": {...}, "sd": {...}, "notes": [...]}, mean and sd nested as the metrics; sd is
-        None for a single run.
-    """
-    metrics = [result["metrics"] for result in results]
-    mean, sd = _over_runs(metrics, np.mean), _over_runs(metrics, _sd)
-    return {"runs": list(results), "mean": mean, "sd": sd, "notes": list(notes)}
-
-
 def _names(program: Program, m: Modality) -> list[str]:
     """Every metric that `evaluate` has for a modality."""
     without = () if class_label(program) else ("rmse_class", "explained")
@@ -209,71 +196,3 @@ def _train_rows(run: Run, dataset: Dataset, root: Any, hear: Callable[[str], Non
         hear(f"no train rows, so no baseline and no anchors: {error}")
         return None
     return own.take(own.rows("train"))
-
-
-def _judged(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dict[str, float]:
-    """Metrics of one modality over the rows whose truth is known; {} where there are none."""
-    known = test.observed[m.name].numpy()
-    if not known.any():
-        return {}
-    truth = test.values[m.name].numpy()[known]
-    if kind(m) == "number":
-        truth = m.value_in_input_units(truth)
-        numbers = {"rmse": score.rmse(truth, answer["mean"][known])}
-        if "q25" in answer:
-            numbers["coverage50"] = score.coverage(truth, answer["q25"][known], answer["q75"][known])
-            numbers["coverage90"] = score.coverage(truth, answer["q05"][known], answer["q95"][known])
-        return numbers
-    prob = answer["prob"][known]
-    predicted = prob.argmax(-1)
-    if kind(m) == "sequence":
-        return {"error": score.error_rate(truth, predicted), "error_whole": score.whole_error_rate(truth, predicted)}
-    return {
-        "error": score.error_rate(truth, predicted),
-        "balanced_accuracy": score.balanced_accuracy(truth, predicted),
-        "log_loss": score.log_loss(truth, prob),
-        "calibration_error": score.calibration_error(truth, prob),
-    }
-
-
-def _collapse(
-    run: Run, test: Dataset, draws: int, seed: int, hear: Callable[[str], None]
-) -> dict[str, dict[str, list[float]]]:
-    """The collapse curves over the rows that have a modality beyond the conditions; {} without a z."""
-    program = run.program
-    beyond = [n for n in program.encoded if program.modality(n).role == "modality" and n not in program.conditions]
-    rows = test.take(sees(test, beyond).nonzero().squeeze(-1))
-
-    def latent(given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        z = run.query(rows, given=given, want=["z"], draws=draws, seed=seed, split="all").want["z"]
-        return z["mean"], z["std"]
-
-    def curve(*gaussians: np.ndarray) -> list[float]:
-        return score.collapse_curve(score.gaussian_kl(*gaussians)).tolist()
-
-    try:
-        q = latent(program.encoded)
-        prior = latent(program.conditions)
-    except UsageError as error:  # no latent of that name, or none that can be had given everything
-        hear(f"no collapse curve: {error}")
-        return {}
-    curves = {"fraction": curve(*q, *prior)}
-    if program.conditions:
-        curves |= {"prior_q": curve(*prior, *q), "prior_standard": curve(*prior), "q_standard": curve(*q)}
-    return {"collapse": {"eps": score.THRESHOLDS.tolist(), **curves}}
-
-
-def _sd(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _over_runs(values: Sequence[Any], statistic: Callable[[Sequence[float]], Any]) -> Any:
-    """`statistic` over numbers at the same place in nested dicts and lists; keys that only some have are dropped."""
-    first = values[0]
-    if isinstance(first, Mapping):
-        shared = [key for key in first if all(key in value for value in values)]
-        return {key: _over_runs([value[key] for value in values], statistic) for key in shared}
-    if isinstance(first, list):
-        return [_over_runs(list(column), statistic) for column in zip(*values)]
-    number = statistic(values)
-    return None if number is None else float(number)

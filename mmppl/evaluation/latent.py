@@ -12,9 +12,10 @@ import torch
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import UsageError
-from ..modalities.modality import Modality
+from ..modalities.modality import Modality, kind
+from . import metrics as score
 from .baselines import MOST_ROWS
-from .conditioning import in_blocks, kind, sees, set_name
+from .conditioning import in_blocks, sees, set_name
 from .metrics import cluster_agreement, error_rate, precision_at
 
 if TYPE_CHECKING:
@@ -155,3 +156,30 @@ def _learnt(
 
 def _labels(program: Program) -> list[Modality]:
     return [m for m in program.modalities if m.role == "label" and kind(m) == "class"]
+
+
+def _collapse(
+    run: Run, test: Dataset, draws: int, seed: int, hear: Callable[[str], None]
+) -> dict[str, dict[str, list[float]]]:
+    """The collapse curves over the rows that have a modality beyond the conditions; {} without a z."""
+    program = run.program
+    beyond = [n for n in program.encoded if program.modality(n).role == "modality" and n not in program.conditions]
+    rows = test.take(sees(test, beyond).nonzero().squeeze(-1))
+
+    def latent(given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        z = run.query(rows, given=given, want=["z"], draws=draws, seed=seed, split="all").want["z"]
+        return z["mean"], z["std"]
+
+    def curve(*gaussians: np.ndarray) -> list[float]:
+        return score.collapse_curve(score.gaussian_kl(*gaussians)).tolist()
+
+    try:
+        q = latent(program.encoded)
+        prior = latent(program.conditions)
+    except UsageError as error:  # no latent of that name, or none that can be had given everything
+        hear(f"no collapse curve: {error}")
+        return {}
+    curves = {"fraction": curve(*q, *prior)}
+    if program.conditions:
+        curves |= {"prior_q": curve(*prior, *q), "prior_standard": curve(*prior), "q_standard": curve(*q)}
+    return {"collapse": {"eps": score.THRESHOLDS.tolist(), **curves}}

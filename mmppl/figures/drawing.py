@@ -12,9 +12,9 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..core.program import Program
+from ..core.program import Program, class_label
 from ..data.dataset import Dataset
-from ..evaluation.conditioning import class_label
+from ..modalities.images import is_image, is_vector
 from ..modalities.modality import Modality
 
 STYLE: dict[Any, Any] = {
@@ -29,18 +29,6 @@ STYLE: dict[Any, Any] = {
 }
 GAP = 2  # white pixels between the images of a mosaic
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # told apart by the colour-blind (Okabe & Ito)
-
-
-def is_image(m: Modality) -> bool:
-    """Numbers of shape (H, W), or with 1 or 3 channels before or after."""
-    if m.classes is not None:
-        return False
-    return len(m.shape) == 2 or (len(m.shape) == 3 and (m.shape[0] in (1, 3) or m.shape[-1] in (1, 3)))
-
-
-def is_vector(m: Modality) -> bool:
-    """Several numbers that are no image."""
-    return m.classes is None and m.size > 1 and not is_image(m)
 
 
 def truth(data: Dataset, m: Modality) -> list[Any]:
@@ -127,13 +115,6 @@ def bare(ax: Axes) -> None:
 def row_name(ax: Axes, name: str) -> None:
     """A name to the left of a row of pictures."""
     ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
-
-
-def pixels(m: Modality, value: np.ndarray) -> np.ndarray:
-    """Images (..., *shape) → (..., H, W, channels), 1 or 3 of these."""
-    if len(m.shape) == 2:
-        return value[..., None]
-    return np.moveaxis(value, -3, -1) if m.shape[0] in (1, 3) else value
 
 
 def mosaic(

@@ -10,9 +10,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..core.program import class_label
 from ..data.dataset import Dataset
 from ..errors import UsageError
-from ..evaluation.conditioning import class_label, default_given_sets, sees, set_name
+from ..evaluation.conditioning import default_given_sets, sees, set_name
 from ..modalities.modality import Modality
 from .drawing import BLUE, bare, caption, class_codes
 

@@ -4,37 +4,20 @@ axes of it, styles, and whether classes agree by what is given."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib
-import numpy as np
-import torch
 from matplotlib.figure import Figure
 
+from ..base.files import write
 from ..data.dataset import Dataset
 from ..errors import MMPPLError, UsageError, suggest
-from ..evaluation.coherence import coherence, judge_accuracy, judges, unhidden
-from ..evaluation.conditioning import askable, class_label, default_given_sets, generates, set_name
-from ..evaluation.latent import probes
+from ..evaluation.conditioning import askable, default_given_sets
 from ..runs.storage import figures_folder
-from ..train.checkpoint import write
-from .drawing import (
-    STYLE,
-    caption,
-    compare,
-    examples,
-    heat_map,
-    is_image,
-    is_vector,
-    limits,
-    picture,
-    png,
-    row_name,
-    show,
-    truth,
-)
+from .coherence import _coherence
+from .drawing import STYLE, examples, png
+from .generated import _generated, _reconstructions
 from .latent_space import embedding
 from .style_transfer import swaps
 from .training_curves import losses
@@ -43,10 +26,6 @@ from .traversals import traversals
 if TYPE_CHECKING:
     from ..runs.run import Run
 
-SAMPLES = 8
-DRAWS = 64
-CHOICE = "a first row of each class, complete rows before others"
-MOST_JUDGED = 2000  # rows
 FIGURES = {  # name → what it shows, why a run may not have it
     "loss": ("the loss, its terms and validation metrics over the epochs", ""),
     "generated": (
@@ -131,115 +110,3 @@ def _of_rows(
         "styles": lambda: swaps(run, rows, about),
         "coherence": lambda: _coherence(run, dataset, rows, root, of_fit, about, hear),
     }
-
-
-def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
-    """One line per row: what is given | of all else the truth, the predictive mean and its sd or 90 % band; None where
-    there is nothing else."""
-    program = run.program
-    given = default_given_sets(program)[0]
-    test = examples(program, rows, given, SAMPLES)
-    made = [m for m in program.modalities if m.name not in given and m.name not in program.conditions]
-    if not made:
-        return None
-    answer = run.query(test, given=given, want=[m.name for m in made], draws=DRAWS, split="all").want
-    columns = [(program.modality(name), "given") for name in given]
-    for m in made:
-        columns += [(m, part) for part in (("true", "mean", "sd") if is_image(m) else ("both",))]
-    widths = [3.0 if is_vector(m) else 1.0 for m, _ in columns]
-    figure = Figure(figsize=(1.05 * sum(widths) + 0.6, len(test) + 0.8), layout="constrained")
-    axes = figure.subplots(len(test), len(columns), squeeze=False, width_ratios=widths)
-    for (m, part), column in zip(columns, axes.T):
-        true, ends = truth(test, m), limits(test, m)
-        title = {"mean": f"generated\n{m.name} (mean)", "both": f"generated\n{m.name}"}.get(part, f"{part}\n{m.name}")
-        if part == "sd":
-            spread = answer[m.name]["std"]
-            ends = float(spread.min()), float(spread.max())
-            title = f"sd, {ends[0]:.2g} (blue)\nto {ends[1]:.2g} (yellow)"
-        for i, ax in enumerate(column):
-            if part in ("given", "true"):
-                show(ax, m, true[i], ends)
-            elif part == "mean":
-                picture(ax, answer[m.name]["mean"][i], ends)
-            elif part == "sd":
-                picture(ax, spread[i], ends, "cividis")
-            else:
-                compare(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
-            if is_vector(m) and i < len(test) - 1:
-                ax.tick_params(labelbottom=False)
-        if is_vector(m):
-            column[-1].set_xlabel("feature")
-            if part == "both":
-                column[0].legend(fontsize=6, loc="upper right", ncols=3)
-        column[0].set_title(title)
-    caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
-    return figure
-
-
-def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
-    """Per image modality: the truth, and the predictive mean from each given-set; None without images."""
-    program = run.program
-    images = [m for m in program.modalities if is_image(m) and m.name not in program.conditions]
-    if not images:
-        return None
-    sets = default_given_sets(program)
-    if program.conditions:
-        sets.append(tuple(n for n in program.encoded if program.modality(n).role == "modality"))
-    test = examples(program, rows, sets[-1], SAMPLES)
-    height = (0.8 * (len(sets) + 1) + 0.3) * len(images) + 0.4
-    figure = Figure(figsize=(0.8 * len(test) + 1.4, height), layout="constrained")
-    blocks = figure.subfigures(len(images), 1, squeeze=False).ravel()
-    for block, m in zip(blocks, images):
-        axes = block.subplots(len(sets) + 1, len(test), squeeze=False)
-        true, ends = truth(test, m), limits(test, m)
-        block.suptitle(f"{m.name}: the truth, and the predictive mean by what is given", fontsize=9)
-        for ax, value in zip(axes[0], true):
-            show(ax, m, value, ends)
-        row_name(axes[0][0], "truth")
-        for given, line in zip(sets, axes[1:]):
-            mean = run.query(test, given=given, want=[m.name], draws=DRAWS, split="all").want[m.name]["mean"]
-            for ax, value in zip(line, mean):
-                picture(ax, value, ends)
-            row_name(line[0], set_name(given).replace("+", "\n+ "))
-    caption(figure, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
-    return figure
-
-
-def _coherence(
-    run: Run, dataset: Dataset, rows: Dataset, root: Any, of_fit: bool, about: str, hear: Callable[[str], None]
-) -> Figure | None:
-    """Given-set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None where
-    no judge is kept.
-
-    Args:
-        of_fit: the data are those of the fit: judges know what it hid.
-    """
-    program, label = run.program, class_label(run.program)
-    if label is None:
-        return None
-    train = dataset.take(dataset.rows("train"))
-    taught = unhidden(run, train, root) if of_fit else train
-    bench = judges(program, generates(program), label, taught, fresh=False)
-    if not bench:
-        hear(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
-        return None
-    test = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_JUDGED)).long())
-    sets, probe = default_given_sets(program), f"probe500.{label.name}"
-    shares = np.full((len(sets), 1 + len(bench)), np.nan)
-    for line, given in zip(shares, sets):
-        with suppress(UsageError):  # a program whose latents have other names
-            line[0] = probes(run, train, test, given, [label], [probe]).get(probe, np.nan)
-        found = coherence(run, test, given, {n: judge for n, judge in bench.items() if n not in given}, label)
-        line[1:] = [found.get(name, np.nan) for name in bench]
-    best = judge_accuracy(program, test, bench, label)
-    names = [f"{label.name}, by a linear\nprobe of z"]
-    names += [f"{name}\n(judge: {best[name]:.1%})" if name in best else name for name in bench]
-    figure = Figure(figsize=(1.15 * len(names) + 2.2, 0.42 * len(sets) + 1.5), layout="constrained")
-    ax = figure.subplots()
-    heat_map(ax, shares, [set_name(given) for given in sets], names)
-    ax.set_title(f"rows (%) whose {label.name} is found in what is generated", loc="left")
-    caption(
-        figure,
-        f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · judge: on real values · empty: given",
-    )
-    return figure

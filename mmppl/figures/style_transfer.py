@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from ..core.program import class_label
 from ..data.dataset import Dataset
-from ..evaluation.conditioning import class_label
 from ..inference.decode import decoded
-from ..inference.query import latents
+from ..inference.question import latents
+from ..modalities.images import is_image, pixels
 from ..modalities.modality import Modality
-from .drawing import caption, class_codes, examples, is_image, limits, mosaic, pixels, truth
+from .drawing import caption, class_codes, examples, limits, mosaic, truth
 
 if TYPE_CHECKING:
     from ..runs.run import Run
+
 
 STYLES, CONTENTS = 8, 10  # at most
 DRAWS = 64

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..base.files import write
 from ..errors import UsageError, suggest
-from ..runs.storage import data_told, figures_folder
-from ..train.checkpoint import write
+from ..runs.record import data_told
+from ..runs.storage import figures_folder
 from .drawing import BLUE, ORANGE, STYLE, caption, png
 
 if TYPE_CHECKING:

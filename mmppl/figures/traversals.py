@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..core.program import Program
+from ..core.program import Program, class_label
 from ..data.dataset import Dataset
-from ..evaluation.conditioning import class_label, default_given_sets, set_name
+from ..evaluation.conditioning import default_given_sets, set_name
 from ..evaluation.metrics import gaussian_kl
 from ..inference.decode import decoded
-from ..inference.query import latents
+from ..inference.question import latents
+from ..modalities.images import is_image, pixels
 from ..modalities.modality import Modality
-from .drawing import caption, is_image, limits, mosaic, pixels
+from .drawing import caption, limits, mosaic
 
 if TYPE_CHECKING:
     from ..runs.run import Run

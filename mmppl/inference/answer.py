@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..base.files import write
 from ..errors import UsageError, suggest
-from ..train.checkpoint import write
 
 
 @dataclass

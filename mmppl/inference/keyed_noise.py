@@ -12,7 +12,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ..kernels.philox import WORD, keyed_uniforms
-from ..objectives.elbo import is_random
+from ..objectives.traces import is_random
 
 
 def row_keys(ids: np.ndarray) -> Tensor:

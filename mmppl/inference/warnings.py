@@ -78,3 +78,12 @@ def far_off(found: Mapping[str, Mapping[str, Any]], draws: int) -> list[str]:
         "take more draws or do not trust them."
     )
     return [note] * bool(far.any())
+
+
+def unseen_classes(unseen: Mapping[str, Sequence[str | int]]) -> list[str]:
+    """A line for each name whose classes training did not all see."""
+    return [
+        f"{name}: no training row is of class {', '.join(map(str, classes[:10]))}"
+        f"{f' or of {len(classes) - 10} more' if len(classes) > 10 else ''}: the model cannot know it."
+        for name, classes in unseen.items()
+    ]

@@ -79,7 +79,7 @@ class Modality:
     @property
     def output_size(self) -> int:
         """Width of what a decoder must put out for one sample."""
-        from .likelihoods.likelihood import likelihood_of
+        from .likelihoods.registry import likelihood_of
 
         return likelihood_of(self).output_size(self)
 
@@ -153,3 +153,8 @@ class Modality:
     def from_json(cls, data: dict[str, Any]) -> Modality:
         kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         return cls(**kept)
+
+
+def kind(m: Modality) -> Literal["class", "sequence", "number"]:
+    """One class per row, several, or numbers."""
+    return "number" if m.classes is None else "sequence" if m.shape else "class"

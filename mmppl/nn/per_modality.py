@@ -8,8 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..modalities.images import image_layout
 from ..modalities.modality import Modality
-from .mlp import FullPrecision, image_layout, mlp
+from .mlp import FullPrecision, mlp
 from .strided import CHANNELS, image_decoder, image_trunk, is_image, is_text, text_decoder, text_trunk
 
 Networks = Literal["mlp", "conv", "conv-encoders", "conv-32"]

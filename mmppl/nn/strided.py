@@ -10,7 +10,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from .mlp import Dropout, image_layout
+from ..modalities.images import image_layout
+from .mlp import Dropout
 
 LEFT, CHANNELS = 4, 32  # of images: pixels a side before the last layer, channels after the first
 LENGTH, WIDTH = 8, 128  # of texts: characters, channels

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..base.precision import full_precision
 from ..core.terms import Terms, Weight
-from ..distributions.gaussian import full_precision
 
 By = Literal["pairwise", "barycentre"]
 

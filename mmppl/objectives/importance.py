@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
+
+from ..core.batch import Batch
+from ..core.terms import Terms, Weight
+from .traces import Traces, _log_density, _masked, _mean_over_rows, _scored, is_random
+
+if TYPE_CHECKING:
+    from ..core.program import Program
 
 Bound = Literal["elbo", "iwae", "looser"]
 
@@ -32,3 +43,78 @@ def log_mean(log_weights: Tensor, active: Tensor, kind: Bound) -> tuple[Tensor, 
     total = log_weights if kind == "elbo" else torch.logsumexp(log_weights, 0, keepdim=True)
     of_each = total.mean(0) if kind == "elbo" else total[0] - math.log(draws)
     return torch.where(active, of_each, 0.0).sum(0) / own.clamp_min(1), (log_weights - total).exp()
+
+
+class Stratify(Messenger):
+    """Inside, a latent whose distribution is a mixture is drawn `draws` times from each of its S components.
+
+    Keeps the subsets of the modalities that stand behind the draws, (draws · S, M), and which are a row's own, one bool
+    for each and row.
+    """
+
+    def __init__(self, draws: int) -> None:
+        super().__init__()
+        self.draws, self.strata, self.own = draws, torch.empty(0), torch.empty(0)
+
+    def _pyro_sample(self, message: Any) -> None:
+        if is_random(message) and not message["is_observed"] and message["value"] is None:
+            mixture = message["fn"]
+            self.strata = mixture.strata.repeat(self.draws, 1)
+            self.own = mixture.active[: len(mixture.strata)].repeat(self.draws, 1)
+            message["value"] = mixture.stratified(self.draws)
+
+
+def stratified(
+    program: Program,
+    batch: Batch,
+    kind: Bound,
+    *,
+    draws: int = 1,
+    beta: Weight = 1.0,
+    weights: Mapping[str, Weight] = {},
+    dreg: bool = False,
+) -> Terms:
+    """Minus a bound for a guide that is a mixture, from K draws z of each component that is a row's own, stratified.
+
+    With ln w = Σ_m weight_m ln p(x_m | z) + β (ln p(z) − ln q(z)), q the mixture's density, the "elbo" is a row's mean
+    of ln w, as terms `nll.NAME` and `kl.NAME`, each a mean over the row's strata and draws. "looser" and "iwae" average
+    weights first (`log_mean`): one term `bound`, the others are logged with weight 0.
+
+    Args:
+        kind: which bound.
+        draws: K, per component.
+        beta: weight of ln q(z) − ln p(z).
+        weights: of the likelihoods by name; 1 where not named.
+        dreg: the doubly reparametrised gradient: q's parameters inside ln q get none, and what reaches a draw is
+            multiplied by its normalised weight w̃ (1 in the ELBO), with a β by 1 − β + β w̃ (the score of q, whose
+            weight is β, reparametrised as in the source). Unbiased for a row of one component; for more it is what the
+            authors use, and disregards that a draw comes from one component and is weighed by the mixture.
+    Source: Shi et al. 2019, arXiv:1911.03393; Tucker et al. 2019, arXiv:1810.04152 (β = 1).
+    """
+    strata = Stratify(draws)
+    with strata:
+        guide = poutine.trace(program.guide).get_trace(batch)
+    batch = batch.under(strata.strata)
+    active: Any = strata.own & batch.active  # type: ignore[operator]  # `under` asks what is there, not what was seen
+    batch = dataclasses.replace(batch, active=active)
+    traces = Traces(poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(batch), guide, batch)
+    share = active / active.sum(0).clamp_min(1)
+    terms, log_weights = Terms(), torch.zeros_like(share)
+    for name, site in _scored(traces).items():
+        weight, log_p = weights.get(name, 1.0), _masked(site, _log_density(site))
+        terms[f"nll.{name}"] = (-_mean_over_rows(site, share * log_p, batch), weight)
+        log_weights = log_weights + weight * log_p
+    for name in traces.latents():
+        q, p = guide.nodes[name], traces.model.nodes[name]
+        log_q = (q["fn"].detach() if dreg else q["fn"]).log_prob(q["value"])
+        log_ratio = _masked(p, p["fn"].log_prob(q["value"]) - log_q)
+        terms[f"kl.{name}"] = (-_mean_over_rows(p, share * log_ratio, batch), beta)
+        log_weights = log_weights + beta * log_ratio
+    if kind == "elbo":
+        return terms
+    bound, normalised = log_mean(log_weights.unflatten(0, (draws, -1)), active.unflatten(0, (draws, -1))[0], kind)
+    by_weight = (1 - beta + beta * normalised.detach()).flatten(0, 1).unsqueeze(-1)
+    for name in traces.latents() if dreg else ():
+        if traces.value(name).requires_grad:  # not in an evaluation
+            traces.value(name).register_hook(lambda slope: slope * by_weight)
+    return Terms(bound=(-bound.mean(), 1.0)) | {name: (value.detach(), 0.0) for name, (value, _) in terms.items()}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .storage import data_told
+from .record import data_told
 
 MOST = 6  # differences that one line tells
 

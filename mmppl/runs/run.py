@@ -12,71 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..base.files import unpack
 from ..base.parsing import names as names_in
 from ..base.parsing import row_numbers
-from ..inference.memory import MEMORY
-from ..train.checkpoint import sha256, unpack
-from ..data.dataset import Dataset, read
-from ..errors import DataError, UntrustedError, UsageError
-from .storage import data_told, read_checked, read_info
 from ..base.precision import best_path, gemm
 from ..core.hyperparameters import check_at_answer, check_hyper
-from ..modalities.modality import Modality
-from ..core.program import Program, installed_programs, program_from_source, source_of
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..data.read import read
 from ..data.splits import stratified, stratifying
+from ..errors import DataError, UsageError
+from ..inference.memory import MEMORY
+from ..inference.warnings import unseen_classes
+from ..modalities.modality import Modality
+from .record import data_told, read_info
+from .storage import read_checked
+from .trust import program_class
 
 if TYPE_CHECKING:
     from ..inference.query import Answer
-
-
-def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trust: bool = False) -> type[Program]:
-    """The program class of a run, from the user's own code or the installed one, never from the run unless trusted.
-
-    Raises: UntrustedError when no code with the stored hash is at hand.
-    """
-    name, wanted = info["program"]["name"], info["program"]["sha256"]
-    if isinstance(program, type):
-        known = source_of(program) or program.__name__.lower() == name  # typed at a prompt: the name must do
-        if not known or sha256(source_of(program)) != wanted:
-            raise UntrustedError(
-                f"{path}: {program.__name__} is not the program that this run was fitted with (hash differs)."
-            )
-        return program
-    if program is not None:
-        try:
-            source = Path(program).read_bytes()
-        except OSError as error:
-            raise UsageError(f"--program {program}: {error.strerror}.") from None
-        if sha256(source) != wanted:
-            raise UntrustedError(
-                f"{path}: {program} is not the program that this run was fitted with (hash differs). "
-                "Compare it with program.py in the run; --trust-program runs that one."
-            )
-        return program_from_source(source, Path(program))
-    read_checked(path, info, "program.py")
-    installed = installed_programs().get(name)
-    if installed is not None and sha256(installed.read_bytes()) == wanted:
-        return program_from_source(installed.read_bytes(), installed)
-    if trust:
-        return program_from_source(read_checked(path, info, "program.py"), path / "program.py")
-    if installed is not None:
-        raise UntrustedError(
-            f"{path}: fitted with another version of {name} (mmppl {info['mmppl']}) than the installed one. "
-            "Give that version's file with --program FILE, or read program.py in the run and pass --trust-program."
-        )
-    raise UntrustedError(
-        f"{path}: its program {name!r} is not installed, and code from a run folder is not executed. Give your own "
-        "copy with --program FILE, or read program.py in the run and pass --trust-program."
-    )
-
-
-def unseen_classes(unseen: Mapping[str, Sequence[str | int]]) -> list[str]:
-    """A line for each name whose classes training did not all see."""
-    return [
-        f"{name}: no training row is of class {', '.join(map(str, classes[:10]))}"
-        f"{f' or of {len(classes) - 10} more' if len(classes) > 10 else ''}: the model cannot know it."
-        for name, classes in unseen.items()
-    ]
 
 
 class Run:

@@ -3,68 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..train.checkpoint import sha256, write, write_json
-from ..errors import DataError, LockedError, UsageError, suggest
-from ..modalities.modality import Modality
-
-FORMAT = 1
-
-
-def write_info(path: Path, info: dict[str, Any]) -> None:
-    """Write run.json with a digest of itself."""
-    info = {k: v for k, v in info.items() if k != "digest"}
-    write_json(path / "run.json", {**info, "digest": _digest(info)})
-
-
-def read_info(path: Path) -> dict[str, Any]:
-    """run.json of a run folder; UsageError when there is none, DataError when it is not what was written."""
-    if path.is_file():
-        raise UsageError(f"{path}: a file, and a run is the folder that a fit has left (see --out of `mmppl fit`).")
-    if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
-    file = path / "run.json"
-    if not file.is_file():
-        raise UsageError(f"{path} is no run folder: it has no run.json. Fit one with `mmppl fit PROGRAM --out {path}`.")
-    try:
-        info = json.loads(file.read_bytes())
-        digest = info.pop("digest")
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
-    if digest != _digest(info):
-        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
-    if info.get("format") != FORMAT:
-        found = info.get("format")
-        raise DataError(f"{file}: format {found}, this version reads {FORMAT}. Use the version that wrote it.")
-    if not _complete(info):
-        raise DataError(f"{file}: lacks what a fit writes, or has it in another form. Restore it or fit again.")
-    return info
-
-
-def _complete(info: Mapping[str, Any]) -> bool:
-    """Whether all that others read is there, of the right kind."""
-    kinds = {"hyper": dict, "training": dict, "data": dict, "sha256": dict, "seed": int, "status": str}
-    try:
-        schema = [Modality.from_json(m) for m in info["modalities"]]
-        names = [info["program"][key] for key in ("name", "sha256")]
-        options = info["data"]["options"]
-    except (KeyError, TypeError, AttributeError, ValueError, UsageError):
-        return False
-    right = all(isinstance(info.get(key), kind) for key, kind in kinds.items()) and isinstance(options, dict)
-    return right and bool(schema) and all(isinstance(name, str) for name in names)
-
-
-def _digest(info: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(info, sort_keys=True).encode())
+from ..base.files import sha256, write
+from ..errors import DataError, LockedError, UsageError
+from .compare import differing, in_words
+from .record import read_info, write_info
 
 
 def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
@@ -117,32 +66,44 @@ def figures_folder(path: Path) -> Path:
     return folder
 
 
-def data_told(info: Mapping[str, Any]) -> str:
-    """What a run was fitted on, for people: the recipe or file, or the name of what was in memory."""
-    return info["data"]["spec"] or info["data"].get("name", "arrays")
+def _make_folder(path: Path, resume: bool) -> None:
+    if resume:
+        if not path.is_dir():
+            raise UsageError(f"nothing to resume: there is no {path}. Leave --resume out.")
+        others = [p.name for p in path.iterdir() if p.name not in (".lock", "program.py") and p.suffix != ".part"]
+        if others and not (path / "run.json").is_file():
+            raise UsageError(f"nothing to resume: {path} is no run folder, it has {others[0]}. Choose another --out.")
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if (path / ".lock").exists():
+            with locked(path):  # a fit that is still writing it is the better reason to refuse
+                pass
+        raise UsageError(f"{path} exists. Choose another --out, or go on with --resume.")
+    path.mkdir(parents=True, exist_ok=True)
 
 
-def write_card(path: Path, info: Mapping[str, Any]) -> None:
-    """README.md of the run: what it is, on what, with what result, how to ask it."""
-    result, training = info["result"], info["training"]
-    schema = [Modality.from_json(m) for m in info["modalities"]]
-    lines = [
-        f"# {info['program']['name']} on {data_told(info)}",
-        "",
-        f"Fitted with mmppl {info['mmppl']}: {result['epochs']} epochs, batches of {training['batch_size']}, "
-        f"seed {info['seed']}, {result['seconds']:.0f} s on {info['device']}.",
-        "",
-        "| modality | shape | likelihood | role |",
-        "|---|---|---|---|",
-        *(f"| {m.name} | {m.shape} | {m.likelihood} | {m.role} |" for m in schema),
-        "",
-        "| term (validation, nats per row) | value | weight |",
-        "|---|---|---|",
-        *(f"| {n} | {v:.4g} | {result['weights'][n]:.4g} |" for n, v in result["terms"].items()),
-        "",
-        "Hyper-parameters: " + (", ".join(f"{k}={v}" for k, v in info["hyper"].items()) or "defaults") + ".",
-        "",
-        f"Ask it: `mmppl query {path}`; judge it: `mmppl evaluate {path}`.",
-        "",
-    ]
-    write(path / "README.md", "\n".join(lines).encode())
+def _clear(path: Path) -> None:
+    """Remove a folder; where `path` is a link to it, the link stays, and an empty folder behind it."""
+    folder = path.resolve()
+    shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed must not hide why it has to be
+    if path.is_symlink():
+        folder.mkdir(exist_ok=True)
+
+
+def _begin(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dict[str, Any]:
+    """Write program.py and run.json, or check that the run to resume is of this program, data and settings."""
+    if resume and (path / "run.json").is_file():
+        stored = read_info(path)
+        found = differing([info, stored])
+        if not found and info["data"]["fingerprint"] != stored["data"]["fingerprint"]:
+            found = {"data": [part["data"]["fingerprint"] for part in (info, stored)]}
+        if found:
+            kind = (
+                DataError if all(name == "data" or name.startswith("likelihood of ") for name in found) else UsageError
+            )
+            what = in_words(found, ", the run has ")
+            raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
+        return stored
+    write(path / "program.py", source)
+    write_info(path, info)
+    return info

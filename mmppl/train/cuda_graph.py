@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..core.batch import Batch
-from ..core.program import Program
 from ..kernels.codegen.triton_backend import in_short
 from .step import Outcome, Step, batch_from, generators, set_generators, tensors_of
 
@@ -19,20 +18,6 @@ CHECKS = 2  # batches on which the graph is compared with the step from Python
 CLOSE = 1e-2  # relative difference of gradients that sums in another order can explain
 
 Recorder = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]
-
-
-def adam(program: Program, lr: float, device: torch.device) -> torch.optim.Adam:
-    """Adam in one pass over all parameters; on a GPU one that a graph can hold, with its rate in the GPU's memory."""
-    fused = {p.dtype for p in program.parameters()} <= {torch.float32, torch.float64}
-    if device.type != "cuda":
-        return torch.optim.Adam(program.parameters(), lr=lr, fused=fused)
-    return torch.optim.Adam(program.parameters(), lr=torch.tensor(lr, device=device), fused=fused, capturable=True)
-
-
-def moving(program: Program, optimiser: torch.optim.Adam) -> list[Tensor]:
-    """Everything that a step changes in place."""
-    moments = [t for state in optimiser.state.values() for t in state.values()]
-    return [*program.parameters(), *program.buffers(), *moments]
 
 
 def cuda_graph(work: Callable[[], Outcome]) -> tuple[Callable[[], None], Outcome]:

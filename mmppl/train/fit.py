@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import platform
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,23 +15,21 @@ from typing import Any, Literal
 import torch
 
 from .. import __version__
+from ..base.files import sha256
 from ..base.precision import best_path, gemm
-from ..core.hyperparameters import check_hyper, hyper_parameters
-from ..core.program import Program, blame, load_program, source_of
-from ..data.dataset import Dataset, on_disk, read
-from ..errors import DataError, FitError, MMPPLError, UsageError, suggest
+from ..core.hyperparameters import check_hyper
+from ..core.loading import blame, load_program, source_of
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..data.read import on_disk, read
+from ..errors import DataError, FitError, MMPPLError, UsageError
 from ..kernels.codegen.c_backend import available, compiled_kernels
-from ..runs.compare import differing, in_words
+from ..runs.record import FORMAT, read_info
 from ..runs.run import Run
-from ..runs.storage import FORMAT, locked, read_info, write_info
-from .checkpoint import sha256, sweep, write
+from ..runs.storage import _begin, _clear, _make_folder, locked
+from .checkpoint import sweep
 from .loop import Progress, Training
-
-DEFAULTS: dict[str, Any] = dict(
-    epochs=30, batch_size=128, lr=1e-3, schedule="cosine", clip=None, patience=None, precision="fp32"
-)
-OF_THE_FIT = (*DEFAULTS, "seed", "device", "data", "program", "hide")
-"""What a run is told apart by beside its hyper-parameters, none of which can have one of these names."""
+from .settings import _settings, choose_device
 
 
 def fit(
@@ -178,107 +174,12 @@ def _spec(data: Any) -> str | None:
     return os.path.abspath(data) if on_disk(data) else os.fspath(data)
 
 
-def _settings(
-    cls: type[Program], hyper: Mapping[str, Any], preset: str | None, **given: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Hyper-parameters and training settings: the call over the preset over the program's over the library's."""
-    for name in hyper_parameters(cls):
-        if name in OF_THE_FIT:
-            raise UsageError(
-                f"{cls.__name__}: a hyper-parameter cannot be called {name}, as what belongs to every fit; rename it."
-            )
-    for name in cls.training:
-        if name not in DEFAULTS:
-            known = list(DEFAULTS)
-            raise UsageError(
-                f"{cls.__name__}: no training setting is called {name!r}; there are {', '.join(known)}."
-                + suggest(name, known)
-            )
-    chosen: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in cls.presets:
-            known = sorted(cls.presets)
-            raise UsageError(
-                f"{cls.__name__} has no preset {preset!r}; it has {', '.join(known) or 'none'}."
-                + suggest(preset, known)
-            )
-        chosen = cls.presets[preset]
-    training = {**DEFAULTS, **cls.training, **{k: v for k, v in chosen.items() if k in DEFAULTS}}
-    training |= {k: v for k, v in given.items() if v is not None}
-    for name in ("epochs", "batch_size"):
-        if training[name] < 1:
-            raise UsageError(f"{name.replace('_', '-')} {training[name]} is not positive.")
-    if training["clip"] is not None and not training["clip"] > 0:
-        raise UsageError(f"clip {training['clip']} is not positive.")
-    if training["patience"] is not None and training["patience"] < 1:
-        raise UsageError(f"patience {training['patience']} is not at least one epoch.")
-    if not training["lr"] > 0 or not math.isfinite(training["lr"]):
-        raise UsageError(f"lr {training['lr']} is not positive.")
-    for name, words in (("schedule", ("cosine", "constant")), ("precision", ("fp32", "bf16"))):
-        if training[name] not in words:
-            raise UsageError(f"{name} {training[name]!r} is neither {words[0]} nor {words[1]}.")
-    hyper = {**{k: v for k, v in chosen.items() if k not in DEFAULTS}, **hyper}
-    return check_hyper(cls, hyper), training
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is a usable one; UsageError for "cuda" where there is none."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device {name!r} is none of auto, cpu, cuda.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device cuda: this machine has no usable GPU. Use --device cpu.")
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
-
-
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def _name_of(program: type[Program] | str | Path, cls: type[Program]) -> str:
     return cls.__name__.lower() if isinstance(program, type) else Path(program).stem
-
-
-def _make_folder(path: Path, resume: bool) -> None:
-    if resume:
-        if not path.is_dir():
-            raise UsageError(f"nothing to resume: there is no {path}. Leave --resume out.")
-        others = [p.name for p in path.iterdir() if p.name not in (".lock", "program.py") and p.suffix != ".part"]
-        if others and not (path / "run.json").is_file():
-            raise UsageError(f"nothing to resume: {path} is no run folder, it has {others[0]}. Choose another --out.")
-        return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        if (path / ".lock").exists():
-            with locked(path):  # a fit that is still writing it is the better reason to refuse
-                pass
-        raise UsageError(f"{path} exists. Choose another --out, or go on with --resume.")
-    path.mkdir(parents=True, exist_ok=True)
-
-
-def _clear(path: Path) -> None:
-    """Remove a folder; where `path` is a link to it, the link stays, and an empty folder behind it."""
-    folder = path.resolve()
-    shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed must not hide why it has to be
-    if path.is_symlink():
-        folder.mkdir(exist_ok=True)
-
-
-def _begin(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dict[str, Any]:
-    """Write program.py and run.json, or check that the run to resume is of this program, data and settings."""
-    if resume and (path / "run.json").is_file():
-        stored = read_info(path)
-        found = differing([info, stored])
-        if not found and info["data"]["fingerprint"] != stored["data"]["fingerprint"]:
-            found = {"data": [part["data"]["fingerprint"] for part in (info, stored)]}
-        if found:
-            kind = (
-                DataError if all(name == "data" or name.startswith("likelihood of ") for name in found) else UsageError
-            )
-            what = in_words(found, ", the run has ")
-            raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
-        return stored
-    write(path / "program.py", source)
-    write_info(path, info)
-    return info
 
 
 def _train(

@@ -16,17 +16,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..core.program import Program
+from ..base.files import pack, sha256, write
+from ..base.random import generator
+from ..core.program import Program, terms_of
 from ..core.row_selection import Patterns
 from ..data.dataset import Dataset
-from ..data.splits import generator
 from ..errors import DataError, FitError
 from ..inference.query import ask
-from ..objectives.elbo import terms_of
-from ..runs.run import unseen_classes
-from ..runs.storage import write_card, write_info
-from .checkpoint import load_state, pack, save_state, sha256, write
-from .cuda_graph import CapturedStep, adam, moving
+from ..inference.warnings import unseen_classes
+from ..runs.card import write_card
+from ..runs.record import write_info
+from .checkpoint import load_state, save_state
+from .cuda_graph import CapturedStep
+from .optimiser import Clock, adam, moving
 from .step import Step, autocast
 
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing states
@@ -45,25 +47,6 @@ class Progress:
     seconds: float
     rows_per_second: float
     eta_seconds: float
-
-
-class Clock:
-    """The learning-rate schedule and the program's progress, as functions of the step."""
-
-    def __init__(self, program: Program, optimiser: torch.optim.Adam, training: Mapping[str, Any], steps: int) -> None:
-        self.program, self.optimiser, self.steps = program, optimiser, steps
-        self.lr, self.schedule = training["lr"], training["schedule"]
-
-    def set(self, step: int) -> None:
-        done = step / self.steps
-        self.program.progress.fill_(done)
-        if self.schedule == "cosine":
-            for group in self.optimiser.param_groups:
-                lr = self.lr * 0.5 * (1 + math.cos(math.pi * done))
-                if isinstance(group["lr"], Tensor):  # a captured optimiser reads it from the GPU's memory
-                    group["lr"].fill_(lr)
-                else:
-                    group["lr"] = lr
 
 
 class Training:

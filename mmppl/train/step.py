@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ..base.precision import full_precision
 from ..core.batch import Batch
-from ..core.program import Program
+from ..core.program import Program, terms_of
 from ..core.terms import Weight
-from ..distributions.gaussian import full_precision
 from ..kernels.codegen.triton_backend import in_short
-from ..objectives.elbo import terms_of
 from .fx_graph import tidied
 
 CHECKS = 2  # batches on which a recording is compared with the eager step: the second has other holes, another progress

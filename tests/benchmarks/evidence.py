@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mmppl.budget
 import numpy as np
 import torch
 from torch import nn
 
+import mmppl.inference.memory
 from mmppl import Dataset, Program
 from mmppl.bench import step
 from mmppl.bench.harness import circumstances, figure, interleave, peak_memory, ratio
@@ -141,7 +141,7 @@ def main() -> None:
     row = compare(options.rows, options.draws, options.rounds)
     print(json.dumps(row, indent=1), flush=True)
     if options.json:
-        found = {**circumstances(), "peer": "multivae 1.0.3", "work": mmppl.budget.WORK, "rows": [row]}
+        found = {**circumstances(), "peer": "multivae 1.0.3", "work": mmppl.inference.memory.WORK, "rows": [row]}
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -21,9 +21,10 @@ from mnist_photo_text import spread
 
 import mmppl
 from mmppl.bench.harness import circumstances
+from mmppl.core.program import class_label
 from mmppl.evaluation.classifiers import verdict
 from mmppl.evaluation.coherence import judges
-from mmppl.evaluation.conditioning import class_label, default_given_sets, set_name
+from mmppl.evaluation.conditioning import default_given_sets, set_name
 
 TRAINED = 10_000  # training rows, evenly spaced, that accuracy is told of
 SHOWN = ("farsi", "kannada", "speech")

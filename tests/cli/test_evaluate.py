@@ -1,4 +1,6 @@
-from mmppl.cli.evaluate import metric_table
+
+
+from mmppl.evaluation.tables import metric_table
 
 METRICS = {
     "error.label": {"a": 0.25, "a+b": 0.125},

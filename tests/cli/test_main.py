@@ -85,7 +85,7 @@ def sha256(data: bytes) -> str:
 
 def reseal(run: Path, source: bytes) -> None:
     """What an attacker can do: another program in the run, and every hash made to fit."""
-    from mmppl.runs.storage import read_info, write_info
+    from mmppl.runs.record import read_info, write_info
 
     info = read_info(run)
     (run / "program.py").write_bytes(source)
@@ -384,7 +384,7 @@ def test_what_a_program_prints_is_not_the_result(mmppl, tmp_path):
 
 
 def installed(name: str) -> Path:
-    from mmppl.core.program import installed_programs
+    from mmppl.core.loading import installed_programs
 
     return installed_programs()[name]
 
@@ -448,7 +448,8 @@ def test_reader_that_goes_away():
 
 
 def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
-    code = "from mmppl import cli, datasets; datasets.recipes = lambda: open('/no/such/file')\n"
+    code = "from mmppl import cli; from mmppl.data.recipes import registry\n"
+    code += "registry.recipes = lambda: open('/no/such/file')\n"
     code += "cli.main(['data']); print('still here')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "still here\n" and "error: data: /no/such/file: No such file or directory" in done.stderr

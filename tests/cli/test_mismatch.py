@@ -155,7 +155,7 @@ def test_classes_that_training_never_saw_are_named(call, arrays, tmp_path):
 
 
 def test_many_unseen_classes_are_counted():
-    from mmppl.runs.run import unseen_classes
+    from mmppl.inference.warnings import unseen_classes
 
     (line,) = unseen_classes({"y": list(range(14))})
     assert line == "y: no training row is of class 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 or of 4 more: the model cannot know it."

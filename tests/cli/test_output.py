@@ -1,10 +1,13 @@
+
+
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mmppl.cli.output import as_json, columns, number
+from mmppl.base.text import columns, number
+from mmppl.cli.output import as_json
 
 
 def test_json_has_null_for_what_json_has_not():

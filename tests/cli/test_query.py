@@ -1,3 +1,5 @@
+
+
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +9,8 @@ import pytest
 import torch
 
 from mmppl import DataError, Modality, Program, read
-from mmppl.cli.query import example, wanted
+from mmppl.cli.query import example
+from mmppl.inference.defaults import wanted
 
 A, B, C, Y = (
     Modality("a", (2,)),

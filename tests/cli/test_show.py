@@ -1,3 +1,5 @@
+
+
 import json
 import subprocess
 import sys
@@ -41,7 +43,7 @@ def test_a_bare_program_is_shown_as_it_is(tmp_path, capsys):
 
 
 def test_every_hyper_parameter_is_described(capsys):
-    from mmppl.core.program import installed_programs
+    from mmppl.core.loading import installed_programs
 
     for name in installed_programs():
         assert main(["show", name, "--json"]) == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mmppl import Batch, Modality, UsageError, all_subsets, load_program
-from mmppl.core.batch import random_subsets, whole_and_each
+from mmppl.modalities.subsets import random_subsets, whole_and_each
 
 
 def make(observed, encoded=("a", "b", "c"), labels=("y",)):

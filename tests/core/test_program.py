@@ -8,7 +8,7 @@ import torch
 
 from mmppl import Modality, Program, UsageError, check_hyper, load_program
 from mmppl.core.hyperparameters import check_at_answer
-from mmppl.core.program import blame, source_of
+from mmppl.core.loading import blame, source_of
 
 
 class Knobs(Program):

@@ -208,7 +208,7 @@ def test_a_modality_that_no_row_has_leaves_room_for_networks():
 
 def test_chosen_rows_say_what_they_cannot_do():
     from mmppl.core.row_selection import OfRows
-    from mmppl.modalities.likelihoods.likelihood import likelihood_of
+    from mmppl.modalities.likelihoods.registry import likelihood_of
 
     modality = read("digits-three").modalities[0]
     site = OfRows(likelihood_of(modality)(modality, torch.zeros(3, 64)), torch.arange(3), torch.Size((7, 10)))

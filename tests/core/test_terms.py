@@ -3,7 +3,7 @@
 import torch
 
 from mmppl import Modality, Terms
-from mmppl.core.terms import likelihood_weights, warmed
+from mmppl.objectives.weights import likelihood_weights, warmed
 
 
 def test_terms_add_up():

@@ -1,3 +1,5 @@
+
+
 import dataclasses
 import json
 import zipfile
@@ -8,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmppl.data.dataset import read
+from mmppl.data.read import read
 from mmppl.errors import DataError, UsageError
 
 N = 60

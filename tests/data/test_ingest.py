@@ -1,3 +1,5 @@
+
+
 import dataclasses
 import json
 
@@ -6,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmppl.data.dataset import read
+from mmppl.data.read import read
 from mmppl.errors import DataError, UsageError
 from mmppl.modalities.modality import Modality
 

@@ -9,7 +9,7 @@ import torch
 from scipy.fft import dct
 from small_wavs import word
 
-from mmppl.data.readers import mfcc as speech
+from mmppl.data.readers import mfcc as module
 from mmppl.data.readers.mfcc import (
     FEATURES,
     MELS,
@@ -133,7 +133,7 @@ def test_without_torchaudio_there_is_a_line(monkeypatch):
             raise ImportError("No module named\n'torchaudio'")
         return real(name, *rest, **more)
 
-    speech._transform.cache_clear()
+    module._transform.cache_clear()
     monkeypatch.setattr(builtins, "__import__", missing)
     for call in (lambda: speech_features(word(1), 8000, "mean"), lambda: resampled(torch.zeros(9), 16000, 8000)):
         with pytest.raises(MMPPLError, match=r"^speech needs torchaudio, [^\n]*pip install 'torchaudio[^\n]*$"):

@@ -1,3 +1,5 @@
+
+
 import gzip
 import math
 import os
@@ -11,13 +13,16 @@ import torch
 from scipy.fft import dctn
 from small_files import idx, mnist
 
-from mmppl.core.program import load_program
-from mmppl.data.dataset import read
+from mmppl.base.random import generator
+from mmppl.core.loading import load_program
+from mmppl.data.read import read
+from mmppl.data.readers.idx import read_idx
 from mmppl.data.recipes.digits import NAMES, load_digits, profile
-from mmppl.data.recipes.mnist import FILES, read_idx
+from mmppl.data.recipes.mnist import FILES
+from mmppl.data.recipes.pairing import another_of_class
 from mmppl.data.recipes.registry import recipes
-from mmppl.data.recipes.two_view import another_of_class, random_rotation, rotate_images, two_view
-from mmppl.data.splits import generator
+from mmppl.data.recipes.transforms import random_rotation, rotate_images
+from mmppl.data.recipes.two_view import two_view
 from mmppl.errors import DataError, UsageError
 
 PLACES = [os.environ.get("MMPPL_DATA"), Path(__file__).parents[2] / "shared" / "data"]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmppl.data.recipes import transforms as distort
+from mmppl.data.recipes import transforms
 from mmppl.data.recipes.transforms import SHIFT, SLANT, STRETCH, TURN, distorted
 
 
@@ -16,7 +16,7 @@ def draw():
 
 def only(monkeypatch, **amounts):
     for name in ("TURN", "STRETCH", "SLANT", "SHIFT"):
-        monkeypatch.setattr(distort, name, amounts.get(name, 0.0))
+        monkeypatch.setattr(transforms, name, amounts.get(name, 0.0))
 
 
 def blobs(n, height, width, at, wide=2.0):

@@ -11,8 +11,7 @@ from torch import nn
 
 import mmppl
 from mmppl.distributions.gaussian import Gaussian, standard_normal
-from mmppl.evaluation import classifiers as judges
-from mmppl.evaluation import coherence
+from mmppl.evaluation import classifiers, coherence
 
 COHERENCE = ["coherence"]
 
@@ -62,8 +61,8 @@ def asking(data, **known):
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(judges, "STEPS", 150)
+    monkeypatch.setattr(classifiers, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(classifiers, "STEPS", 150)
     return tmp_path / "judges"
 
 
@@ -135,11 +134,11 @@ def test_judges_are_trained_once(data, own_cache, monkeypatch):
     run = asking(data)
     before = mmppl.evaluate(run, metrics=COHERENCE)["metrics"]
     assert len(list(own_cache.iterdir())) == 3 and all(file.suffix == ".safetensors" for file in own_cache.iterdir())
-    train = judges._train
-    monkeypatch.setattr(judges, "_train", lambda *a: pytest.fail("a judge was trained again"))
+    train = classifiers._train
+    monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a judge was trained again"))
     assert mmppl.evaluate(run, metrics=COHERENCE)["metrics"] == before
     trained = []
-    monkeypatch.setattr(judges, "_train", lambda *a: trained.append(a[1].name) or train(*a))
+    monkeypatch.setattr(classifiers, "_train", lambda *a: trained.append(a[1].name) or train(*a))
     # Test rows teach no judge; other train rows, another schema and a damaged file do not take the kept one.
     image = data.values["image"].clone()
     image[data.rows("test")] = 0.5
@@ -161,11 +160,11 @@ def test_judges_are_trained_once(data, own_cache, monkeypatch):
 
 def test_judges_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
     """So runs that hid other values share them."""
-    monkeypatch.setattr(judges, "STEPS", 20)
+    monkeypatch.setattr(classifiers, "STEPS", 20)
     small = {"hidden": 8, "layers": 1}
     taught = []
-    train = judges._train
-    monkeypatch.setattr(judges, "_train", lambda *a: taught.append(len(a[3])) or train(*a))
+    train = classifiers._train
+    monkeypatch.setattr(classifiers, "_train", lambda *a: taught.append(len(a[3])) or train(*a))
     for seed in (0, 1):
         run = mmppl.fit("mvae", hide=0.5, seed=seed, hyper=small, epochs=1, out=tmp_path / str(seed))
         for asked in (run, mmppl.Run.load(run.path)):
@@ -179,17 +178,17 @@ def test_a_judge_is_the_same_whatever_was_drawn_before(data):
     of = {m.name: m for m in data.modalities}
     train = data.take(data.rows("train"))
     torch.manual_seed(1)
-    one = judges.judge_of(of["image"], of["label"], train)
-    for file in judges.cache_folder().glob("judges/*"):
+    one = classifiers.judge_of(of["image"], of["label"], train)
+    for file in classifiers.cache_folder().glob("judges/*"):
         file.unlink()
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    other = judges.judge_of(of["image"], of["label"], train)
+    other = classifiers.judge_of(of["image"], of["label"], train)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
-    kept = judges.judge_of(of["image"], of["label"], train, fresh=False)
+    kept = classifiers.judge_of(of["image"], of["label"], train, fresh=False)
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), kept.state_dict().values()))
-    assert judges.judge_of(of["signs"], of["label"], train, fresh=False) is None
+    assert classifiers.judge_of(of["signs"], of["label"], train, fresh=False) is None
 
 
 def test_what_lies_under_the_mask_does_not_matter(data):
@@ -225,7 +224,7 @@ def test_what_lies_under_the_mask_does_not_matter(data):
 )
 def test_there_is_a_judge_for_every_modality(m):
     value = torch.zeros(3, *m.shape, dtype=torch.int64) if m.classes else torch.rand(3, *m.shape)
-    codes = judges.verdict(judges.judge_network(m, 4).eval(), m.as_input(value))
+    codes = classifiers.verdict(classifiers.judge_network(m, 4).eval(), m.as_input(value))
     assert codes.shape == (3,) and codes.dtype == np.int64 and (codes < 4).all()
 
 
@@ -236,10 +235,10 @@ def test_values_are_judged_in_model_units():
     data = mmppl.read({"a": 1000 + 50 * label[:, None] + rng.normal(size=(300, 2)), "label": label})
     m = data.modalities[0]
     assert m.transform == "standardise"
-    judge = judges.judge_of(m, data.modalities[1], data.take(data.rows("train")))
+    judge = classifiers.judge_of(m, data.modalities[1], data.take(data.rows("train")))
     value = coherence._shown(m, {"mean": m.value_in_input_units(data.values["a"].numpy())})
     torch.testing.assert_close(value, data.values["a"], rtol=1e-4, atol=1e-4)
-    assert (judges.verdict(judge, value) == label).all()
+    assert (classifiers.verdict(judge, value) == label).all()
 
 
 def test_of_classes_a_judge_sees_probabilities():

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import mmppl
-from mmppl.evaluation import baselines as baseline
-from mmppl.evaluation.evaluate import default_given_sets, evaluate, summarise
+from mmppl.evaluation import baselines
+from mmppl.evaluation.evaluate import default_given_sets, evaluate
+from mmppl.evaluation.summary import summarise
 
 
 class Known(mmppl.Program):
@@ -268,20 +269,20 @@ def test_baseline_learns_from_what_is_given_and_labelled(monkeypatch):
     of = {m.name: m for m in data.modalities}
 
     def error(*given, **kept):
-        return baseline.baseline_error(train, test, [of[name] for name in given], of["label"], **kept)
+        return baselines.baseline_error(train, test, [of[name] for name in given], of["label"], **kept)
 
     assert error("a") == error("c") == error("a", "b", "c") == 0
     assert error("b") > 0.3
     assert error() == pytest.approx(2 / 3, abs=0.05)
     hidden = test.hide(rate={"a": 1.0}, keep_one=False)
-    assert baseline.baseline_error(train, hidden, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
-    monkeypatch.setattr(baseline, "MOST_ROWS", 20)
+    assert baselines.baseline_error(train, hidden, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
+    monkeypatch.setattr(baselines, "MOST_ROWS", 20)
     assert error("b", seed=0) == error("b", seed=0)
     assert len({error("b", seed=seed) for seed in range(5)}) > 1
     one = train.take((train.values["label"] == 0).nonzero().squeeze(-1))
-    assert baseline.baseline_error(one, test, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
+    assert baselines.baseline_error(one, test, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
     nothing = test.take((~test.observed["label"]).nonzero().squeeze(-1))
-    assert math.isnan(baseline.baseline_error(train, nothing, [of["a"]], of["label"]))
+    assert math.isnan(baselines.baseline_error(train, nothing, [of["a"]], of["label"]))
 
 
 def test_cmmd_end_to_end(tmp_path):

@@ -9,8 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import mmppl
-from mmppl.evaluation import conditioning as given
-from mmppl.evaluation import latent as probes
+from mmppl.evaluation import conditioning, latent
 from mmppl.evaluation.metrics import cluster_agreement, precision_at
 
 PROBES = ["probe", "precision", "nmi"]
@@ -33,21 +32,21 @@ def means(run, rows, names):
 
 def test_both_protocols_are_scikit_learns(run, data):
     metrics = run.evaluate(data, metrics=PROBES)["metrics"]
-    assert {name.partition(".")[0] for name in metrics} - {"left_out", "nothing_seen"} == set(probes.PROBES)
+    assert {name.partition(".")[0] for name in metrics} - {"left_out", "nothing_seen"} == set(latent.PROBES)
     assert len(metrics["probe.label"]) == 7
     train, test = data.take(data.rows("train")), data.take(data.rows("test"))
     classes, truth = train.values["label"].numpy(), test.values["label"].numpy()
     for key in ("image", "profile+word"):
         names = key.split("+")
         z, asked = means(run, train, names), means(run, test, names)
-        seen = np.flatnonzero(given.sees(train, names).numpy())
+        seen = np.flatnonzero(conditioning.sees(train, names).numpy())
         few = np.random.default_rng(0).choice(seen, 500)
         probe = LogisticRegression(max_iter=1000, random_state=0).fit(z[few], classes[few])
         assert metrics["probe500.label"][key] == pytest.approx(probe.score(asked, truth), abs=2e-3)
         scaler = StandardScaler().fit(z[seen])
         probe = LogisticRegression(max_iter=1000).fit(scaler.transform(z[seen]), classes[seen])
         assert metrics["probe.label"][key] == pytest.approx(probe.score(scaler.transform(asked), truth), abs=2e-3)
-        there = given.sees(test, names).numpy()
+        there = conditioning.sees(test, names).numpy()
         z, codes = asked[there], truth[there]
         apart = np.square(z[:, None] - z[None]).sum(-1) + np.diag(np.full(len(z), np.inf))
         nearest = codes[apart.argsort(1)[:, :5]] == codes[:, None]
@@ -74,11 +73,11 @@ def test_each_row_is_asked_once_for_all_probes(run, data, monkeypatch):
 
 def test_large_data_are_sampled_and_asked_in_blocks(run, data, monkeypatch):
     whole = run.evaluate(data, metrics=PROBES, given_sets=["image"])["metrics"]
-    monkeypatch.setattr(given, "BLOCK", 100)
+    monkeypatch.setattr(conditioning, "BLOCK", 100)
     blocks = run.evaluate(data, metrics=PROBES, given_sets=["image"])["metrics"]
     assert blocks["precision1.label"]["image"] == pytest.approx(whole["precision1.label"]["image"], abs=5e-3)
     assert blocks["probe.label"]["image"] == pytest.approx(whole["probe.label"]["image"], abs=5e-3)
-    monkeypatch.setattr(probes, "MOST_ROWS", 60)
+    monkeypatch.setattr(latent, "MOST_ROWS", 60)
     few = [run.evaluate(data, metrics=PROBES, given_sets=["image"], seed=seed)["metrics"] for seed in (0, 0, 1)]
     assert few[0] == few[1] and few[0]["probe.label"] != few[2]["probe.label"]
 

@@ -11,7 +11,7 @@ from reference.linear_gaussian import World, exact_mvae
 
 import mmppl
 from mmppl import evaluate
-from mmppl.evaluation import likelihood as nats
+from mmppl.evaluation import baselines, likelihood
 
 
 def test_grey_values_and_classes_by_hand():
@@ -27,12 +27,12 @@ def test_grey_values_and_classes_by_hand():
     def cross(x, p):
         return -(x * math.log(p) + (1 - x) * math.log(1 - p))
 
-    found = nats.nll_of_means(train, test, of["x"], of["label"])
+    found = baselines.nll_of_means(train, test, of["x"], of["label"])
     # Means of all: 2.5/5 and 2.5/5; of class 0: 1.5/3 and 1.5/3; of class 1: 1.5/3 and 1.5/3.
     assert found["nll_global"] == pytest.approx(2 * math.log(2))
     assert found["nll_class"] == pytest.approx(2 * math.log(2))
     assert found["nll_floor"] == pytest.approx(cross(0.25, 0.25) / 2)
-    found = nats.nll_of_means(train, test, of["word"], of["label"])
+    found = baselines.nll_of_means(train, test, of["word"], of["label"])
     # First letter a b c: 2 1 1 of 4, second 0 4 0; ½ more of each. Test words: aa, ca.
     first, second = np.log(np.array([2.5, 1.5, 1.5]) / 5.5), np.log(np.array([0.5, 4.5, 0.5]) / 5.5)
     assert found["nll_global"] == pytest.approx(-(first[0] + second[0] + first[2] + second[0]) / 2)
@@ -41,7 +41,7 @@ def test_grey_values_and_classes_by_hand():
     assert found["nll_class"] == pytest.approx(-(zero + one) / 2)
     assert "nll_floor" not in found
     unknown = dataclasses.replace(test, observed=test.observed | {"label": torch.tensor([True, False])})
-    found = nats.nll_of_means(train, unknown, of["word"], of["label"])
+    found = baselines.nll_of_means(train, unknown, of["word"], of["label"])
     assert found["nll_class"] == pytest.approx(-(zero + first[2] + second[0]) / 2)
 
 
@@ -77,7 +77,7 @@ def test_evidence_of_an_exact_guide(world, monkeypatch):
         rows = whole - (0 if key == "nothing" else world.log_evidence(data.values, key.split("+")))
         assert number == pytest.approx(float(rows.mean()), abs=1e-9)
         assert found["evidence_se"][key] == pytest.approx(float(rows.std()) / math.sqrt(60), rel=1e-6)
-    monkeypatch.setattr(nats, "MOST_FOR_EVIDENCE", 7)
+    monkeypatch.setattr(likelihood, "MOST_FOR_EVIDENCE", 7)
     few = evaluate(run, metrics=["evidence"], given_sets=["a"])["metrics"]
     kept = torch.linspace(0, 59, 7).long()
     assert few["evidence"]["nothing"] == pytest.approx(float(whole[kept].mean()), abs=1e-9)

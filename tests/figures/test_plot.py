@@ -7,19 +7,20 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import mmppl
-from mmppl.evaluation import classifiers as judges
-from mmppl.figures.drawing import GAP, examples, heat_map, is_image, is_vector, mosaic, pixels
-from mmppl.figures.plot import SAMPLES
+from mmppl.evaluation import classifiers
+from mmppl.figures.drawing import GAP, examples, heat_map, mosaic
+from mmppl.figures.generated import SAMPLES
 from mmppl.figures.style_transfer import CONTENTS, STYLES, swaps
 from mmppl.figures.traversals import AXES, STEPS, traversals
 from mmppl.inference.decode import decoded
+from mmppl.modalities.images import is_image, is_vector, pixels
 
 SMALL = {"hidden": 16, "layers": 1}
 
 
 @pytest.fixture(autouse=True)
 def no_judges(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(classifiers, "cache_folder", lambda: tmp_path)
 
 
 def check(paths, names):
@@ -73,10 +74,10 @@ def test_without_images_or_labels(tmp_path):
 
 
 def test_coherence_is_drawn_where_judges_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(judges, "STEPS", 30)
+    monkeypatch.setattr(classifiers, "STEPS", 30)
     run = mmppl.fit("mvae", hyper=SMALL, epochs=1, out=tmp_path / "run")
     run.evaluate(metrics=["coherence"], given_sets=["image"])
-    monkeypatch.setattr(judges, "_train", lambda *a: pytest.fail("a judge was trained for a figure"))
+    monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a judge was trained for a figure"))
     check(run.plot(), ["loss", "generated", "reconstructions", "latent", "traversals", "coherence"])
 
 

@@ -16,7 +16,7 @@ from mmppl.inference.keyed_noise import uniforms
 from mmppl.inference.memory import chunk
 from mmppl.inference.predictive import Gathered, quantile, resample
 from mmppl.inference.query import ask
-from mmppl.modalities.likelihoods.likelihood import likelihood_of
+from mmppl.modalities.likelihoods.registry import likelihood_of
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmppl.kernels.codegen import triton_backend as launch
+from mmppl.kernels.codegen import triton_backend
 from mmppl.kernels.codegen.c_backend import available, compiled_kernels
 
 
@@ -23,7 +23,7 @@ def triton_device():
     if torch.cuda.is_available():
         yield "cuda"
     else:
-        with launch.interpreted():
+        with triton_backend.interpreted():
             yield "cpu"
 
 
@@ -33,5 +33,5 @@ def triton_float64():
     pytest.importorskip("triton")
     if torch.cuda.is_available():
         pytest.skip("float64 on a GPU takes PyTorch's operations")
-    with launch.interpreted():
+    with triton_backend.interpreted():
         yield

@@ -135,17 +135,17 @@ def test_a_cut_off_module_is_generated_again(monkeypatch, tmp_path):
 
 
 def test_a_damaged_library_is_compiled_again(monkeypatch, tmp_path):
-    from mmppl.kernels.codegen import c_backend as compiled
+    from mmppl.kernels.codegen import c_backend
 
     if not available():
         pytest.skip("no C compiler")
-    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
-    source = "#define real float" + compiled.PREAMBLE + "int seven(void) { return 7; }"
-    assert compiled._load(source).seven() == 7
+    monkeypatch.setattr(c_backend, "cache_folder", lambda: tmp_path)
+    source = "#define real float" + c_backend.PREAMBLE + "int seven(void) { return 7; }"
+    assert c_backend._load(source).seven() == 7
     (library_file,) = tmp_path.glob("*.so")
     library_file.unlink()
     library_file.write_bytes(b"no library")
-    assert compiled._load(source).seven() == 7
+    assert c_backend._load(source).seven() == 7
 
 
 def test_a_formula_of_ones_own():

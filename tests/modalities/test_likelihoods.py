@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmppl import Batch, Likelihood, Modality, UsageError, likelihood, load_program, read
-from mmppl.modalities.likelihoods.likelihood import LIKELIHOODS, likelihood_of
+from mmppl.modalities.likelihoods.registry import LIKELIHOODS, likelihood_of
 
 RNG = torch.Generator().manual_seed(0)
 CASES = [

@@ -5,7 +5,9 @@ import torch
 
 from mmppl import UsageError, load_program, read
 from mmppl.base.precision import gemm
-from mmppl.nn.mlp import ConvDecoder, ConvTrunk, Dropout, Linear, image_layout, mlp
+from mmppl.modalities.images import image_layout
+from mmppl.nn.conv import ConvDecoder, ConvTrunk
+from mmppl.nn.mlp import Dropout, Linear, mlp
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (3, 9, 11), (9, 11, 3), (28, 28), (1, 5)], ids=str)

@@ -7,7 +7,7 @@ from scipy.linalg import sqrtm
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmppl import Batch, Modality, all_subsets, load_program, trace
-from mmppl.distributions.product import barycentre
+from mmppl.distributions.barycentre import barycentre
 from mmppl.objectives.alignment import alignment, pairwise, to_barycentre, wasserstein2
 
 pytestmark = pytest.mark.usefixtures("float64")

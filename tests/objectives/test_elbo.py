@@ -9,10 +9,10 @@ from pyro.infer import SVI, TraceMeanField_ELBO
 from reference.linear_gaussian import batch_of
 
 from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo, load_program, read
-from mmppl.core.batch import random_subsets, whole_and_each
+from mmppl.core.program import terms_of
 from mmppl.data.dataset import Dataset
-from mmppl.objectives.elbo import terms_of
-from mmppl.train.fit import _settings
+from mmppl.modalities.subsets import random_subsets, whole_and_each
+from mmppl.train.settings import _settings
 
 
 @pytest.fixture(scope="module")

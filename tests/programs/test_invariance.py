@@ -10,10 +10,10 @@ import torch
 from reference.asked import Asked
 
 from mmppl import Dataset, load_program, read
-from mmppl.core.program import installed_programs
+from mmppl.core.loading import installed_programs
 from mmppl.evaluation.evaluate import evaluate
 from mmppl.inference.query import ask
-from mmppl.nn import per_modality as networks
+from mmppl.nn import per_modality
 
 MORE = [
     ("mvae", dict(subsets="sampled", scored="seen", temper="learned", warm_up=0.5)),
@@ -35,7 +35,7 @@ every_program = pytest.mark.parametrize(("name", "hyper"), EVERY, ids=str)
 @pytest.fixture(autouse=True)
 def digits_are_images(monkeypatch):
     """Also those of 8×8 are convolved."""
-    monkeypatch.setattr(networks, "LEAST", 8)
+    monkeypatch.setattr(per_modality, "LEAST", 8)
 
 
 @pytest.fixture(scope="module")

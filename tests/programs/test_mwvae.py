@@ -14,7 +14,7 @@ from mmppl.core.row_selection import Patterns
 from mmppl.data.dataset import Dataset
 from mmppl.distributions.style_bank import UNKNOWN, Styles
 from mmppl.inference.query import ask
-from mmppl.runs.storage import read_info, write_info
+from mmppl.runs.record import read_info, write_info
 
 NAMES, SIZES, STYLE = ["a", "b", "c"], {"a": 4, "b": 3, "c": 5}, 1
 exact = pytest.mark.usefixtures("float64")

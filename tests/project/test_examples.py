@@ -11,7 +11,7 @@ import torch
 
 import mmppl
 from mmppl.cli import main
-from mmppl.core.program import load_program
+from mmppl.core.loading import load_program
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "examples" / "tempered.py"

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mmppl.kernels.codegen import c_backend as compiled
-from mmppl.kernels.codegen import generate
+from mmppl.kernels.codegen import c_backend, generate
 from mmppl.kernels.codegen.generate import FORMULAS, Formula
 
 
@@ -26,12 +25,12 @@ def test_nothing_is_left_of_a_formula_whose_derivatives_are_wrong(monkeypatch, t
 def test_a_cache_that_cannot_be_written_is_told_once(monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MMPPL_CACHE", str(tmp_path / "file" / "cache"))
-    compiled.cache_folder.cache_clear()
+    c_backend.cache_folder.cache_clear()
     try:
-        folder = compiled.cache_folder()
-        assert folder.is_dir() and compiled.cache_folder() == folder
+        folder = c_backend.cache_folder()
+        assert folder.is_dir() and c_backend.cache_folder() == folder
     finally:
-        compiled.cache_folder.cache_clear()
+        c_backend.cache_folder.cache_clear()
     (line,) = caplog.messages
     assert str(tmp_path / "file" / "cache") in line and str(folder) in line and "$MMPPL_CACHE" in line
     folder.rmdir()

@@ -8,7 +8,8 @@ import pytest
 
 from mmppl import Modality
 from mmppl.errors import DataError, LockedError, UsageError
-from mmppl.runs.storage import locked, read_info, write_info
+from mmppl.runs.record import read_info, write_info
+from mmppl.runs.storage import locked
 
 
 def test_a_run_is_locked_once(tmp_path):

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from mmppl.base.files import pack, sha256, unpack, write
 from mmppl.errors import DataError
-from mmppl.train.checkpoint import load_state, pack, save_state, sha256, sweep, unpack, write
+from mmppl.train.checkpoint import load_state, save_state, sweep
 
 COUNTERS = {"epoch": 2, "step": 10, "best_epoch": 1, "seconds": 1.5, "best": math.inf}
 

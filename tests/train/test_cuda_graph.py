@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mmppl import load_program, read
-from mmppl.train.cuda_graph import WARM_UP, CapturedStep, adam, cuda_graph, moving
-from mmppl.train.loop import Clock
+from mmppl.train.cuda_graph import WARM_UP, CapturedStep, cuda_graph
 from mmppl.train.loop import Training as Epochs
+from mmppl.train.optimiser import Clock, adam, moving
 from mmppl.train.step import Step
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]

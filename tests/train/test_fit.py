@@ -15,8 +15,8 @@ import torch
 from safetensors.numpy import load_file
 
 from mmppl import DataError, FitError, Run, UsageError, fit, load_program, read
-from mmppl.core.program import installed_programs
-from mmppl.train.fit import DEFAULTS, _settings
+from mmppl.core.loading import installed_programs
+from mmppl.train.settings import DEFAULTS, _settings
 
 SMALL = dict(hidden=16, latent_dim=4)
 
@@ -340,7 +340,7 @@ def test_an_error_in_the_users_program_names_its_line(tmp_path):
 
 
 def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
-    from mmppl.runs.storage import read_info, write_info
+    from mmppl.runs.record import read_info, write_info
 
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=tmp_path / "a")
     info = read_info(run.path)
@@ -351,7 +351,7 @@ def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
 
 
 def test_a_log_whose_last_line_is_half_written(tmp_path):
-    from mmppl.runs.storage import read_info, write_info
+    from mmppl.runs.record import read_info, write_info
 
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=2, out=tmp_path / "a")
     whole, log = run.metrics, run.path / "metrics.jsonl"

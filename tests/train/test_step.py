@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from mmppl import Program, Terms, load_program, read
-from mmppl.core.batch import random_subsets
 from mmppl.core.row_selection import Patterns
 from mmppl.distributions.gaussian import Gaussian, standard_normal
+from mmppl.modalities.subsets import random_subsets
 from mmppl.train.step import Step
 
 

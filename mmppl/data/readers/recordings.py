@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ...errors import DataError, suggest
 from ...modalities.modality import Modality
-from .cells import CORRUPT, read_mapping
+from .mapping import read_mapping
 from .mfcc import SHAPES, Features, Level, speech_features
+from .npz import CORRUPT
 from .wav import read_wav
 
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # of the Free Spoken Digit Dataset

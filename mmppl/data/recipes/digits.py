@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.random import generator
 from ..dataset import Dataset
-from ..schema.encode import admit
-from ..splits import PARTS, generator, stratified
-from .two_view import another_of_class, two_view
+from ..schema.ingest import admit
+from ..splits import PARTS, stratified
+from .pairing import another_of_class
+from .two_view import two_view
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

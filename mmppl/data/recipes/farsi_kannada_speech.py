@@ -14,16 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.random import generator
 from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..readers.mfcc import Features, Level
 from ..readers.recordings import Spoken, features_of, opened, spoken
-from ..splits import PARTS, generator
+from ..splits import PARTS
 from .files import root_or_default
 from .handwritten import FARSI, KANNADA, Digits
+from .pairing import floats, in_turn
 from .transforms import distorted
-from .two_view import floats, in_turn
 
 RECIPE = "farsi-kannada-speech"
 MOST = (60_000, 10_000, 10_000)  # rows of train, valid and test

@@ -12,9 +12,9 @@ import numpy as np
 
 from ...errors import DataError
 from ..readers.cdb import read_cdb
-from ..readers.cells import read_npz
+from ..readers.idx import read_idx
+from ..readers.npz import read_npz
 from .files import present
-from .mnist import read_idx
 
 
 class Digits(NamedTuple):

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.random import generator
 from ...errors import DataError
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..splits import generator
 from .digits import NAMES
 from .mnist import load_mnist
-from .two_view import another_of_class
+from .pairing import another_of_class
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
 ALPHABET = (*LETTERS, "--", "\n", " ")  # 71 as in the source, whose hyphen stands twice; the second never occurs

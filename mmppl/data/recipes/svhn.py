@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.random import generator
 from ...errors import DataError, UsageError
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..readers.matlab import read_mat
-from ..splits import PARTS, generator
+from ..splits import PARTS
 from .files import Files
 from .mnist import PLACES as MNIST
 from .mnist import load_mnist
+from .pairing import floats, in_turn
 from .photo_text import ALPHABET, LENGTH, written
-from .two_view import floats, in_turn
 
 FILES = ("train_32x32.mat", "test_32x32.mat")  # format 2 of Netzer et al. 2011
 MOST = 10_000  # rows of a class that one round of pairs has

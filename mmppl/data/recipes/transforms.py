@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .two_view import CHUNK
+from .pairing import CHUNK
 
 TURN, STRETCH, SLANT, SHIFT = math.radians(8), 0.1, 0.1, 1 / 28  # the last in sides: 1 pixel of 28
 
@@ -30,3 +30,21 @@ def distorted(images: Tensor, draw: torch.Generator) -> Tensor:
         grid = F.affine_grid(theta.reshape(-1, 2, 3), list(chunk.shape), align_corners=False)
         out[start : start + CHUNK] = F.grid_sample(chunk, grid, padding_mode="zeros", align_corners=False).squeeze(1)
     return out.clamp_(0, 1)  # the bilinear weights sum to 1 only up to rounding
+
+
+def rotate_images(images: Tensor, radians: Tensor) -> Tensor:
+    """(N, H, W) images in [0, 1], each turned about its centre by its angle (N,), bilinearly, zeros from outside."""
+    turned = torch.empty_like(images)
+    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
+    aspect = images.shape[1] / images.shape[2]  # the grid runs from −1 to 1 along either side, however long
+    theta = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], -1).reshape(-1, 2, 3)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK].unsqueeze(1)
+        grid = F.affine_grid(theta[start : start + CHUNK], list(chunk.shape), align_corners=False)
+        turned[start : start + CHUNK] = F.grid_sample(chunk, grid, padding_mode="zeros", align_corners=False).squeeze(1)
+    return turned.clamp_(0, 1)  # the bilinear weights sum to 1 only up to rounding
+
+
+def random_rotation(images: Tensor, draw: torch.Generator) -> Tensor:
+    """(N, H, W) images, each rotated by its own angle from U[−45°, 45°]."""
+    return rotate_images(images, (2 * torch.rand(len(images), generator=draw) - 1) * (math.pi / 4))

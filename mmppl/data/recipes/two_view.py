@@ -5,71 +5,15 @@ Source: Wang et al. 2015, arXiv:1602.01024 (noisy MNIST), as used in arXiv:2110.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ...base.random import generator
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..splits import generator
-
-CHUNK = 4096  # images that are worked on at once: bounds what is needed beside them to tens of MB
-
-
-def rotate_images(images: Tensor, radians: Tensor) -> Tensor:
-    """(N, H, W) images in [0, 1], each turned about its centre by its angle (N,), bilinearly, zeros from outside."""
-    turned = torch.empty_like(images)
-    cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
-    aspect = images.shape[1] / images.shape[2]  # the grid runs from −1 to 1 along either side, however long
-    theta = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], -1).reshape(-1, 2, 3)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK].unsqueeze(1)
-        grid = F.affine_grid(theta[start : start + CHUNK], list(chunk.shape), align_corners=False)
-        turned[start : start + CHUNK] = F.grid_sample(chunk, grid, padding_mode="zeros", align_corners=False).squeeze(1)
-    return turned.clamp_(0, 1)  # the bilinear weights sum to 1 only up to rounding
-
-
-def another_of_class(labels: np.ndarray, split: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(N,) row numbers: for each row another one of its class in the same part of the split, evenly drawn.
-
-    A row that is alone in its class and part gets itself.
-    """
-    partner = torch.arange(len(labels))
-    for part in np.unique(split):
-        for label in np.unique(labels):
-            rows = torch.from_numpy(np.flatnonzero((split == part) & (labels == label)))
-            if len(rows) > 1:
-                step = torch.randint(1, len(rows), (len(rows),), generator=draw)
-                partner[rows] = rows[(torch.arange(len(rows)) + step) % len(rows)]
-    return partner
-
-
-def in_turn(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(n,) of the row numbers `there`, of the class of each label; none comes again before its class is used up."""
-    partner = torch.empty(len(labels), dtype=torch.int64)
-    for digit in np.unique(labels):
-        mine = torch.from_numpy(np.flatnonzero(labels == digit))
-        rows = torch.from_numpy(there[others[there] == digit])
-        rounds = -(-len(mine) // len(rows))
-        order = torch.cat([torch.randperm(len(rows), generator=draw) for _ in range(rounds)])
-        partner[mine] = rows[order[: len(mine)]]
-    return partner
-
-
-def floats(images: Tensor, rows: Tensor) -> Tensor:
-    """(n, ...) of the uint8 images, in [0, 1]."""
-    values = torch.empty((len(rows), *images.shape[1:]))
-    for some in torch.arange(len(rows)).split(CHUNK):
-        values[some] = images[rows[some]].float().div_(255)
-    return values
-
-
-def random_rotation(images: Tensor, draw: torch.Generator) -> Tensor:
-    """(N, H, W) images, each rotated by its own angle from U[−45°, 45°]."""
-    return rotate_images(images, (2 * torch.rand(len(images), generator=draw) - 1) * (math.pi / 4))
+from .pairing import another_of_class
+from .transforms import random_rotation
 
 
 def two_view(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -12,7 +12,6 @@ import torch
 
 from ...errors import DataError, suggest
 from ..splits import PARTS
-from .infer import chunks
 
 # Names that a program needs for itself: Pyro's plates, the latent, what a query may want.
 TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
@@ -151,3 +150,9 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
             row, column = np.argwhere(bad)[0]
             table.bad(name, rows.start + int(row), int(column), "is in an observed row; mend it, or mask the row.")
     return observed
+
+
+def chunks(array: np.ndarray) -> Iterator[slice]:
+    """Slices of rows with some four million elements each: no pass over a huge array needs a copy of it."""
+    step = max(1, 2**22 // max(1, array.size // max(1, len(array))))
+    return (slice(start, start + step) for start in range(0, len(array), step))

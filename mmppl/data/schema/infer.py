@@ -3,88 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from collections.abc import Mapping
 
 import numpy as np
 
-from ...errors import DataError, UsageError, suggest
-from ...modalities.modality import Modality, Scale, Transform
+from ...errors import DataError, UsageError
+from ...modalities.modality import Modality
+from ..splits import stratified, with_valid
+from .arrays import Table, chunks
+from .encode import _groups
+from .overrides import Override
+from .scale import _scaled, _staying
 
 FEW = 20  # distinct whole numbers in one column, up to which they are classes
 STRINGS = 50  # different strings in one column, up to which they are classes in however few rows
-TRANSFORMS = get_args(Transform)
-
-
-@dataclass(frozen=True)
-class Override:
-    """One `--as NAME=likelihood:key=value,…`; None: what the table says."""
-
-    likelihood: str
-    scale: Scale | None = None
-    role: Literal["modality", "label"] | None = None
-    transform: Transform | None = None
-
-    @property
-    def ignored(self) -> bool:
-        return self.likelihood == "ignore"
-
-
-def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
-    """name → `Override`.
-
-    Raises:
-        UsageError: unknown likelihood, key or value.
-    """
-    return {name: _parse(name, text) for name, text in as_.items()}
-
-
-def _parse(name: str, text: str) -> Override:
-    from ...modalities.likelihoods.likelihood import LIKELIHOODS
-
-    likelihood, _, rest = text.partition(":")
-    known = (*LIKELIHOODS, "ignore")
-    if likelihood not in known:
-        raise UsageError(
-            f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
-        )
-    choices = {"role": ("modality", "label"), "transform": TRANSFORMS}
-    found: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")):
-        key, _, value = part.partition("=")
-        if likelihood == "ignore":
-            raise UsageError(f"--as {name}: ignore takes no keys, not {part!r}; leave it out.")
-        if key == "scale":
-            found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
-        elif key not in choices:
-            raise UsageError(
-                f"--as {name}: no key {key!r}; there are scale, role, transform.{suggest(key, [*choices])}"
-            )
-        elif value not in choices[key]:
-            raise UsageError(
-                f"--as {name}: {key}={value!r} is none of {', '.join(choices[key])}.{suggest(value, choices[key])}"
-            )
-        else:
-            found[key] = value
-    return Override(likelihood, **found)
-
-
-def _scale(name: str, likelihood: str, text: str, words: tuple[str, ...]) -> Scale:
-    if not words:
-        raise UsageError(f"--as {name}: {likelihood} has no scale; leave it out.")
-    if text in words:
-        return cast(Scale, text)
-    try:
-        number = float(text)
-    except ValueError:
-        number = np.nan
-    if not 0 < number < np.inf:
-        raise UsageError(
-            f"--as {name}: scale={text!r} of {likelihood} is neither a positive number nor {' nor '.join(words)}."
-            f"{suggest(text, words)}"
-        )
-    return number
 
 
 def declare(
@@ -188,7 +120,54 @@ def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
         )
 
 
-def chunks(array: np.ndarray) -> Iterator[slice]:
-    """Slices of rows with some four million elements each: no pass over a huge array needs a copy of it."""
-    step = max(1, 2**22 // max(1, array.size // max(1, len(array))))
-    return (slice(start, start + step) for start in range(0, len(array), step))
+def _found(
+    table: Table, said: Mapping[str, Override], seed: int, hide: float, hide_seed: int
+) -> tuple[tuple[Modality, ...], np.ndarray]:
+    """Schema and split of data that come without a schema."""
+    n = len(table.ids)
+    if n < 2:
+        raise DataError("one sample only; a model needs at least two rows, some to learn from and some to check on.")
+    if not any(observed.any() for observed in table.observed.values()):
+        raise DataError("nothing is observed in any row; check the masks.")
+    modalities = []
+    for name, array in table.arrays.items():
+        observed = table.observed[name]
+        if not observed.any():
+            raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
+        framed = name in table.features
+        modality = declare(name, array, observed, said.get(name), gaps=name in table.gaps, columns=framed)
+        if modality.likelihood == "categorical":
+            modality = dataclasses.replace(modality, classes=_classes(table, name))
+        columns = table.features.get(name)
+        modalities.append(dataclasses.replace(modality, features=tuple(columns) if columns else None))
+    if not any(m.role == "modality" for m in modalities):
+        raise DataError(
+            f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "
+            f"--as {modalities[0].name}=normal:role=modality."
+        )
+    groups = _groups(table, modalities)
+    if table.split is None:
+        split = stratified(groups, seed=seed)
+    elif (table.split == 0).any():
+        split = with_valid(table.split, groups, seed=seed)
+    else:
+        raise DataError("'split' has no train rows (0 or train); mark some.")
+    for m in modalities:
+        if not (table.observed[m.name] & (split == 0)).any():
+            raise DataError(f"{m.name!r} is observed in no train row; leave it out (--as {m.name}=ignore).")
+    stays = _staying(table, modalities, hide, hide_seed)
+    return tuple(_scaled(m, table, (split == 0) & stays[m.name]) for m in modalities), split
+
+
+def _classes(table: Table, name: str) -> tuple[str | int, ...]:
+    array, observed = table.arrays[name], table.observed[name]
+    seen = array[observed]
+    if seen.dtype.kind == "f" and (np.mod(seen, 1) != 0).any():
+        row = int(np.flatnonzero(observed)[np.argwhere(np.mod(seen, 1) != 0)[0][0]])
+        raise DataError(
+            f"{table.place(name, row)}: a class is a whole number or a string; round them or choose normal."
+        )
+    classes = np.unique(seen if seen.dtype.kind == "U" else seen.astype(np.int64)).tolist()
+    if len(classes) < 2:
+        raise DataError(f"{name!r} has one class only ({classes[0]!r}); leave it out (--as {name}=ignore).")
+    return tuple(classes)

@@ -1,0 +1,96 @@
+"""Reads DataFrames, without importing their library."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from .cells import NOTHING, _column, _plain, _with_masks
+
+
+def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """A DataFrame (pandas, or alike) → arrays by name, and the feature names of those that were grouped; of those that
+    are ignored only that they are there.
+
+    Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
+    array of its own. Missing cells become NaN or, where the values are not floats, a mask. Without a column `id` the
+    index is the rows' ids: whole numbers and strings as they are, anything else as its text.
+
+    Raises:
+        DataError: repeated or clashing columns, an index that names two rows alike, a group that mixes numbers and
+            strings, cells of other types.
+    """
+    columns = [str(column) for column in frame.columns]
+    if len(set(columns)) < len(columns):
+        repeated = next(column for column in columns if columns.count(column) > 1)
+        raise DataError(f"DataFrame: column {repeated!r} occurs more than once; rename it.")
+    groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    features: dict[str, tuple[str, ...]] = {}
+    for original, column in zip(frame.columns, columns):
+        name, colon, feature = column.partition(":")
+        if name in ignored:
+            continue
+        if name in groups and not (colon and name in features):
+            raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
+        if colon:
+            features[name] = (*features.get(name, ()), feature)
+        groups.setdefault(name, []).append(_cells(column, frame[original]))
+    arrays = {name: NOTHING for name in ignored if name in {column.partition(":")[0] for column in columns}}
+    gaps = {}
+    for name, group in groups.items():
+        if name in features:
+            arrays[name], gaps[name] = _group(name, group)
+        else:
+            arrays[name], gaps[name] = group[0]
+        arrays[name] = _plain(name, arrays[name])
+    index = None if "id" in arrays else _index(frame)
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # where no NaN shows it
+    return _with_masks(arrays, unseen) | ({} if index is None else {"id": index}), features
+
+
+def _index(frame: Any) -> np.ndarray | None:
+    """The index as ids; None where it is the row numbers, or where the library has none."""
+    labels = list(getattr(frame, "index", ()))
+    if len(labels) != len(frame):
+        return None
+    if all(isinstance(label, (int, np.integer)) and not isinstance(label, bool) for label in labels):
+        index = np.array(labels)
+    else:
+        index = np.array([str(label) for label in labels])
+    distinct, first, counts = np.unique(index, return_index=True, return_counts=True)
+    if len(distinct) < len(index):
+        at = int(first[counts > 1].min())
+        again = int(np.flatnonzero(index == index[at])[1])
+        raise DataError(
+            f"DataFrame: the index says {index[at].item()!r} of rows {at} and {again}; give every row its own in a "
+            "column id, or number the rows (frame.reset_index(drop=True))."
+        )
+    return None if np.array_equal(index, np.arange(len(index))) else index
+
+
+def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A column of a DataFrame → (values, missing)."""
+    values, missing = _column(name, np.asarray(series.to_numpy()))
+    if values.dtype.kind == "f" and str(series.dtype).lower().startswith(("int", "uint")) and not missing.all():
+        # Nullable integers arrive as floats once a cell is missing; what they are decides what they become.
+        values = np.where(missing, values[~missing][0], values).astype(np.int64)
+    return values, missing
+
+
+def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of one modality → (N, features) values and the rows in which all of them are missing."""
+    values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
+    strings = [value.dtype.kind in "UO" for value in values]
+    if any(strings) and not all(strings):
+        raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of a kind.")
+    partly = missing.any(1) & ~missing.all(1)
+    if partly.any() and any(strings):
+        row = int(np.flatnonzero(partly)[0])
+        raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
+    floats = any(value.dtype.kind == "f" for value in values)
+    if partly.any() or (floats and missing.any()):  # of floats no mask is kept, so that all gaps must be NaN
+        values = [np.where(gap, np.nan, value) for value, gap in columns]  # the door names the cell
+    return np.stack(values, -1), np.logical_and.reduce(missing, 1)

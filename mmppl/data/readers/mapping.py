@@ -1,0 +1,54 @@
+"""Reads mappings of arrays, tensors or lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...errors import DataError
+from .cells import NOTHING, _column, _plain, _with_masks
+
+
+def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Arrays, tensors or lists by name → numpy arrays; strings that are missing (None) and what NumPy masks become a
+    mask. Of arrays that are ignored only that they are there.
+
+    Raises:
+        DataError: ragged rows, or objects other than strings and numbers.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    gaps, masks = {}, {}
+    for name, value in data.items():
+        if str(name) in ignored:
+            arrays[str(name)] = NOTHING
+            continue
+        if isinstance(value, torch.Tensor):
+            value = value.detach().cpu()
+            value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        if isinstance(value, np.ma.MaskedArray) and value.ndim:
+            value, masks[str(name)] = _unmasked(str(name), value)
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise DataError(f"{name!r} is ragged: its rows differ in length; pad them to one shape.") from None
+        if array.dtype == object and array.ndim == 1:
+            array, gaps[name] = _column(str(name), array)
+        arrays[str(name)] = _plain(str(name), array)
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # where no NaN shows it
+    return _with_masks(arrays, unseen | masks)
+
+
+def _unmasked(name: str, array: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
+    """NumPy's masked array → (values, rows that are masked)."""
+    cells = np.ma.getmaskarray(array).reshape(len(array), -1)
+    missing = cells.all(1)
+    partly = cells.any(1) & ~missing
+    if partly.any():
+        raise DataError(
+            f"{name!r}, row {int(partly.argmax())} is masked in part; a row has all of a modality or nothing: fill the "
+            "cells, mask the row, or give the columns as modalities of their own."
+        )
+    return np.asarray(array.data), missing

@@ -1,0 +1,84 @@
+"""What `--as NAME=...` says about a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from ...errors import UsageError, suggest
+from ...modalities.modality import Scale, Transform
+
+TRANSFORMS = get_args(Transform)
+
+
+@dataclass(frozen=True)
+class Override:
+    """One `--as NAME=likelihood:key=value,…`; None: what the table says."""
+
+    likelihood: str
+    scale: Scale | None = None
+    role: Literal["modality", "label"] | None = None
+    transform: Transform | None = None
+
+    @property
+    def ignored(self) -> bool:
+        return self.likelihood == "ignore"
+
+
+def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
+    """name → `Override`.
+
+    Raises:
+        UsageError: unknown likelihood, key or value.
+    """
+    return {name: _parse(name, text) for name, text in as_.items()}
+
+
+def _parse(name: str, text: str) -> Override:
+    from ...modalities.likelihoods.registry import LIKELIHOODS
+
+    likelihood, _, rest = text.partition(":")
+    known = (*LIKELIHOODS, "ignore")
+    if likelihood not in known:
+        raise UsageError(
+            f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
+        )
+    choices = {"role": ("modality", "label"), "transform": TRANSFORMS}
+    found: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if likelihood == "ignore":
+            raise UsageError(f"--as {name}: ignore takes no keys, not {part!r}; leave it out.")
+        if key == "scale":
+            found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
+        elif key not in choices:
+            raise UsageError(
+                f"--as {name}: no key {key!r}; there are scale, role, transform.{suggest(key, [*choices])}"
+            )
+        elif value not in choices[key]:
+            raise UsageError(
+                f"--as {name}: {key}={value!r} is none of {', '.join(choices[key])}.{suggest(value, choices[key])}"
+            )
+        else:
+            found[key] = value
+    return Override(likelihood, **found)
+
+
+def _scale(name: str, likelihood: str, text: str, words: tuple[str, ...]) -> Scale:
+    if not words:
+        raise UsageError(f"--as {name}: {likelihood} has no scale; leave it out.")
+    if text in words:
+        return cast(Scale, text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = np.nan
+    if not 0 < number < np.inf:
+        raise UsageError(
+            f"--as {name}: scale={text!r} of {likelihood} is neither a positive number nor {' nor '.join(words)}."
+            f"{suggest(text, words)}"
+        )
+    return number

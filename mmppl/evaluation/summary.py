@@ -1,0 +1,38 @@
+"""Means and standard deviations over runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def summarise(results: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Mean and standard deviation (n − 1 below the line) over runs, of every number that all of them have.
+
+    Args:
+        results: what `evaluate` returned.
+        notes: what the reader should know, such as that the runs are not alike (`mmppl.differences.unlike`).
+    Returns: {"runs": the results, "mean": {...}, "sd": {...}, "notes": [...]}, mean and sd nested as the metrics; sd is
+        None for a single run.
+    """
+    metrics = [result["metrics"] for result in results]
+    mean, sd = _over_runs(metrics, np.mean), _over_runs(metrics, _sd)
+    return {"runs": list(results), "mean": mean, "sd": sd, "notes": list(notes)}
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _over_runs(values: Sequence[Any], statistic: Callable[[Sequence[float]], Any]) -> Any:
+    """`statistic` over numbers at the same place in nested dicts and lists; keys that only some have are dropped."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        shared = [key for key in first if all(key in value for value in values)]
+        return {key: _over_runs([value[key] for value in values], statistic) for key in shared}
+    if isinstance(first, list):
+        return [_over_runs(list(column), statistic) for column in zip(*values)]
+    number = statistic(values)
+    return None if number is None else float(number)

@@ -1,0 +1,61 @@
+"""Normal likelihood."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pyro.distributions import constraints
+from torch import Tensor
+
+from ...kernels.likelihood import (
+    LOG_VAR_RANGE,
+    normal_log_density,
+    normal_predicted_log_density,
+)
+from ..modality import Modality
+from .likelihood import Likelihood, _inside
+from .registry import likelihood
+
+
+@likelihood("normal")
+class Normal(Likelihood):
+    """Independent Normals; scale = a standard deviation, "learned" per feature, or "predicted" by the decoder
+    (the second half of its output is the log-variance, clamped to LOG_VAR_RANGE)."""
+
+    default_scale = 1.0
+    scales = ("learned", "predicted")
+    masks = True
+    support = constraints.real
+
+    @classmethod
+    def output_size(cls, modality: Modality) -> int:
+        return modality.size * (2 if modality.scale == "predicted" else 1)
+
+    def _loc_log_var(self) -> tuple[Tensor, Tensor | float]:
+        if self.scale is None and self.modality.scale == "predicted":
+            loc, log_var = self.output.chunk(2, -1)
+            return loc, log_var.clamp(*LOG_VAR_RANGE)
+        log_scale = self._log_scale()
+        return self.output[..., : self.modality.size], 2 * log_scale
+
+    def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self._features(value)
+        if self.scale is None and self.modality.scale == "predicted":
+            return normal_predicted_log_density(x, self.given, mask)
+        return normal_log_density(x, self.given, 2 * self._log_scale(), mask)
+
+    def from_uniform(self, u: Tensor) -> Tensor:
+        loc, log_var = self._loc_log_var()
+        sd = math.exp(0.5 * log_var) if isinstance(log_var, float) else torch.exp(0.5 * log_var)
+        return self._event(loc + sd * torch.special.ndtri(_inside(u)))
+
+    @property
+    def mean(self) -> Tensor:
+        return self._event(self._loc_log_var()[0])
+
+    @property
+    def variance(self) -> Tensor:
+        loc, log_var = self._loc_log_var()
+        variance = torch.as_tensor(log_var, dtype=loc.dtype, device=loc.device).exp()
+        return self._event(variance.expand(loc.shape))
