@@ -20,11 +20,11 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, all_subsets, load_program
-from mmppl.base.precision import best_path, gemm
-from mmppl.core.row_selection import Patterns
+from mmppl.base.precision import matmul_precision, probe_matmul
+from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.nn.mlp import mlp
 from mmppl.train.cuda_graph import CapturedStep
-from mmppl.train.optimiser import adam, moving
+from mmppl.train.optimiser import adam, mutable_state
 from mmppl.train.step import Step
 
 from .case import Case, apart
@@ -66,7 +66,7 @@ def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[]
     optimiser = adam(program, 1e-3, device)
     if device.type == "cuda":
         step = Step(program, precision=precision, replay=False)
-        captured = CapturedStep(step, optimiser.step, partial(moving, program, optimiser))
+        captured = CapturedStep(step, optimiser.step, partial(mutable_state, program, optimiser))
         return lambda: float(captured(batch).loss)
     recorded = Step(program, precision=precision)
 
@@ -80,10 +80,10 @@ def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[]
 
 def scoped(run: Callable[[], object]) -> Callable[[], None]:
     """The same, with matrix products by the path that `mmppl fit` takes."""
-    path = best_path()
+    path = probe_matmul()
 
     def inside() -> None:
-        with gemm(path):
+        with matmul_precision(path):
             run()
 
     return inside
@@ -179,10 +179,10 @@ def products(rows: int, dtype: torch.dtype = torch.float32, device: str = "cpu")
     """The step's matrix products alone, into memory that is there: forward, and both gradients of every layer but for
     those of the data."""
     layers = []
-    decoded = rows * len(all_subsets(len(MODALITIES)))
+    decode = rows * len(all_subsets(len(MODALITIES)))
     for m in MODALITIES:
         layers += [(rows, m.input_size, WIDTH, False), (rows, WIDTH, 2 * LATENT, True)]
-        layers += [(decoded, LATENT, WIDTH, True), (decoded, WIDTH, m.input_size, True)]
+        layers += [(decode, LATENT, WIDTH, True), (decode, WIDTH, m.input_size, True)]
     return products_of(layers, dtype, device)
 
 
@@ -262,7 +262,7 @@ def with_holes(rate: float, rows: int = 256) -> Case:
     observed = {name: torch.rand(rows, generator=generator) >= rate for name in whole.values}
     observed["image"] |= ~torch.stack(list(observed.values())).any(0)  # a row with nothing teaches nothing
     batch = Batch(whole.values, observed, whole.index, rows, whole.encoded)
-    packed = replace(batch, patterns=Patterns.of(observed))
+    packed = replace(batch, patterns=MissingnessPatterns.of(observed))
 
     def error() -> tuple[float, float]:
         found = []

@@ -38,7 +38,7 @@ def table(
     threads: int = 1,
     rounds: int = 7,
     seconds: float = 0.25,
-    heard: Callable[[Row], None] = lambda row: None,
+    logged: Callable[[Row], None] = lambda row: None,
 ) -> dict[str, object]:
     """{"device", "versions", ..., "rows"}, rows in the order of `cases`.
 
@@ -54,7 +54,7 @@ def table(
         rows = []
         for case in cases(groups, device):
             for row in measure(case, rounds=rounds, seconds=seconds):
-                heard(row)
+                logged(row)
                 rows.append(row._asdict())
         return {**circumstances(device), "rounds": rounds, "rows": rows}
     finally:

@@ -38,10 +38,10 @@ def bench(
     for group in only:
         choice("--only", group, GROUPS)
     choice("--device", device, ("auto", "cpu", "cuda"))
-    with talk() as say:
+    with talk() as log:
 
-        def heard(row: Row) -> None:
-            say(f"{row.name}, {row.shape}: {row.ratio:.3g} times faster than {row.over}")
+        def logged(row: Row) -> None:
+            log(f"{row.name}, {row.shape}: {row.ratio:.3g} times faster than {row.over}")
 
         try:
             found = table(
@@ -50,7 +50,7 @@ def bench(
                 threads=threads,
                 rounds=rounds,
                 seconds=seconds,
-                heard=heard,
+                logged=logged,
             )
         except WrongResult as error:
             raise MMPPLError(f"{error} Please report it with the output of `mmppl bench --json`.") from None

@@ -51,10 +51,10 @@ def evaluate(
     from mmppl.evaluation.summary import summarise
     from mmppl.runs.compare import unlike
 
-    loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
-    with talk() as say:
-        options: dict[str, Any] = dict(split=split, metrics=metric or None, given_sets=sets or None, seed=seed)
-        options |= dict(draws=draws, evidence_draws=evidence_draws, root=root, say=say)
+    loaded = [mmppl.Run.load(path, program=program, trust=trust).with_options(**changes) for path in runs]
+    with talk() as log:
+        options: dict[str, Any] = dict(split=split, metrics=metric or None, conditioning_sets=sets or None, seed=seed)
+        options |= dict(draws=draws, evidence_draws=evidence_draws, root=root, log=log)
         found = [mmppl.evaluate(run, data, **options) for run in loaded]
     if len(found) == 1:
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"

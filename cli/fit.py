@@ -73,7 +73,7 @@ def fit(
     try:
         import mmppl
 
-        with talk() as say:
+        with talk() as log:
             run = mmppl.fit(
                 program,
                 data,
@@ -90,13 +90,13 @@ def fit(
                 precision=precision,  # type: ignore[arg-type]
                 out=folder,
                 resume=resume,
-                say=say,
+                log=log,
                 root=root,
                 as_=likelihoods,
                 hide=hide,
                 download=download,
             )
-            found = run.summary() | {"metrics": _test(run, root, say)}
+            found = run.summary() | {"metrics": _test(run, root, log)}
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(folder, context.obj)) from None
     return as_json(found) if json else _text(found, run, program)
@@ -112,23 +112,23 @@ def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
     return f"interrupted; go on with: {line}"
 
 
-def _test(run: "Run", root: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
+def _test(run: "Run", root: Path | None, log: Callable[[str], None]) -> dict[str, Any]:
     """Error of the classes, rmse of the numbers and the share of it explained, on the test rows; {} without any.
 
-    Args: say: hears one line per given-set; all of them take minutes where rows and pixels are many.
+    Args: say: hears one line per conditioning set; all of them take minutes where rows and pixels are many.
     """
     from mmppl import DataError
     from mmppl.core.program import class_label
     from mmppl.evaluation.evaluate import evaluate
 
     wanted = []
-    for m in map(run.program.modality, run.program.answers()):
+    for m in map(run.program.modality, run.program.targets()):
         kinds = ["error"] if m.classes else ["rmse", *(["explained"] if class_label(run.program) else [])]
         wanted += [f"{kind}.{m.name}" for kind in kinds]
     try:
-        metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root, say=say)["metrics"] if wanted else {}
+        metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root, log=log)["metrics"] if wanted else {}
     except DataError as error:  # a fit is good even where nothing is left to test it on
-        say(f"no test: {error}")
+        log(f"no test: {error}")
         return {}
     return {name: metrics[name] for name in wanted if name in metrics}
 
@@ -148,9 +148,9 @@ def _text(found: dict[str, Any], run: "Run", program: str) -> str:
 def _is_installed(run: "Run") -> bool:
     """A query finds the program without being told where it is."""
     from mmppl import UntrustedError
-    from mmppl.runs.trust import program_class
+    from mmppl.runs.trust import trusted_program
 
     try:
-        return bool(program_class(run.path, run.info))
+        return bool(trusted_program(run.path, run.info))
     except UntrustedError:
         return False

@@ -56,10 +56,10 @@ def plot(
     from mmppl.figures.plot import plot as draw
     from mmppl.figures.training_curves import plot_term
 
-    loaded = [mmppl.Run.load(path, program=program, trust=trust).answering(**changes) for path in runs]
+    loaded = [mmppl.Run.load(path, program=program, trust=trust).with_options(**changes) for path in runs]
     if term is not None:
         file = plot_term(loaded, term, out)
         return as_json({"runs": [str(path) for path in runs], "term": term, "figures": [file]}) if json else str(file)
-    with talk() as say:
-        files = draw(loaded[0], data, figures=figure or None, root=root, say=say)
+    with talk() as log:
+        files = draw(loaded[0], data, figures=figure or None, root=root, log=log)
     return as_json({"run": str(runs[0]), "figures": files}) if json else "\n".join(map(str, files))

@@ -16,8 +16,8 @@ EVERY = 10.0  # seconds between plain lines
 def talk() -> "Iterator[Callable[[str | Progress], None]]":
     """A function for `say=`: hears messages and progress, and shows them."""
     if sys.stderr.isatty():
-        with _bar() as say:
-            yield say
+        with _bar() as log:
+            yield log
     else:
         yield _lines()
 
@@ -32,19 +32,19 @@ def _bar() -> "Iterator[Callable[[str | Progress], None]]":
     with rich.Progress(*parts, console=console, transient=True) as bar:
         task = bar.add_task("fit", total=None, state="", visible=False)
 
-        def say(event: "str | Progress") -> None:
+        def log(event: "str | Progress") -> None:
             if isinstance(event, str):
                 console.print(event, markup=False, highlight=False)
                 return
             bar.update(task, total=event.steps, completed=event.step, state=_state(event), visible=True)
 
-        yield say
+        yield log
 
 
 def _lines() -> "Callable[[str | Progress], None]":
     last = time.monotonic()
 
-    def say(event: "str | Progress") -> None:
+    def log(event: "str | Progress") -> None:
         nonlocal last
         if isinstance(event, str):
             print(event, file=sys.stderr, flush=True)
@@ -52,7 +52,7 @@ def _lines() -> "Callable[[str | Progress], None]":
             last = time.monotonic()
             print(_state(event), file=sys.stderr, flush=True)
 
-    return say
+    return log
 
 
 def _state(event: "Progress") -> str:

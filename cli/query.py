@@ -67,7 +67,7 @@ def query(
         raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
     import mmppl
 
-    loaded = mmppl.Run.load(run, program=program, trust=trust).answering(**changes)
+    loaded = mmppl.Run.load(run, program=program, trust=trust).with_options(**changes)
     seen = names(",".join(given)) if given else None  # an option may come again: the names are joined
     answer = loaded.query(
         data,
@@ -82,7 +82,7 @@ def query(
         rows=chosen,
         root=root,
     )
-    for note in answer.notes:
+    for note in answer.warnings:
         print(note, file=sys.stderr)
     if out is not None:
         answer.save(out)

@@ -75,7 +75,7 @@ def _program(cls: "type[Program]") -> dict[str, Any]:
             for name, parameter in hyper_parameters(cls).items()
         },
         "training": cls.training,
-        "at_answer": cls.at_answer,
+        "query_options": cls.query_options,
         "presets": cls.presets,
         "default_data": cls.default_data,
     }
@@ -128,8 +128,8 @@ def _program_text(found: dict[str, Any]) -> str:
         f"hyper-parameters (--set NAME=VALUE)\n{columns(rows)}" if rows else "no hyper-parameters",
         f"training  {_settings(found['training'])}",
     ]
-    if found["at_answer"]:
-        parts.append(f"on a run, too (query, evaluate, plot --set)  {', '.join(found['at_answer'])}")
+    if found["query_options"]:
+        parts.append(f"on a run, too (query, evaluate, plot --set)  {', '.join(found['query_options'])}")
     if found["presets"]:
         presets = [[f"  {name}", _settings(preset)] for name, preset in found["presets"].items()]
         parts.append(f"presets (--preset NAME)\n{columns(presets)}")

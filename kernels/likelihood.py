@@ -14,7 +14,8 @@ from torch import Tensor
 from .codegen.dispatch import code, fast, masked_rows, operator, rows_of, same_kind, scalar
 from .codegen.generate import Formula
 
-LOG_VAR_RANGE = (-7.0, 7.0)  # of a predicted variance: one feature that never varies must not take over the loss
+# Of a predicted variance: one feature that never varies must not take over the loss.
+PREDICTED_LOG_VAR_RANGE = (-7.0, 7.0)
 _formulas: dict[str, Formula] = {}
 
 
@@ -84,8 +85,8 @@ class _Fast(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, output, mask, *parameters = ctx.saved_tensors
         wanted = any(ctx.needs_input_grad[4:])
-        slopes = _backward(ctx.kernel.formula.key, g.contiguous(), x, output, parameters, mask, wanted)
-        return (None, None, slopes[0], None, *(slopes[1:] if wanted else [None] * len(parameters)))
+        gradients = _backward(ctx.kernel.formula.key, g.contiguous(), x, output, parameters, mask, wanted)
+        return (None, None, gradients[0], None, *(gradients[1:] if wanted else [None] * len(parameters)))
 
 
 @operator("likelihood(str kernel, Tensor x, Tensor output, Tensor[] parameters, Tensor? mask) -> Tensor")
@@ -107,7 +108,7 @@ bernoulli = LikelihoodKernel("bernoulli", "x*a - softplus(a)", outputs=("a",))
 normal = LikelihoodKernel("normal", "-(x - m)**2*exp(-v)/2 - v/2 - log(2*pi)/2", parameters=("v",))
 normal_predicted = LikelihoodKernel(
     "normal_predicted",
-    "w = clip(v, {}, {}); -(x - m)**2*exp(-w)/2 - w/2 - log(2*pi)/2".format(*LOG_VAR_RANGE),
+    "w = clip(v, {}, {}); -(x - m)**2*exp(-w)/2 - w/2 - log(2*pi)/2".format(*PREDICTED_LOG_VAR_RANGE),
     outputs=("m", "v"),
 )
 laplace = LikelihoodKernel("laplace", "-abs(x - m)*exp(-s) - s - log(2)", parameters=("s",))
@@ -134,7 +135,7 @@ def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float, mask: Te
 
 def normal_predicted_log_density(x: Tensor, output: Tensor, mask: Tensor | None = None) -> Tensor:
     """Σ_d ln N(x; loc, e^log_var) in nats, where the decoder gives both; the log-variance is held within
-    LOG_VAR_RANGE.
+    PREDICTED_LOG_VAR_RANGE.
 
     Args: x (B, D); output (..., B, 2D): loc, then log_var; mask as above.
     Returns: (..., B).

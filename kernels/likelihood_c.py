@@ -19,10 +19,10 @@ def source(formula: Formula, outputs: int, per_feature: tuple[bool, ...], parame
     scalars = "".join(f"    const real q{i} = p{i}[0];\n" for i, f in enumerate(per_feature) if not f)
     at = [f"p{i}[d]" if f else f"q{i}" for i, f in enumerate(per_feature)]
     inputs = ", ".join(["xr[d]", *(f"READ(or[d + {k} * D])" for k in range(outputs)), *at])
-    slopes = [f"g{k}" for k in range(outputs + len(per_feature))]
-    call = f"real v, {', '.join(slopes)}; {formula.name}({inputs}, &v, {', '.join(f'&{g}' for g in slopes)});"
-    store = " ".join(f"gr[d + {k} * D] = ROUND(w * {slopes[k]});" for k in range(outputs))
-    add = " ".join(f"gp[{i} * D + d] += (double)(w * {slopes[outputs + i]});" for i in range(len(per_feature)))
+    gradients = [f"g{k}" for k in range(outputs + len(per_feature))]
+    call = f"real v, {', '.join(gradients)}; {formula.name}({inputs}, &v, {', '.join(f'&{g}' for g in gradients)});"
+    store = " ".join(f"gr[d + {k} * D] = ROUND(w * {gradients[k]});" for k in range(outputs))
+    add = " ".join(f"gp[{i} * D + d] += (double)(w * {gradients[outputs + i]});" for i in range(len(per_feature)))
     return f"""{formula.c_source}
 /* n: B, D, strides of x over subsets and rows, strides of the output over subsets and rows */
 #define ROW \\

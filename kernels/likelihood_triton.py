@@ -43,7 +43,7 @@ def forward(x, output, {pointers}mask, out, {sizes}, ROWS: tl.constexpr, BLOCK: 
     for start in range(0, D, BLOCK):
         d = start + tl.arange(0, BLOCK)[None, :]
         ok = kept & (d < D)
-{loads}        result = both({arguments})
+{loads}        result = value_and_grad({arguments})
         total += tl.where(ok, result[0], 0.0)
     tl.store(out + r, tl.sum(total, 1), mask=r < R)
 
@@ -61,7 +61,7 @@ def backward(
         ok, there = kept & (d < D), (r < R)[:, None] & (d < D)
         s_row = slope + (r.to(tl.int64) * {outputs} * D)[:, None]
         w = wide(tl.load(g + r, mask=r < R, other=0.0))[:, None]
-{loads}        result = both({arguments})
+{loads}        result = value_and_grad({arguments})
 {stores}{adds}{writes}'''
 
 

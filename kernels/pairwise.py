@@ -134,9 +134,9 @@ class _PairSums(torch.autograd.Function):
             if not parts[part]:
                 continue
             within = part < 2
-            found, *slopes = _pair_sum(key, one, other, w, v, parameters, within, wanted)
+            found, *gradients = _pair_sum(key, one, other, w, v, parameters, within, wanted)
             value = value + shares[part] * found
-            for to, slope in ((part, slopes[0]), (2, slopes[2])) if within else enumerate(slopes):
+            for to, slope in ((part, gradients[0]), (2, gradients[2])) if within else enumerate(gradients):
                 share = shares[part] * slope
                 totals[to] = share if totals[to] is None else totals[to] + share
         ctx.save_for_backward(*(None if t is None or not wanted else t.to(x.dtype) for t in totals))
@@ -155,12 +155,12 @@ class _PairSums(torch.autograd.Function):
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
 def _pair_sum(
-    kernel: str, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, slopes: bool
+    kernel: str, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, gradients: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     if not len(x) or not len(y):
         gx, gy, gp = (torch.zeros_like(t, dtype=torch.float64) for t in (x, y, parameters))
         return gp.new_zeros(()), gx, gy[: 0 if within else None], gp
-    return _path(x)(_formulas[kernel], x, y, a, b, parameters, within, slopes)
+    return _path(x)(_formulas[kernel], x, y, a, b, parameters, within, gradients)
 
 
 def _path(x: Tensor) -> Any:
@@ -168,7 +168,7 @@ def _path(x: Tensor) -> Any:
 
 
 def tiled(
-    formula: Formula, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, slopes: bool
+    formula: Formula, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, gradients: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The meaning, in tiles of PyTorch's operations: distances by one product of the centred samples."""
     centre = torch.cat([x, y]).mean(0)
@@ -186,10 +186,10 @@ def tiled(
                     apart = rows[:, None] != torch.arange(j, j + len(yj), device=x.device)
                     weight = weight * apart
                 r2 = torch.where(weight != 0, r2, 1.0)  # where k may be infinite, its weight of 0 would make a NaN
-                k, slope, *by_parameter = formula.both(r2, *parameters.unbind())
+                k, slope, *by_parameter = formula.value_and_grad(r2, *parameters.unbind())
                 value = value + (weight * k).sum()
                 gp = gp + torch.stack([(weight * s).sum() for s in by_parameter]) if by_parameter else gp
-                if slopes:
+                if gradients:
                     c = torch.where(r2 > 0, 2 * weight * slope, 0.0 * r2)
                     gx[i : i + TILE[0]] += c.sum(1, keepdim=True) * xi - c @ yj
                     gy[j : j + TILE[1]] += c.sum(0).unsqueeze(-1) * yj - c.T @ xi

@@ -19,7 +19,7 @@ def source(formula: Formula) -> str:
     """C source of `pairs`."""
     count = len(formula.arguments) - 1
     values = "".join(f", q[{i}]" for i in range(count))
-    slopes = "".join(f", &s{i}" for i in range(count))
+    gradients = "".join(f", &s{i}" for i in range(count))
     declared = "".join(f", s{i}" for i in range(count))
     parts = "".join(f", t{i} = 0" for i in range(count))
     clauses = "".join(f", t{i}" for i in range(count))
@@ -84,7 +84,7 @@ int pairs(const int64_t *n, const real *x, const real *w, const real *y, const r
                     for (int l = 0; l < VECS * V; l++) {{
                         real k, slope{declared}; /* where k may be infinite, its weight of 0 would make a NaN */
                         const real r2 = pair[l] != 0 ? c[a][l] : (real)1;
-                        {formula.name}(r2{values}, &k, &slope{slopes});
+                        {formula.name}(r2{values}, &k, &slope{gradients});
                         value += pair[l] * k; {add}
                         c[a][l] = c[a][l] > 0 ? 2 * pair[l] * slope : (real)0; /* no direction where two rows meet */
                     }}
@@ -132,7 +132,7 @@ def pair_sum(
     y_weight: Tensor,
     parameters: Tensor,
     within: bool,
-    slopes: bool,
+    gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients for x, y (empty unless `slopes`) and the parameters (P,),
     all in float64.
@@ -143,21 +143,21 @@ def pair_sum(
     padded = -(-len(y) // lanes) * lanes
     by_feature, weight = x.new_zeros(x.shape[1], padded), x.new_zeros(padded)
     by_feature[:, : len(y)], weight[: len(y)] = y.T, y_weight
-    code, sizes = library(source(formula), x.dtype), array(len(x), padded, x.shape[1], int(within), int(slopes))
-    gx = torch.zeros_like(x, dtype=torch.float64) if slopes else torch.empty(0)
+    code, sizes = library(source(formula), x.dtype), array(len(x), padded, x.shape[1], int(within), int(gradients))
+    gx = torch.zeros_like(x, dtype=torch.float64) if gradients else torch.empty(0)
     x, x_weight, parameters = x.contiguous(), x_weight.contiguous(), parameters.contiguous()
     inputs = [address(t) for t in (x, x_weight, by_feature, weight, parameters)]
 
     def part(number: int, of: int) -> tuple[Tensor, Tensor]:
         sums = torch.zeros(1 + len(parameters), dtype=torch.float64)
-        gy = torch.zeros_like(by_feature, dtype=torch.float64) if slopes else by_feature.new_empty(0)
+        gy = torch.zeros_like(by_feature, dtype=torch.float64) if gradients else by_feature.new_empty(0)
         if code.pairs(sizes, *inputs, address(sums), address(gx), address(gy), *numbers(number, of)):
             raise MemoryError("pair sums: no memory for the working block")
         return sums, gy
 
     parts = in_parallel(part, -(-len(x) // 32), len(x) * padded * x.shape[1] // 4)
     sums = torch.stack([s for s, _ in parts]).sum(0)
-    gy = torch.stack([g for _, g in parts]).sum(0)[:, : len(y)].T if slopes else gx
+    gy = torch.stack([g for _, g in parts]).sum(0)[:, : len(y)].T if gradients else gx
     if within:  # half of the pairs; x has both ends of each
-        sums, gx, gy = 2 * sums, 2 * (gx + gy) if slopes else gx, gx[:0]
+        sums, gx, gy = 2 * sums, 2 * (gx + gy) if gradients else gx, gx[:0]
     return sums[0], gx, gy, sums[1:]

@@ -47,7 +47,7 @@ def tiles(features: int) -> Tiles:
 def cusped(formula: Formula) -> bool:
     """True where k has infinite slope at r2 = 0: it would magnify the rounding of distances taken from products."""
     ones = [torch.ones(()) for _ in formula.arguments[1:]]
-    return not torch.as_tensor(formula.both(torch.zeros(()), *ones)[1]).isfinite().item()
+    return not torch.as_tensor(formula.value_and_grad(torch.zeros(()), *ones)[1]).isfinite().item()
 
 
 @triton.jit
@@ -156,7 +156,7 @@ def pair_sum(
     y_weight: Tensor,
     parameters: Tensor,
     within: bool,
-    slopes: bool,
+    gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients for x, y (empty unless `slopes`) and the parameters (P,),
     all in float64. float32 and bfloat16 are computed in float32, float64 in float64.
@@ -169,25 +169,25 @@ def pair_sum(
     sums = [(w.unsqueeze(-1) * t).sum(0) for t, w in ((x, x_weight), (y, y_weight))]
     centre = (sums[0] + sums[1]) / mass  # c x − c y is taken apart: a common offset would cost it digits
     x, y = x - centre, y - centre
-    rows = _rows(formula, x, y, x_weight, y_weight, parameters, within, slopes)
+    rows = _rows(formula, x, y, x_weight, y_weight, parameters, within, gradients)
     total, count = rows.sum(0), 1 + len(parameters)
     gx = gy = total.new_empty(0)
-    if slopes:
+    if gradients:
         gx = x * rows[:, count, None] - rows[:, count + 1 :]
         if within:
             gx, gy = 2 * gx, gx[:0]
         else:
-            rows = _rows(formula, y, x, y_weight, x_weight, parameters, within, slopes)
+            rows = _rows(formula, y, x, y_weight, x_weight, parameters, within, gradients)
             gy = y * rows[:, count, None] - rows[:, count + 1 :]
     return total[0], gx, gy, total[1:count]
 
 
 def _rows(
-    formula: Formula, x: Tensor, y: Tensor, w: Tensor, v: Tensor, parameters: Tensor, within: bool, slopes: bool
+    formula: Formula, x: Tensor, y: Tensor, w: Tensor, v: Tensor, parameters: Tensor, within: bool, gradients: bool
 ) -> Tensor:
     """(N, 1 + P [+ 1 + D]) in float64: for every row i of x, w_i Σ_j v_j (k, ∂k by the parameters[, 2k', 2k' y_j])."""
     features = x.shape[1]
-    fixed, options = configuration(formula, features, within, slopes)
+    fixed, options = configuration(formula, features, within, gradients)
     width, band, block = fixed["WIDTH"], fixed["BAND"], fixed["BLOCK"]
     by_feature = x.new_zeros(width, triton.cdiv(len(x), band) * band)
     by_feature[:features, : len(x)] = x.T
@@ -196,22 +196,24 @@ def _rows(
     bands, runs = by_feature.shape[1] // band, triton.cdiv(len(by_row), block * RUN)
     span = triton.cdiv(runs, max(1, PROGRAMS // bands)) * block * RUN
     grid = (bands, triton.cdiv(len(by_row), span))
-    size = 1 + len(parameters) + slopes * (1 + width)
+    size = 1 + len(parameters) + gradients * (1 + width)
     out = torch.zeros(grid[1], by_feature.shape[1], size, dtype=torch.float64, device=x.device)
     with torch.cuda.device_of(x):
         _rows_kernel[grid](
             by_feature, by_row, weight, parameters, out, by_feature.shape[1], len(by_row), features, span,
             **fixed, **options,
         )  # fmt: skip
-    rows = out.sum(0)[: len(x), : size - slopes * (width - features)]
+    rows = out.sum(0)[: len(x), : size - gradients * (width - features)]
     return torch.where(w.unsqueeze(-1) == 0, 0.0, w.unsqueeze(-1) * rows)
 
 
-def configuration(formula: Formula, features: int, within: bool, slopes: bool) -> tuple[dict[str, Any], dict[str, int]]:
+def configuration(
+    formula: Formula, features: int, within: bool, gradients: bool
+) -> tuple[dict[str, Any], dict[str, int]]:
     """The constants and options that `_rows_kernel` is compiled with."""
     band, block, warps, chunk = tiles(features)
     fixed = dict(
-        BOTH=formula.triton.both, PARAMETERS=len(formula.arguments) - 1, WITHIN=within, SLOPES=slopes,
+        BOTH=formula.triton.value_and_grad, PARAMETERS=len(formula.arguments) - 1, WITHIN=within, SLOPES=gradients,
         EXACT=not chunk or cusped(formula), WIDTH=triton.cdiv(features, chunk or 1) * (chunk or 1),
         KEPT=0 if chunk else features, BAND=band, BLOCK=block, CHUNK=chunk, RUN=RUN,
     )  # fmt: skip
@@ -232,8 +234,8 @@ def aot() -> list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]:
         (mmd.imq(1.0), most),
         (mmd.laplacian(1.0), most),
     ):
-        for features, within, slopes in cases:
-            fixed, options = configuration(kernel.formula.formula, features, within, slopes)
+        for features, within, gradients in cases:
+            fixed, options = configuration(kernel.formula.formula, features, within, gradients)
             if features == 1:  # a launch takes an argument of 1 as a constant
                 fixed["D"] = 1
             found.append((_rows_kernel, inputs | dict.fromkeys(fixed, "constexpr"), fixed, options))

@@ -165,8 +165,8 @@ class _Product(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_mean: Tensor, g_log_var: Tensor) -> tuple[Tensor | None, ...]:
-        slopes = _product_backward(g_mean.contiguous(), g_log_var.contiguous(), *ctx.saved_tensors, ctx.prior)
-        return (*slopes, None, None)
+        gradients = _product_backward(g_mean.contiguous(), g_log_var.contiguous(), *ctx.saved_tensors, ctx.prior)
+        return (*gradients, None, None)
 
 
 class _Sample(torch.autograd.Function):
@@ -183,8 +183,8 @@ class _Sample(torch.autograd.Function):
     def backward(ctx: Any, g_z: Tensor, g_kl: Tensor) -> tuple[Tensor | None, ...]:
         loc, log_var, seen, noise, *target = ctx.saved_tensors
         g_draw = None if noise is None else g_z.contiguous()
-        slopes = _sample_backward(g_draw, g_kl.contiguous(), loc, log_var, seen, noise, target, ctx.prior)
-        return (*slopes[:2], None, None, None, *slopes[2:])
+        gradients = _sample_backward(g_draw, g_kl.contiguous(), loc, log_var, seen, noise, target, ctx.prior)
+        return (*gradients[:2], None, None, None, *gradients[2:])
 
 
 _product_op = operator("product(Tensor loc, Tensor log_var, Tensor seen, bool prior) -> (Tensor, Tensor)")(

@@ -254,10 +254,10 @@ def sample_backward(
     prior: bool,
 ) -> list[Tensor]:
     """Gradients for loc, log_var and the two of the target, if there is one."""
-    slopes = [torch.zeros_like(loc), torch.zeros_like(loc), *(torch.zeros_like(t) for t in target)]
+    gradients = [torch.zeros_like(loc), torch.zeros_like(loc), *(torch.zeros_like(t) for t in target)]
     inputs = [loc, log_var, seen, noise, *_pair(target), g_z, None, g_kl]
-    _run("backward", loc, seen, prior, [*inputs, *slopes, *([] if target else [None, None])])
-    return slopes
+    _run("backward", loc, seen, prior, [*inputs, *gradients, *([] if target else [None, None])])
+    return gradients
 
 
 def _pair(target: Sequence[Tensor]) -> Sequence[Tensor | None]:

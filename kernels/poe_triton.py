@@ -213,10 +213,10 @@ def sample_backward(
     """Gradients for loc, log_var and the two of the target, if there is one."""
     plan = _planned(loc, seen, SHARED)
     into = [loc, log_var, *target]
-    slopes = [plan.partial(t) for t in into]
+    gradients = [plan.partial(t) for t in into]
     inputs = [g_z, g_kl, loc, log_var, as_bytes(seen), noise, *_pair(target)]
-    plan.run(_sample_backward_kernel, [*inputs, *slopes[:2], *_pair(slopes[2:])], prior)
-    return [_total(slope, t) for slope, t in zip(slopes, into)]
+    plan.run(_sample_backward_kernel, [*inputs, *gradients[:2], *_pair(gradients[2:])], prior)
+    return [_total(slope, t) for slope, t in zip(gradients, into)]
 
 
 class _Plan(NamedTuple):

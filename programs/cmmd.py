@@ -97,8 +97,8 @@ class CMMD(Program):
             )
         if not generative and not any(m.role == "label" for m in modalities):
             raise UsageError("CMMD: generative=false leaves the classifier alone, and the data have no label for it.")
-        self.refuse_no_share(omega=omega)
-        self.refuse_negative(alpha=alpha, mmd_lambda=mmd_lambda or 0.0)
+        self.check_fraction(omega=omega)
+        self.check_nonnegative(alpha=alpha, mmd_lambda=mmd_lambda or 0.0)
         self.encoded = tuple(m.name for m in modalities)  # this guide sees the label too
         self.missing = [self.modality(n) for n in views if n not in self.conditions]
         self.given = [self.modality(n) for n in self.conditions]
@@ -155,7 +155,7 @@ class CMMD(Program):
         with batch.plates(), poutine.mask(mask=self.informed(batch)):
             pyro.sample("z", Gaussian(loc, log_var))
 
-    def answer(self, batch: Batch) -> None:
+    def query_guide(self, batch: Batch) -> None:
         """p(z | x_O) where no missing modality is seen (y adds nothing: it hangs on x_O alone), else the guide."""
         loc, log_var = gaussian_head(self.prior(torch.cat([batch.input(m) for m in self.given], -1)))
         sees = torch.stack([batch.sees(m.name) for m in self.missing]).any(0).unsqueeze(-1)
@@ -193,7 +193,7 @@ class CMMD(Program):
         inputs = [torch.where(batch.sees(m.name).unsqueeze(-1), batch.input(m), 0.0) for m in self.modalities]
         return gaussian_head(self.encoder(torch.cat(inputs, -1)))
 
-    def answers(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[str, ...]:
         """The labels, and unless they were left out the missing modalities."""
         return tuple(m.name for m in (*(self.missing if self.generative else ()), *self.labels))
 

@@ -22,7 +22,7 @@ from mmppl.core.program import class_label
 from mmppl.distributions.barycentre import barycentre
 from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.distributions.mixture import MixtureOfExperts
-from mmppl.distributions.style_bank import UNKNOWN, Styles
+from mmppl.distributions.style_bank import UNKNOWN, StyleBank
 from mmppl.kernels.hsic import hsic
 from mmppl.kernels.mmd import mmd2, rbf
 from mmppl.nn.per_modality import Networks, decoders, encoders
@@ -48,7 +48,7 @@ class FMWVAE(Program):
         cross_style: with which a modality is reconstructed from another's z: of the "prior", or of the "row" itself.
         style: with which a query generates what it has not seen: of the "prior"; of "another" row, any of the last
             `styles` that were trained on; or "class": their average over the class that is seen (no class: the prior).
-            No weight depends on it: `--set style=another` of a query, or `run.answering(style="another")`.
+            No weight depends on it: `--set style=another` of a query, or `run.with_options(style="another")`.
         styles: how many training rows' private posteriors are kept.
         separate: a term that draws z and the private latents of the same row apart, by "hsic" or by "mmd" between rows
             and rows with shuffled private latents.
@@ -77,7 +77,7 @@ class FMWVAE(Program):
             label_weight=1.0, epochs=50, batch_size=64, lr=1e-4, schedule="constant",
         ),
     }  # fmt: skip
-    at_answer = ("style",)
+    query_options = ("style",)
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class FMWVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.refuse_negative(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
+        self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
         if styles < 1:
             raise UsageError(f"FMWVAE: styles={styles}; at least one row's is kept.")
         if see_labels:
@@ -134,7 +134,7 @@ class FMWVAE(Program):
             self.decoders[m.name] = decoders([m], latent_dim + sizes[m.name], **shared)[m.name]
             if size := sizes[m.name]:
                 self.private_encoders[m.name] = encoders([m], 2 * size, dropout=dropout, **shared)[m.name]
-                self.styles[m.name] = Styles(styles, size, self.label.n_classes if self.label else 0)
+                self.styles[m.name] = StyleBank(styles, size, self.label.n_classes if self.label else 0)
 
     def _sizes(self, private: int | tuple[int, ...]) -> dict[str, int]:
         """name → size of its private latent."""
@@ -171,7 +171,7 @@ class FMWVAE(Program):
             for name, expert in own.items():
                 pyro.sample(f"private.{name}", self.style_of(name, *expert, batch, style))
 
-    def answer(self, batch: Batch) -> None:
+    def query_guide(self, batch: Batch) -> None:
         """The guide with the style that was asked for."""
         self.guide(batch, self.style)
 
@@ -231,6 +231,6 @@ class FMWVAE(Program):
             return torch.full_like(batch.index, UNKNOWN)
         return torch.where(known, batch.value(self.label.name), UNKNOWN)
 
-    def _styles(self, name: str) -> Styles:
+    def _styles(self, name: str) -> StyleBank:
         kept: Any = self.styles[name]
         return kept

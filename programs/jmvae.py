@@ -18,7 +18,7 @@ from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
 from mmppl.distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from mmppl.distributions.product import product_of_experts
 from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
-from mmppl.objectives.weights import likelihood_weights, warmed
+from mmppl.objectives.weights import likelihood_weights, warmup
 
 
 class JMVAE(Program):
@@ -76,8 +76,8 @@ class JMVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.refuse_negative(alpha=alpha, beta=beta, label_weight=label_weight)
-        self.refuse_no_share(warm_up=warm_up)
+        self.check_nonnegative(alpha=alpha, beta=beta, label_weight=label_weight)
+        self.check_fraction(warm_up=warm_up)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up
@@ -103,7 +103,7 @@ class JMVAE(Program):
         with batch.plates():
             pyro.sample("z", Gaussian(loc, log_var))
 
-    def answer(self, batch: Batch) -> None:
+    def query_guide(self, batch: Batch) -> None:
         """The guide where all modalities are seen, else the product of the seen ones' posteriors, else the prior."""
         alone = product_of_experts(*self.experts(batch), batch.seen, prior=False)
         loc, log_var = self.posterior(batch)
@@ -115,7 +115,7 @@ class JMVAE(Program):
         """The paper's J_KL with its sign turned. Rows that lack a modality add nothing."""
         batch = batch.requiring(self.encoded)
         traces = trace(self, batch)
-        terms = nll(traces, self.weights) | kl(traces, warmed(self.beta, self.progress, self.warm_up))
+        terms = nll(traces, self.weights) | kl(traces, warmup(self.beta, self.progress, self.warm_up))
         apart = kl_divergence(traces.guide.nodes["z"]["fn"], Gaussian(*self.experts(batch)))  # (M, B)
         means = torch.where(batch.has(self.encoded), apart, 0.0).mean(-1)
         return terms | Terms({f"kl.{n}": (mean, self.alpha) for n, mean in zip(self.encoded, means)})

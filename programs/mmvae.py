@@ -89,7 +89,7 @@ class MMVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.refuse_negative(beta=beta, label_weight=label_weight)
+        self.check_nonnegative(beta=beta, label_weight=label_weight)
         if draws < 1:
             raise UsageError(f"MMVAE: draws={draws}; at least one from each component is needed.")
         self.latent, self.latent_dim = latent, latent_dim

@@ -59,7 +59,7 @@ class MoPoE(Program):
             weights="size", label_weight=0.0, epochs=200, batch_size=256, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
-    at_answer = ("answers",)
+    query_options = ("answers",)
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class MoPoE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.refuse_negative(beta=beta, label_weight=label_weight)
+        self.check_nonnegative(beta=beta, label_weight=label_weight)
         self.latent_dim, self.beta = latent_dim, beta
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.prior_expert: Literal["full", "always", "never"] = prior_expert
@@ -105,7 +105,7 @@ class MoPoE(Program):
         with batch.plates():
             pyro.sample("z", mixture_of_products(loc, log_var, batch.seen, prior_expert=self.prior_expert))
 
-    def answer(self, batch: Batch) -> None:
+    def query_guide(self, batch: Batch) -> None:
         """The guide, or its component of all that is seen."""
         if self.answers_with == "mixture":
             return self.guide(batch)

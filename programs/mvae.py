@@ -15,9 +15,9 @@ from torch import nn
 
 from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
 from mmppl.distributions.product import product_of_experts
-from mmppl.modalities.subsets import random_subsets, whole_and_each
+from mmppl.modalities.subsets import full_and_singletons, random_subsets
 from mmppl.nn.per_modality import Networks, decoders, encoders
-from mmppl.objectives.weights import likelihood_weights, warmed
+from mmppl.objectives.weights import likelihood_weights, warmup
 
 MOST = 10  # modalities of which all subsets are examined: 1,023
 
@@ -89,8 +89,8 @@ class MVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.refuse_negative(extra=extra, beta=beta, label_weight=label_weight)
-        self.refuse_no_share(warm_up=warm_up)
+        self.check_nonnegative(extra=extra, beta=beta, label_weight=label_weight)
+        self.check_fraction(warm_up=warm_up)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         if subsets == "all" and len(self.encoded) > MOST:
@@ -133,5 +133,5 @@ class MVAE(Program):
             batch = batch.under(all_subsets(number), self.scored)
         else:
             drawn = random_subsets(number, self.extra, batch.index.device)
-            batch = batch.under(whole_and_each(number), self.scored, cut=True, drawn=drawn)
-        return elbo(self, batch, beta=warmed(self.beta, self.progress, self.warm_up), weights=self.weights)
+            batch = batch.under(full_and_singletons(number), self.scored, cut=True, drawn=drawn)
+        return elbo(self, batch, beta=warmup(self.beta, self.progress, self.warm_up), weights=self.weights)

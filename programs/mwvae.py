@@ -84,7 +84,7 @@ class MWVAE(Program):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
-        self.refuse_negative(gamma=gamma, beta=beta, label_weight=label_weight)
+        self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         self.latent_dim, self.beta, self.variant = latent_dim, beta, variant

@@ -25,7 +25,7 @@ from .emit import TORCH, TRITON, C, Writer, _body
 
 END = "\n# end of the generated module\n"
 RESERVED = re.compile(  # names that formulas, or the code made of them, use themselves
-    "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|both"
+    "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|value_and_grad"
     "|real|int|float|double|long|short|char|void"
 )
 FORMULAS: dict[str, "Formula"] = {}
@@ -56,25 +56,25 @@ class Formula:
 
     def value(self, *arguments: Tensor | float) -> Tensor:
         """The formula on broadcast tensors, in PyTorch's own differentiable operations."""
-        return self.twin.value(*arguments)
+        return self.reference.value(*arguments)
 
-    def both(self, *arguments: Tensor | float) -> tuple[Tensor, ...]:
+    def value_and_grad(self, *arguments: Tensor | float) -> tuple[Tensor, ...]:
         """(value, derivative by each of `wrt`), from the symbolic derivatives."""
-        return self.twin.both(*arguments)
+        return self.reference.value_and_grad(*arguments)
 
     @property
     def c_source(self) -> str:
         """`static inline void NAME(real ARGUMENT, ..., real *_value, real *_d_ARGUMENT, ...)`."""
-        return self.twin.C_SOURCE
+        return self.reference.C_SOURCE
 
     @cached_property
-    def twin(self) -> ModuleType:
+    def reference(self) -> ModuleType:
         """The generated PyTorch module."""
         return self._module("")
 
     @cached_property
     def triton(self) -> ModuleType:
-        """The generated Triton module: `both`, a device function (value, derivatives...)."""
+        """The generated Triton module: `value_and_grad`, a device function (value, derivatives...)."""
         return self._module("_triton")
 
     def _module(self, suffix: str) -> ModuleType:
@@ -113,7 +113,7 @@ class Formula:
         except Exception:
             for suffix in ("", "_triton"):
                 self.path(suffix).unlink(missing_ok=True)
-            vars(self).pop("twin", None)  # the check has imported it
+            vars(self).pop("reference", None)  # the check has imported it
             raise
 
 
@@ -147,7 +147,7 @@ def check_derivatives(formula: Formula, points: int = 64) -> None:
     """
     generator = torch.Generator().manual_seed(0)
     arguments = list(2 * torch.rand(len(formula.arguments), points, generator=generator, dtype=torch.float64) + 0.1)
-    _, *derivatives = formula.both(*arguments)
+    _, *derivatives = formula.value_and_grad(*arguments)
     for name, derivative in zip(formula.wrt, derivatives):
         at, h = formula.arguments.index(name), 1e-6
         sides = [formula.value(*(a + s * h if i == at else a for i, a in enumerate(arguments))) for s in (1, -1)]
@@ -189,7 +189,7 @@ def value({arguments}):
 {_body(TORCH, [value]).removesuffix(",")}
 
 
-def both({arguments}):
+def value_and_grad({arguments}):
 {_body(TORCH, [value, *derivatives])}
 
 
@@ -209,6 +209,6 @@ from mmppl.kernels.codegen.primitives_triton import clip, inside, log1p, sigmoid
 
 
 @triton.jit
-def both({arguments}):
+def value_and_grad({arguments}):
 {_body(TRITON, [value, *derivatives])}
 """

@@ -14,8 +14,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ..modalities.likelihoods.registry import LIKELIHOODS
 from ..modalities.modality import Modality
-from .row_selection import OfRows, OfSubsets, Packed, Patterns
+from .row_selection import MissingnessPatterns, Selected, SelectedRows, SelectedSubsets
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Batch:
     scored: Mapping[str, Tensor] = None  # type: ignore[assignment]  # filled below
     free: frozenset[str] = field(default_factory=frozenset)
     needed: frozenset[str] | None = None
-    patterns: Patterns | None = None
+    patterns: MissingnessPatterns | None = None
     holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    _parts: dict[str, tuple[type[Packed], Tensor] | None] = field(
+    _parts: dict[str, tuple[type[Selected], Tensor] | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -150,7 +151,7 @@ class Batch:
         kind, places = part
         return kind.taken(z, places)
 
-    def _part(self, name: str) -> tuple[type[Packed], Tensor] | None:
+    def _part(self, name: str) -> tuple[type[Selected], Tensor] | None:
         """What of the batch `only_scored` leaves in, and where that is; None: all."""
         holding, lead = self.holding.get(name), self.seen.shape[:-1]
         if self.patterns is not None:
@@ -158,8 +159,8 @@ class Batch:
             most = lead[-1] * (len(holding) if holding else lead[:-1].numel())
             slots = self.patterns.slots(name, scored.expand(lead), most)
             if slots is not None:
-                return OfRows, slots
-        return (OfSubsets, _numbers(holding, self.index.device)) if holding else None
+                return SelectedRows, slots
+        return (SelectedSubsets, _numbers(holding, self.index.device)) if holding else None
 
     def seeing(self, names: Sequence[str]) -> Batch:
         """The same rows when a guide may look at `names` only (and there only at what is observed)."""
@@ -230,9 +231,7 @@ def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | No
             `batch.only_scored` gave.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
     """
-    from ..modalities.likelihoods.registry import likelihood_of
-
-    likelihood: Any = likelihood_of(modality)(modality, output, scale)
+    likelihood: Any = LIKELIHOODS[modality.likelihood](modality, output, scale)
     value = (batch.value if likelihood.masks else batch.plausible)(modality.name)
     if modality.name in batch.free:
         pyro.sample(modality.name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it

@@ -44,14 +44,14 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
     return checked
 
 
-def check_at_answer(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
+def check_query_options(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
     """The same, of those alone that may be others on a fitted run; UsageError for the rest, which names them."""
     for name in hyper:
-        if name not in cls.at_answer:
-            allowed = f"only {', '.join(cls.at_answer)} can be set" if cls.at_answer else "nothing can be set"
+        if name not in cls.query_options:
+            allowed = f"only {', '.join(cls.query_options)} can be set" if cls.query_options else "nothing can be set"
             what = "is fixed by the fit" if name in hyper_parameters(cls) else "is none of its hyper-parameters"
             raise UsageError(
-                f"{cls.__name__}: {name} {what}; {allowed} on a fitted run.{suggest(name, list(cls.at_answer))}"
+                f"{cls.__name__}: {name} {what}; {allowed} on a fitted run.{suggest(name, list(cls.query_options))}"
             )
     return check_hyper(cls, hyper)
 

@@ -25,8 +25,8 @@ class Program(nn.Module):
         default_data: the recipe that `fit` takes when none is named.
         training: defaults of `fit` for this program (epochs, batch_size, lr, ...).
         presets: name → hyper-parameters and training settings.
-        at_answer: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
-            others (`Run.answering`, `--set` of a query).
+        query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
+            others (`Run.with_options`, `--set` of a query).
     Attributes:
         encoded: names that the guide may see (default: those with role "modality").
         conditions: names that the model conditions on and never scores; a row without them cannot be asked about.
@@ -36,7 +36,7 @@ class Program(nn.Module):
     default_data: ClassVar[str] = ""
     training: Any = {}  # on the class; on an instance it is PyTorch's training flag
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    at_answer: ClassVar[tuple[str, ...]] = ()
+    query_options: ClassVar[tuple[str, ...]] = ()
     conditions: tuple[str, ...] = ()
     progress: Tensor
     encoders: nn.ModuleDict
@@ -52,13 +52,13 @@ class Program(nn.Module):
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
         self.register_buffer("progress", torch.zeros(()))
 
-    def refuse_negative(self, **hyper: float) -> None:
+    def check_nonnegative(self, **hyper: float) -> None:
         """UsageError for the first of these hyper-parameters that is negative."""
         for name, value in hyper.items():
             if value < 0:
                 raise UsageError(f"{type(self).__name__}: {name}={value} is negative.")
 
-    def refuse_no_share(self, **hyper: float) -> None:
+    def check_fraction(self, **hyper: float) -> None:
         """UsageError for the first of these hyper-parameters that is not between 0 and 1."""
         for name, value in hyper.items():
             if not 0 <= value <= 1:
@@ -76,7 +76,7 @@ class Program(nn.Module):
         """What is minimised."""
         raise NotImplementedError
 
-    def answer(self, batch: Batch) -> None:
+    def query_guide(self, batch: Batch) -> None:
         """The latents given `batch.seen`, as every query uses them; the guide unless overridden."""
         return self.guide(batch)
 
@@ -91,7 +91,7 @@ class Program(nn.Module):
             return f"{blind}; leave it out, or query with method importance"
         return None
 
-    def answers(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[str, ...]:
         """Names that the model has a distribution for: what can be asked about (default: all but the conditions)."""
         return tuple(m.name for m in self.modalities if m.name not in self.conditions)
 
@@ -155,4 +155,4 @@ def class_label(program: Program) -> Modality | None:
 
 def generates(program: Program) -> list[str]:
     """The modalities (no labels) that a program has a distribution for."""
-    return [name for name in program.answers() if program.modality(name).role == "modality"]
+    return [name for name in program.targets() if program.modality(name).role == "modality"]

@@ -19,11 +19,11 @@ from torch import Tensor
 
 MARGIN = 5.0  # standard deviations of the number of rows that count, beyond its mean
 WORTH = 0.9  # of the rows: with more to decode than that, picking them costs more than it saves
-MOST = 4096  # distinct patterns
+MAX_PATTERNS = 4096  # distinct patterns
 
 
 @dataclass(frozen=True)
-class Patterns:
+class MissingnessPatterns:
     """What the rows of a data set have, as far as it decides how many of a batch count.
 
     Args:
@@ -43,17 +43,17 @@ class Patterns:
     overflow: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def of(cls, observed: Mapping[str, Tensor]) -> Patterns | None:
+    def of(cls, observed: Mapping[str, Tensor]) -> MissingnessPatterns | None:
         """Those of a data set's (N,) masks; None where there are too many to be of use."""
         table, count = torch.stack(list(observed.values()), -1).unique(dim=0, return_counts=True)
-        if len(table) > MOST:
+        if len(table) > MAX_PATTERNS:
             return None
         rows = table.numpy()
         return cls(tuple(observed), rows, count.numpy() / int(count.sum()), rows.astype(np.int64))
 
     def under(
         self, subsets: np.ndarray, encoded: Sequence[str], only_seen: bool, *, cut: bool = False, drawn: int = 0
-    ) -> Patterns:
+    ) -> MissingnessPatterns:
         """The same when each row is counted under subsets of the encoded names.
 
         Args:
@@ -67,7 +67,7 @@ class Patterns:
         counts = _counts(*tables, columns, only_seen, cut) + drawn * self.table
         return replace(self, counts=counts, subsets=len(subsets) + drawn)
 
-    def requiring(self, names: Sequence[str]) -> Patterns:
+    def requiring(self, names: Sequence[str]) -> MissingnessPatterns:
         """The same when only rows that have all of `names` count."""
         columns = [self.names.index(name) for name in names]
         return replace(self, counts=self.counts * self.table[:, columns].all(-1, keepdims=True))
@@ -111,7 +111,7 @@ def _counts(
     return counts
 
 
-class Packed(TorchDistribution):
+class Selected(TorchDistribution):
     """A likelihood of a part of a batch, as the distribution of the whole; the rest scores 0.
 
     Args:
@@ -134,7 +134,7 @@ class Packed(TorchDistribution):
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"only scored rows were decoded: no {name}; decode z itself, without only_scored.")
 
-    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Packed:
+    def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Selected:
         if tuple(batch_shape) != self.batch_shape:
             raise ValueError(f"{type(self).__name__}: has its batch shape already.")
         return self
@@ -154,7 +154,7 @@ class Packed(TorchDistribution):
         return self.likelihood.log_prob(value, mask=mask) if self.likelihood.masks else self.likelihood.log_prob(value)
 
 
-class OfRows(Packed):
+class SelectedRows(Selected):
     """Of some rows: batch shape (R,), at `places` (R,) of the flattened batch shape."""
 
     @classmethod
@@ -173,7 +173,7 @@ class OfRows(Packed):
         return of_rows.new_zeros(self.batch_shape.numel()).scatter(0, self.places, of_rows).reshape(self.batch_shape)
 
 
-class OfSubsets(Packed):
+class SelectedSubsets(Selected):
     """Of some subsets, all rows: batch shape (P, B), at `places` (P,) of the subsets."""
 
     @classmethod

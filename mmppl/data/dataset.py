@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.batch import Batch
 from ..errors import UsageError, suggest
 from ..modalities.modality import Modality
-from .missing import staying
+from .missing import mask_at_random
 from .splits import PARTS
 
 
@@ -104,7 +104,7 @@ class Dataset:
         """
         names = [m.name for m in self.modalities if m.role == "modality"]
         before = torch.stack([self.observed[name] for name in names], -1)
-        after = staying(before, names, rate=rate, patterns=patterns, keep_one=keep_one, seed=seed)
+        after = mask_at_random(before, names, rate=rate, patterns=patterns, keep_one=keep_one, seed=seed)
         observed = self.observed | {name: after[:, i].contiguous() for i, name in enumerate(names)}
         train = self.rows("train")
         fresh = self.refresh

@@ -11,7 +11,7 @@ from ..base.random import generator
 from ..errors import UsageError, suggest
 
 
-def staying(
+def mask_at_random(
     observed: Tensor,
     names: Sequence[str],
     *,

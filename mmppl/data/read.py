@@ -13,7 +13,7 @@ from .dataset import Dataset
 from .readers.frame import read_frame
 from .readers.mapping import read_mapping
 from .readers.npz import joined_parts, read_npz
-from .schema.ingest import admit, refit
+from .schema.ingest import from_arrays, with_schema
 
 
 def read(
@@ -47,15 +47,15 @@ def read(
         DataError: a file or array that is missing, corrupt or inconsistent.
     """
     if isinstance(data, Dataset):
-        return refit(data, as_=as_, schema=schema)
+        return with_schema(data, as_=as_, schema=schema)
     ignored = {name for name, how in as_.items() if how == "ignore"}
     how: dict[str, Any] = dict(as_=as_, schema=schema, seed=seed, hide=hide, hide_seed=hide_seed)
     if isinstance(data, Mapping):
         arrays = read_mapping(data, ignored)
-        return admit(arrays, name="arrays", **how)
+        return from_arrays(arrays, name="arrays", **how)
     if hasattr(data, "columns") and hasattr(data, "to_numpy"):
         arrays, features = read_frame(data, ignored)
-        return admit(arrays, features=features, name="arrays", **how)
+        return from_arrays(arrays, features=features, name="arrays", **how)
     if not isinstance(data, (str, os.PathLike)):
         raise UsageError(
             f"read: cannot read a {type(data).__name__}; give a recipe, an .npz file, arrays by name or a DataFrame."
@@ -65,15 +65,15 @@ def read(
         from .readers.recordings import features_for, read_utterances
 
         arrays = read_utterances(path, features_for(schema))
-        return admit(arrays, name=path.resolve().name, **how)
+        return from_arrays(arrays, name=path.resolve().name, **how)
     if isinstance(data, os.PathLike) or path.suffix == ".npz" or path.is_file():
         arrays = joined_parts(read_npz(path, ignored))
-        return admit(arrays, name=path.name, **how)
+        return from_arrays(arrays, name=path.name, **how)
     from .recipes.registry import make
 
     if "/" in data.partition(":")[0]:
         raise DataError(f"{data}: no such file; give the path of an .npz file, or of a folder or .zip of wav files.")
-    return refit(make(data, root=root, download=download), as_=as_, schema=schema)
+    return with_schema(make(data, root=root, download=download), as_=as_, schema=schema)
 
 
 def on_disk(data: str | os.PathLike[str]) -> bool:

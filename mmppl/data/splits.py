@@ -18,7 +18,7 @@ PARTS: tuple[Part, ...] = ("train", "valid", "test")  # a part's code is its pla
 SHARES = (0.7, 0.1, 0.2)
 
 
-def stratified(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES) -> np.ndarray:
+def stratified_split(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES) -> np.ndarray:
     """A seeded split in which every group (a class, or −1 for "not known") has the same shares up to one row.
 
     Args:
@@ -55,5 +55,5 @@ def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarra
         return split
     train = np.flatnonzero(split == 0)
     split = split.copy()
-    split[train] = stratified(groups[train], seed=seed, shares=(0.9, 0.1, 0.0))
+    split[train] = stratified_split(groups[train], seed=seed, shares=(0.9, 0.1, 0.0))
     return split

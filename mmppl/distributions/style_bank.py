@@ -11,7 +11,7 @@ from .mixture import MixtureOfExperts, mixture_of_experts
 UNKNOWN = -1  # class of a row without one
 
 
-class Styles(nn.Module):
+class StyleBank(nn.Module):
     """The posteriors of one private latent, and the classes, of the last rows that were trained on; in buffers, which
     are part of the run.
 

@@ -35,13 +35,13 @@ WIDTHS = (16, 32, 64, 64)  # of convolutions, each followed by a pooling
 LETTERS = 64
 
 
-def judge_of(
+def classifier_of(
     m: Modality,
     label: Modality,
     train: Dataset,
     *,
     fresh: bool = True,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> nn.Module | None:
     """The classifier of `label` from `m` alone: the kept one, else one trained on the rows that have both.
 
@@ -60,29 +60,29 @@ def judge_of(
     place = cache_folder() / "judges" / f"{_key(m, label, values, classes)}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(VERSION)
-        network = judge_network(m, label.n_classes)
+        network = classifier_network(m, label.n_classes)
         if place.exists():
             with suppress(DataError, OSError, RuntimeError):  # a damaged file is made anew
                 network.load_state_dict(unpack(place.read_bytes(), place))
                 return network.eval()
         if not fresh:
             return None
-        hear = say or (lambda line: None)
-        hear(f"a judge of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
+        log = log or (lambda line: None)
+        log(f"a judge of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
         began = time.monotonic()
         right = _train(network, m, values, classes)
-    hear(f"the judge of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
+    log(f"the judge of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
     _keep(place, network)
     return network.eval()
 
 
 @torch.no_grad()
-def verdict(judge: nn.Module, inputs: Tensor) -> np.ndarray:
+def predict(classifier: nn.Module, inputs: Tensor) -> np.ndarray:
     """(n,) codes of the class that a judge takes (n, input_size), as `m.as_input` has values, to be of."""
-    return torch.cat([judge(part).argmax(-1) for part in inputs.split(1000)]).numpy()
+    return torch.cat([classifier(part).argmax(-1) for part in inputs.split(1000)]).numpy()
 
 
-def judge_network(m: Modality, classes: int) -> nn.Module:
+def classifier_network(m: Modality, classes: int) -> nn.Module:
     """(n, input_size) → (n, classes) logits: convolutions over an image or along a sequence of classes, else two
     hidden layers."""
     if m.classes is not None and m.shape:
@@ -125,7 +125,7 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
         optimiser.step()
         cooling.step()
         if len(held) and (step % CHECK == 0 or step == STEPS):
-            right = float((verdict(network, shown) == truth).mean())
+            right = float((predict(network, shown) == truth).mean())
             if right >= ENOUGH:
                 break
     return right

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.program import Program, class_label, generates
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
-from .classifiers import judge_of, verdict
+from .classifiers import classifier_of, predict
 from .conditioning import BLOCK, in_blocks, set_name
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def coherences(
     wanted: Sequence[str],
     *,
     seed: int = 0,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Those of `wanted` ("coherence.image", ...) that there are, as `evaluate` returns them."""
     program = run.program
@@ -54,91 +54,91 @@ def coherences(
     named = [n for n in every if "coherence_joint" in wanted or {f"coherence.{n}", f"judge_accuracy.{n}"} & {*wanted}]
     if label is None or not named:
         return {}
-    bench = judges(program, named, label, train, say=say)
-    right = judge_accuracy(program, test, bench, label)
+    trained = classifiers(program, named, label, train, log=log)
+    right = classifier_accuracy(program, test, trained, label)
     found: dict[str, Any] = {f"judge_accuracy.{name}": share for name, share in right.items()}
     for name, share in right.items():
-        say(f"the judge of {name} finds {label.name} in {share:.2%} of the rows' own values")
+        log(f"the judge of {name} finds {label.name} in {share:.2%} of the rows' own values")
     for given in sets:
-        asked = {n: judge for n, judge in bench.items() if n not in given and f"coherence.{n}" in wanted}
+        asked = {n: classifier for n, classifier in trained.items() if n not in given and f"coherence.{n}" in wanted}
         if asked:
-            say(f"coherence of {', '.join(asked)} given {set_name(given)}: {len(test):,} rows")
+            log(f"coherence of {', '.join(asked)} given {set_name(given)}: {len(test):,} rows")
         for name, share in coherence(run, test, given, asked, label, seed).items():
             found.setdefault(f"coherence.{name}", {})[set_name(given)] = share
-    if "coherence_joint" in wanted and len(bench) == len(every):
-        found["coherence_joint"] = {set_name([]): joint_coherence(run, test, bench, seed)}
+    if "coherence_joint" in wanted and len(trained) == len(every):
+        found["coherence_joint"] = {set_name([]): joint_coherence(run, test, trained, seed)}
     return found
 
 
-def judges(
+def classifiers(
     program: Program,
     names: Sequence[str],
     label: Modality,
     train: Dataset,
     *,
     fresh: bool = True,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> dict[str, nn.Module]:
     """The judges of those of `names` that have one; see `mmppl.judges.judge_of`."""
     found = {}
     for name in names:
-        judge = judge_of(program.modality(name), label, train, fresh=fresh, say=say)
-        if judge is not None:
-            found[name] = judge
-        elif say is not None and fresh:
-            say(f"no coherence of {name}: no train rows of two classes that have it and {label.name}")
+        classifier = classifier_of(program.modality(name), label, train, fresh=fresh, log=log)
+        if classifier is not None:
+            found[name] = classifier
+        elif log is not None and fresh:
+            log(f"no coherence of {name}: no train rows of two classes that have it and {label.name}")
     return found
 
 
 def coherence(
-    run: Run, rows: Dataset, given: Sequence[str], judges: Mapping[str, nn.Module], label: Modality, seed: int = 0
+    run: Run, rows: Dataset, given: Sequence[str], classifiers: Mapping[str, nn.Module], label: Modality, seed: int = 0
 ) -> dict[str, float]:
     """Per modality the share, in [0, 1], of labelled rows whose generated value its judge takes to be of their class.
 
-    Generated is, from one draw of z per row given the given-set, the mean of the decoder's distribution; of classes
-    that is their probabilities, so a text of which only the place is open can still be read.
+    Generated is, from one draw of z per row given the conditioning set, the mean of the decoder's distribution; of
+    classes that is their probabilities, so a text of which only the place is open can still be read.
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO", section 5 (its code draws and decodes so).
     """
     labelled = rows.take(rows.observed[label.name].nonzero().squeeze(-1))
-    if not judges or not len(labelled):
+    if not classifiers or not len(labelled):
         return {}
     truth = labelled.values[label.name].numpy()
-    taken = verdicts(run, labelled, given, judges, seed)
+    taken = predictions(run, labelled, given, classifiers, seed)
     return {name: float((codes == truth).mean()) for name, codes in taken.items()}
 
 
-def joint_coherence(run: Run, rows: Dataset, judges: Mapping[str, nn.Module], seed: int = 0) -> float:
+def joint_coherence(run: Run, rows: Dataset, classifiers: Mapping[str, nn.Module], seed: int = 0) -> float:
     """Share of draws from the prior, one for each row, whose modalities all judges take to be of one class."""
-    first, *others = verdicts(run, rows, [], judges, seed).values()
+    first, *others = predictions(run, rows, [], classifiers, seed).values()
     return float(np.all([codes == first for codes in others], 0).mean())
 
 
-def judge_accuracy(
-    program: Program, rows: Dataset, judges: Mapping[str, nn.Module], label: Modality
+def classifier_accuracy(
+    program: Program, rows: Dataset, classifiers: Mapping[str, nn.Module], label: Modality
 ) -> dict[str, float]:
     """Per modality the share of the rows' own values whose class its judge finds: what coherence is measured with."""
     found = {}
-    for name, judge in judges.items():
+    for name, classifier in classifiers.items():
         known = (rows.observed[name] & rows.observed[label.name]).nonzero().squeeze(-1)
         if len(known):
             m, truth = program.modality(name), rows.values[label.name]
             right = [
-                verdict(judge, m.as_input(rows.values[name][some])) == truth[some].numpy()
+                predict(classifier, m.as_input(rows.values[name][some])) == truth[some].numpy()
                 for some in known.split(BLOCK)
             ]
             found[name] = float(np.concatenate(right).mean())
     return found
 
 
-def verdicts(
-    run: Run, rows: Dataset, given: Sequence[str], judges: Mapping[str, nn.Module], seed: int = 0
+def predictions(
+    run: Run, rows: Dataset, given: Sequence[str], classifiers: Mapping[str, nn.Module], seed: int = 0
 ) -> dict[str, np.ndarray]:
     """name → (n,) codes of the classes that the judges take generated values to be of, all from one draw of z."""
-    taken: dict[str, list[np.ndarray]] = {name: [] for name in judges}
-    for _, answer in in_blocks(run, rows, given=given, want=list(judges), seed=seed):
-        for name, judge in judges.items():
+    taken: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
+    for _, answer in in_blocks(run, rows, given=given, want=list(classifiers), seed=seed):
+        for name, classifier in classifiers.items():
             m = run.program.modality(name)
-            taken[name].append(verdict(judge, _shown(m, answer[name])))
+            taken[name].append(predict(classifier, _shown(m, answer[name])))
     return {name: np.concatenate(codes) for name, codes in taken.items()}
 
 

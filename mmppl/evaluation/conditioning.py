@@ -1,4 +1,4 @@
-"""What a program is asked to answer from: given-sets, the rows that have them, and the label that judges."""
+"""What a program is asked to answer from: conditioning sets, the rows that have them, and the label that judges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 2500  # rows asked about at once: with one draw each, what convolutions 
 MOST_FOR_ALL_SUBSETS = 4  # beyond so many modalities: each one alone, and all together
 
 
-def default_given_sets(program: Program) -> list[tuple[str, ...]]:
+def default_conditioning_sets(program: Program) -> list[tuple[str, ...]]:
     """What a program is asked to answer from: its conditions; or else every non-empty subset of the modalities that its
     guide may see, smallest first (beyond `MOST_FOR_ALL_SUBSETS` of them each alone and all together)."""
     if program.conditions:
@@ -34,7 +34,9 @@ def set_name(given: Sequence[str]) -> str:
     return "+".join(given) or "nothing"
 
 
-def askable(program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]) -> tuple[Dataset, int]:
+def answerable_rows(
+    program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]
+) -> tuple[Dataset, int]:
     """The rows of a part that have all that the program conditions on, and how many have not."""
     rows = dataset.rows(split)
     has = torch.ones(len(rows), dtype=torch.bool)
@@ -60,13 +62,13 @@ def in_blocks(
         yield block, run.query(part, given=given, want=want, draws=1, seed=seed, split="all", quantiles=()).want
 
 
-def given_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of a given-set, a sequence or joined by "+", in the order of the program's modalities."""
+def conditioning_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of a conditioning set, a sequence or joined by "+", in the order of the program's modalities."""
     chosen = [part for part in names.split("+") if part] if isinstance(names, str) else list(names)
     known = [m.name for m in program.modalities]
     for name in chosen:
         if name not in known:
-            raise UsageError(f"given-set {set_name(chosen)!r}: no modality {name!r}.{suggest(name, known)}")
+            raise UsageError(f"conditioning set {set_name(chosen)!r}: no modality {name!r}.{suggest(name, known)}")
     if reason := program.can_answer(chosen):
-        raise UsageError(f"given-set {set_name(chosen)!r}: {reason}.")
+        raise UsageError(f"conditioning set {set_name(chosen)!r}: {reason}.")
     return tuple(name for name in known if name in chosen)

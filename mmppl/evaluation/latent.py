@@ -40,19 +40,19 @@ def probed(
     wanted: Sequence[str],
     *,
     seed: int = 0,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, dict[str, float]]:
-    """Those of `wanted` ("probe.label", ...) that there are, each {given-set: number}."""
+    """Those of `wanted` ("probe.label", ...) that there are, each {conditioning set: number}."""
     found: dict[str, dict[str, float]] = {}
     for given in sets:
         labels = [m for m in _labels(run.program) if m.name not in given]
         if not any(f"{way}.{m.name}" in wanted for m in labels for way in PROBES):
             continue
-        say(f"z given {set_name(given)}")
+        log(f"z given {set_name(given)}")
         try:
             numbers = probes(run, train, test, given, labels, wanted, seed=seed)
         except UsageError as error:  # no latent of that name
-            say(f"no probes: {error}")
+            log(f"no probes: {error}")
             return {}
         for name, number in numbers.items():
             found.setdefault(name, {})[set_name(given)] = number
@@ -69,19 +69,21 @@ def probes(
     *,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Those of `wanted` that the posterior means of z given one given-set have; the means are computed once for all.
+    """Those of `wanted` that the posterior means of z given one conditioning set have; the means are computed once for
+    all.
 
     Logistic regressions learn from labelled train rows that have any of what is given, and are judged at every labelled
     test row; neighbours and clusters are of labelled test rows that have any of it, of `MOST_ROWS` evenly spaced ones
     if there are more.
 
-    Raises: UsageError for a program without a latent z, or one that cannot answer from the given-set.
+    Raises: UsageError for a program without a latent z, or one that cannot answer from the conditioning set.
     """
     z = posterior_means(run, test, given, seed)
     lessons: dict[str, np.ndarray] = {}  # name of a metric → row numbers in `train`
     if train is not None:
         for m in labels:
-            lessons |= {name: rows for name, rows in _lessons(run, train, given, m, seed).items() if name in wanted}
+            rows_of = _train_rows_of(run, train, given, m, seed)
+            lessons |= {name: rows for name, rows in rows_of.items() if name in wanted}
     learnt = {} if train is None else _learnt(run, train, given, lessons, seed)
     found: dict[str, float] = {}
     for m in labels:
@@ -105,7 +107,8 @@ def probes(
 
 
 def posterior_means(run: Run, rows: Dataset, given: Sequence[str], seed: int = 0) -> np.ndarray:
-    """(n, D) means of z given a given-set, each row by what it has of it; the prior's mean where that is nothing."""
+    """(n, D) means of z given a conditioning set, each row by what it has of it; the prior's mean for a row that has
+    nothing of it."""
     parts = in_blocks(run, rows, given=given, want=["z"], seed=seed)
     return np.concatenate([part["z"]["mean"].reshape(len(part["z"]["mean"]), -1) for _, part in parts])
 
@@ -129,7 +132,7 @@ def linear_probe(
     return 1 - error_rate(truth, probe.predict(asked))
 
 
-def _lessons(run: Run, train: Dataset, given: Sequence[str], label: Modality, seed: int) -> dict[str, np.ndarray]:
+def _train_rows_of(run: Run, train: Dataset, given: Sequence[str], label: Modality, seed: int) -> dict[str, np.ndarray]:
     """ "probe500.LABEL" and "probe.LABEL" → their train rows, of the first some more than once; {} without any."""
     has = train.observed[label.name] & sees(train, given)
     for name in run.program.conditions:
@@ -159,7 +162,7 @@ def _labels(program: Program) -> list[Modality]:
 
 
 def _collapse(
-    run: Run, test: Dataset, draws: int, seed: int, hear: Callable[[str], None]
+    run: Run, test: Dataset, draws: int, seed: int, log: Callable[[str], None]
 ) -> dict[str, dict[str, list[float]]]:
     """The collapse curves over the rows that have a modality beyond the conditions; {} without a z."""
     program = run.program
@@ -177,7 +180,7 @@ def _collapse(
         q = latent(program.encoded)
         prior = latent(program.conditions)
     except UsageError as error:  # no latent of that name, or none that can be had given everything
-        hear(f"no collapse curve: {error}")
+        log(f"no collapse curve: {error}")
         return {}
     curves = {"fraction": curve(*q, *prior)}
     if program.conditions:

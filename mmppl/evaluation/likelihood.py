@@ -1,5 +1,5 @@
-"""How probable a run finds the data, in nats per row and in the units of the input: each modality given each given-set
-beside what is known without a latent model, and the evidence."""
+"""How probable a run finds the data, in nats per row and in the units of the input: each modality given each
+conditioning set beside what is known without a latent model, and the evidence."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MOST_FOR_EVIDENCE = 1000  # rows, evenly spaced
 EVIDENCE = ("evidence", "evidence_se", "evidence_distrusted")
 
 
-def nats_names(program: Program) -> list[str]:
+def log_likelihood_names(program: Program) -> list[str]:
     """Every metric of this module that a program has."""
     made = generates(program)
     names = [f"{name}.{m}" for m in made for name in ("nll", *_anchors(program, program.modality(m)))]
     return [*names, *(EVIDENCE if made else ())]
 
 
-def nats(
+def log_likelihood(
     run: Run,
     train: Dataset | None,
     test: Dataset,
@@ -44,14 +44,14 @@ def nats(
     *,
     draws: int,
     seed: int = 0,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Those of `wanted` ("nll.image", "evidence", ...) that there are, as `evaluate` returns them."""
     program = run.program
     found: dict[str, Any] = {}
     names = [name for name in generates(program) if f"nll.{name}" in wanted]
     for given in sets if names else ():
-        say(f"nats of {', '.join(names)} given {set_name(given)}: {len(test):,} rows")
+        log(f"nats of {', '.join(names)} given {set_name(given)}: {len(test):,} rows")
         for name, number in reconstruction(run, test, given, names, seed).items():
             found.setdefault(f"nll.{name}", {})[set_name(given)] = number
     for m in map(program.modality, generates(program)):
@@ -60,17 +60,17 @@ def nats(
             found |= {f"{anchor}.{m.name}": number for anchor, number in anchors.items()}
     if any(name in wanted for name in EVIDENCE):
         try:
-            found |= evidence(run, test, sets, draws, seed, say)
+            found |= evidence(run, test, sets, draws, seed, log)
         except UsageError as error:
-            say(f"no evidence: {error}")
+            log(f"no evidence: {error}")
     return found
 
 
 def reconstruction(
     run: Run, rows: Dataset, given: Sequence[str], names: Sequence[str], seed: int = 0
 ) -> dict[str, float]:
-    """Per name −ln p(x | z), averaged over the rows that have it, from one draw of z per row given a given-set (which
-    may hold the name)."""
+    """Per name −ln p(x | z), averaged over the rows that have it, from one draw of z per row given a conditioning set
+    (which may hold the name)."""
     parts = [
         _log_densities(run.program, rows, block, given, names, seed) for block in torch.arange(len(rows)).split(BLOCK)
     ]
@@ -85,7 +85,7 @@ def _log_densities(
     """name → ln p(x | z) in input units of the rows of a block that have it."""
     batch = rows.batch(block, program.encoded)
     with KeyedNoise(seed, rows.ids[block.numpy()], 1), pyro.plate("draws", 1, dim=-2), pyro.validation_enabled(False):
-        answer = poutine.trace(program.answer).get_trace(batch.seeing(given))
+        answer = poutine.trace(program.query_guide).get_trace(batch.seeing(given))
         scored = batch.wanting([], names)
         model = poutine.trace(poutine.replay(program.model, trace=answer)).get_trace(scored)
     found = {}
@@ -97,9 +97,9 @@ def _log_densities(
 
 
 def evidence(
-    run: Run, rows: Dataset, sets: Sequence[Sequence[str]], draws: int, seed: int, say: Callable[[str], None]
+    run: Run, rows: Dataset, sets: Sequence[Sequence[str]], draws: int, seed: int, log: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    """ln p(the other modalities | a given-set), each where a row has it, by importance sampling.
+    """ln p(the other modalities | a conditioning set), each where a row has it, by importance sampling.
 
     Under "nothing": of all modalities. See `mmppl.query.ask`. Means over the rows that have any of the others, of
     `MOST_FOR_EVIDENCE` evenly spaced ones if there are more; standard errors of these means, from the spread over rows,
@@ -115,7 +115,7 @@ def evidence(
             return np.zeros(len(some)), np.zeros(len(some))
         if names not in known:
             given = [m.name for m in program.modalities if m.name in names]
-            say(f"evidence of {set_name(given)}: {len(some):,} rows, {draws} draws")
+            log(f"evidence of {set_name(given)}: {len(some):,} rows, {draws} draws")
             answer = run.query(some, given=given, want=["evidence"], draws=draws, seed=seed, split="all")
             known[names] = answer["evidence"]["nats"], answer["evidence"]["khat"]
         return known[names]

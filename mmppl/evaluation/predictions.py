@@ -11,7 +11,7 @@ from ..modalities.modality import Modality, kind
 from . import metrics as score
 
 
-def _judged(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dict[str, float]:
+def scores(m: Modality, answer: Mapping[str, np.ndarray], test: Dataset) -> dict[str, float]:
     """Metrics of one modality over the rows whose truth is known; {} where there are none."""
     known = test.observed[m.name].numpy()
     if not known.any():

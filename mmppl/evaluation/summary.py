@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def summarise(results: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> dict[str, Any]:
+def summarise(results: Sequence[Mapping[str, Any]], warnings: Sequence[str] = ()) -> dict[str, Any]:
     """Mean and standard deviation (n − 1 below the line) over runs, of every number that all of them have.
 
     Args:
@@ -19,7 +19,7 @@ def summarise(results: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -
     """
     metrics = [result["metrics"] for result in results]
     mean, sd = _over_runs(metrics, np.mean), _over_runs(metrics, _sd)
-    return {"runs": list(results), "mean": mean, "sd": sd, "notes": list(notes)}
+    return {"runs": list(results), "mean": mean, "sd": sd, "notes": list(warnings)}
 
 
 def _sd(values: Sequence[float]) -> float | None:

@@ -17,7 +17,7 @@ ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # what has no row of the t
 
 
 def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = None) -> str:
-    """One row per metric, one column per given-set where there are several; what is left is told below.
+    """One row per metric, one column per conditioning set where there are several; what is left is told below.
 
     Args:
         spread: standard deviations of the same shape, to stand behind a "±".
@@ -32,7 +32,7 @@ def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = 
         around = (spread or {}).get(name)
         by_set_around = around if isinstance(around, Mapping) else dict.fromkeys(sets[:1] or [""], around)
         rows.append([name, *(_cell(name, by_set.get(key), by_set_around.get(key)) for key in sets or [""])])
-    return "\n".join([columns(rows), *_remarks(metrics)])
+    return "\n".join([columns(rows), *_warnings(metrics)])
 
 
 def _cell(name: str, value: Any, spread: Any) -> str:
@@ -45,7 +45,7 @@ def _cell(name: str, value: Any, spread: Any) -> str:
     return text
 
 
-def _remarks(metrics: Mapping[str, Any]) -> list[str]:
+def _warnings(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if collapse := metrics.get("collapse"):
         eps, fraction = collapse["eps"][1], collapse["fraction"][1]

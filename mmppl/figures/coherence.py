@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from ..core.program import class_label, generates
 from ..data.dataset import Dataset
 from ..errors import UsageError
-from ..evaluation.coherence import coherence, judge_accuracy, judges, unhidden
-from ..evaluation.conditioning import default_given_sets, set_name
+from ..evaluation.coherence import classifier_accuracy, classifiers, coherence, unhidden
+from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.latent import probes
 from .drawing import caption, heat_map
 
@@ -25,7 +25,7 @@ MOST_JUDGED = 2000  # rows
 
 
 def _coherence(
-    run: Run, dataset: Dataset, rows: Dataset, root: Any, of_fit: bool, about: str, hear: Callable[[str], None]
+    run: Run, dataset: Dataset, rows: Dataset, root: Any, of_fit: bool, about: str, log: Callable[[str], None]
 ) -> Figure | None:
     """Given-set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None where
     no judge is kept.
@@ -38,21 +38,22 @@ def _coherence(
         return None
     train = dataset.take(dataset.rows("train"))
     taught = unhidden(run, train, root) if of_fit else train
-    bench = judges(program, generates(program), label, taught, fresh=False)
-    if not bench:
-        hear(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
+    trained = classifiers(program, generates(program), label, taught, fresh=False)
+    if not trained:
+        log(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
         return None
     test = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_JUDGED)).long())
-    sets, probe = default_given_sets(program), f"probe500.{label.name}"
-    shares = np.full((len(sets), 1 + len(bench)), np.nan)
+    sets, probe = default_conditioning_sets(program), f"probe500.{label.name}"
+    shares = np.full((len(sets), 1 + len(trained)), np.nan)
     for line, given in zip(shares, sets):
         with suppress(UsageError):  # a program whose latents have other names
             line[0] = probes(run, train, test, given, [label], [probe]).get(probe, np.nan)
-        found = coherence(run, test, given, {n: judge for n, judge in bench.items() if n not in given}, label)
-        line[1:] = [found.get(name, np.nan) for name in bench]
-    best = judge_accuracy(program, test, bench, label)
+        asked = {n: classifier for n, classifier in trained.items() if n not in given}
+        found = coherence(run, test, given, asked, label)
+        line[1:] = [found.get(name, np.nan) for name in trained]
+    best = classifier_accuracy(program, test, trained, label)
     names = [f"{label.name}, by a linear\nprobe of z"]
-    names += [f"{name}\n(judge: {best[name]:.1%})" if name in best else name for name in bench]
+    names += [f"{name}\n(judge: {best[name]:.1%})" if name in best else name for name in trained]
     figure = Figure(figsize=(1.15 * len(names) + 2.2, 0.42 * len(sets) + 1.5), layout="constrained")
     ax = figure.subplots()
     heat_map(ax, shares, [set_name(given) for given in sets], names)

@@ -73,7 +73,7 @@ def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None
         _text(ax, _words(m, value))
 
 
-def compare(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray]) -> None:
+def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray]) -> None:
     """Truth and prediction of something that is no image."""
     if is_vector(m):
         steps = np.arange(m.size)
@@ -87,8 +87,8 @@ def compare(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray])
         _text(ax, f"{float(answer['mean']):.3g} ± {float(answer['std']):.2g}\ntrue {true}")
     else:
         right = truth is not None and np.array_equal(answer["predicted"], truth)
-        verdict = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
-        text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {verdict}"
+        predict = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
+        text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {predict}"
         _text(ax, text, "black" if right or truth is None else ORANGE)
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from ..data.dataset import Dataset
-from ..evaluation.conditioning import default_given_sets, set_name
+from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..modalities.images import is_image, is_vector
-from .drawing import caption, compare, examples, limits, picture, row_name, show, truth
+from .drawing import caption, draw_prediction, examples, limits, picture, row_name, show, truth
 
 if TYPE_CHECKING:
     from ..runs.run import Run
@@ -27,7 +27,7 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
     """One line per row: what is given | of all else the truth, the predictive mean and its sd or 90 % band; None where
     there is nothing else."""
     program = run.program
-    given = default_given_sets(program)[0]
+    given = default_conditioning_sets(program)[0]
     test = examples(program, rows, given, SAMPLES)
     made = [m for m in program.modalities if m.name not in given and m.name not in program.conditions]
     if not made:
@@ -54,7 +54,7 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
             elif part == "sd":
                 picture(ax, spread[i], ends, "cividis")
             else:
-                compare(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
+                draw_prediction(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
             if is_vector(m) and i < len(test) - 1:
                 ax.tick_params(labelbottom=False)
         if is_vector(m):
@@ -67,12 +67,12 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
 
 
 def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
-    """Per image modality: the truth, and the predictive mean from each given-set; None without images."""
+    """Per image modality: the truth, and the predictive mean from each conditioning set; None without images."""
     program = run.program
     images = [m for m in program.modalities if is_image(m) and m.name not in program.conditions]
     if not images:
         return None
-    sets = default_given_sets(program)
+    sets = default_conditioning_sets(program)
     if program.conditions:
         sets.append(tuple(n for n in program.encoded if program.modality(n).role == "modality"))
     test = examples(program, rows, sets[-1], SAMPLES)

@@ -1,4 +1,4 @@
-"""The latent space in the plane: one t-SNE for all given-sets, so that what is given can be compared."""
+"""The latent space in the plane: one t-SNE for all conditioning sets, so that what is given can be compared."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from ..core.program import class_label
 from ..data.dataset import Dataset
 from ..errors import UsageError
-from ..evaluation.conditioning import default_given_sets, sees, set_name
+from ..evaluation.conditioning import default_conditioning_sets, sees, set_name
 from ..modalities.modality import Modality
 from .drawing import BLUE, bare, caption, class_codes
 
 if TYPE_CHECKING:
     from ..runs.run import Run
 
-MOST_POINTS = 2800  # over all given-sets: t-SNE takes some ten seconds
+MOST_POINTS = 2800  # over all conditioning sets: t-SNE takes some ten seconds
 DRAWS = 64
 COLUMNS = 4
 # Told apart by the colour-blind (Tol, "muted", and black); a class is named on the figure too, and after ten the
@@ -31,12 +31,12 @@ CLASS_COLOURS = (
 MARKERS = "osv^DPX*<>"
 
 
-def embedding(run: Run, rows: Dataset, about: str) -> Figure | None:
-    """t-SNE of the means of z given each given-set, all in one plane, a panel each, coloured by the first label; None
-    where there are too few rows or no z."""
+def latent_space(run: Run, rows: Dataset, about: str) -> Figure | None:
+    """t-SNE of the means of z given each conditioning set, all in one plane, a panel each, coloured by the first
+    label; None where there are too few rows or no z."""
     from sklearn.manifold import TSNE
 
-    sets = default_given_sets(run.program)
+    sets = default_conditioning_sets(run.program)
     rows_of = []
     for given in sets:
         test = rows.take(sees(rows, given).nonzero().squeeze(-1))

@@ -1,5 +1,5 @@
-"""Pictures of a run: its losses, what it generates, what it reconstructs from each given-set, its latent space, single
-axes of it, styles, and whether classes agree by what is given."""
+"""Pictures of a run: its losses, what it generates, what it reconstructs from each conditioning set, its latent space,
+single axes of it, styles, and whether classes agree by what is given."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from ..base.files import write
 from ..data.dataset import Dataset
 from ..errors import MMPPLError, UsageError, suggest
-from ..evaluation.conditioning import askable, default_given_sets
+from ..evaluation.conditioning import answerable_rows, default_conditioning_sets
 from ..runs.storage import figures_folder
 from .coherence import _coherence
 from .drawing import STYLE, examples, png
 from .generated import _generated, _reconstructions
-from .latent_space import embedding
-from .style_transfer import swaps
+from .latent_space import latent_space
+from .style_transfer import style_transfer
 from .training_curves import losses
 from .traversals import traversals
 
@@ -49,7 +49,7 @@ def plot(
     *,
     figures: Sequence[str] | None = None,
     root: Any = None,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write RUN/figures/*.png; see `FIGURES`. Nothing is trained: coherence is drawn where the judges of these data are
     kept (`mmppl evaluate RUN --metric coherence` trains them).
@@ -63,7 +63,7 @@ def plot(
     Raises: UsageError for a name that is none, or of a figure that this run has not; DataError when RUN/figures is not
         a folder of the run's own.
     """
-    hear = say or (lambda line: None)
+    log = log or (lambda line: None)
     for name in figures or ():
         if name not in FIGURES:
             raise UsageError(f"no figure {name!r}; there are {', '.join(FIGURES)}.{suggest(name, list(FIGURES))}")
@@ -75,9 +75,9 @@ def plot(
         except MMPPLError as error:
             if data is not None or figures is not None:
                 raise
-            hear(f"only the losses are drawn: {error}")
+            log(f"only the losses are drawn: {error}")
         else:
-            made |= _of_rows(run, dataset, root, data is None, hear)
+            made |= _of_rows(run, dataset, root, data is None, log)
     paths = []
     with matplotlib.rc_context(STYLE):
         for name in FIGURES if figures is None else dict.fromkeys(figures):
@@ -88,25 +88,25 @@ def plot(
                 continue
             paths.append(folder / f"{name}.png")
             write(paths[-1], png(figure))
-            hear(f"{paths[-1]}")
+            log(f"{paths[-1]}")
     return paths
 
 
 def _of_rows(
-    run: Run, dataset: Dataset, root: Any, of_fit: bool, hear: Callable[[str], None]
+    run: Run, dataset: Dataset, root: Any, of_fit: bool, log: Callable[[str], None]
 ) -> dict[str, Callable[[], Figure | None]]:
     """name → what draws the figure, or finds that there is none."""
     program = run.program
     split: Literal["test", "all"] = "test" if len(dataset.rows("test")) else "all"
-    rows, _ = askable(program, dataset, split)
+    rows, _ = answerable_rows(program, dataset, split)
     changed = "".join(f" · {name}={value}" for name, value in run.set.items())
     about = f"run {run.path.name}{changed} · {dataset.name} · {split} rows"
-    example = examples(program, rows, default_given_sets(program)[-1], 1)
+    example = examples(program, rows, default_conditioning_sets(program)[-1], 1)
     return {
         "generated": lambda: _generated(run, rows, about),
         "reconstructions": lambda: _reconstructions(run, rows, about),
-        "latent": lambda: embedding(run, rows, about),
+        "latent": lambda: latent_space(run, rows, about),
         "traversals": lambda: traversals(run, rows, example, about),
-        "styles": lambda: swaps(run, rows, about),
-        "coherence": lambda: _coherence(run, dataset, rows, root, of_fit, about, hear),
+        "styles": lambda: style_transfer(run, rows, about),
+        "coherence": lambda: _coherence(run, dataset, rows, root, of_fit, about, log),
     }

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..core.program import class_label
 from ..data.dataset import Dataset
-from ..inference.decode import decoded
+from ..inference.decode import decode
 from ..inference.question import latents
 from ..modalities.images import is_image, pixels
 from ..modalities.modality import Modality
@@ -25,7 +25,7 @@ DRAWS = 64
 INCH = 0.5  # a picture's width
 
 
-def swaps(run: Run, rows: Dataset, about: str) -> Figure | None:
+def style_transfer(run: Run, rows: Dataset, about: str) -> Figure | None:
     """For every image with a private latent (a site `private.NAME` beside `z`), a line per style and a column per
     content; None where there is none.
 
@@ -33,7 +33,7 @@ def swaps(run: Run, rows: Dataset, about: str) -> Figure | None:
     class, where the guide sees the label, and in a second table given the image that stands above.
     """
     program, label = run.program, class_label(run.program)
-    images = [m for m in map(program.modality, program.answers()) if is_image(m) and m.name in program.encoded]
+    images = [m for m in map(program.modality, program.targets()) if is_image(m) and m.name in program.encoded]
     images = [m for m in images if {"z", f"private.{m.name}"} <= set(latents(program, rows, [m.name]))]
     blocks: list[dict[str, np.ndarray]] = []
     for m in images:
@@ -74,7 +74,7 @@ def _table(run: Run, m: Modality, styles: Dataset, contents: Dataset, source: Mo
     z = run.query(contents, given=[source.name], want=["z"], **ask).want["z"]["mean"]
     lines, columns = np.indices((len(styles), len(contents))).reshape(2, -1)
     many = styles.take(torch.from_numpy(lines))
-    made = decoded(run.program, many, {private: style[lines], "z": z[columns]}, [m.name])[m.name]["mean"]
+    made = decode(run.program, many, {private: style[lines], "z": z[columns]}, [m.name])[m.name]["mean"]
     table = np.full((2 + len(styles), 2 + len(contents), *pixels(m, made).shape[1:]), np.nan)
     table[2:, 2:] = pixels(m, made.reshape(len(styles), len(contents), *m.shape))
     table[2:, 0] = pixels(m, np.stack(truth(styles, m)))

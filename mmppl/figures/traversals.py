@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from ..core.program import Program, class_label
 from ..data.dataset import Dataset
-from ..evaluation.conditioning import default_given_sets, set_name
+from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.metrics import gaussian_kl
-from ..inference.decode import decoded
+from ..inference.decode import decode
 from ..inference.question import latents
 from ..modalities.images import is_image, pixels
 from ..modalities.modality import Modality
@@ -50,10 +50,10 @@ def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure 
     to 3; all other numbers stay at the mean of the answer to `example` (a row), and in a second table at 0, the mean of
     the prior (not of a program with conditions, whose prior is another for each row).
     """
-    program, given = run.program, default_given_sets(run.program)[-1]
-    images = [m for m in map(program.modality, program.answers()) if is_image(m)]
+    program, given = run.program, default_conditioning_sets(run.program)[-1]
+    images = [m for m in map(program.modality, program.targets()) if is_image(m)]
     label = class_label(program)
-    if label is not None and label.name not in program.answers():
+    if label is not None and label.name not in program.targets():
         label = None
     sizes = latents(program, rows, given)
     some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long())
@@ -99,7 +99,7 @@ def _along(
         grid[name][line * len(STEPS) : (line + 1) * len(STEPS), axis] = STEPS
     want = [*images, *([label] if label is not None else [])]
     many = example.take(torch.zeros(len(axes) * len(STEPS), dtype=torch.int64))
-    found = decoded(program, many, grid, [m.name for m in want])
+    found = decode(program, many, grid, [m.name for m in want])
     shown = {m.name: found[m.name]["prob" if m.classes else "mean"] for m in want}
     return {n: x.reshape(len(axes), len(STEPS), *x.shape[1:]) for n, x in shown.items()}
 

@@ -34,7 +34,7 @@ class Answer:
     given: list[str] | None
     ids: np.ndarray
     want: dict[str, dict[str, Any]]
-    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -55,7 +55,7 @@ class Answer:
             for name, parts in self.want.items()
         }
         head = {"run": self.run, "n": self.n, "given": self.given, "ids": self.ids.tolist()}
-        return head | {"want": want, "notes": list(self.notes)}
+        return head | {"want": want, "notes": list(self.warnings)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: one entry per class)."""

@@ -12,11 +12,11 @@ from pyro import poutine
 from ..core.program import Program
 from ..data.dataset import Dataset
 from .keyed_noise import KeyedNoise
-from .predictive import Gathered
+from .predictive import PredictiveAccumulator
 
 
 @torch.no_grad()
-def decoded(
+def decode(
     program: Program, rows: Dataset, latents: Mapping[str, np.ndarray], want: Sequence[str]
 ) -> dict[str, dict[str, np.ndarray]]:
     """name → the mean and std of its distribution in input units, (n, *shape), or the "prob" of classes.
@@ -37,7 +37,7 @@ def decoded(
         model = poutine.trace(poutine.condition(program.model, data=fixed)).get_trace(batch)
     found = {}
     for name in want:
-        of = Gathered(program.modality(name), 1, None, hold=False)
+        of = PredictiveAccumulator(program.modality(name), 1, None, hold=False)
         of.add(model.nodes[name], 0)
         found[name] = of.moments()
     return found

@@ -20,6 +20,6 @@ def wanted(run: Run, given: list[str] | None) -> list[str]:
 
 def _labels_and_views(run: Run) -> tuple[list[str], list[str]]:
     """Names of what the program answers about, by role."""
-    answers = run.program.answers()
+    answers = run.program.targets()
     labels, views = ([m.name for m in run.modalities if m.role == role] for role in ("label", "modality"))
     return [name for name in labels if name in answers], [name for name in views if name in answers]

@@ -55,7 +55,7 @@ def resample(weights: Tensor, seed: int, ids: np.ndarray) -> Tensor:
     return torch.searchsorted(edges.T.contiguous(), points.T.contiguous()).clamp_max(draws - 1).T
 
 
-class Gathered:
+class PredictiveAccumulator:
     """What is wanted of one site, gathered over chunks of its draws.
 
     Args:
@@ -126,7 +126,7 @@ class Gathered:
             if same.any():  # seldom: only then is it worth the memory to look at all
                 same &= (each == one).reshape(len(each), len(same), -1).all(2).all(0)
 
-    def pick(self, picked: Tensor) -> None:
+    def resample(self, picked: Tensor) -> None:
         """Draws of which (draws, B) `picked` names the numbers take the place of those that were gathered."""
         if self.hold:
             self.held = self.held.gather(-1, picked.T.unsqueeze(1).expand_as(self.held))

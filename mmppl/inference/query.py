@@ -15,7 +15,7 @@ from ..data.dataset import Dataset
 from ..errors import UsageError, suggest
 from .answer import Answer
 from .memory import MEMORY, chunk
-from .question import PRECISIONS, _Question
+from .question import PRECISIONS, Question
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def ask(
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
     if precision not in PRECISIONS:
         raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
-    question = _Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
+    question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
     size = chunk(question.of_one_row, question.draws, question.held(), int(memory))
     parts = [question.ask(rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
@@ -72,4 +72,4 @@ def ask(
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
             found[name]["classes"] = classes
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
-    return Answer(run, None if given is None else list(given), dataset.ids, found, question.notes(found), features)
+    return Answer(run, None if given is None else list(given), dataset.ids, found, question.warnings(found), features)

@@ -20,7 +20,7 @@ from ..data.dataset import Dataset
 from ..errors import UsageError, suggest
 from ..objectives.traces import is_random
 from .keyed_noise import KeyedNoise
-from .predictive import Gathered, quantile_name, resample
+from .predictive import PredictiveAccumulator, quantile_name, resample
 from .psis import smooth
 from .warnings import far_off, not_finite, nothing_given, nothing_scored
 
@@ -37,13 +37,13 @@ def latents(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[st
     """Latents by name, each with the size of its event."""
     batch = dataset.batch(torch.tensor([0]), program.encoded).seeing(given)
     with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
-        nodes = poutine.trace(program.answer).get_trace(batch).nodes.items()
+        nodes = poutine.trace(program.query_guide).get_trace(batch).nodes.items()
     found = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
     return {name: fn.event_shape.numel() for name, fn in found}
 
 
 @dataclass
-class _Question:
+class Question:
     """A checked question about a data set."""
 
     program: Program
@@ -71,7 +71,7 @@ class _Question:
         keep_draws: bool,
         quantiles: Sequence[float],
         precision: str,
-    ) -> _Question:
+    ) -> Question:
         names = [m.name for m in program.modalities]
         if method not in METHODS:
             raise UsageError(f"query: no method {method!r}; choose guide or importance.{suggest(method, METHODS)}")
@@ -110,10 +110,10 @@ class _Question:
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
         question.latents = latents(program, dataset, seen)
         for name in want:
-            if name in names and name not in program.answers():
+            if name in names and name not in program.targets():
                 raise UsageError(
                     f"query: {type(program).__name__} has no distribution for {name}; it answers about "
-                    f"{', '.join([*question.latents, *program.answers()])}."
+                    f"{', '.join([*question.latents, *program.targets()])}."
                 )
         known = [*question.latents, *names, "evidence"]
         for name in want:
@@ -169,7 +169,7 @@ class _Question:
             torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"),
         ):
             batch = batch.seeing(given)
-            answer = poutine.trace(self.program.answer).get_trace(batch)
+            answer = poutine.trace(self.program.query_guide).get_trace(batch)
             free = [n for n in want if n not in self.latents and n not in self.program.conditions]
             batch = batch.wanting(free, scored)
             model = poutine.trace(poutine.replay(self.program.model, trace=answer)).get_trace(batch)
@@ -253,7 +253,7 @@ class _Question:
             weighted = smooth(self._log_weights(batch, ids, self.given, self.given, step))
         weights = None if weighted is None else weighted.weights
         gathered = {
-            name: Gathered(
+            name: PredictiveAccumulator(
                 None if name in self.latents else self.program.modality(name), self.draws, weights, self._holds(name)
             )
             for name in names
@@ -267,14 +267,14 @@ class _Question:
         picked = None if weights is None else resample(weights, self.seed, ids)
         for name, of in gathered.items():
             if picked is not None:
-                of.pick(picked)
+                of.resample(picked)
             kept = {"draws": of.kept()} if self.keep_draws else {}
             found[name] = of.moments() | of.quantiles(self.quantiles) | kept
             if weighted is not None:
                 found[name] |= {"ess": weighted.ess.numpy(), "khat": weighted.khat.numpy()}
         return found
 
-    def notes(self, found: dict[str, dict[str, Any]]) -> list[str]:
+    def warnings(self, found: dict[str, dict[str, Any]]) -> list[str]:
         """What the asker should know, a line each."""
         targets = self._targets() if "evidence" in self.want else []
         others = self.want != ["evidence"]

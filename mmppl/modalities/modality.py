@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from .likelihoods.registry import LIKELIHOODS
 
 Scale = float | Literal["learned", "predicted"]
 Transform = Literal["none", "standardise", "image", "log1p"]
@@ -79,9 +80,7 @@ class Modality:
     @property
     def output_size(self) -> int:
         """Width of what a decoder must put out for one sample."""
-        from .likelihoods.registry import likelihood_of
-
-        return likelihood_of(self).output_size(self)
+        return LIKELIHOODS[self.likelihood].output_size(self)
 
     def as_input(self, value: Tensor) -> Tensor:
         """(B, *shape) values → (B, input_size) floats for an encoder; classes become one-hot, unknown codes zeros."""

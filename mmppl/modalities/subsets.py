@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import UsageError
 
-MOST = 12  # modalities of which all subsets are looked at: 4,095
+MAX_MODALITIES = 12  # modalities of which all subsets are looked at: 4,095
 
 
 def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
@@ -15,16 +15,17 @@ def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
 
     Raises: UsageError: there are too many to look at them all.
     """
-    if modalities > MOST:
+    if modalities > MAX_MODALITIES:
         raise UsageError(
-            f"{modalities} modalities have {2**modalities - 1:,} subsets, too many to look at them all (at most {MOST} "
-            "modalities); put columns that belong together into one modality (modality:column in a DataFrame)."
+            f"{modalities} modalities have {2**modalities - 1:,} subsets, too many to look at them all (at most "
+            f"{MAX_MODALITIES} modalities); put columns that belong together into one modality (modality:column in a "
+            "DataFrame)."
         )
     numbers = torch.arange(1, 2**modalities, device=device).unsqueeze(-1)
     return (numbers >> torch.arange(modalities, device=device)) & 1 == 1
 
 
-def whole_and_each(modalities: int) -> Tensor:
+def full_and_singletons(modalities: int) -> Tensor:
     """(1 + M, M) bool: all M modalities, then each alone; (1, 1) for one modality, where both are the same."""
     whole = torch.ones(1, modalities, dtype=torch.bool)
     return whole if modalities == 1 else torch.cat([whole, torch.eye(modalities, dtype=torch.bool)])

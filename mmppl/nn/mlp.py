@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..base.precision import full_precision, path_in_force
+from ..base.precision import current_matmul, full_precision
 from ..errors import UsageError
 
 FEW = 256  # rows: with fewer, what it saves is not worth another kernel, whose last bits may differ
@@ -38,7 +38,7 @@ class Linear(nn.Linear):
             and x.device.type == "cpu"
             and x.shape[:-1].numel() >= FEW
             and not torch.is_autocast_enabled("cpu")
-            and path_in_force() == "onednn"
+            and current_matmul() == "onednn"
             and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         )
 

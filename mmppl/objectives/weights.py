@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..modalities.modality import Modality
 
 
-def warmed(weight: float, progress: Tensor, share: float) -> Weight:
+def warmup(weight: float, progress: Tensor, share: float) -> Weight:
     """`weight`, rising linearly from 0 over the first `share` of the training; a plain number where share is 0.
 
     Args: progress: 0-d, the program's clock in [0, 1].

@@ -8,7 +8,7 @@ from typing import Any
 
 from .record import data_told
 
-MOST = 6  # differences that one line tells
+MAX_DIFFERENCES = 6  # differences that one line tells
 
 
 def settings(info: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
@@ -47,10 +47,10 @@ def differing(infos: Sequence[Mapping[str, Any]], ignore: Sequence[str] = ()) ->
 
 
 def in_words(found: Mapping[str, Sequence[str]], between: str) -> str:
-    """`name a{between}b` for each difference, the first `MOST` of them."""
+    """`name a{between}b` for each difference, the first `MAX_DIFFERENCES` of them."""
     each = [f"{name} {between.join(dict.fromkeys(values))}" for name, values in found.items()]
-    more = f"; and {len(each) - MOST} more" if len(each) > MOST else ""
-    return "; ".join(each[:MOST]) + more
+    more = f"; and {len(each) - MAX_DIFFERENCES} more" if len(each) > MAX_DIFFERENCES else ""
+    return "; ".join(each[:MAX_DIFFERENCES]) + more
 
 
 def unlike(infos: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -15,19 +15,19 @@ import torch
 from ..base.files import unpack
 from ..base.parsing import names as names_in
 from ..base.parsing import row_numbers
-from ..base.precision import best_path, gemm
-from ..core.hyperparameters import check_at_answer, check_hyper
+from ..base.precision import matmul_precision, probe_matmul
+from ..core.hyperparameters import check_hyper, check_query_options
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.read import read
-from ..data.splits import stratified, stratifying
+from ..data.splits import stratified_split, stratifying
 from ..errors import DataError, UsageError
 from ..inference.memory import MEMORY
 from ..inference.warnings import unseen_classes
 from ..modalities.modality import Modality
 from .record import data_told, read_info
 from .storage import read_checked
-from .trust import program_class
+from .trust import trusted_program
 
 if TYPE_CHECKING:
     from ..inference.query import Answer
@@ -40,7 +40,7 @@ class Run:
         path: the run folder.
         info: run.json.
         modalities: the schema, with the scaling of the training data.
-        set: hyper-parameters that are others than those of the fit; see `answering`.
+        set: hyper-parameters that are others than those of the fit; see `with_options`.
     """
 
     def __init__(
@@ -62,20 +62,21 @@ class Run:
         """
         path = Path(path)
         info = read_info(path)
-        found = program_class(path, info, program, trust)
+        found = trusted_program(path, info, program, trust)
         if "weights.safetensors" not in info["sha256"]:
             raise UsageError(f"{path}: this fit has left no weights yet. Finish it with --resume.")
         return cls(path, info, found)
 
-    def answering(self, **hyper: Any) -> Run:
-        """This run with other values of hyper-parameters that its program lets answers alone depend on (`at_answer`),
-        such as `style="another"` of `fmwvae` or `answers="product"` of `mopoe`; the run folder stays as it is.
+    def with_options(self, **hyper: Any) -> Run:
+        """This run with other values of hyper-parameters that its program lets answers alone depend on
+        (`query_options`), such as `style="another"` of `fmwvae` or `answers="product"` of `mopoe`; the run folder
+        stays as it is.
 
         Raises: UsageError for any other name, or a value that the program refuses.
         """
         if not hyper:
             return self
-        again = Run(self.path, self.info, self._cls, self.set | check_at_answer(self._cls, hyper))
+        again = Run(self.path, self.info, self._cls, self.set | check_query_options(self._cls, hyper))
         again.fitted_on = self.fitted_on
         again.program  # noqa: B018  # built here, so that what it refuses is refused here
         return again
@@ -157,10 +158,10 @@ class Run:
         if label is not None:
             codes = dataset.values[label.name].reshape(-1).numpy()
             groups = np.where(dataset.observed[label.name].numpy(), codes, -1)
-        again = replace(dataset, split=stratified(groups, seed=0), has_split=True)
+        again = replace(dataset, split=stratified_split(groups, seed=0), has_split=True)
         return again if again.fingerprint() == self.info["data"]["unhidden"] else dataset
 
-    def caveats(
+    def warnings(
         self, dataset: Dataset, seen: Sequence[str] | None = None, told: Sequence[str] | None = None
     ) -> list[str]:
         """What to know of the answers, a line each: that the fit is unfinished, names of `seen` that no row has, and
@@ -212,7 +213,7 @@ class Run:
         if rows is not None:
             place = f"{split} of {dataset.name} has {len(chosen)} rows"
             chosen = chosen[torch.from_numpy(row_numbers(rows, len(chosen), place))]
-        with gemm(best_path()):
+        with matmul_precision(probe_matmul()):
             answer = ask(
                 self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
                 keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision, run=str(self.path),
@@ -220,8 +221,8 @@ class Run:
         asked = self.program.encoded if given is None else given
         seen = [n for n in asked if self.program.modality(n).role == "modality" and n not in want]
         left_out = len(dataset) - len(dataset.rows("test")) if parted and data is not None and split == "test" else 0
-        answer.notes[:0] = [
-            *self.caveats(dataset, seen, want),
+        answer.warnings[:0] = [
+            *self.warnings(dataset, seen, want),
             *([f"{left_out} train and valid rows of {dataset.name} were not asked (--split all)."] * bool(left_out)),
         ]
         return answer

@@ -13,7 +13,7 @@ from ..errors import UntrustedError, UsageError
 from .storage import read_checked
 
 
-def program_class(path: Path, info: Mapping[str, Any], program: Any = None, trust: bool = False) -> type[Program]:
+def trusted_program(path: Path, info: Mapping[str, Any], program: Any = None, trust: bool = False) -> type[Program]:
     """The program class of a run, from the user's own code or the installed one, never from the run unless trusted.
 
     Raises: UntrustedError when no code with the stored hash is at hand.

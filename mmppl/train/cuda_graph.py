@@ -65,10 +65,10 @@ class CapturedStep:
         update: Callable[[], None],
         state: Callable[[], Sequence[Tensor]],
         *,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
         record: Recorder = cuda_graph,
     ) -> None:
-        self.step, self.update, self.state, self.say, self.record = step, update, state, say, record
+        self.step, self.update, self.state, self.log, self.record = step, update, state, log, record
         self.wanted, self.warm = True, 0
         self.shape: tuple[object, ...] | None = None
         self.inputs: list[Tensor] = []
@@ -131,7 +131,7 @@ class CapturedStep:
         if reason:
             self._set(after, device)
             self.wanted, self.replay = False, None
-            self.say(f"{type(self.step.program).__name__} runs from Python, not as a CUDA graph: {reason}")
+            self.log(f"{type(self.step.program).__name__} runs from Python, not as a CUDA graph: {reason}")
             return expected
         self.checks -= 1
         return outcome

@@ -16,7 +16,7 @@ import torch
 
 from .. import __version__
 from ..base.files import sha256
-from ..base.precision import best_path, gemm
+from ..base.precision import matmul_precision, probe_matmul
 from ..core.hyperparameters import check_hyper
 from ..core.loading import blame, load_program, source_of
 from ..core.program import Program
@@ -50,7 +50,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     on_step: Callable[[Progress], None] | None = None,
-    say: Callable[[Any], None] | None = None,
+    log: Callable[[Any], None] | None = None,
     root: str | Path | None = None,
     as_: Mapping[str, str] = {},
     hide: float = 0.0,
@@ -76,7 +76,7 @@ def fit(
     if not -(2**63) <= seed < 2**64:
         raise UsageError(f"seed {seed} has more than 64 bits; choose a smaller one.")
     cls = program if isinstance(program, type) else load_program(program)
-    hear = say or (lambda message: None)
+    log = log or (lambda message: None)
     hyper, training = _settings(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, precision=precision,
@@ -108,7 +108,7 @@ def fit(
         },
         "seed": seed,
         "threads": torch.get_num_threads(),
-        "gemm": best_path() if place.type == "cpu" else "default",
+        "gemm": probe_matmul() if place.type == "cpu" else "default",
         "kernels": "compiled" if place.type == "cpu" and available() else "pytorch",
         "versions": {name: version(name) for name in ("torch", "pyro-ppl", "numpy")}
         | {"python": platform.python_version()},
@@ -124,9 +124,9 @@ def fit(
             sweep(path)
             info = _begin(path, info, source, resume)
             if info["status"] != "done":
-                hear(_understood(dataset))
+                log(_understood(dataset))
                 with _blaming(cls):
-                    _train(cls, dataset, path, info, place, hear, on_step)
+                    _train(cls, dataset, path, info, place, log, on_step)
     except (UsageError, DataError):
         if not resume and not (path / "state").exists():
             _clear(path)  # nothing was learnt: the corrected command finds the place free
@@ -188,7 +188,7 @@ def _train(
     path: Path,
     info: dict[str, Any],
     device: torch.device,
-    say: Callable[[Any], None],
+    log: Callable[[Any], None],
     on_step: Callable[[Progress], None] | None,
 ) -> None:
     """Train to the end; `info` gets the result. The caller's generators, threads and settings are left as they were."""
@@ -197,11 +197,11 @@ def _train(
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     compiled = info.get("kernels") == "compiled"
     if compiled and not available():
-        say(f"{path}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
+        log(f"{path}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
     try:
-        with torch.random.fork_rng(devices), gemm(info["gemm"]), compiled_kernels(compiled):
+        with torch.random.fork_rng(devices), matmul_precision(info["gemm"]), compiled_kernels(compiled):
             torch.manual_seed(info["seed"])
             program = cls(dataset.modalities, **check_hyper(cls, info["hyper"])).to(device)  # a resumed one's are JSON
-            Training(program, dataset, path, info, device, say, on_step).run()
+            Training(program, dataset, path, info, device, log, on_step).run()
     finally:
         torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ aten = torch.ops.aten
 RESHAPES = {aten.detach.default, aten.expand.default, aten.view.default, aten.slice.Tensor, aten.squeeze.dim}
 
 
-def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
+def simplify(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
     """A copy that computes the same bits with fewer calls: what is the same in every step is computed now, equal calls
     happen once, views that change nothing do not.
 
@@ -39,13 +39,13 @@ def tidied(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
             continue
         if any(_base(n) in written for n in (node, *node.all_input_nodes)):
             continue  # something writes into this memory: its value depends on the moment
-        twin, kept = _same_memory(node), _base(node) in theirs
-        if twin is None and not kept:
-            twin = _chosen(node, known)
-            if twin is None and not _random(node):
-                twin = first.setdefault((node.target, str(node.args), str(node.kwargs)), node)
-        if twin is not None and twin is not node:
-            node.replace_all_uses_with(twin)
+        reference, kept = _same_memory(node), _base(node) in theirs
+        if reference is None and not kept:
+            reference = _chosen(node, known)
+            if reference is None and not _random(node):
+                reference = first.setdefault((node.target, str(node.args), str(node.kwargs)), node)
+        if reference is not None and reference is not node:
+            node.replace_all_uses_with(reference)
             graph.erase_node(node)
         elif not kept and _settled(node, known):
             arguments = map_arg((node.args, node.kwargs), known.__getitem__)

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..base.files import pack, sha256, write
 from ..base.random import generator
 from ..core.program import Program, terms_of
-from ..core.row_selection import Patterns
+from ..core.row_selection import MissingnessPatterns
 from ..data.dataset import Dataset
 from ..errors import DataError, FitError
 from ..inference.query import ask
@@ -28,7 +28,7 @@ from ..runs.card import write_card
 from ..runs.record import write_info
 from .checkpoint import load_state, save_state
 from .cuda_graph import CapturedStep
-from .optimiser import Clock, adam, moving
+from .optimiser import LRSchedule, adam, mutable_state
 from .step import Step, autocast
 
 CHECKPOINT_SHARE = 0.05  # of the time may go into writing states
@@ -59,15 +59,15 @@ class Training:
         path: Path,
         info: dict[str, Any],
         device: torch.device,
-        say: Callable[[Any], None],
+        log: Callable[[Any], None],
         on_step: Callable[[Progress], None] | None,
     ) -> None:
-        self.program, self.path, self.info, self.device, self.say, self.on_step = (
+        self.program, self.path, self.info, self.device, self.log, self.on_step = (
             program,
             path,
             info,
             device,
-            say,
+            log,
             on_step,
         )
         self.settings = info["training"]
@@ -78,18 +78,18 @@ class Training:
         self._check_seen()
         self.valid = dataset.take(self._usable("valid"))
         self.train = self._placed(dataset.take(self.train_rows))
-        self.patterns = None if device.type == "cuda" else Patterns.of(self.train.observed)  # a GPU is not waited for
+        graph = device.type == "cuda"  # which is not waited for
+        self.patterns = None if graph else MissingnessPatterns.of(self.train.observed)
         self.batch_size = min(self.settings["batch_size"], len(self.train))
         self.per_epoch = -(-len(self.train) // self.batch_size)
         self.steps = self.per_epoch * self.settings["epochs"]
-        graph = device.type == "cuda"
         self.optimiser = adam(program, self.settings["lr"], device)
-        self.clock = Clock(program, self.optimiser, self.settings, self.steps)
-        self.step = Step(program, precision=self.settings["precision"], replay=not graph, say=say)
-        state = partial(moving, program, self.optimiser)
-        self.captured = CapturedStep(self.step, self._update, state, say=say) if graph else None
+        self.clock = LRSchedule(program, self.optimiser, self.settings, self.steps)
+        self.step = Step(program, precision=self.settings["precision"], replay=not graph, log=log)
+        state = partial(mutable_state, program, self.optimiser)
+        self.captured = CapturedStep(self.step, self._update, state, log=log) if graph else None
         if self.settings["patience"] and not len(self.valid):
-            self.say("There are no validation rows: --patience has nothing to watch, and is ignored.")
+            self.log("There are no validation rows: --patience has nothing to watch, and is ignored.")
         self.patience = self.settings["patience"] if len(self.valid) else None
         self.counters: dict[str, Any] = {"epoch": 0, "step": 0, "seconds": 0.0, "best": math.inf, "best_epoch": 0}
         self.writing = 0.0  # seconds spent on states in this process
@@ -99,7 +99,7 @@ class Training:
         good = self.program.usable({k: v[rows] for k, v in self.dataset.observed.items()})
         left_out = int((~good).sum())
         if left_out:
-            self.say(
+            self.log(
                 f"{left_out} of {len(rows)} {split} rows lack what {type(self.program).__name__} learns from: left out."
             )
         return rows[good]
@@ -122,7 +122,7 @@ class Training:
         if unseen:
             self.info["data"]["unseen"] = unseen
             for line in unseen_classes(unseen):
-                self.say(line)
+                self.log(line)
 
     def _placed(self, dataset: Dataset) -> Dataset:
         """The same rows on the device of the fit."""
@@ -134,7 +134,7 @@ class Training:
         counters = load_state(self.path, self.program, self.optimiser)
         if counters is not None:
             self.counters = counters
-            self.say(f"{self.path}: goes on after epoch {counters['epoch']}.")
+            self.log(f"{self.path}: goes on after epoch {counters['epoch']}.")
         before = self.counters["seconds"]
         self._cut_metrics(self.counters["epoch"])
         lines: dict[str, Any] = {}
@@ -228,7 +228,7 @@ class Training:
         progress = Progress(
             epoch, self.settings["epochs"], self.counters["step"], self.steps, loss, seconds, rate, left
         )
-        self.say(progress)
+        self.log(progress)
         if self.on_step is not None:
             self.on_step(progress)
 

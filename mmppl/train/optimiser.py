@@ -12,7 +12,7 @@ from torch import Tensor
 from ..core.program import Program
 
 
-class Clock:
+class LRSchedule:
     """The learning-rate schedule and the program's progress, as functions of the step."""
 
     def __init__(self, program: Program, optimiser: torch.optim.Adam, training: Mapping[str, Any], steps: int) -> None:
@@ -39,7 +39,7 @@ def adam(program: Program, lr: float, device: torch.device) -> torch.optim.Adam:
     return torch.optim.Adam(program.parameters(), lr=torch.tensor(lr, device=device), fused=fused, capturable=True)
 
 
-def moving(program: Program, optimiser: torch.optim.Adam) -> list[Tensor]:
+def mutable_state(program: Program, optimiser: torch.optim.Adam) -> list[Tensor]:
     """Everything that a step changes in place."""
     moments = [t for state in optimiser.state.values() for t in state.values()]
     return [*program.parameters(), *program.buffers(), *moments]

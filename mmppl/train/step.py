@@ -24,7 +24,7 @@ from ..core.batch import Batch
 from ..core.program import Program, terms_of
 from ..core.terms import Weight
 from ..kernels.codegen.triton_backend import in_short
-from .fx_graph import tidied
+from .fx_graph import simplify
 
 CHECKS = 2  # batches on which a recording is compared with the eager step: the second has other holes, another progress
 
@@ -53,9 +53,9 @@ class Step:
         *,
         precision: str = "fp32",
         replay: bool = True,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.program, self.precision, self.say = program, precision, say
+        self.program, self.precision, self.log = program, precision, log
         self.parameters = [p for p in program.parameters() if p.requires_grad]
         self.replay = replay
         self.checks = CHECKS
@@ -160,7 +160,7 @@ class Step:
         self.checks -= 1
         if reason:
             self.replay, self.recorded, self.recorded_whole = False, None, None
-            self.say(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
+            self.log(f"{type(self.program).__name__} runs step by step, not as a recorded graph: {reason}")
         return outcome, overflow
 
     def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
@@ -184,7 +184,7 @@ class Step:
         graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
         self.whole = [name for name in names if batch.observed[name].all()]
         masks = [names.index(name) - len(names) for name in self.whole]  # the inputs end with `observed`
-        self.recorded, self.recorded_whole = tidied(graph), tidied(graph, masks)
+        self.recorded, self.recorded_whole = simplify(graph), simplify(graph, masks)
 
 
 class _Call(nn.Module):

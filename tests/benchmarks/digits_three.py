@@ -1,5 +1,5 @@
 """MVAE on `digits-three` with a share of the modalities missing at random in training and test: label accuracy for each
-given-set against logistic regression on mean-imputed features.
+conditioning set against logistic regression on mean-imputed features.
 
     python tests/benchmarks/digits_three.py [--seeds 10] [--rates 0 0.3 0.6] [--json FILE]
 """
@@ -46,7 +46,7 @@ def main() -> None:
                     for given in found[0][kind]
                     for v in [[f[kind][given] for f in found]]
                 }
-            means = [  # over the given-sets, (seeds,)
+            means = [  # over the conditioning sets, (seeds,)
                 np.array([100 - 100 * np.mean(list(f[k].values())) for f in found])
                 for k in ("error.label", "baseline_error.label")
             ]

@@ -1,5 +1,6 @@
-"""MVAE on `farsi-kannada-speech`: accuracy of the label on training and test rows from all seven given-sets, coherence
-of what is generated (of one draw, and of the mean of --draws), and the error of that mean over that of the true class's
+"""MVAE on `farsi-kannada-speech`: accuracy of the label on training and test rows from all seven conditioning sets,
+coherence of what is generated (of one draw, and of the mean of --draws), and the error of that mean over that of the
+true class's
 training mean.
 
     python tests/benchmarks/farsi_kannada_speech.py --root DATA [--speech mean|segments] [--level one|kept]
@@ -22,16 +23,16 @@ from mnist_photo_text import spread
 import mmppl
 from mmppl.bench.harness import circumstances
 from mmppl.core.program import class_label
-from mmppl.evaluation.classifiers import verdict
-from mmppl.evaluation.coherence import judges
-from mmppl.evaluation.conditioning import default_given_sets, set_name
+from mmppl.evaluation.classifiers import predict
+from mmppl.evaluation.coherence import classifiers
+from mmppl.evaluation.conditioning import default_conditioning_sets, set_name
 
 TRAINED = 10_000  # training rows, evenly spaced, that accuracy is told of
 SHOWN = ("farsi", "kannada", "speech")
 
 
 def score(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:
-    """metric → {given-set: number} or number; accuracies and coherence are shares."""
+    """metric → {conditioning set: number} or number; accuracies and coherence are shares."""
     train = data.rows("train")
     some = data.take(train[torch.linspace(0, len(train) - 1, min(len(train), TRAINED)).long()])
     errors = run.evaluate(some, split="all", metrics=["error.label"], draws=draws)["metrics"]["error.label"]
@@ -49,19 +50,19 @@ def missing(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:
     train, test = (data.take(data.rows(part)) for part in ("train", "test"))
     label = class_label(run.program)
     assert label is not None
-    of_class = judges(run.program, SHOWN, label, train)
+    of_class = classifiers(run.program, SHOWN, label, train)
     found: dict[str, Any] = {}
     truth = {name: test.values[name].double().flatten(1) for name in SHOWN}
     for name in SHOWN:
         found[f"error_class.{name}"] = error(name, truth[name], class_means(train, test, name))
-    for given in default_given_sets(run.program):
+    for given in default_conditioning_sets(run.program):
         others = [name for name in SHOWN if name not in given]
         if others:
             answer = run.query(test, given=list(given), want=others, draws=draws, split="all", quantiles=())
             for name in others:
                 m = run.program.modality(name)
                 mean = torch.from_numpy(np.asarray(m.to_model_units(answer[name]["mean"]), np.float64)).flatten(1)
-                right = verdict(of_class[name], mean.float()) == test.values["label"].numpy()
+                right = predict(of_class[name], mean.float()) == test.values["label"].numpy()
                 found.setdefault(f"coherence_of_mean.{name}", {})[set_name(given)] = float(right.mean())
                 ratio = error(name, truth[name], mean) / found[f"error_class.{name}"]
                 found.setdefault(f"over_class_mean.{name}", {})[set_name(given)] = ratio

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmppl import Dataset, Modality
-from mmppl.base.precision import best_path, gemm
+from mmppl.base.precision import matmul_precision, probe_matmul
 from mmppl.bench.harness import circumstances, figure, interleave, ratio
 from mmppl.nn.mlp import Dropout
 from mmppl.programs.cmmd import CMMD
@@ -265,7 +265,7 @@ def main() -> int:
     parser.add_argument("--json", nargs="?", type=Path, const=RESULTS, help="write the figures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    path = best_path()
+    path = probe_matmul()
     about = circumstances() | {
         "gemm": path,
         "data": f"{options.rows} rows of 2 x {PIXELS} uniform numbers and {CLASSES} classes",
@@ -274,7 +274,7 @@ def main() -> int:
     }
     for key, value in about.items():
         print(f"{key}: {value}")
-    with gemm(path):  # for both: `fit` would choose it
+    with matmul_precision(path):  # for both: `fit` would choose it
         results = [measure(hidden, options.rows, options.rounds) for hidden in options.hidden]
     for result in results:
         show(result)

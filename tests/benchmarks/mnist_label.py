@@ -22,7 +22,7 @@ import torch
 
 import mmppl
 from mmppl.bench.harness import circumstances
-from mmppl.inference.decode import decoded
+from mmppl.inference.decode import decode
 
 STYLES = ("prior", "another", "class")
 
@@ -31,17 +31,18 @@ def score(run: mmppl.Run, data: mmppl.Dataset, split: str) -> dict[str, float]:
     """Shares of the rows in per cent; W2² of their pairs summed over D dimensions; nats of an image given itself, from
     one draw of its code; of FMW-VAE how much styles change a generated image; seconds of the fit by the clock."""
     ask: dict[str, Any] = dict(split=split)
-    found = run.evaluate(data, metrics=["error.label", "nll.image"], given_sets=["image"], draws=16, **ask)["metrics"]
+    metrics = ["error.label", "nll.image"]
+    found = run.evaluate(data, metrics=metrics, conditioning_sets=["image"], draws=16, **ask)["metrics"]
     row = {"label from image %": 100 * (1 - found["error.label"]["image"]), "nll.image": found["nll.image"]["image"]}
-    for style in STYLES if "style" in run.program.at_answer else ("",):
-        asked = run.answering(style=style) if style else run
-        found = asked.evaluate(data, metrics=["coherence"], given_sets=["label"], **ask)["metrics"]
+    for style in STYLES if "style" in run.program.query_options else ("",):
+        asked = run.with_options(style=style) if style else run
+        found = asked.evaluate(data, metrics=["coherence"], conditioning_sets=["label"], **ask)["metrics"]
         row[f"image from label{style and f', style {style}'} %"] = 100 * found["coherence.image"]["label"]
     row["judge %"] = 100 * found["judge_accuracy.image"]
     z = [run.query(data, given=[n], want=["z"], draws=2, quantiles=(), **ask).want["z"] for n in ("image", "label")]
     apart = (z[0]["mean"] - z[1]["mean"]) ** 2 + (z[0]["std"] - z[1]["std"]) ** 2
     row["W2²"] = float(apart.sum(-1).mean())
-    if "style" in run.program.at_answer:
+    if "style" in run.program.query_options:
         row |= {f"pixel sd over styles, z of {n}": style_sd(run, data, split, n) for n in ("label", "image")}
     terms = run.info["result"]["terms"]
     row |= {f"valid {name}": terms[name] for name in terms if name.startswith("kl")}
@@ -57,7 +58,7 @@ def style_sd(run: mmppl.Run, data: mmppl.Dataset, split: str, source: str, numbe
     style = run.query(ours, given=["image"], want=["private.image"], **ask).want["private.image"]["mean"]
     z = run.query(others, given=[source], want=["z"], **ask).want["z"]["mean"]
     i, j = np.indices((number, number)).reshape(2, -1)
-    made = decoded(run.program, ours.take(torch.from_numpy(i)), {"private.image": style[i], "z": z[j]}, ["image"])
+    made = decode(run.program, ours.take(torch.from_numpy(i)), {"private.image": style[i], "z": z[j]}, ["image"])
     return float(np.sqrt(made["image"]["mean"].reshape(number, number, -1).var(0).mean()))
 
 

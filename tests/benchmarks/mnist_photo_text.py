@@ -19,7 +19,7 @@ import torch
 
 import mmppl
 from mmppl.bench.harness import circumstances
-from mmppl.evaluation.conditioning import default_given_sets, set_name
+from mmppl.evaluation.conditioning import default_conditioning_sets, set_name
 from mmppl.evaluation.latent import FEW, linear_probe, posterior_means
 
 NAMES = ("image", "photo", "text")
@@ -34,7 +34,7 @@ OBSERVED = [subset for size in (1, 2) for subset in combinations(NAMES, size)]
 
 
 def score(run: mmppl.Run, data: mmppl.Dataset) -> dict[str, Any]:
-    """metric → share, or {given-set: share}, on the test rows."""
+    """metric → share, or {conditioning set: share}, on the test rows."""
     metrics = run.evaluate(data, metrics=["probe", "coherence", "error.label"], draws=8)["metrics"]
     for name in ("probe500.label", "probe.label"):
         if len(metrics.get(name, {})) > 1:
@@ -52,7 +52,7 @@ def of_one_component(run: mmppl.Run, data: mmppl.Dataset, seed: int = 0) -> dict
     train = train.take(torch.from_numpy(rng.choice(len(train), FEW)))
     parts = [(p, {n: posterior_means(run, p, [n], seed) for n in NAMES}) for p in (train, test)]
     found = {}
-    for given in default_given_sets(run.program):
+    for given in default_conditioning_sets(run.program):
         read = []
         for part, means in parts:
             chosen = rng.integers(len(given), size=len(part))

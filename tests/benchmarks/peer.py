@@ -63,7 +63,7 @@ class Encoder(BaseEncoder):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Any:
         loc, log_var = self.net(x.flatten(1)).chunk(2, -1)
-        return ModelOutput(embedding=loc, log_covariance=log_var)
+        return ModelOutput(latent_space=loc, log_covariance=log_var)
 
 
 class Decoder(BaseDecoder):  # type: ignore[misc]
@@ -84,7 +84,7 @@ class JointEncoder(BaseJointEncoder):  # type: ignore[misc]
 
     def forward(self, x: dict[str, Tensor]) -> Any:
         loc, log_var = self.net(torch.cat([x[n].flatten(1) for n in self.names], -1)).chunk(2, -1)
-        return ModelOutput(embedding=loc, log_covariance=log_var)
+        return ModelOutput(latent_space=loc, log_covariance=log_var)
 
 
 def ours(model: str, modalities: list[Modality]) -> Any:

@@ -147,7 +147,7 @@ def test_fit_tells_what_came_out_and_what_to_ask(mmppl, mine, tmp_path):
     ids=["jmvae", "mvae"],
 )
 def test_a_program_from_fit_to_show(mmppl, tmp_path, words):
-    """On digits-three, with answers for every given-set; without anything the prior, whose spread is 1."""
+    """On digits-three, with answers for every conditioning set; without anything the prior, whose spread is 1."""
     run = tmp_path / "run"
     fitted = mmppl("fit", *words.split(), "--epochs", "2", "--set", "hidden=32", "--out", run, "--json").json
     terms = {"nll.image", "nll.profile", "nll.word", "nll.label", "kl.z"}

@@ -18,11 +18,11 @@ class Terminal(io.StringIO):
 def test_plain_lines_are_rare(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    with progress.talk() as say:
-        say("a message")
+    with progress.talk() as log:
+        log("a message")
         for second in range(25):
             now[0] = float(second)
-            say(EVENT)
+            log(EVENT)
     out, err = capsys.readouterr()
     line = "epoch 2/9  loss 12.35  1,234 rows/s  1 min 15 s left"
     assert out == "" and err.splitlines() == ["a message", line, line]
@@ -31,9 +31,9 @@ def test_plain_lines_are_rare(monkeypatch, capsys):
 def test_bar_on_a_terminal(monkeypatch):
     stderr = Terminal()
     monkeypatch.setattr("sys.stderr", stderr)
-    with progress.talk() as say:
-        say("[a] message")
-        say(EVENT)
+    with progress.talk() as log:
+        log("[a] message")
+        log(EVENT)
     text = stderr.getvalue()
     assert "[a] message" in text and "2/9" in text
     assert " 20%" in text  # step 18 of all 90

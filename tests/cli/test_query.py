@@ -23,7 +23,7 @@ A, B, C, Y = (
 def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
     program = Program(modalities)
     program.conditions = conditions
-    program.answers = lambda: tuple(n for n in Program.answers(program) if n not in silent)
+    program.targets = lambda: tuple(n for n in Program.targets(program) if n not in silent)
 
     def read():
         if data is None:

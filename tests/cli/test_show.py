@@ -48,15 +48,14 @@ def test_every_hyper_parameter_is_described(capsys):
     for name in installed_programs():
         assert main(["show", name, "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert set(found) == {"program", "about", "hyper", "training", "at_answer", "presets", "default_data"}
+        assert set(found) == {"program", "about", "hyper", "training", "query_options", "presets", "default_data"}
         assert found["about"] and found["default_data"]
         for parameter, h in found["hyper"].items():
             assert h["about"], f"{name}: {parameter} is not in the docstring"
         assert main(["show", name]) == 0
         text = capsys.readouterr().out
-        assert all(
-            part in text for part in (*found["hyper"], *found["at_answer"], *found["presets"], found["default_data"])
-        )
+        parts = (*found["hyper"], *found["query_options"], *found["presets"], found["default_data"])
+        assert all(part in text for part in parts)
 
 
 OWN = """
@@ -79,7 +78,7 @@ def test_generated_sources(tmp_path, capsys):
     assert "logistic_own" in out and "-(x - m) - 2*softplus(m - x)" in out and "bernoulli" in out
     assert main(["show", str(file), "--kernel", "logistic_own"]) == 0
     out = capsys.readouterr().out
-    assert "def both(x, m):" in out and "@triton.jit" in out and "static inline void logistic_own" in out
+    assert "def value_and_grad(x, m):" in out and "@triton.jit" in out and "static inline void logistic_own" in out
     assert main(["show", str(file), "--kernel", "laplace", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["kernels"]
     assert found["formula"].startswith("-abs(x - m)") and found["torch_source"]

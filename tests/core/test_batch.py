@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mmppl import Batch, Modality, UsageError, all_subsets, load_program
-from mmppl.modalities.subsets import random_subsets, whole_and_each
+from mmppl.modalities.subsets import full_and_singletons, random_subsets
 
 
 def make(observed, encoded=("a", "b", "c"), labels=("y",)):
@@ -53,8 +53,8 @@ def test_each_row_meets_each_of_its_own_subsets_once(observed):
 @given(st.lists(st.tuples(*[st.booleans()] * 3), min_size=1, max_size=6), st.integers(0, 3))
 def test_subsets_are_cut_down_to_what_a_row_has(observed, number):
     drawn = random_subsets(3, number)
-    batch = make(observed).under(whole_and_each(3), scored="seen", cut=True, drawn=drawn)
-    table = [*whole_and_each(3).tolist(), *drawn.tolist()]
+    batch = make(observed).under(full_and_singletons(3), scored="seen", cut=True, drawn=drawn)
+    table = [*full_and_singletons(3).tolist(), *drawn.tolist()]
     assert batch.seen.shape[0] == len(table) == 4 + number
     for b, row in enumerate(observed):
         left = [[bool(o and x) for o, x in zip(row, subset)] for subset in table]
@@ -63,10 +63,11 @@ def test_subsets_are_cut_down_to_what_a_row_has(observed, number):
 
 
 def test_the_sub_sampled_objective_has_one_and_m_and_k_subsets():
-    assert whole_and_each(3).tolist() == [[True] * 3, [True, False, False], [False, True, False], [False, False, True]]
-    assert len(whole_and_each(19)) + len(random_subsets(19, 1)) == 21  # CelebA-19
-    assert len(whole_and_each(2)) + len(random_subsets(2, 5)) == 3  # two modalities have no subsets in between
-    assert whole_and_each(1).tolist() == [[True]]
+    singletons = [[True, False, False], [False, True, False], [False, False, True]]
+    assert full_and_singletons(3).tolist() == [[True] * 3, *singletons]
+    assert len(full_and_singletons(19)) + len(random_subsets(19, 1)) == 21  # CelebA-19
+    assert len(full_and_singletons(2)) + len(random_subsets(2, 5)) == 3  # two modalities have no subsets in between
+    assert full_and_singletons(1).tolist() == [[True]]
 
 
 def test_random_subsets_have_a_uniform_size_then_a_uniform_choice():

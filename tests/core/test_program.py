@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmppl import Modality, Program, UsageError, check_hyper, load_program
-from mmppl.core.hyperparameters import check_at_answer
+from mmppl.core.hyperparameters import check_query_options
 from mmppl.core.loading import blame, source_of
 
 
@@ -54,16 +54,16 @@ def test_text_is_read_as_the_annotated_type(name, text, value):
 
 def test_only_what_is_declared_may_change_on_a_fitted_run(monkeypatch):
     with pytest.raises(UsageError, match=r"^Knobs: kind is fixed by the fit; nothing can be set on a fitted run\.$"):
-        check_at_answer(Knobs, {"kind": "b"})
-    monkeypatch.setattr(Knobs, "at_answer", ("kind", "rate"))
-    assert check_at_answer(Knobs, {"kind": "b", "rate": "2"}) == {"kind": "b", "rate": 2.0}
+        check_query_options(Knobs, {"kind": "b"})
+    monkeypatch.setattr(Knobs, "query_options", ("kind", "rate"))
+    assert check_query_options(Knobs, {"kind": "b", "rate": "2"}) == {"kind": "b", "rate": 2.0}
     for hyper, why in (
         ({"kind": "b", "width": 4}, r"width is fixed by the fit; only kind, rate can be set on a fitted run\.$"),
         ({"kidn": "b"}, r"kidn is none of its hyper-parameters; only kind, rate .* Did you mean kind\?$"),
         ({"kind": "c"}, r"kind=c is none of a, b\.$"),
     ):
         with pytest.raises(UsageError, match=why):
-            check_at_answer(Knobs, hyper)
+            check_query_options(Knobs, hyper)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ class Faulty(Program):
     def guide(self, batch):
         torch.zeros(batch)
 
-    def answer(self, batch):
+    def query_guide(self, batch):
         return self.deeper(lambda: self.missing)
 
     def deeper(self, call):
@@ -180,7 +180,7 @@ def test_blame_points_into_the_file_of_the_program(tmp_path):
             return blame(error, cls)
 
     assert str(blamed(program.model, 0)).startswith(f"{file}:7: RuntimeError: ")
-    assert str(blamed(program.answer, 0)).startswith(f"{file}:13: AttributeError: ")  # the innermost of its frames
+    assert str(blamed(program.query_guide, 0)).startswith(f"{file}:13: AttributeError: ")  # the innermost of its frames
     assert str(blamed(program.objective, KeyError())) == f"{file}:19: KeyError"
     assert blamed(lambda: 1 / 0) is None  # nothing of the program ran
     assert blamed(program.objective, UsageError("omega=2")) is None  # the user's already
@@ -203,6 +203,6 @@ def test_the_same_source_at_another_path_is_blamed_there(tmp_path):
 
 def test_a_program_answers_about_all_but_its_conditions():
     program = Program([Modality("a", (2,)), Modality("b", (2,))])
-    assert program.answers() == ("a", "b")
+    assert program.targets() == ("a", "b")
     program.conditions = ("a",)
-    assert program.answers() == ("b",)
+    assert program.targets() == ("b",)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmppl import Batch, all_subsets, load_program, observe, read, standard_normal
-from mmppl.core.row_selection import Patterns
+from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.train.step import Step
 
 MVAE, MOPOE, CMMD, MMVAE = (load_program(name) for name in ("mvae", "mopoe", "cmmd", "mmvae"))
@@ -55,20 +55,20 @@ def outcome(cls, data, patterns, rows=range(90), dtype=torch.float64):
     """(terms and gradients, rows that each decoder saw)."""
     torch.manual_seed(0)
     program = cls(data.modalities, hidden=16, latent_dim=4, dropout=0.0).to(dtype).train()  # it draws per decoded row
-    decoded = {}
+    decode = {}
     for name, decoder in program.decoders.items():
-        decoder.register_forward_hook(lambda _, given, out, name=name: decoded.update({name: out[..., 0].numel()}))
+        decoder.register_forward_hook(lambda _, given, out, name=name: decode.update({name: out[..., 0].numel()}))
     batch = replace(data.batch(torch.tensor(rows), program.encoded), patterns=patterns)
     values = {n: v.to(dtype) if v.is_floating_point() else v for n, v in batch.values.items()}
     torch.manual_seed(1)
     found = Step(program)(replace(batch, values=values))
-    return [found.loss, *found.values.values(), *(p.grad for p in program.parameters())], decoded
+    return [found.loss, *found.values.values(), *(p.grad for p in program.parameters())], decode
 
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("cls", [MVAE, SEEN, SAMPLED, SAMPLED_SEEN, MOPOE, MMVAE])
 def test_terms_and_gradients_are_the_same(data, cls, everything):
-    packed, fewer = outcome(cls, data, Patterns.of(data.observed))
+    packed, fewer = outcome(cls, data, MissingnessPatterns.of(data.observed))
     whole, every = everything(cls, data)
     torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
     missing = 1 - data.observed["image"].double().mean()
@@ -95,7 +95,7 @@ def test_subsets_that_cannot_score_are_left_out_whatever_rows_have(data, cls, sh
 @pytest.mark.usefixtures("float64")
 def test_conditional_programs_leave_out_rows_without_their_conditions(data, everything):
     """CMMD with the image as x_O: neither rows without it, nor those without what is decoded."""
-    packed, fewer = outcome(CMMD, data, Patterns.of(data.observed))
+    packed, fewer = outcome(CMMD, data, MissingnessPatterns.of(data.observed))
     whole, every = everything(CMMD, data)
     torch.testing.assert_close(packed, whole, rtol=1e-10, atol=1e-12)
     missing = 1 - data.observed["image"].double().mean()
@@ -105,7 +105,7 @@ def test_conditional_programs_leave_out_rows_without_their_conditions(data, ever
 
 @pytest.mark.usefixtures("float64")
 def test_a_program_that_decodes_everything_is_scored_as_before(data):
-    packed, every = outcome(Unpacked, data, Patterns.of(data.observed))
+    packed, every = outcome(Unpacked, data, MissingnessPatterns.of(data.observed))
     whole, same = outcome(Unpacked, data, None)
     assert every == same and all(torch.equal(a, b) for a, b in zip(packed, whole))
 
@@ -114,7 +114,7 @@ def test_a_program_that_decodes_everything_is_scored_as_before(data):
 @pytest.mark.parametrize("cut", [False, True])
 def test_counts_are_those_of_the_batch(data, only_seen, cut):
     """Of every pattern, by the batch's own masks; of drawn subsets the most that they can be."""
-    patterns, subsets = Patterns.of(data.observed), all_subsets(3)
+    patterns, subsets = MissingnessPatterns.of(data.observed), all_subsets(3)
     encoded, scored = ("image", "profile", "word"), "seen" if only_seen else "observed"
     under = patterns.under(subsets.numpy(), encoded, only_seen, cut=cut, drawn=2)
     batch = data.batch(torch.arange(len(data)), encoded).under(subsets, scored, cut=cut)
@@ -128,7 +128,7 @@ def test_counts_are_those_of_the_batch(data, only_seen, cut):
 def test_there_is_room_for_nearly_every_batch():
     """2,000 random batches: at five standard deviations the normal law expects 0.0006 without room."""
     data = read("digits-three").hide(rate=0.6, seed=1)
-    patterns = Patterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), False)
+    patterns = MissingnessPatterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), False)
     observed = torch.stack(list(data.observed.values()), -1).numpy()
     column = patterns.names.index("image")
     of_row = np.zeros(len(observed), dtype=int)
@@ -144,7 +144,7 @@ def test_a_batch_without_room_is_computed_whole(replay):
     """Rooms made for 60 % missing, some batches that miss nothing: their steps are the unpacked ones, bit for bit."""
     full = read("digits-three")
     holes = full.hide(rate=0.6, seed=1)
-    patterns = Patterns.of(holes.observed)
+    patterns = MissingnessPatterns.of(holes.observed)
 
     def losses(patterns, decide):
         torch.manual_seed(0)
@@ -166,7 +166,7 @@ def test_what_lies_under_the_mask_does_not_matter(data):
         }
         return replace(data, values=values)
 
-    patterns = Patterns.of(data.observed)
+    patterns = MissingnessPatterns.of(data.observed)
     for cls in (MVAE, SEEN, SAMPLED_SEEN, MOPOE):
         want, _ = outcome(cls, holed(0.0), patterns, dtype=torch.float32)
         for filler in (1000.0, float("nan")):
@@ -179,14 +179,14 @@ def test_an_output_for_all_subsets_alike_is_not_taken_for_chosen_rows():
     n = 64
     has = torch.arange(2 * n) % 2 == 0
     observed = {"a": has, "b": ~has, "y": torch.ones(2 * n, dtype=torch.bool)}
-    patterns = Patterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    patterns = MissingnessPatterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
     assert patterns.room("y", n) != n
 
 
 def test_subsets_of_ones_own_are_not_packed(data):
     """`seen` that did not come from `under`: how many rows count is not known."""
     program = MVAE(data.modalities, hidden=16, latent_dim=4)
-    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=Patterns.of(data.observed))
+    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=MissingnessPatterns.of(data.observed))
     seen = batch.seen & torch.ones(4, 1, 3, dtype=torch.bool)
     z = torch.randn(4, 64, 4)
     assert replace(batch, seen=seen).only_scored("image", z) is z
@@ -194,7 +194,7 @@ def test_subsets_of_ones_own_are_not_packed(data):
 
 def test_what_is_sampled_is_decoded_everywhere(data):
     program = MVAE(data.modalities, hidden=16, latent_dim=4)
-    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=Patterns.of(data.observed))
+    batch = replace(data.batch(torch.arange(64), program.encoded), patterns=MissingnessPatterns.of(data.observed))
     batch = batch.under(all_subsets(3)).wanting(["word"])
     z = torch.randn(7, 64, 4)
     assert batch.only_scored("word", z) is z
@@ -202,15 +202,16 @@ def test_what_is_sampled_is_decoded_everywhere(data):
 
 def test_a_modality_that_no_row_has_leaves_room_for_networks():
     observed = {"a": torch.ones(50, dtype=torch.bool), "b": torch.zeros(50, dtype=torch.bool)}
-    patterns = Patterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    patterns = MissingnessPatterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
     assert patterns.room("b", 32) == 8
 
 
 def test_chosen_rows_say_what_they_cannot_do():
-    from mmppl.core.row_selection import OfRows
-    from mmppl.modalities.likelihoods.registry import likelihood_of
+    from mmppl.core.row_selection import SelectedRows
+    from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 
     modality = read("digits-three").modalities[0]
-    site = OfRows(likelihood_of(modality)(modality, torch.zeros(3, 64)), torch.arange(3), torch.Size((7, 10)))
+    chosen = LIKELIHOODS[modality.likelihood](modality, torch.zeros(3, 64))
+    site = SelectedRows(chosen, torch.arange(3), torch.Size((7, 10)))
     with pytest.raises(AttributeError, match="no probs; decode z itself"):
         _ = site.probs

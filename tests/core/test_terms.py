@@ -3,7 +3,7 @@
 import torch
 
 from mmppl import Modality, Terms
-from mmppl.objectives.weights import likelihood_weights, warmed
+from mmppl.objectives.weights import likelihood_weights, warmup
 
 
 def test_terms_add_up():
@@ -12,9 +12,9 @@ def test_terms_add_up():
 
 
 def test_a_weight_rises_linearly_and_stays():
-    found = [float(warmed(2.0, torch.tensor(p), 0.4)) for p in (0.0, 0.1, 0.2, 0.4, 0.9, 1.0)]
+    found = [float(warmup(2.0, torch.tensor(p), 0.4)) for p in (0.0, 0.1, 0.2, 0.4, 0.9, 1.0)]
     assert found == [0.0, 0.5, 1.0, 2.0, 2.0, 2.0]
-    assert warmed(2.0, torch.tensor(0.0), 0.0) == 2.0  # no warm-up, no tensor
+    assert warmup(2.0, torch.tensor(0.0), 0.0) == 2.0  # no warm-up, no tensor
 
 
 def test_likelihoods_are_weighed_by_size():

@@ -216,7 +216,7 @@ def test_distorted_images_are_those_of_the_epoch(root, monkeypatch):
 
 
 def test_no_more_rows_than_the_source_has(root, monkeypatch):
-    monkeypatch.setattr(recipe, "MOST", (150, 10, 30))
+    monkeypatch.setattr(recipe, "MAX_ROWS", (150, 10, 30))
     assert np.bincount(read("farsi-kannada-speech", root=root).split).tolist() == [150, 10, 30]
 
 

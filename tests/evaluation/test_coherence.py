@@ -105,7 +105,7 @@ def test_what_ignores_the_class_is_right_by_chance(data):
 def test_nothing_given_is_a_guess(data):
     hidden = data.hide(rate={"signs": 1.0}, keep_one=False)
     run = asking(dataclasses.replace(hidden, split=data.split))
-    metrics = mmppl.evaluate(run, metrics=["coherence.word"], given_sets=["signs", "image"])["metrics"]
+    metrics = mmppl.evaluate(run, metrics=["coherence.word"], conditioning_sets=["signs", "image"])["metrics"]
     assert metrics["coherence.word"]["signs"] == pytest.approx(1 / 3, abs=0.15) and metrics["nothing_seen"]["signs"]
     assert metrics["coherence.word"]["image"] == 1
 
@@ -123,11 +123,11 @@ def test_only_on_request_and_only_what_can_be_judged(data, monkeypatch):
 def test_a_modality_that_has_no_label_in_training_has_no_coherence(data):
     train = data.split == 0
     observed = data.observed | {"word": data.observed["word"] & torch.from_numpy(~train)}
-    heard = []
+    logged = []
     run = asking(dataclasses.replace(data, observed=observed))
-    metrics = mmppl.evaluate(run, metrics=COHERENCE, say=heard.append)["metrics"]
+    metrics = mmppl.evaluate(run, metrics=COHERENCE, log=logged.append)["metrics"]
     assert "coherence.word" not in metrics and "coherence_joint" not in metrics and metrics["coherence.image"]
-    assert any("no coherence of word" in line for line in heard)
+    assert any("no coherence of word" in line for line in logged)
 
 
 def test_judges_are_trained_once(data, own_cache, monkeypatch):
@@ -168,7 +168,7 @@ def test_judges_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
     for seed in (0, 1):
         run = mmppl.fit("mvae", hide=0.5, seed=seed, hyper=small, epochs=1, out=tmp_path / str(seed))
         for asked in (run, mmppl.Run.load(run.path)):
-            metrics = asked.evaluate(metrics=["coherence.profile"], given_sets=["image"])["metrics"]
+            metrics = asked.evaluate(metrics=["coherence.profile"], conditioning_sets=["image"])["metrics"]
             assert metrics["coherence.profile"] and metrics["nothing_seen"]["image"]
     assert taught == [len(run.data().rows("train"))]
     assert not run.data().observed["profile"].all() and run.data(hidden=False).observed["profile"].all()
@@ -178,17 +178,17 @@ def test_a_judge_is_the_same_whatever_was_drawn_before(data):
     of = {m.name: m for m in data.modalities}
     train = data.take(data.rows("train"))
     torch.manual_seed(1)
-    one = classifiers.judge_of(of["image"], of["label"], train)
+    one = classifiers.classifier_of(of["image"], of["label"], train)
     for file in classifiers.cache_folder().glob("judges/*"):
         file.unlink()
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    other = classifiers.judge_of(of["image"], of["label"], train)
+    other = classifiers.classifier_of(of["image"], of["label"], train)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
-    kept = classifiers.judge_of(of["image"], of["label"], train, fresh=False)
+    kept = classifiers.classifier_of(of["image"], of["label"], train, fresh=False)
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), kept.state_dict().values()))
-    assert classifiers.judge_of(of["signs"], of["label"], train, fresh=False) is None
+    assert classifiers.classifier_of(of["signs"], of["label"], train, fresh=False) is None
 
 
 def test_what_lies_under_the_mask_does_not_matter(data):
@@ -224,7 +224,7 @@ def test_what_lies_under_the_mask_does_not_matter(data):
 )
 def test_there_is_a_judge_for_every_modality(m):
     value = torch.zeros(3, *m.shape, dtype=torch.int64) if m.classes else torch.rand(3, *m.shape)
-    codes = classifiers.verdict(classifiers.judge_network(m, 4).eval(), m.as_input(value))
+    codes = classifiers.predict(classifiers.classifier_network(m, 4).eval(), m.as_input(value))
     assert codes.shape == (3,) and codes.dtype == np.int64 and (codes < 4).all()
 
 
@@ -235,10 +235,10 @@ def test_values_are_judged_in_model_units():
     data = mmppl.read({"a": 1000 + 50 * label[:, None] + rng.normal(size=(300, 2)), "label": label})
     m = data.modalities[0]
     assert m.transform == "standardise"
-    judge = classifiers.judge_of(m, data.modalities[1], data.take(data.rows("train")))
+    classifier = classifiers.classifier_of(m, data.modalities[1], data.take(data.rows("train")))
     value = coherence._shown(m, {"mean": m.value_in_input_units(data.values["a"].numpy())})
     torch.testing.assert_close(value, data.values["a"], rtol=1e-4, atol=1e-4)
-    assert (classifiers.verdict(judge, value) == label).all()
+    assert (classifiers.predict(classifier, value) == label).all()
 
 
 def test_of_classes_a_judge_sees_probabilities():
@@ -253,7 +253,7 @@ def test_of_classes_a_judge_sees_probabilities():
 def test_counts_are_judged_by_what_was_decoded():
     """The mean of a count is e^(m + v/2) − 1; a judge sees m, as it saw the counts it learnt from."""
     m = mmppl.Modality("counts", (2,), "normal", transform="log1p", shift=(1.0, 2.0), spread=(0.5, 2.0))
-    decoded, variance = np.array([[0.3, -0.4]]), np.array([[1.0, 0.25]])
-    mean, square = m.to_input_units(decoded, variance)
+    decode, variance = np.array([[0.3, -0.4]]), np.array([[1.0, 0.25]])
+    mean, square = m.to_input_units(decode, variance)
     shown = coherence._shown(m, {"mean": mean, "std": np.sqrt(square)})
-    torch.testing.assert_close(shown, torch.from_numpy(decoded).float(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(shown, torch.from_numpy(decode).float(), rtol=1e-5, atol=1e-5)

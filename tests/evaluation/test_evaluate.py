@@ -10,7 +10,7 @@ import torch
 
 import mmppl
 from mmppl.evaluation import baselines
-from mmppl.evaluation.evaluate import default_given_sets, evaluate
+from mmppl.evaluation.evaluate import default_conditioning_sets, evaluate
 from mmppl.evaluation.summary import summarise
 
 
@@ -21,8 +21,8 @@ class Known(mmppl.Program):
         super().__init__(modalities)
         self.conditions, self.silent = conditions, silent
 
-    def answers(self):
-        return tuple(name for name in super().answers() if name not in self.silent)
+    def targets(self):
+        return tuple(name for name in super().targets() if name not in self.silent)
 
 
 class KnownRun:
@@ -42,7 +42,7 @@ class KnownRun:
     def dataset(self, data=None, *, root=None):
         return self.source if data is None else data
 
-    def caveats(self, dataset):
+    def warnings(self, dataset):
         return []
 
     def query(self, data, *, given, want, draws, seed, split, quantiles=()):
@@ -141,28 +141,28 @@ def test_conditions_leave_rows_out(data):
     with pytest.raises(mmppl.UsageError, match="no metric 'rmse.x'"):
         evaluate(run, metrics=["rmse.x"])  # what is conditioned on is not generated
     with pytest.raises(mmppl.UsageError, match="conditions on x"):
-        evaluate(run, given_sets=["word"])
+        evaluate(run, conditioning_sets=["word"])
     with pytest.raises(mmppl.DataError, match="no test row with x"):
         evaluate(KnownRun(data.hide(rate={"x": 1.0}), conditions=("x",)))
 
 
 def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
     run = KnownRun(data, conditions=("x",))
-    heard = []
-    run.query = lambda rows, *, query=run.query, **asked: heard.append(len(rows)) or query(rows, **asked)
+    logged = []
+    run.query = lambda rows, *, query=run.query, **asked: logged.append(len(rows)) or query(rows, **asked)
     curves = evaluate(run, metrics=["collapse"])["metrics"]["collapse"]
     assert run.asked == [(("x", "word"), ("z",)), (("x",), ("z",))]
     assert set(curves) == {"eps", "fraction", "prior_q", "prior_standard", "q_standard"}
     nats = {"fraction": 2.0, "prior_q": 2.0, "prior_standard": 0.5, "q_standard": 4.5}  # (3 - 1)²/2, 1²/2, 3²/2
     for name, kl in nats.items():
         assert curves[name] == [0.5 if eps < kl else 1.0 for eps in curves["eps"]]
-    heard.clear()
+    logged.clear()
     few = data.hide(rate={"word": 0.5}, seed=1, keep_one=False)
     run.source = few
     evaluate(run, metrics=["collapse"])
     test = few.rows("test")
     both = int((few.observed["x"] & few.observed["word"])[test].sum())
-    assert heard == [both, both] and both < int(few.observed["x"][test].sum())  # a row of x alone has q = prior
+    assert logged == [both, both] and both < int(few.observed["x"][test].sum())  # a row of x alone has q = prior
 
 
 @pytest.mark.parametrize("hyper", [{"latent": "laplace"}, {"learn_prior": True}], ids=str)
@@ -203,14 +203,14 @@ def test_a_program_that_only_classifies_has_no_collapse(data):
 
 
 def test_given_sets(data):
-    assert default_given_sets(Known(data.modalities)) == [("x",), ("word",), ("x", "word")]
+    assert default_conditioning_sets(Known(data.modalities)) == [("x",), ("word",), ("x", "word")]
     five = [mmppl.Modality(name, (2,)) for name in "abcde"]
-    assert default_given_sets(Known(five)) == [("a",), ("b",), ("c",), ("d",), ("e",), ("a", "b", "c", "d", "e")]
-    asked = evaluate(KnownRun(data), metrics=["error.label"], given_sets=["word+x", [], ["word"]])["metrics"]
+    assert default_conditioning_sets(Known(five)) == [("a",), ("b",), ("c",), ("d",), ("e",), ("a", "b", "c", "d", "e")]
+    asked = evaluate(KnownRun(data), metrics=["error.label"], conditioning_sets=["word+x", [], ["word"]])["metrics"]
     assert list(asked["error.label"]) == ["x+word", "nothing", "word"]
     assert asked["nothing_seen"]["nothing"] == 4
     with pytest.raises(mmppl.UsageError, match="no modality 'wrod'.*Did you mean word"):
-        evaluate(KnownRun(data), given_sets=["x+wrod"])
+        evaluate(KnownRun(data), conditioning_sets=["x+wrod"])
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
@@ -229,8 +229,8 @@ def test_data_without_train_rows_lean_on_those_of_the_fit(data):
     new = data.take(data.rows("test"))
     metrics = evaluate(KnownRun(data), new)["metrics"]
     assert metrics == evaluate(KnownRun(data))["metrics"]
-    heard = []
-    metrics = evaluate(KnownRun(new), say=heard.append)["metrics"]
+    logged = []
+    metrics = evaluate(KnownRun(new), log=logged.append)["metrics"]
     assert "rmse_global.x" not in metrics and "explained.x" not in metrics and "baseline_error.label" not in metrics
     assert metrics["rmse.x"]
 
@@ -294,7 +294,7 @@ def test_cmmd_end_to_end(tmp_path):
     assert 0.1 < metrics["baseline_error.label"]["rotated"] < 0.25  # a property of the data
     assert metrics["rmse_class.noisy"] < metrics["rmse_global.noisy"] < metrics["rmse.noisy"]["rotated"] + 0.1
     assert len(metrics["collapse"]["fraction"]) == 40
-    assert run.evaluate(metrics=["error.label"], given_sets=["rotated+noisy"])["metrics"]["error.label"]
+    assert run.evaluate(metrics=["error.label"], conditioning_sets=["rotated+noisy"])["metrics"]["error.label"]
 
 
 def test_mvae_with_missing_modalities_end_to_end(tmp_path):

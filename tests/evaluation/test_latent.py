@@ -60,25 +60,25 @@ def test_each_row_is_asked_once_for_all_probes(run, data, monkeypatch):
     monkeypatch.setattr(
         run, "query", lambda rows, **words: asked.append(len(rows)) or mmppl.Run.query(run, rows, **words)
     )
-    run.evaluate(data, metrics=PROBES, given_sets=["image"])
+    run.evaluate(data, metrics=PROBES, conditioning_sets=["image"])
     train = int(data.observed["image"][data.rows("train")].sum())
     assert asked == [len(data.rows("test")), train]
     asked.clear()
-    run.evaluate(data, metrics=["precision10", "nmi"], given_sets=["image"])
+    run.evaluate(data, metrics=["precision10", "nmi"], conditioning_sets=["image"])
     assert asked == [len(data.rows("test"))]
     asked.clear()
-    run.evaluate(data, metrics=["probe500"], given_sets=["image"])
+    run.evaluate(data, metrics=["probe500"], conditioning_sets=["image"])
     assert asked[1] < 500  # some are drawn twice
 
 
 def test_large_data_are_sampled_and_asked_in_blocks(run, data, monkeypatch):
-    whole = run.evaluate(data, metrics=PROBES, given_sets=["image"])["metrics"]
+    whole = run.evaluate(data, metrics=PROBES, conditioning_sets=["image"])["metrics"]
     monkeypatch.setattr(conditioning, "BLOCK", 100)
-    blocks = run.evaluate(data, metrics=PROBES, given_sets=["image"])["metrics"]
+    blocks = run.evaluate(data, metrics=PROBES, conditioning_sets=["image"])["metrics"]
     assert blocks["precision1.label"]["image"] == pytest.approx(whole["precision1.label"]["image"], abs=5e-3)
     assert blocks["probe.label"]["image"] == pytest.approx(whole["probe.label"]["image"], abs=5e-3)
     monkeypatch.setattr(latent, "MOST_ROWS", 60)
-    few = [run.evaluate(data, metrics=PROBES, given_sets=["image"], seed=seed)["metrics"] for seed in (0, 0, 1)]
+    few = [run.evaluate(data, metrics=PROBES, conditioning_sets=["image"], seed=seed)["metrics"] for seed in (0, 0, 1)]
     assert few[0] == few[1] and few[0]["probe.label"] != few[2]["probe.label"]
 
 
@@ -94,13 +94,13 @@ def test_what_lies_under_the_mask_does_not_matter(run, data):
     )
     assert not torch.equal(filled.values["image"], data.values["image"])
     sets = ["image", "image+word"]
-    before, after = (run.evaluate(d, metrics=PROBES, given_sets=sets)["metrics"] for d in (data, filled))
+    before, after = (run.evaluate(d, metrics=PROBES, conditioning_sets=sets)["metrics"] for d in (data, filled))
     assert before == after
 
 
 def test_labels_that_are_missing_neither_teach_nor_judge(run, data):
     def asked(dataset):
-        found = run.evaluate(dataset, metrics=PROBES, given_sets=["image"])["metrics"]
+        found = run.evaluate(dataset, metrics=PROBES, conditioning_sets=["image"])["metrics"]
         return {name: value for name, value in found.items() if name.startswith(tuple(PROBES))}
 
     some = torch.arange(len(data)) % 2 == 0
@@ -117,9 +117,9 @@ def test_a_program_without_a_latent_of_that_name(run, data, monkeypatch):
         raise mmppl.UsageError("query: 'z' is not in this run.")
 
     monkeypatch.setattr(run, "query", refuse)
-    heard = []
-    found = run.evaluate(data, metrics=PROBES, say=heard.append)["metrics"]
-    assert set(found) == {"left_out", "nothing_seen"} and "no probes: query: 'z' is not in this run." in heard
+    logged = []
+    found = run.evaluate(data, metrics=PROBES, log=logged.append)["metrics"]
+    assert set(found) == {"left_out", "nothing_seen"} and "no probes: query: 'z' is not in this run." in logged
 
 
 def test_precision_and_clusters_by_hand():

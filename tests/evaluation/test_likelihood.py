@@ -78,7 +78,7 @@ def test_evidence_of_an_exact_guide(world, monkeypatch):
         assert number == pytest.approx(float(rows.mean()), abs=1e-9)
         assert found["evidence_se"][key] == pytest.approx(float(rows.std()) / math.sqrt(60), rel=1e-6)
     monkeypatch.setattr(likelihood, "MOST_FOR_EVIDENCE", 7)
-    few = evaluate(run, metrics=["evidence"], given_sets=["a"])["metrics"]
+    few = evaluate(run, metrics=["evidence"], conditioning_sets=["a"])["metrics"]
     kept = torch.linspace(0, 59, 7).long()
     assert few["evidence"]["nothing"] == pytest.approx(float(whole[kept].mean()), abs=1e-9)
 
@@ -87,7 +87,8 @@ def test_evidence_is_of_what_a_row_has(world):
     data = world.sample(40)
     there = torch.arange(40) % 4 != 0  # c is missing from a quarter
     data = dataclasses.replace(data, observed=data.observed | {"c": there}).replaced({})
-    found = evaluate(Asked(exact_mvae(world), data), metrics=["evidence"], given_sets=["a+b"])["metrics"]["evidence"]
+    asked = Asked(exact_mvae(world), data)
+    found = evaluate(asked, metrics=["evidence"], conditioning_sets=["a+b"])["metrics"]["evidence"]
     of = {key: world.log_evidence(data.values, list(key)) for key in ("abc", "ab")}
     assert found["nothing"] == pytest.approx(float(torch.where(there, of["abc"], of["ab"]).mean()), abs=1e-9)
     assert found["a+b"] == pytest.approx(float((of["abc"] - of["ab"])[there].mean()), abs=1e-9)

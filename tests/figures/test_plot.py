@@ -10,9 +10,9 @@ import mmppl
 from mmppl.evaluation import classifiers
 from mmppl.figures.drawing import GAP, examples, heat_map, mosaic
 from mmppl.figures.generated import SAMPLES
-from mmppl.figures.style_transfer import CONTENTS, STYLES, swaps
+from mmppl.figures.style_transfer import CONTENTS, STYLES, style_transfer
 from mmppl.figures.traversals import AXES, STEPS, traversals
-from mmppl.inference.decode import decoded
+from mmppl.inference.decode import decode
 from mmppl.modalities.images import is_image, is_vector, pixels
 
 SMALL = {"hidden": 16, "layers": 1}
@@ -33,9 +33,9 @@ def check(paths, names):
 
 def test_cmmd(tmp_path):
     run = mmppl.fit("cmmd", hyper=SMALL, epochs=2, out=tmp_path / "run")
-    heard = []
-    check(run.plot(say=heard.append), ["loss", "generated", "reconstructions", "latent", "traversals"])
-    assert len(heard) == 6 and any("no coherence is drawn" in line for line in heard)
+    logged = []
+    check(run.plot(log=logged.append), ["loss", "generated", "reconstructions", "latent", "traversals"])
+    assert len(logged) == 6 and any("no coherence is drawn" in line for line in logged)
     with pytest.raises(mmppl.MMPPLError):
         run.plot(tmp_path / "none.npz")
 
@@ -59,9 +59,9 @@ def test_mvae_with_missing_modalities(tmp_path):
     data = mmppl.read("digits-three").hide(rate=0.6, seed=1)
     run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
     check(run.plot(data), ["loss", "generated", "reconstructions", "latent", "traversals"])
-    heard = []
-    check(mmppl.Run.load(run.path).plot(say=heard.append), ["loss"])  # what was hidden by hand cannot be read again
-    assert "only the losses are drawn" in heard[0]
+    logged = []
+    check(mmppl.Run.load(run.path).plot(log=logged.append), ["loss"])  # what was hidden by hand cannot be read again
+    assert "only the losses are drawn" in logged[0]
 
 
 def test_without_images_or_labels(tmp_path):
@@ -76,7 +76,7 @@ def test_without_images_or_labels(tmp_path):
 def test_coherence_is_drawn_where_judges_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "STEPS", 30)
     run = mmppl.fit("mvae", hyper=SMALL, epochs=1, out=tmp_path / "run")
-    run.evaluate(metrics=["coherence"], given_sets=["image"])
+    run.evaluate(metrics=["coherence"], conditioning_sets=["image"])
     monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a judge was trained for a figure"))
     check(run.plot(), ["loss", "generated", "reconstructions", "latent", "traversals", "coherence"])
 
@@ -101,7 +101,7 @@ def test_decoded_is_what_the_decoder_says(styled):
     run, rows = styled
     some, program = rows.take(torch.tensor([3, 3, 5])), run.program
     z, style = np.random.default_rng(0).normal(size=(2, 3, 9)).astype(np.float32)
-    found = decoded(program, some, {"z": z, "private.image": style[:, :3]}, ["image", "label", "word"])
+    found = decode(program, some, {"z": z, "private.image": style[:, :3]}, ["image", "label", "word"])
     with torch.no_grad():
         image = program.decoders["image"](torch.from_numpy(np.concatenate([z, style[:, :3]], 1))).sigmoid()
         label = program.decoders["label"](torch.from_numpy(z)).softmax(-1)
@@ -114,7 +114,7 @@ def test_decoded_knows_what_a_conditional_program_conditions_on(tmp_path):
     run = mmppl.fit("cmmd", hyper=SMALL, epochs=1, out=tmp_path / "run")
     rows = run.data().take(torch.arange(2))
     z = np.zeros((2, run.program.latent_dim), np.float32)
-    assert decoded(run.program, rows, {"z": z}, ["noisy"])["noisy"]["mean"].shape == (2, 8, 8)
+    assert decode(run.program, rows, {"z": z}, ["noisy"])["noisy"]["mean"].shape == (2, 8, 8)
 
 
 def test_traversals_move_one_number_at_a_time(styled):
@@ -138,7 +138,7 @@ def test_traversals_move_one_number_at_a_time(styled):
         (prior, np.zeros((1, 9)), np.zeros((1, 3))),
     ):
         z[0, np.argmax(kl)] = STEPS[-1]
-        found = decoded(run.program, example, {"z": z, "private.image": style}, ["image", "label"])
+        found = decode(run.program, example, {"z": z, "private.image": style}, ["image", "label"])
         np.testing.assert_allclose(cell(ax, 0, len(STEPS) - 1), found["image"]["mean"][0], atol=1e-5)
         assert ax.texts[len(STEPS) - 1].get_text() == str(found["label"]["prob"].argmax())
 
@@ -146,7 +146,7 @@ def test_traversals_move_one_number_at_a_time(styled):
 def test_every_content_in_every_style(styled):
     """On the left the image whose style it is; the columns are classes, and other images, which stand above."""
     run, rows = styled
-    (part,) = swaps(run, rows, "about").subfigs
+    (part,) = style_transfer(run, rows, "about").subfigs
     of_label, of_image = part.axes
     styles = examples(run.program, rows, ["image"], STYLES)
     classes = examples(run.program, rows, ["label"], CONTENTS)
@@ -157,14 +157,14 @@ def test_every_content_in_every_style(styled):
     for i, j in ((0, 0), (5, 3), (7, 9)):
         np.testing.assert_allclose(cell(of_label, i, 0), styles.values["image"][i], atol=1e-6)
         latents = {"z": z[j : j + 1], "private.image": style[i : i + 1]}
-        made = decoded(run.program, styles.take(torch.tensor([0])), latents, ["image"])["image"]["mean"][0]
+        made = decode(run.program, styles.take(torch.tensor([0])), latents, ["image"])["image"]["mean"][0]
         np.testing.assert_allclose(cell(of_label, i, j + 2), made, atol=1e-5)
     assert (cell(of_label, 0, 1) == 1).all() and (cell(of_image, 0, 0) == 1).all()
     above = [next(k for k, x in enumerate(rows.values["image"].numpy()) if np.allclose(x, cell(of_image, 0, 2 + j)))
              for j in range(CONTENTS)]  # fmt: skip
     assert rows.values["label"][above].tolist() == sorted(rows.values["label"][above].tolist())
     z = run.query(rows.take(torch.tensor(above)), given=["image"], want=["z"], **ask).want["z"]["mean"]
-    made = decoded(run.program, styles, {"z": z[:8], "private.image": style}, ["image"])["image"]["mean"]
+    made = decode(run.program, styles, {"z": z[:8], "private.image": style}, ["image"])["image"]["mean"]
     for i in range(STYLES):
         np.testing.assert_allclose(cell(of_image, 2 + i, 2 + i), made[i], atol=1e-5)
 
@@ -191,7 +191,7 @@ def test_a_figure_tells_what_was_set(styled):
     run, _ = styled
     from mmppl.figures.plot import _of_rows
 
-    figure = _of_rows(run.answering(style="another"), run.data(), None, True, print)["generated"]()
+    figure = _of_rows(run.with_options(style="another"), run.data(), None, True, print)["generated"]()
     assert "style=another" in figure.get_supxlabel().replace("\n", " ")
 
 

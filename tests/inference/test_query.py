@@ -14,9 +14,9 @@ from mmppl import UsageError, fit, load_program, read
 from mmppl.bench.harness import peak_memory
 from mmppl.inference.keyed_noise import uniforms
 from mmppl.inference.memory import chunk
-from mmppl.inference.predictive import Gathered, quantile, resample
+from mmppl.inference.predictive import PredictiveAccumulator, quantile, resample
 from mmppl.inference.query import ask
-from mmppl.modalities.likelihoods.registry import likelihood_of
+from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 
 
 @pytest.fixture(scope="module")
@@ -312,24 +312,24 @@ def test_answers_that_are_not_finite_are_told(tmp_path):
     arrays = {"gene": rng.normal(size=(40, 2)), "image": rng.random((40, 4)), "label": np.arange(40) % 2}
     run = fit("mvae", arrays, hyper={"hidden": 8, "latent_dim": 2}, epochs=1, out=tmp_path / "r")
     new = {"gene": arrays["gene"][:5].copy(), "image": arrays["image"][:5]}
-    assert run.query(new, want="label,z").notes == []
+    assert run.query(new, want="label,z").warnings == []
     new["gene"][3, 1] = 1e30
     for question in ({"want": "label,z"}, {"want": "image", "given": "gene"}, {"want": "evidence"}):
         answer = run.query(new, **question, draws=100)
-        note = answer.notes[0]
+        note = answer.warnings[0]
         about = question["want"].replace(",", ", ")
         assert note.startswith(f"1 of 5 rows (first id 3) have answers that are not finite, about {about}: look at")
         assert re.search(r"gene reaches [\d.]+e\+(29|30), scaled as in training", note)
     assert np.isnan(answer["evidence"]["khat"]).tolist() == [False, False, False, True, False]
-    assert run.query(new, want="label", given="image").notes == []
+    assert run.query(new, want="label", given="image").warnings == []
 
 
 def test_too_few_draws_for_khat_are_told(run):
     for question in ({"want": "evidence"}, {"want": "label", "method": "importance"}):
         for draws in (1, 4, 24):
-            (note,) = run.query(**question, draws=draws, rows=slice(0, 3)).notes
+            (note,) = run.query(**question, draws=draws, rows=slice(0, 3)).warnings
             assert note.startswith(f"k̂ needs 25 draws or more, and there are {draws}")
-        assert "needs 25" not in " ".join(run.query(**question, draws=25, rows=slice(0, 3)).notes)
+        assert "needs 25" not in " ".join(run.query(**question, draws=25, rows=slice(0, 3)).warnings)
 
 
 def test_rows_without_what_the_evidence_is_of_are_told(run):
@@ -337,8 +337,8 @@ def test_rows_without_what_the_evidence_is_of_are_told(run):
     rows = has[run.fitted_on.rows("test")].nonzero().squeeze(-1)[:3]
     answer = run.query(want="evidence,word", given="image", rows=rows, quantiles=())
     assert (answer["evidence"]["nats"] == 0).all()
-    assert answer.notes == ["3 of 3 rows have nothing of what the evidence is of (word): it is 0 there."]
-    assert run.query(want="evidence", given="word", rows=rows).notes == answer.notes
+    assert answer.warnings == ["3 of 3 rows have nothing of what the evidence is of (word): it is 0 there."]
+    assert run.query(want="evidence", given="word", rows=rows).warnings == answer.warnings
 
 
 def test_arrays_and_data_frames_are_asked_in_the_runs_units(tmp_path):
@@ -433,10 +433,10 @@ def test_quantiles_of_a_row_do_not_depend_on_the_others():
     value = means + 0.1 * torch.randn(means.shape, generator=torch.Generator().manual_seed(0))
 
     def asked(rows, chunk):
-        gathered = Gathered(m, 7, None, hold=True)
+        gathered = PredictiveAccumulator(m, 7, None, hold=True)
         for first in range(0, 7, chunk):
             part = slice(first, first + chunk)
-            fn = likelihood_of(m)(m, means[part][:, rows])
+            fn = LIKELIHOODS[m.likelihood](m, means[part][:, rows])
             gathered.add({"fn": fn, "value": value[part][:, rows]}, first)
         return gathered.quantiles((0.05, 0.95))
 
@@ -468,13 +468,13 @@ def test_rows_that_were_not_asked_and_fits_that_are_not_finished_are_told(tmp_pa
     arrays = {"a": rng.normal(size=(60, 2)), "b": rng.normal(size=(60, 2))}
     run = fit("mvae", arrays, hyper={"hidden": 8}, epochs=1, out=tmp_path / "run")
     answer = run.query(arrays, given="a", want="b")
-    assert answer.n < 60 and answer.notes == [
+    assert answer.n < 60 and answer.warnings == [
         f"{60 - answer.n} train and valid rows of arrays were not asked (--split all)."
     ]
-    assert run.query(arrays, given="a", want="b", split="test").notes == []
-    assert run.query(given="a", want="b").notes == []
+    assert run.query(arrays, given="a", want="b", split="test").warnings == []
+    assert run.query(given="a", want="b").warnings == []
     other = {name: array + 1 for name, array in arrays.items()}
     assert run.query(other, given="a", want="b").n == 60
     run.info["status"] = "running"
-    (note,) = run.query(other, given="a", want="b").notes
+    (note,) = run.query(other, given="a", want="b").warnings
     assert "the fit is not finished" in note and "--resume" in note

@@ -41,7 +41,7 @@ def test_derivatives_are_autograds(name):
     value = formula.value(*leaves)
     by_name = dict(zip(formula.arguments, leaves))
     want = torch.autograd.grad(value.sum(), [by_name[n] for n in formula.wrt])
-    got = formula.both(*leaves)
+    got = formula.value_and_grad(*leaves)
     torch.testing.assert_close(got[0], value)
     torch.testing.assert_close([torch.as_tensor(g).expand(40).detach() for g in got[1:]], list(want))
 
@@ -60,7 +60,7 @@ def test_c_is_the_twin(name, dtype):
     out = torch.empty(1 + len(formula.wrt), 40, dtype=dtype)
     run = library(formula.c_source + loop, dtype).run
     run(ctypes.c_int64(40), ctypes.c_void_p(arguments.data_ptr()), ctypes.c_void_p(out.data_ptr()))
-    want = torch.stack([torch.as_tensor(v, dtype=dtype).expand(40) for v in formula.both(*arguments)])
+    want = torch.stack([torch.as_tensor(v, dtype=dtype).expand(40) for v in formula.value_and_grad(*arguments)])
     tolerance = 1e-6 if dtype == torch.float32 else 1e-13
     torch.testing.assert_close(out, want, rtol=20 * tolerance, atol=4 * tolerance)
 
@@ -70,7 +70,7 @@ KERNEL = """
 def kernel(a, out):
     i = tl.arange(0, 64)
     ok = i < 40
-    result = both({arguments})
+    result = value_and_grad({arguments})
 {stores}
 """
 
@@ -84,7 +84,7 @@ def test_triton_is_the_twin(name, triton_float64, tmp_path):
     file.write_text(formula.triton_source + KERNEL.format(arguments=", ".join(loads), stores="\n".join(stores)))
     arguments, out = torch.stack(points(formula)), torch.zeros(1 + len(formula.wrt), 40, dtype=torch.float64)
     generate._imported(file).kernel[(1,)](arguments, out)
-    want = torch.stack([torch.as_tensor(v, dtype=torch.float64).expand(40) for v in formula.both(*arguments)])
+    want = torch.stack([torch.as_tensor(v, dtype=torch.float64).expand(40) for v in formula.value_and_grad(*arguments)])
     torch.testing.assert_close(out, want, rtol=1e-9, atol=1e-11)
 
 
@@ -107,7 +107,7 @@ def test_triton_is_the_twin(name, triton_float64, tmp_path):
 )
 def test_formulas_that_are_refused(text, words):
     with pytest.raises(FormulaError, match=words):
-        _ = Formula("refused", text, ("x", "a"), ("a",)).twin
+        _ = Formula("refused", text, ("x", "a"), ("a",)).reference
 
 
 def test_a_wrong_derivative_is_noticed(monkeypatch):
@@ -116,7 +116,7 @@ def test_a_wrong_derivative_is_noticed(monkeypatch):
     monkeypatch.setattr(generate, "FORMULAS", {})
     monkeypatch.setattr(formula.tanh, "fdiff", lambda self, argindex=1: 1 - self)
     with pytest.raises(ValueError, match="disagrees with finite differences"):
-        _ = Formula("noticed", "tanh(a)*0.731", ("a",), ("a",)).twin
+        _ = Formula("noticed", "tanh(a)*0.731", ("a",), ("a",)).reference
 
 
 @pytest.mark.parametrize("word", ["pi", "torch", "_t0", "lambda", "exp", "real", "a b"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmppl import Batch, Likelihood, Modality, UsageError, likelihood, load_program, read
-from mmppl.modalities.likelihoods.registry import LIKELIHOODS, likelihood_of
+from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 
 RNG = torch.Generator().manual_seed(0)
 CASES = [
@@ -21,7 +21,7 @@ CASES = [
 def test_draws_have_the_mean_and_variance(modality):
     """40,000 draws of 6 features: the bounds are 5 standard errors (kurtosis at most 6)."""
     output = torch.randn(1, modality.output_size, generator=RNG)
-    d = likelihood_of(modality)(modality, output)
+    d = LIKELIHOODS[modality.likelihood](modality, output)
     draws = d.expand(torch.Size([40_000])).from_uniform(torch.rand(40_000, 6, generator=RNG))
     assert draws.shape == (40_000, 2, 3) and d.mean.shape == d.variance.shape == (1, 2, 3)
     sd = d.variance.sqrt()
@@ -32,7 +32,7 @@ def test_draws_have_the_mean_and_variance(modality):
 
 @pytest.mark.parametrize("modality", CASES, ids=lambda m: f"{m.likelihood}-{m.scale}")
 def test_inverse_distribution_function_is_monotone(modality):
-    d = likelihood_of(modality)(modality, torch.randn(1, modality.output_size, generator=RNG))
+    d = LIKELIHOODS[modality.likelihood](modality, torch.randn(1, modality.output_size, generator=RNG))
     grid = torch.linspace(0, 1, 101).reshape(-1, 1, 1).expand(101, 1, 6)
     values = d.expand(torch.Size([101, 1])).from_uniform(grid)
     assert (values.diff(dim=0) >= 0).all() and values.isfinite().all()
@@ -40,7 +40,7 @@ def test_inverse_distribution_function_is_monotone(modality):
 
 def test_categorical_draws_follow_the_probabilities():
     word = Modality("w", (3,), "categorical", classes=("a", "b", "c", "d"))
-    d = likelihood_of(word)(word, torch.randn(1, 12, generator=RNG))
+    d = LIKELIHOODS[word.likelihood](word, torch.randn(1, 12, generator=RNG))
     draws = d.expand(torch.Size([40_000])).from_uniform(torch.rand(40_000, 3, generator=RNG))
     shares = torch.stack([(draws == k).float().mean(0) for k in range(4)], -1)
     assert d.probs.shape == (1, 3, 4) and (shares - d.probs[0]).abs().max() < 5 * 0.5 / 200
@@ -58,9 +58,9 @@ def test_a_learned_scale_belongs_to_its_program_and_learns():
 
 def test_a_wrong_decoder_width_and_an_unknown_name_are_named():
     with pytest.raises(ValueError, match="takes 12 decoder outputs, got 5"):
-        likelihood_of(CASES[3])(CASES[3], torch.zeros(1, 5))
+        LIKELIHOODS[CASES[3].likelihood](CASES[3], torch.zeros(1, 5))
     with pytest.raises(UsageError, match="Did you mean normal"):
-        likelihood_of(Modality("x", (2,), "norml"))
+        Modality("x", (2,), "norml").output_size  # noqa: B018
 
 
 def test_a_users_own_likelihood_is_known_by_its_name():
@@ -71,9 +71,9 @@ def test_a_users_own_likelihood_is_known_by_its_name():
 
     try:
         m = Modality("x", (2,), "unit-normal")
-        assert likelihood_of(m)(m, torch.zeros(1, 2)).log_prob(torch.ones(1, 2)).item() == -1
+        assert LIKELIHOODS[m.likelihood](m, torch.zeros(1, 2)).log_prob(torch.ones(1, 2)).item() == -1
     finally:
-        del LIKELIHOODS["unit-normal"]
+        LIKELIHOODS.forget("unit-normal")
 
 
 @pytest.mark.parametrize("scored", ["observed", "seen"])
@@ -102,7 +102,7 @@ def test_a_density_that_is_infinite_at_zero_has_gradients_where_values_are_missi
         assert found[0].isfinite().all() and found[0].abs().sum() > 0
         assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
     finally:
-        del LIKELIHOODS["log-normal"]
+        LIKELIHOODS.forget("log-normal")
 
 
 @pytest.mark.parametrize("modality", CASES, ids=lambda m: f"{m.likelihood}-{m.scale}")
@@ -111,7 +111,7 @@ def test_outputs_of_another_precision_are_scored(modality, dtype):
     """A decoder under bf16 autocast, or in float64 beside float32 data: scored in float32, or in float64."""
     output = torch.randn(5, modality.output_size, generator=RNG).to(dtype)
     x = torch.rand(5, 2, 3, generator=RNG)
-    got = likelihood_of(modality)(modality, output).log_prob(x)
-    want = likelihood_of(modality)(modality, output.float()).log_prob(x)
+    got = LIKELIHOODS[modality.likelihood](modality, output).log_prob(x)
+    want = LIKELIHOODS[modality.likelihood](modality, output.float()).log_prob(x)
     assert got.dtype == (torch.float32 if dtype == torch.bfloat16 else dtype)
     torch.testing.assert_close(got.float(), want)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmppl import UsageError, load_program, read
-from mmppl.base.precision import gemm
+from mmppl.base.precision import matmul_precision
 from mmppl.modalities.images import image_layout
 from mmppl.nn.conv import ConvDecoder, ConvTrunk
 from mmppl.nn.mlp import Dropout, Linear, mlp
@@ -99,9 +99,9 @@ def test_the_bias_may_be_added_in_the_same_pass(shape):
         plain = layer(x)
         with torch.no_grad():
             elsewhere = layer(x)
-            with gemm("onednn"):
+            with matmul_precision("onednn"):
                 fused = layer(x)
-        with gemm("onednn"):
+        with matmul_precision("onednn"):
             learning = layer(x)
             with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
                 narrow = layer(x)

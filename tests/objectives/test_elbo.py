@@ -11,7 +11,7 @@ from reference.linear_gaussian import batch_of
 from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo, load_program, read
 from mmppl.core.program import terms_of
 from mmppl.data.dataset import Dataset
-from mmppl.modalities.subsets import random_subsets, whole_and_each
+from mmppl.modalities.subsets import full_and_singletons, random_subsets
 from mmppl.train.settings import _settings
 
 
@@ -82,7 +82,7 @@ def mvae_by_hand(program, data, rows, hyper):
     names, beta = program.encoded, 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
     sampled = hyper.get("subsets") == "sampled"
     drawn = random_subsets(len(names), hyper["extra"]) if sampled else None
-    table = torch.cat([whole_and_each(len(names)), drawn]) if sampled else all_subsets(len(names))
+    table = torch.cat([full_and_singletons(len(names)), drawn]) if sampled else all_subsets(len(names))
     noise = torch.randn(len(table), len(rows), program.latent_dim)
     largest = max(m.size for m in program.modalities if m.role == "modality")
     total = 0.0

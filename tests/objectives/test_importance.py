@@ -205,7 +205,7 @@ def groups(kind, names):
 @pytest.mark.parametrize("sees", [("a", "b", "c"), ("a", "c")], ids="+".join)
 @pytest.mark.parametrize("latent", ["normal", "laplace"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_value_and_gradient_are_those_of_a_loop(kind, latent, sees, fixed_noise):
+def test_bothient_are_those_of_a_loop(kind, latent, sees, fixed_noise):
     """Of all that is there, and when the guide may look at less than what is scored."""
     program, data = made(latent, kind, weights=(1.5, 0.5, 2.0), label_weight=3.0, dreg=False), mixed()
     noise = drawn(latent, len(data))

@@ -1,5 +1,6 @@
 """Every program on linear-Gaussian data, where the truth is known: evidence in nats, the corrected posterior's moments,
-and simulation-based calibration (Talts et al. 2018, arXiv:1804.06788), for every given-set and everything missing."""
+and simulation-based calibration (Talts et al. 2018, arXiv:1804.06788), for every conditioning set and everything
+missing."""
 
 import dataclasses
 from functools import cache
@@ -39,7 +40,7 @@ class Case:
     def always(self):
         return ["o"] if self.name == "cmmd" else []
 
-    def given_sets(self):
+    def conditioning_sets(self):
         sizes = range(1 - len(self.always), len(self.free) + 1)
         return [[*self.always, *s] for s in chain.from_iterable(combinations(self.free, k) for k in sizes)]
 
@@ -148,7 +149,7 @@ def test_conditional_evidence(case):
 # --- the corrected posterior
 
 COPIES = 64
-COMPARED = sum(6 * 2 * 2 * len(case.given_sets()) for case in CASES)
+COMPARED = sum(6 * 2 * 2 * len(case.conditioning_sets()) for case in CASES)
 BOUND = stats.t.ppf(
     1 - 0.001 / COMPARED / 2, COPIES - 1
 )  # family-wise error rate of all cases 0.001: 5.5 standard errors
@@ -161,7 +162,7 @@ def test_importance_has_the_posteriors_mean_and_variance(case):
     _, data = case.world.simulate(6)
     many = dataclasses.replace(data.take(torch.arange(6).repeat(COPIES)), ids=np.arange(6 * COPIES))
     program = case.program()
-    for given in case.given_sets():
+    for given in case.conditioning_sets():
         found = ask(program, many, given=given, want=["z"], draws=1000, method="importance", quantiles=())["z"]
         mean, covariance = case.world.posterior(data.values, given)
         for got, want in ((found["mean"], mean), (found["std"] ** 2, covariance.diagonal().expand(6, -1))):
@@ -173,7 +174,7 @@ def test_importance_has_the_posteriors_mean_and_variance(case):
 # --- simulation-based calibration
 
 SIMULATIONS, PICKED, BINS = 1000, 99, 20
-TESTS = sum(2 * len(case.given_sets()) for case in CASES)  # two latents
+TESTS = sum(2 * len(case.conditioning_sets()) for case in CASES)  # two latents
 
 
 def p_values(program, data, z, given, method="importance"):
@@ -188,7 +189,7 @@ def p_values(program, data, z, given, method="importance"):
 @every_case
 def test_ranks_are_uniform_for_every_given_set(case):
     z, data = case.world.simulate(SIMULATIONS, seed=11)
-    for given in case.given_sets():
+    for given in case.conditioning_sets():
         assert min(p_values(case.program(), data, z, given)) > 0.01 / TESTS, given
 
 

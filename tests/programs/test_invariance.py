@@ -71,7 +71,7 @@ def rows(program, data, number=40):
 def of_everything(program, data):
     """All numbers about everything, by both methods, given what each row has."""
     given = [n for n in program.encoded if program.modality(n).role == "modality"]
-    want = ["z", "evidence", *program.answers()]
+    want = ["z", "evidence", *program.targets()]
     found = {}
     for method in ("guide", "importance"):
         answer = ask(program, data, given=given, want=want, draws=30, method=method, keep_draws=True)
@@ -168,7 +168,7 @@ def test_the_order_of_the_modalities_does_not_matter(name, hyper, data):
     found = []
     for p, d in both:
         with torch.no_grad():
-            q = pyro.poutine.trace(p.answer).get_trace(d.batch(torch.arange(40), p.encoded)).nodes["z"]["fn"]
+            q = pyro.poutine.trace(p.query_guide).get_trace(d.batch(torch.arange(40), p.encoded)).nodes["z"]["fn"]
             found.append(dict(mean=q.mean, variance=q.variance, density=q.log_prob(z)))
     agree(*found)
 

@@ -8,7 +8,7 @@ import torch
 
 from mmppl import UsageError, likelihood_weights, load_program, read
 from mmppl.cli import main
-from mmppl.core.row_selection import Patterns
+from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.inference.query import ask
 
 SMALL = ["--set", "hidden=16", "--set", "latent_dim=4", "--set", "draws=3"]
@@ -49,7 +49,7 @@ def test_a_modality_absent_from_all_rows_is_as_if_it_were_never_there(digits, ki
     data = dataclasses.replace(digits, observed=observed)
     program = program_on(data, objective=kind).train()
     rows = program.usable(observed).nonzero().flatten()[:64]
-    batch = dataclasses.replace(data.batch(rows, program.encoded), patterns=Patterns.of(observed))
+    batch = dataclasses.replace(data.batch(rows, program.encoded), patterns=MissingnessPatterns.of(observed))
 
     def everything():
         torch.manual_seed(1)

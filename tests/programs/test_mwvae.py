@@ -10,9 +10,9 @@ from reference.linear_gaussian import World, batch_of, exact_mvae
 
 from mmppl import Modality, Run, UsageError, fit, load_program, read
 from mmppl.core.hyperparameters import check_hyper
-from mmppl.core.row_selection import Patterns
+from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.data.dataset import Dataset
-from mmppl.distributions.style_bank import UNKNOWN, Styles
+from mmppl.distributions.style_bank import UNKNOWN, StyleBank
 from mmppl.inference.query import ask
 from mmppl.runs.record import read_info, write_info
 
@@ -293,7 +293,7 @@ def test_decoding_only_what_is_scored_changes_no_term(name, hyper, digits):
     program = made(name, digits, **hyper)
     batch = digits.batch(torch.arange(60), program.encoded)
     found = []
-    for patterns in (None, Patterns.of(digits.observed)):
+    for patterns in (None, MissingnessPatterns.of(digits.observed)):
         torch.manual_seed(1)
         found.append(program.objective(dataclasses.replace(batch, patterns=patterns)))
     for term, (value, _) in found[0].items():
@@ -401,7 +401,7 @@ def test_presets_have_the_papers_sizes():
 
 
 def test_styles_keep_the_last_rows_that_were_observed():
-    styles = Styles(5, 1, 3)
+    styles = StyleBank(5, 1, 3)
     for first in (0, 3, 6):
         numbers = torch.arange(first, first + 3.0).unsqueeze(-1)
         styles.keep(numbers, numbers - 10, torch.tensor([True, first != 3, True]), torch.tensor([0, 1, UNKNOWN]))
@@ -423,7 +423,7 @@ def filled(styles):
 
 @exact
 def test_another_rows_style_is_the_mixture_of_all_that_are_kept():
-    styles = Styles(20, 2, 3)
+    styles = StyleBank(20, 2, 3)
     own = torch.full((3, 2), 9.0)
     seen = torch.tensor([True, False, False])
     nothing = styles.another(own, own, seen)
@@ -436,7 +436,7 @@ def test_another_rows_style_is_the_mixture_of_all_that_are_kept():
     value = torch.tensor([0.3, -0.2])
     each = torch.distributions.Normal(loc[kept], torch.exp(0.5 * log_var[kept])).log_prob(value).sum(-1)
     torch.testing.assert_close(q.log_prob(value.expand(3, 2))[1], each.logsumexp(0) - torch.tensor(7.0).log())
-    narrow = Styles(20, 2, 3)
+    narrow = StyleBank(20, 2, 3)
     narrow.keep(loc, torch.full_like(loc, -40.0), torch.arange(8) != 5, torch.zeros(8).long())
     draws = narrow.another(own, own.log(), seen).rsample((400,))[:, 1]
     nearest = torch.cdist(draws, loc).min(-1)
@@ -445,7 +445,7 @@ def test_another_rows_style_is_the_mixture_of_all_that_are_kept():
 
 @exact
 def test_the_average_style_is_that_of_the_class():
-    styles = Styles(20, 2, 3)
+    styles = StyleBank(20, 2, 3)
     loc, _ = filled(styles)
     own = torch.full((5, 2), 9.0)
     q = styles.average(own, own.log(), torch.arange(5) == 0, torch.tensor([0, 0, 1, 2, UNKNOWN]))

@@ -23,9 +23,9 @@ def test_the_figure_is_of_the_ratios_of_each_round():
 
 
 def test_candidates_take_turns():
-    heard = []
-    times = interleave({name: lambda name=name: heard.append(name) for name in "ab"}, rounds=3, seconds=0)
-    assert "".join(heard) == "aabb" + "ab" + "ba" + "ab"
+    logged = []
+    times = interleave({name: lambda name=name: logged.append(name) for name in "ab"}, rounds=3, seconds=0)
+    assert "".join(logged) == "aabb" + "ab" + "ba" + "ab"
     assert [len(values) for values in times.values()] == [3, 3]
 
 

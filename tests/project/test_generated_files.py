@@ -16,7 +16,7 @@ def test_nothing_is_left_of_a_formula_whose_derivatives_are_wrong(monkeypatch, t
 
     monkeypatch.setattr(generate, "check_derivatives", wrong)
     formula = Formula("mistaken", "x*x", ("x",), ("x",))
-    for what in (lambda: formula.twin, lambda: formula.written("_triton"), lambda: formula.value(1.0)):
+    for what in (lambda: formula.reference, lambda: formula.written("_triton"), lambda: formula.value(1.0)):
         with pytest.raises(ValueError, match="disagrees"):
             what()
         assert not list(tmp_path.iterdir())

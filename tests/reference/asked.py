@@ -24,7 +24,7 @@ class Asked:
     def dataset(self, data: Any = None, *, root: Any = None) -> Dataset:
         return self.source if data is None else data
 
-    def caveats(self, dataset: Dataset) -> list[str]:
+    def warnings(self, dataset: Dataset) -> list[str]:
         return []
 
     def query(self, data: Dataset, *, given: Sequence[str], want: Sequence[str], split: str, **words: Any) -> Answer:

@@ -6,7 +6,7 @@ import torch
 from mmppl import load_program, read
 from mmppl.train.cuda_graph import WARM_UP, CapturedStep, cuda_graph
 from mmppl.train.loop import Training as Epochs
-from mmppl.train.optimiser import Clock, adam, moving
+from mmppl.train.optimiser import LRSchedule, adam, mutable_state
 from mmppl.train.step import Step
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
@@ -46,11 +46,11 @@ class Training:
         self.optimiser = torch.optim.Adam(self.program.parameters(), torch.tensor(1e-2), capturable=device == "cuda")
         step = Step(self.program, replay=False)
         record = cuda_graph if device == "cuda" else self.stand_in
-        self.step = CapturedStep(step, self.optimiser.step, self.state, say=self.said.append, record=record)
+        self.step = CapturedStep(step, self.optimiser.step, self.state, log=self.said.append, record=record)
         self.step.wanted = graphs
 
     def state(self):
-        return moving(self.program, self.optimiser)
+        return mutable_state(self.program, self.optimiser)
 
     def stand_in(self, work):
         return stand_in(work, self.state, self.spoil)
@@ -117,7 +117,7 @@ def test_the_epochs_of_a_fit_are_the_same_captured(data, clip, tmp_path):
         epochs = Epochs(program, data, tmp_path, info, torch.device("cpu"), lambda message: None, None)
         epochs.patterns = None  # a GPU's steps leave nothing out
         if captured:
-            step, state = Step(program, replay=False), lambda: moving(program, epochs.optimiser)
+            step, state = Step(program, replay=False), lambda: mutable_state(program, epochs.optimiser)
             record = lambda work: stand_in(work, state)  # noqa: E731
             epochs.captured = CapturedStep(step, epochs._update, state, record=record)
         torch.manual_seed(1)
@@ -133,5 +133,5 @@ def test_the_rate_of_a_captured_optimiser_stays_in_its_memory(data):
     program = load_program("mvae")(data.modalities, hidden=16)
     optimiser = adam(program, 0.1, torch.device("cpu"))
     rate = optimiser.param_groups[0]["lr"] = torch.tensor(0.1)
-    Clock(program, optimiser, {"lr": 0.1, "schedule": "cosine"}, 4).set(2)
+    LRSchedule(program, optimiser, {"lr": 0.1, "schedule": "cosine"}, 4).set(2)
     assert optimiser.param_groups[0]["lr"] is rate and rate.item() == pytest.approx(0.05)

@@ -205,7 +205,7 @@ def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
 
     said = []
     holed = dataclasses.replace(data, observed=observed)
-    run = fit("cmmd", holed, hyper=SMALL, epochs=1, out=tmp_path / "a", say=said.append)
+    run = fit("cmmd", holed, hyper=SMALL, epochs=1, out=tmp_path / "a", log=said.append)
     assert any(isinstance(s, str) and s.startswith("17 of ") for s in said)
     with pytest.raises(UsageError, match="17 rows .* lack rotated"):
         run.query(holed, want=["label"], split="train")
@@ -213,7 +213,7 @@ def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
 
 def test_a_fit_begins_with_what_the_data_were_taken_for(tmp_path):
     said = []
-    fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "a", say=said.append)
+    fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "a", log=said.append)
     line = "image (8×8, bernoulli), profile (32, normal), word (8, 16 classes), label (10 classes, label)"
     assert said[0].startswith("digits-three:seed=0: 1,797 rows; ") and said[0].endswith(line), said[0]
 
@@ -249,14 +249,14 @@ def test_a_run_keeps_the_path_of_its_kernels(tmp_path, wanted):
 
 
 def test_the_gemm_path_is_scoped():
-    from mmppl.base.precision import best_path, gemm
+    from mmppl.base.precision import matmul_precision, probe_matmul
 
     before = torch.backends.mkldnn.matmul.fp32_precision
-    with gemm("onednn"):
+    with matmul_precision("onednn"):
         assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
     assert torch.backends.mkldnn.matmul.fp32_precision == before
     a = torch.randn(2, 64, 512, generator=torch.Generator().manual_seed(0))
-    with gemm(best_path()):  # whatever path is chosen here, it is one of float32's accuracy
+    with matmul_precision(probe_matmul()):  # whatever path is chosen here, it is one of float32's accuracy
         error = (a[0] @ a[1].T).double() - a[0].double() @ a[1].double().T
     assert (error.norm() / (a[0].double() @ a[1].double().T).norm()).item() < 2e-6
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from mmppl.train.fx_graph import tidied
+from mmppl.train.fx_graph import simplify
 
 PARAMETER = torch.nn.Parameter(torch.randn(4, generator=torch.Generator().manual_seed(0)))
 
@@ -22,7 +22,7 @@ def results(module, *inputs):
 
 def check(function, *inputs, whole=()):
     recorded = make_fx(function)(*(x.clone() for x in inputs))
-    better = tidied(recorded, whole)
+    better = simplify(recorded, whole)
     assert all(torch.equal(a, b) for a, b in zip(results(better, *inputs), results(recorded, *inputs), strict=True))
     return calls(recorded), calls(better), better
 
@@ -89,7 +89,7 @@ def test_masks_known_to_be_true_are_not_asked():
 
 def test_parameters_are_shared():
     recorded = make_fx(lambda x: (x * PARAMETER,))(torch.ones(4))
-    better = tidied(recorded)
+    better = simplify(recorded)
     with torch.no_grad():
         PARAMETER.add_(1)
         assert torch.equal(better(torch.ones(4))[0], PARAMETER)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmppl import Program, Terms, load_program, read
-from mmppl.core.row_selection import Patterns
+from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.modalities.subsets import random_subsets
 from mmppl.train.step import Step
@@ -30,7 +30,7 @@ MANY = dict(subsets="sampled", scored="seen", extra=2, temper="learned", warm_up
 def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), said=None, patterns=None):
     torch.manual_seed(0)
     program = cls(data.modalities).train()
-    step = Step(program, replay=replay, precision=precision, say=([] if said is None else said).append)
+    step = Step(program, replay=replay, precision=precision, log=([] if said is None else said).append)
     optimiser = torch.optim.Adam(program.parameters(), 1e-2, fused=True)
     losses = []
     for i in range(number):
@@ -58,7 +58,7 @@ def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), said=None
     ids=["mvae", "mvae-options", "jmvae", "mmvae", "mwvae", "mwvae-unaligned", "fmwvae-hsic", "fmwvae-mmd"],
 )
 def test_a_recorded_step_has_the_bits_of_the_eager_one(data, cls, precision, packed):
-    patterns = Patterns.of(data.observed) if packed else None
+    patterns = MissingnessPatterns.of(data.observed) if packed else None
     eager, weights, _ = steps(data, False, precision, cls=cls, patterns=patterns)
     replayed, same, step = steps(data, True, precision, cls=cls, patterns=patterns)
     assert step.recorded is not None
@@ -182,7 +182,7 @@ def test_the_installed_programs_are_recorded(name, options):
     data = read(cls.default_data)
     program = cls(data.modalities, hidden=8, **options).train()
     said = []
-    step = Step(program, say=said.append)
+    step = Step(program, log=said.append)
     for _ in range(2):
         step(data.batch(torch.arange(64), program.encoded))
     assert step.recorded is not None and not said

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...base.random import generator
 from ..dataset import Dataset
-from ..schema.ingest import admit
-from ..splits import PARTS, stratified
+from ..schema.ingest import from_arrays
+from ..splits import PARTS, stratified_split
 from .pairing import another_of_class
 from .two_view import two_view
 
@@ -28,13 +28,13 @@ def digits_two_view(*, rotate: str = "fixed", seed: int = 0) -> Dataset:
     """`two_view` of the digits, split 70/10/20 within the classes."""
     images, labels = load_digits()
     name = f"digits-two-view:rotate={rotate},seed={seed}"
-    return two_view(images, labels, stratified(labels, seed=seed), rotate=rotate, seed=seed, name=name)
+    return two_view(images, labels, stratified_split(labels, seed=seed), rotate=rotate, seed=seed, name=name)
 
 
 def digits_three(*, seed: int = 0) -> Dataset:
     """`image` (8×8, Bernoulli), `profile` (32 numbers of another image of the class), `word` (8 letters), `label`."""
     images, labels = load_digits()
-    split = stratified(labels, seed=seed)
+    split = stratified_split(labels, seed=seed)
     partner = another_of_class(labels, split, generator(seed, "partner"))
     words = np.array([list(name.ljust(8)) for name in NAMES])
     arrays = {
@@ -44,7 +44,7 @@ def digits_three(*, seed: int = 0) -> Dataset:
         "label": labels,
         "split": np.array(PARTS)[split],
     }
-    return admit(arrays, name=f"digits-three:seed={seed}")
+    return from_arrays(arrays, name=f"digits-three:seed={seed}")
 
 
 def profile(images: Tensor) -> Tensor:

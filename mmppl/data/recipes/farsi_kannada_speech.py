@@ -27,7 +27,7 @@ from .pairing import floats, in_turn
 from .transforms import distorted
 
 RECIPE = "farsi-kannada-speech"
-MOST = (60_000, 10_000, 10_000)  # rows of train, valid and test
+MAX_ROWS = (60_000, 10_000, 10_000)  # rows of train, valid and test
 BOTH = 20_000  # test images that are enough for validation and test
 VALID = 10  # else: one in so many train images of a class, the last ones
 TEST_TAKES = range(5)  # FSDD's official test set
@@ -223,7 +223,7 @@ def rows_of(
                         f"{RECIPE}: no {PARTS[part]} {kind} of a {digit} in ROOT/{folders[name]}; all ten digits are "
                         f"needed in {', '.join(PARTS[i] for i in parts[:-1])} and {PARTS[parts[-1]]}."
                     )
-            n = min(MOST[part] // 10, max(count for name, count in counts.items() if name != "speech"))
+            n = min(MAX_ROWS[part] // 10, max(count for name, count in counts.items() if name != "speech"))
             label += [np.full(n, digit)]
             split += [np.full(n, part, np.int8)]
     return np.concatenate(label), np.concatenate(split)

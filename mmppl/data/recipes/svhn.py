@@ -26,7 +26,7 @@ from .pairing import floats, in_turn
 from .photo_text import ALPHABET, LENGTH, written
 
 FILES = ("train_32x32.mat", "test_32x32.mat")  # format 2 of Netzer et al. 2011
-MOST = 10_000  # rows of a class that one round of pairs has
+MAX_ROWS_PER_CLASS = 10_000  # rows of a class that one round of pairs has
 VALID = 6  # one in so many train images, the last of the file: neighbours are cut from the same photograph
 
 
@@ -158,7 +158,7 @@ def _paired(
     chosen = []
     for digit in range(10):
         rows = torch.from_numpy(np.flatnonzero((split == part) & (labels == digit)))
-        n = min(len(rows), int((others[there] == digit).sum()), MOST)
+        n = min(len(rows), int((others[there] == digit).sum()), MAX_ROWS_PER_CLASS)
         if not n:
             raise DataError(
                 f"{recipe}: no {PARTS[part]} row can show a {digit}; {' and '.join(FILES)} need all digits."

@@ -54,7 +54,7 @@ class Table:
         raise DataError(f"{self.place(name, row, at)}: {array[(row, *at)].item()!r} {why}")
 
 
-def take_apart(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]]) -> Table:
+def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]]) -> Table:
     """Sort arrays into a `Table`; DataError for the first thing that is wrong."""
     for name, array in arrays.items():
         if array.ndim == 0:

@@ -9,17 +9,17 @@ import numpy as np
 
 from ...errors import DataError, UsageError
 from ...modalities.modality import Modality
-from ..splits import stratified, with_valid
+from ..splits import stratified_split, with_valid
 from .arrays import Table, chunks
 from .encode import _groups
 from .overrides import Override
-from .scale import _scaled, _staying
+from .scale import _kept_after_masking, _scaled
 
 FEW = 20  # distinct whole numbers in one column, up to which they are classes
 STRINGS = 50  # different strings in one column, up to which they are classes in however few rows
 
 
-def declare(
+def infer_modality(
     name: str,
     array: np.ndarray,
     observed: np.ndarray,
@@ -135,7 +135,7 @@ def _found(
         if not observed.any():
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
         framed = name in table.features
-        modality = declare(name, array, observed, said.get(name), gaps=name in table.gaps, columns=framed)
+        modality = infer_modality(name, array, observed, said.get(name), gaps=name in table.gaps, columns=framed)
         if modality.likelihood == "categorical":
             modality = dataclasses.replace(modality, classes=_classes(table, name))
         columns = table.features.get(name)
@@ -147,7 +147,7 @@ def _found(
         )
     groups = _groups(table, modalities)
     if table.split is None:
-        split = stratified(groups, seed=seed)
+        split = stratified_split(groups, seed=seed)
     elif (table.split == 0).any():
         split = with_valid(table.split, groups, seed=seed)
     else:
@@ -155,7 +155,7 @@ def _found(
     for m in modalities:
         if not (table.observed[m.name] & (split == 0)).any():
             raise DataError(f"{m.name!r} is observed in no train row; leave it out (--as {m.name}=ignore).")
-    stays = _staying(table, modalities, hide, hide_seed)
+    stays = _kept_after_masking(table, modalities, hide, hide_seed)
     return tuple(_scaled(m, table, (split == 0) & stays[m.name]) for m in modalities), split
 
 

@@ -12,14 +12,14 @@ from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..splits import with_valid
-from .arrays import Table, take_apart
+from .arrays import Table, parse_arrays
 from .encode import _filled, _groups
 from .infer import _found
-from .match import aligned, compare, in_order
+from .match import aligned, check_schema, in_order
 from .overrides import Override, parse_overrides
 
 
-def admit(
+def from_arrays(
     arrays: Mapping[str, np.ndarray],
     *,
     name: str,
@@ -45,12 +45,12 @@ def admit(
     _check_known(said, arrays, "array")
     dropped = {key for key, word in said.items() if word.ignored}
     arrays = {key: a for key, a in arrays.items() if key not in dropped and key.removeprefix("mask_") not in dropped}
-    table = take_apart(arrays, features)
+    table = parse_arrays(arrays, features)
     if schema is None:
         modalities, split = _found(table, said, seed, hide, hide_seed)
     else:
         table = _with_classes_of(table, schema)
-        compare(table.arrays, schema, table.features)
+        check_schema(table.arrays, schema, table.features)
         table = in_order(table, schema)
         modalities = tuple(schema)
         if not any(observed.any() for observed in table.observed.values()):
@@ -67,7 +67,7 @@ def _with_classes_of(table: Table, schema: Sequence[Modality]) -> Table:
     return dataclasses.replace(table, arrays={name: a for name, a in table.arrays.items() if name not in empty})
 
 
-def refit(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality] | None) -> Dataset:
+def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality] | None) -> Dataset:
     """A data set that is in model units already, under the user's word or in the units of a run.
 
     `as_` changes likelihood, scale and role; the values stay in the units that the recipe gave them.
@@ -91,7 +91,7 @@ def refit(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality
         table.arrays[key] = _in_input_units(before[key], dataset.values[key].numpy())
     if schema is not None:
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
-        compare(arrays, schema, table.features, same)
+        check_schema(arrays, schema, table.features, same)
         table = in_order(table, schema)
     moved = _filled(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh

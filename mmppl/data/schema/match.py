@@ -14,7 +14,7 @@ from .arrays import Table
 LISTED = 5  # of thousands of columns that differ, a message names so many
 
 
-def compare(
+def check_schema(
     arrays: Mapping[str, np.ndarray],
     schema: Sequence[Modality],
     features: Mapping[str, Sequence[str]],

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from ...errors import UsageError, suggest
+from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Scale, Transform
 
 TRANSFORMS = get_args(Transform)
@@ -38,8 +39,6 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
 
 
 def _parse(name: str, text: str) -> Override:
-    from ...modalities.likelihoods.registry import LIKELIHOODS
-
     likelihood, _, rest = text.partition(":")
     known = (*LIKELIHOODS, "ignore")
     if likelihood not in known:

@@ -10,15 +10,17 @@ import torch
 
 from ...errors import DataError
 from ...modalities.modality import Modality
-from ..missing import staying
+from ..missing import mask_at_random
 from .arrays import Table, chunks
 
 
-def _staying(table: Table, modalities: Sequence[Modality], rate: float, seed: int) -> Mapping[str, np.ndarray]:
+def _kept_after_masking(
+    table: Table, modalities: Sequence[Modality], rate: float, seed: int
+) -> Mapping[str, np.ndarray]:
     """(N,) by name: where a modality is observed and `Dataset.hide` would leave it."""
     names = [m.name for m in modalities if m.role == "modality"]
     before = torch.stack([torch.from_numpy(table.observed[name]) for name in names], -1)
-    after = staying(before, names, rate=rate, patterns=None, keep_one=True, seed=seed)
+    after = mask_at_random(before, names, rate=rate, patterns=None, keep_one=True, seed=seed)
     return table.observed | {name: after[:, i].numpy() for i, name in enumerate(names)}
 
 

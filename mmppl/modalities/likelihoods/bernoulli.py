@@ -14,7 +14,7 @@ from .registry import likelihood
 
 
 @likelihood("bernoulli")
-class Bernoulli(Likelihood):
+class BernoulliLikelihood(Likelihood):
     """Independent Bernoullis by logits; grey values in [0, 1] are scored as probabilities."""
 
     masks = True

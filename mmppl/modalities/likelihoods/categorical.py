@@ -13,7 +13,7 @@ from .registry import likelihood
 
 
 @likelihood("categorical")
-class Categorical(Likelihood):
+class CategoricalLikelihood(Likelihood):
     """One class (a label), or one class per position of a sequence; values are codes into `modality.classes`."""
 
     masks = True

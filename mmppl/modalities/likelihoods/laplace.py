@@ -14,7 +14,7 @@ from .registry import likelihood
 
 
 @likelihood("laplace")
-class Laplace(Likelihood):
+class LaplaceLikelihood(Likelihood):
     """Independent Laplaces; scale = b, or "learned" per feature."""
 
     default_scale = 0.75  # Shi et al. 2019, arXiv:1911.03393

@@ -9,7 +9,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 
 from ...kernels.likelihood import (
-    LOG_VAR_RANGE,
+    PREDICTED_LOG_VAR_RANGE,
     normal_log_density,
     normal_predicted_log_density,
 )
@@ -19,9 +19,9 @@ from .registry import likelihood
 
 
 @likelihood("normal")
-class Normal(Likelihood):
+class NormalLikelihood(Likelihood):
     """Independent Normals; scale = a standard deviation, "learned" per feature, or "predicted" by the decoder
-    (the second half of its output is the log-variance, clamped to LOG_VAR_RANGE)."""
+    (the second half of its output is the log-variance, clamped to PREDICTED_LOG_VAR_RANGE)."""
 
     default_scale = 1.0
     scales = ("learned", "predicted")
@@ -35,7 +35,7 @@ class Normal(Likelihood):
     def _loc_log_var(self) -> tuple[Tensor, Tensor | float]:
         if self.scale is None and self.modality.scale == "predicted":
             loc, log_var = self.output.chunk(2, -1)
-            return loc, log_var.clamp(*LOG_VAR_RANGE)
+            return loc, log_var.clamp(*PREDICTED_LOG_VAR_RANGE)
         log_scale = self._log_scale()
         return self.output[..., : self.modality.size], 2 * log_scale
 

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ...errors import UsageError, suggest
-from ..modality import Modality
-from .likelihood import Likelihood
+from ...base.registry import Registry
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {}
+if TYPE_CHECKING:
+    from .likelihood import Likelihood
+
+LIKELIHOODS: Registry[type[Likelihood]] = Registry("likelihood", __package__, aside=("registry", "likelihood"))
 
 
 def likelihood(name: str) -> Callable[[type[Likelihood]], type[Likelihood]]:
-    """Class decorator that makes a likelihood known by name."""
+    """Class decorator that makes a likelihood known by name, to schemas and to `--as`.
 
-    def add(cls: type[Likelihood]) -> type[Likelihood]:
-        LIKELIHOODS[name] = cls
-        return cls
-
-    return add
-
-
-def likelihood_of(modality: Modality) -> type[Likelihood]:
-    """The class behind `modality.likelihood`; UsageError for an unknown name."""
-    try:
-        return LIKELIHOODS[modality.likelihood]
-    except KeyError:
-        known = sorted(LIKELIHOODS)
-        raise UsageError(
-            f"{modality.name}: no likelihood {modality.likelihood!r}; known are {', '.join(known)}."
-            + suggest(modality.likelihood, known)
-        ) from None
+    Args:
+        name: what a schema and `--as` call it.
+    Raises:
+        UsageError: the name is taken, or a required part is missing.
+    """
+    return LIKELIHOODS.register(name)

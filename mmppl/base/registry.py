@@ -1,0 +1,91 @@
+"""Registries: things of one kind by name. Built-in ones are found by a folder listing and imported on first use."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ..errors import UsageError, suggest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name.
+
+    A built-in thing is a module of `package` whose name is the thing's, with dashes as underscores; importing it
+    registers it. A user's own is registered by a decorator in any module that has been imported.
+
+    Args:
+        kind: what the things are, for messages: "likelihood".
+        package: dotted name of the sub-package that holds the built-in ones.
+        aside: modules of that package which register nothing.
+        lacks: gives the required parts that a thing does not have, in words.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        *,
+        aside: Collection[str] = (),
+        lacks: Callable[[T], list[str]] = lambda thing: [],
+    ) -> None:
+        self.kind, self.package, self.aside, self.lacks = kind, package, frozenset(aside), lacks
+        self._found: dict[str, T] = {}
+        self._files: dict[str, str] | None = None
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """A decorator that makes a thing known by `name`.
+
+        Raises:
+            UsageError: the name is taken, or a required part is missing.
+        """
+
+        def add(thing: T) -> T:
+            source = getattr(thing, "__module__", "")
+            if name in self._found or (name in self._built_in() and source != self._built_in()[name]):
+                raise UsageError(f"{self.kind} {name!r} is registered already; choose another name.")
+            if missing := self.lacks(thing):
+                raise UsageError(f"{self.kind} {name!r} lacks {', '.join(missing)}; add what is missing.")
+            self._found[name] = thing
+            return thing
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        """The thing of that name; a built-in one is imported now.
+
+        Raises:
+            UsageError: there is none; the nearest name is suggested.
+        """
+        if name not in self._found and name in self._built_in():
+            importlib.import_module(self._built_in()[name])
+        if name not in self._found:
+            known = list(self)
+            raise UsageError(f"no {self.kind} {name!r}; there are {', '.join(known)}.{suggest(name, known)}")
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found or name in self._built_in()
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, the built-in ones first."""
+        return iter(dict.fromkeys([*self._built_in(), *self._found]))
+
+    def forget(self, name: str) -> None:
+        """Take out what was registered under `name`, as a test does with what it has registered."""
+        self._found.pop(name, None)
+
+    def _built_in(self) -> dict[str, str]:
+        """Name → module of everything in the sub-package's folder."""
+        if self._files is None:
+            spec = importlib.util.find_spec(self.package)
+            places = list(spec.submodule_search_locations or []) if spec else []
+            stems = sorted(file.stem for place in places for file in Path(place).glob("*.py"))
+            kept = [stem for stem in stems if not stem.startswith("_") and stem not in self.aside]
+            self._files = {stem.replace("_", "-"): f"{self.package}.{stem}" for stem in kept}
+        return self._files
