@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ..base.text import columns, number
-from .options import As, Download, Json, Root, pairs
+from .options import As, Download, Json, Root, Use, pairs
 from .output import as_json
 
 
@@ -19,6 +19,7 @@ def data(
     root: Root = None,
     as_: As = [],
     download: Download = False,
+    use: Use = [],
     json: Json = False,
 ) -> str:
     """List the recipes; or describe D: shapes, likelihoods, what is missing, splits.
@@ -29,6 +30,11 @@ def data(
     mmppl data mine.npz --as age=normal
     mmppl data recordings/
     """
+    if use:
+        from mmppl.core.loading import use_file
+
+        for file in use:
+            use_file(file)
     if data is None:
         from mmppl.data.recipes.registry import recipes
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..evaluation.tables import metric_table
-from .options import AtAnswer, Json, OwnProgram, Root, Trust, choice, names, pairs
+from .options import AtAnswer, Json, OwnProgram, Root, Trust, Use, choice, names, pairs
 from .output import as_json
 from .progress import talk
 
@@ -30,6 +30,7 @@ def evaluate(
     set_: AtAnswer = [],
     root: Root = None,
     program: OwnProgram = None,
+    use: Use = [],
     trust: Trust = False,
     json: Json = False,
 ) -> str:
@@ -51,7 +52,7 @@ def evaluate(
     from mmppl.evaluation.summary import summarise
     from mmppl.runs.compare import unlike
 
-    loaded = [mmppl.Run.load(path, program=program, trust=trust).with_options(**changes) for path in runs]
+    loaded = [mmppl.Run.load(path, program=program, trust=trust, use=use).with_options(**changes) for path in runs]
     with talk() as log:
         options: dict[str, Any] = dict(split=split, metrics=metric or None, conditioning_sets=sets or None, seed=seed)
         options |= dict(draws=draws, evidence_draws=evidence_draws, root=root, log=log)
@@ -60,7 +61,7 @@ def evaluate(
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
         return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
     both = summarise(found, unlike([run.info for run in loaded]))
-    for note in both["notes"]:
+    for note in both["warnings"]:
         print(note, file=sys.stderr)
     head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
     return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"

@@ -12,7 +12,7 @@ from mmppl.errors import MMPPLError, UsageError
 
 from ..base.text import columns, number
 from ..evaluation.tables import metric_table
-from .options import As, Download, Json, Root, choice, pairs
+from .options import As, Download, Json, Root, Use, choice, pairs
 from .output import as_json
 from .progress import talk
 from .query import example
@@ -53,6 +53,7 @@ def fit(
     precision: Annotated[str | None, typer.Option(metavar="fp32|bf16")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit in --out was.")] = False,
     download: Download = False,
+    use: Use = [],
     json: Json = False,
 ) -> str:
     """Fit PROGRAM and leave a run folder; then tell how well it does on the test rows.
@@ -95,6 +96,7 @@ def fit(
                 as_=likelihoods,
                 hide=hide,
                 download=download,
+                use=use,
             )
             found = run.summary() | {"metrics": _test(run, root, log)}
     except KeyboardInterrupt:
@@ -151,6 +153,6 @@ def _is_installed(run: "Run") -> bool:
     from mmppl.runs.trust import trusted_program
 
     try:
-        return bool(trusted_program(run.path, run.info))
+        return bool(run.folder and trusted_program(run.folder, run.info))
     except UntrustedError:
         return False

@@ -31,6 +31,12 @@ AtAnswer = Annotated[
 OwnProgram = Annotated[
     Path | None, typer.Option("--program", metavar="FILE", help="Your own copy of the run's program, to be executed.")
 ]
+Use = Annotated[
+    list[Path],
+    typer.Option(
+        "--use", metavar="FILE", help="Your own file that registers a likelihood, reader, recipe, metric or figure."
+    ),
+]
 Trust = Annotated[bool, typer.Option("--trust-program", help="Execute RUN/program.py, whoever wrote it.")]
 
 

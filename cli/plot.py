@@ -7,7 +7,7 @@ import typer
 
 from mmppl.errors import UsageError
 
-from .options import AtAnswer, Json, OwnProgram, Root, Trust, pairs
+from .options import AtAnswer, Json, OwnProgram, Root, Trust, Use, pairs
 from .output import as_json
 from .progress import talk
 
@@ -32,6 +32,7 @@ def plot(
     set_: AtAnswer = [],
     root: Root = None,
     program: OwnProgram = None,
+    use: Use = [],
     trust: Trust = False,
     json: Json = False,
 ) -> str:
@@ -53,13 +54,13 @@ def plot(
         raise UsageError("--term is a picture of its own: leave --figure out.")
     changes = pairs("--set", set_)
     import mmppl
-    from mmppl.figures.plot import plot as draw
     from mmppl.figures.training_curves import plot_term
+    from mmppl.runs.storage import figures_folder
 
-    loaded = [mmppl.Run.load(path, program=program, trust=trust).with_options(**changes) for path in runs]
+    loaded = [mmppl.Run.load(path, program=program, trust=trust, use=use).with_options(**changes) for path in runs]
     if term is not None:
-        file = plot_term(loaded, term, out)
+        file = plot_term(loaded, term, out or figures_folder(runs[0]) / f"term.{term}.png")
         return as_json({"runs": [str(path) for path in runs], "term": term, "figures": [file]}) if json else str(file)
     with talk() as log:
-        files = draw(loaded[0], data, figures=figure or None, root=root, log=log)
+        files = loaded[0].plot(data, figures=figure or None, root=root, log=log)
     return as_json({"run": str(runs[0]), "figures": files}) if json else "\n".join(map(str, files))

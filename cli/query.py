@@ -10,7 +10,7 @@ import typer
 from mmppl.errors import MMPPLError, UsageError
 
 from ..inference.defaults import _labels_and_views, wanted
-from .options import AtAnswer, Json, OwnProgram, Root, RunFolder, Trust, choice, names, pairs, rows, size
+from .options import AtAnswer, Json, OwnProgram, Root, RunFolder, Trust, Use, choice, names, pairs, rows, size
 from .output import as_json
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def query(
     set_: AtAnswer = [],
     root: Root = None,
     program: OwnProgram = None,
+    use: Use = [],
     trust: Trust = False,
     json: Json = False,
 ) -> str:
@@ -67,7 +68,7 @@ def query(
         raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
     import mmppl
 
-    loaded = mmppl.Run.load(run, program=program, trust=trust).with_options(**changes)
+    loaded = mmppl.Run.load(run, program=program, trust=trust, use=use).with_options(**changes)
     seen = names(",".join(given)) if given else None  # an option may come again: the names are joined
     answer = loaded.query(
         data,
@@ -100,7 +101,7 @@ def example(run: "Run", program: str | None = None) -> str:
     labels, views = _labels_and_views(run)
     given = list(run.program.conditions) or [n for n in run.program.encoded if n in views][:1]
     want = labels[:1] + [name for name in views if name not in given][:1] or ["z"]
-    line = ["mmppl", "query", str(run.path), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
+    line = ["mmppl", "query", str(run.folder), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
     return shlex.join(line + (["--program", program] if program else []))
 
 

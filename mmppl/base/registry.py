@@ -16,13 +16,15 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Things of one kind by name.
 
-    A built-in thing is a module of `package` whose name is the thing's, with dashes as underscores; importing it
-    registers it. A user's own is registered by a decorator in any module that has been imported.
+    Built-in things are registered by the modules of `package` when these are imported. Where each module has the name
+    of its one thing (with underscores for dashes), only what is asked for is imported; else all are, when first asked.
+    A user's own is registered by a decorator in any module that has been imported.
 
     Args:
         kind: what the things are, for messages: "likelihood".
         package: dotted name of the sub-package that holds the built-in ones.
         aside: modules of that package which register nothing.
+        named_by_file: every module registers one thing, which has its name.
         lacks: gives the required parts that a thing does not have, in words.
     """
 
@@ -32,22 +34,31 @@ class Registry(Generic[T]):
         package: str,
         *,
         aside: Collection[str] = (),
+        named_by_file: bool = True,
         lacks: Callable[[T], list[str]] = lambda thing: [],
     ) -> None:
         self.kind, self.package, self.aside, self.lacks = kind, package, frozenset(aside), lacks
+        self.named_by_file = named_by_file
         self._found: dict[str, T] = {}
         self._files: dict[str, str] | None = None
+        self._loaded = False
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str, module: str | None = None) -> Callable[[T], T]:
         """A decorator that makes a thing known by `name`.
+
+        Args:
+            name: what it is called.
+            module: dotted name of the module that it comes from; None: where its class or function was defined.
 
         Raises:
             UsageError: the name is taken, or a required part is missing.
         """
 
         def add(thing: T) -> T:
-            source = getattr(thing, "__module__", "")
-            if name in self._found or (name in self._built_in() and source != self._built_in()[name]):
+            if not self.named_by_file:
+                self._load()  # so that no built-in name is taken
+            own = self._built_in().get(name) if self.named_by_file else None
+            if name in self._found or own not in (None, module or getattr(thing, "__module__", None)):
                 raise UsageError(f"{self.kind} {name!r} is registered already; choose another name.")
             if missing := self.lacks(thing):
                 raise UsageError(f"{self.kind} {name!r} lacks {', '.join(missing)}; add what is missing.")
@@ -62,7 +73,9 @@ class Registry(Generic[T]):
         Raises:
             UsageError: there is none; the nearest name is suggested.
         """
-        if name not in self._found and name in self._built_in():
+        if not self.named_by_file:
+            self._load()
+        elif name not in self._found and name in self._built_in():
             importlib.import_module(self._built_in()[name])
         if name not in self._found:
             known = list(self)
@@ -70,15 +83,29 @@ class Registry(Generic[T]):
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._found or name in self._built_in()
+        return name in list(self)
 
     def __iter__(self) -> Iterator[str]:
         """Names, the built-in ones first."""
-        return iter(dict.fromkeys([*self._built_in(), *self._found]))
+        if self.named_by_file:
+            return iter(dict.fromkeys([*self._built_in(), *self._found]))
+        self._load()
+        return iter(list(self._found))
+
+    def values(self) -> list[T]:
+        """All things, in the order of their names; the built-in ones are imported now."""
+        return [self[name] for name in self]
 
     def forget(self, name: str) -> None:
         """Take out what was registered under `name`, as a test does with what it has registered."""
         self._found.pop(name, None)
+
+    def _load(self) -> None:
+        """Import every module of the sub-package."""
+        if not self._loaded:
+            self._loaded = True
+            for module in self._built_in().values():
+                importlib.import_module(module)
 
     def _built_in(self) -> dict[str, str]:
         """Name → module of everything in the sub-package's folder."""

@@ -48,11 +48,59 @@ def load_program(program: str | Path) -> type[Program]:
 
 
 def program_from_source(source: bytes, path: Path) -> type[Program]:
-    """Execute a program's source and return its class; `path` is where error messages and tracebacks point."""
+    """Execute a program's source and return its class; `path` is where error messages and tracebacks point.
+
+    Raises:
+        UsageError: a file that cannot be run (file:line), or that holds no Program class or several.
+    """
     if b"\0" in source:
         raise UsageError(f"{path}: no program, which is a Python file, but binary data; give data with --data.")
+    module = _executed(source, path, "program")
+    found = [
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, Program) and c.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise UsageError(f"{path}: a program file holds exactly one Program class; this one has {names}.")
+    return found[0]
+
+
+def use_file(path: str | Path) -> str:
+    """Execute a user's file that registers something: a likelihood, a reader, a recipe, a metric or a figure.
+
+    Args:
+        path: a Python file. Executing it again, unchanged, does nothing.
+    Returns:
+        The hash of its source (sha256, hexadecimal).
+    Raises:
+        UsageError: a file that cannot be read or run (file:line).
+    """
+    path = Path(path)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--use {path}: {error.strerror}. Give the path of a Python file.") from None
+    sha = hashlib.sha256(source).hexdigest()
+    if sha not in _USED:
+        _executed(source, path, "use")
+        _USED[sha] = path.name
+    return sha
+
+
+def used_files() -> dict[str, str]:
+    """Hash → file name of what `use_file` has executed in this process."""
+    return dict(_USED)
+
+
+_USED: dict[str, str] = {}
+
+
+def _executed(source: bytes, path: Path, kind: str) -> types.ModuleType:
+    """A module made of a file's source, executed once for each content and place."""
     sha = hashlib.sha256(bytes(path.resolve()) + b"\0" + source).hexdigest()  # errors name the path
-    name = f"mmppl_program_{path.stem}_{sha[:12]}"
+    name = f"mmppl_{kind}_{path.stem}_{sha[:12]}"
     if name not in sys.modules:
         module = types.ModuleType(name)
         module.__file__ = str(path)
@@ -68,15 +116,7 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
                 line = error.lineno
             raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
         module.__dict__["__source__"] = source
-    found = [
-        c
-        for c in vars(sys.modules[name]).values()
-        if isinstance(c, type) and issubclass(c, Program) and c.__module__ == name
-    ]
-    if len(found) != 1:
-        names = ", ".join(c.__name__ for c in found) or "none"
-        raise UsageError(f"{path}: a program file holds exactly one Program class; this one has {names}.")
-    return found[0]
+    return sys.modules[name]
 
 
 def blame(error: Exception, cls: type[Program]) -> UsageError | None:

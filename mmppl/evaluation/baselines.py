@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
-from .metrics import error_rate, rmse
+from .scores import error_rate, rmse
 
 MOST_ROWS = 10_000
 

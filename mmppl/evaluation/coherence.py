@@ -3,71 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.program import Program, class_label, generates
+from ..core.program import Program
 from ..data.dataset import Dataset
+from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality
 from .classifiers import classifier_of, predict
-from .conditioning import BLOCK, in_blocks, set_name
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
-
-COHERENCE = ("coherence", "judge_accuracy")  # what the names of its metrics begin with
-
-
-def coherence_names(program: Program) -> list[str]:
-    """Every metric that `coherences` has for a program."""
-    names = generates(program) if class_label(program) else []
-    joint = ["coherence_joint"] if len(names) > 1 and program.can_answer([]) is None else []
-    return [*(f"coherence.{name}" for name in names), *joint, *(f"judge_accuracy.{name}" for name in names)]
-
-
-def unhidden(run: Run, train: Dataset, root: Any = None) -> Dataset:
-    """The train rows of a fit with what it hid at random, for judges to learn from: so runs that hid other values share
-    them. `train` where nothing was hidden, or where that cannot be read again (arrays in memory)."""
-    if not run.info["data"]["options"]["hide"] or run.info["data"]["spec"] is None:
-        return train
-    whole = run.data(root, hidden=False)
-    return whole.take(whole.rows("train"))
-
-
-def coherences(
-    run: Run,
-    train: Dataset,
-    test: Dataset,
-    sets: Sequence[Sequence[str]],
-    wanted: Sequence[str],
-    *,
-    seed: int = 0,
-    log: Callable[[str], None],
-) -> dict[str, Any]:
-    """Those of `wanted` ("coherence.image", ...) that there are, as `evaluate` returns them."""
-    program = run.program
-    label = class_label(program)
-    every = generates(program)
-    named = [n for n in every if "coherence_joint" in wanted or {f"coherence.{n}", f"judge_accuracy.{n}"} & {*wanted}]
-    if label is None or not named:
-        return {}
-    trained = classifiers(program, named, label, train, log=log)
-    right = classifier_accuracy(program, test, trained, label)
-    found: dict[str, Any] = {f"judge_accuracy.{name}": share for name, share in right.items()}
-    for name, share in right.items():
-        log(f"the judge of {name} finds {label.name} in {share:.2%} of the rows' own values")
-    for given in sets:
-        asked = {n: classifier for n, classifier in trained.items() if n not in given and f"coherence.{n}" in wanted}
-        if asked:
-            log(f"coherence of {', '.join(asked)} given {set_name(given)}: {len(test):,} rows")
-        for name, share in coherence(run, test, given, asked, label, seed).items():
-            found.setdefault(f"coherence.{name}", {})[set_name(given)] = share
-    if "coherence_joint" in wanted and len(trained) == len(every):
-        found["coherence_joint"] = {set_name([]): joint_coherence(run, test, trained, seed)}
-    return found
+from .conditioning import BLOCK, in_blocks
 
 
 def classifiers(
@@ -91,7 +37,12 @@ def classifiers(
 
 
 def coherence(
-    run: Run, rows: Dataset, given: Sequence[str], classifiers: Mapping[str, nn.Module], label: Modality, seed: int = 0
+    model: FittedModel,
+    rows: Dataset,
+    given: Sequence[str],
+    classifiers: Mapping[str, nn.Module],
+    label: Modality,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Per modality the share, in [0, 1], of labelled rows whose generated value its judge takes to be of their class.
 
@@ -103,13 +54,13 @@ def coherence(
     if not classifiers or not len(labelled):
         return {}
     truth = labelled.values[label.name].numpy()
-    taken = predictions(run, labelled, given, classifiers, seed)
+    taken = predictions(model, labelled, given, classifiers, seed)
     return {name: float((codes == truth).mean()) for name, codes in taken.items()}
 
 
-def joint_coherence(run: Run, rows: Dataset, classifiers: Mapping[str, nn.Module], seed: int = 0) -> float:
+def joint_coherence(model: FittedModel, rows: Dataset, classifiers: Mapping[str, nn.Module], seed: int = 0) -> float:
     """Share of draws from the prior, one for each row, whose modalities all judges take to be of one class."""
-    first, *others = predictions(run, rows, [], classifiers, seed).values()
+    first, *others = predictions(model, rows, [], classifiers, seed).values()
     return float(np.all([codes == first for codes in others], 0).mean())
 
 
@@ -131,13 +82,13 @@ def classifier_accuracy(
 
 
 def predictions(
-    run: Run, rows: Dataset, given: Sequence[str], classifiers: Mapping[str, nn.Module], seed: int = 0
+    model: FittedModel, rows: Dataset, given: Sequence[str], classifiers: Mapping[str, nn.Module], seed: int = 0
 ) -> dict[str, np.ndarray]:
     """name → (n,) codes of the classes that the judges take generated values to be of, all from one draw of z."""
     taken: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
-    for _, answer in in_blocks(run, rows, given=given, want=list(classifiers), seed=seed):
+    for _, answer in in_blocks(model, rows, given=given, want=list(classifiers), seed=seed):
         for name, classifier in classifiers.items():
-            m = run.program.modality(name)
+            m = model.program.modality(name)
             taken[name].append(predict(classifier, _shown(m, answer[name])))
     return {name: np.concatenate(codes) for name, codes in taken.items()}
 

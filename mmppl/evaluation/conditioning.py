@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
+from ..inference.fitted import FittedModel
 
 BLOCK = 2500  # rows asked about at once: with one draw each, what convolutions leave behind is the largest
 MOST_FOR_ALL_SUBSETS = 4  # beyond so many modalities: each one alone, and all together
@@ -54,12 +52,12 @@ def sees(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:
 
 
 def in_blocks(
-    run: Run, rows: Dataset, *, given: Sequence[str], want: Sequence[str], seed: int = 0
+    model: FittedModel, rows: Dataset, *, given: Sequence[str], want: Sequence[str], seed: int = 0
 ) -> Iterator[tuple[torch.Tensor, dict[str, dict[str, Any]]]]:
     """Answers from one draw per row, block by block: row numbers, and what `Answer.want` holds of them."""
     for block in torch.arange(len(rows)).split(BLOCK):
         part = rows if len(block) == len(rows) else rows.take(block)
-        yield block, run.query(part, given=given, want=want, draws=1, seed=seed, split="all", quantiles=()).want
+        yield block, model.query(part, given=given, want=want, draws=1, seed=seed, split="all", quantiles=()).want
 
 
 def conditioning_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:

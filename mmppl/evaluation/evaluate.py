@@ -1,42 +1,23 @@
-"""How well a run answers, by what it is given: classes, generated modalities, calibration, what its latent knows of the
-label, whether generated modalities agree with it, collapse, and baselines."""
+"""How well a fitted model answers, by what it is given: every registered metric over the rows of one part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from ..core.program import Program, class_label, generates
-from ..data.dataset import Dataset
-from ..errors import MMPPLError, UsageError, suggest
+from ..core.program import Program, class_label
+from ..errors import UsageError, suggest
+from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
-from . import metrics as score
-from .baselines import baseline_error, rmse_of_means
-from .coherence import COHERENCE, coherence_names, coherences, unhidden
 from .conditioning import answerable_rows, conditioning_set, default_conditioning_sets, sees, set_name
-from .latent import LEARNT, _collapse, probe_names, probed
-from .likelihood import log_likelihood, log_likelihood_names
-from .predictions import scores
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
-
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-ANCHORS = ("rmse_global", "rmse_class")
-UNASKED = (*ANCHORS, "baseline_error")  # need no answer of the program
-ON_REQUEST = (*COHERENCE, "nll", "evidence")  # minutes: computed where `metrics` names them
-FROM_TRAINING = (*UNASKED, "explained", *LEARNT, *COHERENCE, "nll_")
-METRICS = {
-    "class": ("error", "baseline_error", "balanced_accuracy", "log_loss", "calibration_error"),
-    "sequence": ("error", "error_whole"),
-    "number": ("rmse", *ANCHORS, "explained", "coverage50", "coverage90"),
-}
+from .registry import METRICS, Metric, TargetMetric
+from .study import Study, Target
 
 
 def evaluate(
-    run: Run,
+    run: FittedModel,
     data: Any = None,
     *,
     split: Literal["train", "valid", "test", "all"] = "test",
@@ -106,78 +87,93 @@ def evaluate(
         sets = default_conditioning_sets(program)
     else:
         sets = [conditioning_set(program, names) for names in conditioning_sets]
-    generated = [program.modality(name) for name in program.targets()]
-    of_targets = [name for m in generated for name in _names(program, m)]
-    collapses = ["collapse"] if generates(program) else []
-    on_request = [*coherence_names(program), *log_likelihood_names(program)]
-    wanted = _wanted(metrics, [*of_targets, *probe_names(program), *collapses, *on_request])
-    targets = [m for m in generated if any(name in wanted for name in _names(program, m))]
+    wanted = _wanted(program, metrics)
     dataset = run.dataset(data, root=root)
-    for caveat in run.warnings(dataset):
-        log(caveat)
+    for warning in run.warnings(dataset):
+        log(warning)
     test, left_out = answerable_rows(program, dataset, split)
-    train = _train_rows(run, dataset, root, log) if any(name.startswith(FROM_TRAINING) for name in wanted) else None
-
-    found: dict[str, Any] = {}
-    anchors = {}
-    for m in targets:
-        anchored = any(f"{metric}.{m.name}" in wanted for metric in (*ANCHORS, "explained"))
-        if train is not None and anchored and any(m.name not in given for given in sets):
-            anchors[m.name] = rmse_of_means(train, test, m, class_label(program))
-            found |= {
-                f"{name}.{m.name}": number for name, number in zip(ANCHORS, anchors[m.name]) if np.isfinite(number)
-            }
-    nothing_seen = {}
-    for given in sets:
-        key = set_name(given)
-        nothing_seen[key] = len(test) - int(sees(test, given).sum())
-        others = [m for m in targets if m.name not in given]
-        asked = [m for m in others if any(n in wanted and not n.startswith(UNASKED) for n in _names(program, m))]
-        judged: dict[str, dict[str, float]] = {m.name: {} for m in others}
-        if asked:
-            log(f"{', '.join(m.name for m in asked)} given {key}: {len(test):,} rows")
-            answer = run.query(
-                test, given=given, want=[m.name for m in asked], draws=draws, seed=seed, split="all",
-                quantiles=QUANTILES if any(name.startswith("coverage") for name in wanted) else (),
-            )  # fmt: skip
-            judged |= {m.name: scores(m, answer.want[m.name], test) for m in asked}
-        for m in others:
-            if "rmse" in judged[m.name] and m.name in anchors:
-                judged[m.name]["explained"] = score.explained_share(judged[m.name]["rmse"], *anchors[m.name])
-            if train is not None and f"baseline_error.{m.name}" in wanted:
-                inputs = [program.modality(name) for name in given]
-                judged[m.name]["baseline_error"] = baseline_error(train, test, inputs, m, seed=seed)
-            for metric, number in judged[m.name].items():
-                if np.isfinite(number):
-                    found.setdefault(f"{metric}.{m.name}", {})[key] = number
-    found |= probed(run, train, test, sets, wanted, seed=seed, log=log)
-    if "collapse" in wanted:
-        found |= _collapse(run, test, draws, seed, log)
-    if train is not None and any(name.startswith(COHERENCE) for name in wanted):
-        lessons = train if data is not None else unhidden(run, train, root)
-        found |= coherences(run, lessons, test, sets, wanted, seed=seed, log=log)
-    found |= log_likelihood(run, train, test, sets, wanted, draws=evidence_draws, seed=seed, log=log)
+    study = Study(run, dataset, test, sets, draws, evidence_draws, seed, data is None, root, log)
+    found = _of_targets(study, wanted)
+    for metric in _families():
+        if own := [name for name in metric.names(program) if name in wanted]:
+            found |= metric.compute(study, own)
     return {
-        "run": str(run.path),
-        **({"set": run.set} if run.set else {}),
+        "run": run.name,
+        **({"set": run.options} if run.options else {}),
         "split": split,
         "n": len(test),
         "metrics": {name: found[name] for name in wanted if name in found}
-        | {"left_out": left_out, "nothing_seen": nothing_seen},
+        | {
+            "left_out": left_out,
+            "nothing_seen": {set_name(given): len(test) - int(sees(test, given).sum()) for given in sets},
+        },
     }
 
 
-def _names(program: Program, m: Modality) -> list[str]:
-    """Every metric that `evaluate` has for a modality."""
-    without = () if class_label(program) else ("rmse_class", "explained")
-    return [f"{metric}.{m.name}" for metric in METRICS[kind(m)] if metric not in without]
+def metric_names(program: Program) -> list[str]:
+    """Every metric that a program has: those of each thing that it answers about, then the others."""
+    of_targets = [f"{metric.name}.{m.name}" for m in _targets(program) for metric in _target_metrics(program, m)]
+    return [*of_targets, *(name for metric in _families() for name in metric.names(program))]
 
 
-def _wanted(metrics: Sequence[str] | None, known: list[str]) -> list[str]:
-    """The known names that begin with one of `metrics`; for None all that need no request. What judges find is not told
-    without how good they are."""
+def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
+    """{metric.X: {conditioning set: number}} for everything that the program answers about."""
+    program, test = study.program, study.test
+    found: dict[str, dict[str, float]] = {}
+    for given in study.sets:
+        chosen = {
+            m.name: [metric for metric in _target_metrics(program, m) if f"{metric.name}.{m.name}" in wanted]
+            for m in _targets(program)
+            if m.name not in given
+        }
+        asked = [name for name, metrics in chosen.items() if any(metric.asks for metric in metrics)]
+        answers: dict[str, dict[str, np.ndarray]] = {}
+        if asked:
+            study.log(f"{', '.join(asked)} given {set_name(given)}: {len(test):,} rows")
+            quantiles = sorted({q for name in asked for metric in chosen[name] for q in metric.quantiles})
+            answers = study.model.query(
+                test, given=given, want=asked, draws=study.draws, seed=study.seed, split="all", quantiles=quantiles
+            ).want
+        for name, metrics in chosen.items():
+            known = test.observed[name].numpy()
+            if not metrics or not known.any():
+                continue
+            m = program.modality(name)
+            truth = test.values[name].numpy()[known]
+            truth = truth if m.classes else m.value_in_input_units(truth)
+            answer = {key: x[known] for key, x in answers.get(name, {}).items() if key != "classes"}
+            target = Target(study, m, tuple(given), truth, answer)
+            for metric in metrics:
+                number = metric.score(target)
+                if np.isfinite(number):
+                    found.setdefault(f"{metric.name}.{name}", {})[set_name(given)] = number
+    return found
+
+
+def _targets(program: Program) -> list[Modality]:
+    return [program.modality(name) for name in program.targets()]
+
+
+def _target_metrics(program: Program, m: Modality) -> list[TargetMetric]:
+    """The metrics of one modality."""
+    every = [metric for metric in METRICS.values() if isinstance(metric, TargetMetric)]
+    labelled = class_label(program) is not None
+    return [metric for metric in every if kind(m) in metric.of and (labelled or not metric.needs_label)]
+
+
+def _families() -> list[Metric]:
+    return [metric for metric in METRICS.values() if not isinstance(metric, TargetMetric)]
+
+
+def _wanted(program: Program, metrics: Sequence[str] | None) -> list[str]:
+    """The known names that begin with one of `metrics`; for None all that need no request.
+
+    What classifiers find is not told without how good they are.
+    """
+    known = metric_names(program)
     if metrics is None:
-        return [name for name in known if not name.startswith(ON_REQUEST)]
+        on_request = {name for metric in _families() if metric.on_request for name in metric.names(program)}
+        return [name for name in known if name not in on_request]
     metrics = [metrics] if isinstance(metrics, str) else list(metrics)
     if "all" in metrics:
         return known
@@ -189,15 +185,3 @@ def _wanted(metrics: Sequence[str] | None, known: list[str]) -> list[str]:
     judged = known if "coherence_joint" in chosen else chosen
     right = {f"judge_accuracy.{n.removeprefix('coherence.')}" for n in judged if n.startswith("coherence.")}
     return [name for name in known if name in chosen | right]
-
-
-def _train_rows(run: Run, dataset: Dataset, root: Any, log: Callable[[str], None]) -> Dataset | None:
-    """Rows for baselines and anchors to learn from: the train rows of the data, else those of the fit, else none."""
-    if len(rows := dataset.rows("train")):
-        return dataset.take(rows)
-    try:
-        own = run.data(root)
-    except MMPPLError as error:
-        log(f"no train rows, so no baseline and no anchors: {error}")
-        return None
-    return own.take(own.rows("train"))

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
 from ..core.program import Program
 from ..data.dataset import Dataset
-from ..errors import UsageError
+from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
-from . import metrics as score
 from .baselines import MOST_ROWS
-from .conditioning import in_blocks, sees, set_name
-from .metrics import cluster_agreement, error_rate, precision_at
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
+from .conditioning import in_blocks, sees
+from .scores import cluster_agreement, error_rate, precision_at
 
 FEW = 500  # rows of the protocol of Sutter et al.
 LEARNT = ("probe500", "probe")
@@ -27,40 +22,8 @@ NEIGHBOURS = {"precision1": 1, "precision5": 5, "precision10": 10}
 PROBES = (*LEARNT, *NEIGHBOURS, "nmi")
 
 
-def probe_names(program: Program) -> list[str]:
-    """Every metric that `probed` has for a program."""
-    return [f"{way}.{m.name}" for m in _labels(program) for way in PROBES]
-
-
-def probed(
-    run: Run,
-    train: Dataset | None,
-    test: Dataset,
-    sets: Sequence[Sequence[str]],
-    wanted: Sequence[str],
-    *,
-    seed: int = 0,
-    log: Callable[[str], None],
-) -> dict[str, dict[str, float]]:
-    """Those of `wanted` ("probe.label", ...) that there are, each {conditioning set: number}."""
-    found: dict[str, dict[str, float]] = {}
-    for given in sets:
-        labels = [m for m in _labels(run.program) if m.name not in given]
-        if not any(f"{way}.{m.name}" in wanted for m in labels for way in PROBES):
-            continue
-        log(f"z given {set_name(given)}")
-        try:
-            numbers = probes(run, train, test, given, labels, wanted, seed=seed)
-        except UsageError as error:  # no latent of that name
-            log(f"no probes: {error}")
-            return {}
-        for name, number in numbers.items():
-            found.setdefault(name, {})[set_name(given)] = number
-    return found
-
-
 def probes(
-    run: Run,
+    model: FittedModel,
     train: Dataset | None,
     test: Dataset,
     given: Sequence[str],
@@ -78,13 +41,13 @@ def probes(
 
     Raises: UsageError for a program without a latent z, or one that cannot answer from the conditioning set.
     """
-    z = posterior_means(run, test, given, seed)
+    z = posterior_means(model, test, given, seed)
     lessons: dict[str, np.ndarray] = {}  # name of a metric → row numbers in `train`
     if train is not None:
         for m in labels:
-            rows_of = _train_rows_of(run, train, given, m, seed)
+            rows_of = _train_rows_of(model, train, given, m, seed)
             lessons |= {name: rows for name, rows in rows_of.items() if name in wanted}
-    learnt = {} if train is None else _learnt(run, train, given, lessons, seed)
+    learnt = {} if train is None else _learnt(model, train, given, lessons, seed)
     found: dict[str, float] = {}
     for m in labels:
         labelled = test.observed[m.name].numpy()
@@ -106,10 +69,10 @@ def probes(
     return found
 
 
-def posterior_means(run: Run, rows: Dataset, given: Sequence[str], seed: int = 0) -> np.ndarray:
+def posterior_means(model: FittedModel, rows: Dataset, given: Sequence[str], seed: int = 0) -> np.ndarray:
     """(n, D) means of z given a conditioning set, each row by what it has of it; the prior's mean for a row that has
     nothing of it."""
-    parts = in_blocks(run, rows, given=given, want=["z"], seed=seed)
+    parts = in_blocks(model, rows, given=given, want=["z"], seed=seed)
     return np.concatenate([part["z"]["mean"].reshape(len(part["z"]["mean"]), -1) for _, part in parts])
 
 
@@ -132,10 +95,12 @@ def linear_probe(
     return 1 - error_rate(truth, probe.predict(asked))
 
 
-def _train_rows_of(run: Run, train: Dataset, given: Sequence[str], label: Modality, seed: int) -> dict[str, np.ndarray]:
+def _train_rows_of(
+    model: FittedModel, train: Dataset, given: Sequence[str], label: Modality, seed: int
+) -> dict[str, np.ndarray]:
     """ "probe500.LABEL" and "probe.LABEL" → their train rows, of the first some more than once; {} without any."""
     has = train.observed[label.name] & sees(train, given)
-    for name in run.program.conditions:
+    for name in model.program.conditions:
         has = has & train.observed[name]
     rows = np.flatnonzero(has.numpy())
     if not len(rows):
@@ -147,42 +112,16 @@ def _train_rows_of(run: Run, train: Dataset, given: Sequence[str], label: Modali
 
 
 def _learnt(
-    run: Run, train: Dataset, given: Sequence[str], lessons: Mapping[str, np.ndarray], seed: int
+    model: FittedModel, train: Dataset, given: Sequence[str], lessons: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, np.ndarray]:
     """The posterior means of each lesson's rows; every row is asked about once."""
     if not lessons:
         return {}
     rows = np.unique(np.concatenate(list(lessons.values())))
-    means = posterior_means(run, train.take(torch.from_numpy(rows)), given, seed)
+    means = posterior_means(model, train.take(torch.from_numpy(rows)), given, seed)
     return {name: means[np.searchsorted(rows, chosen)] for name, chosen in lessons.items()}
 
 
-def _labels(program: Program) -> list[Modality]:
+def class_labels(program: Program) -> list[Modality]:
+    """The labels with one class per row."""
     return [m for m in program.modalities if m.role == "label" and kind(m) == "class"]
-
-
-def _collapse(
-    run: Run, test: Dataset, draws: int, seed: int, log: Callable[[str], None]
-) -> dict[str, dict[str, list[float]]]:
-    """The collapse curves over the rows that have a modality beyond the conditions; {} without a z."""
-    program = run.program
-    beyond = [n for n in program.encoded if program.modality(n).role == "modality" and n not in program.conditions]
-    rows = test.take(sees(test, beyond).nonzero().squeeze(-1))
-
-    def latent(given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        z = run.query(rows, given=given, want=["z"], draws=draws, seed=seed, split="all").want["z"]
-        return z["mean"], z["std"]
-
-    def curve(*gaussians: np.ndarray) -> list[float]:
-        return score.collapse_curve(score.gaussian_kl(*gaussians)).tolist()
-
-    try:
-        q = latent(program.encoded)
-        prior = latent(program.conditions)
-    except UsageError as error:  # no latent of that name, or none that can be had given everything
-        log(f"no collapse curve: {error}")
-        return {}
-    curves = {"fraction": curve(*q, *prior)}
-    if program.conditions:
-        curves |= {"prior_q": curve(*prior, *q), "prior_standard": curve(*prior), "q_standard": curve(*q)}
-    return {"collapse": {"eps": score.THRESHOLDS.tolist(), **curves}}

@@ -13,13 +13,14 @@ def summarise(results: Sequence[Mapping[str, Any]], warnings: Sequence[str] = ()
 
     Args:
         results: what `evaluate` returned.
-        notes: what the reader should know, such as that the runs are not alike (`mmppl.differences.unlike`).
-    Returns: {"runs": the results, "mean": {...}, "sd": {...}, "notes": [...]}, mean and sd nested as the metrics; sd is
+        warnings: what the reader should know, such as that the runs are not alike (`mmppl.runs.compare.unlike`).
+    Returns:
+        {"runs": the results, "mean": {...}, "sd": {...}, "warnings": [...]}, mean and sd nested as the metrics; sd is
         None for a single run.
     """
     metrics = [result["metrics"] for result in results]
     mean, sd = _over_runs(metrics, np.mean), _over_runs(metrics, _sd)
-    return {"runs": list(results), "mean": mean, "sd": sd, "notes": list(warnings)}
+    return {"runs": list(results), "mean": mean, "sd": sd, "warnings": list(warnings)}
 
 
 def _sd(values: Sequence[float]) -> float | None:

@@ -2,64 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
 from ..core.program import class_label, generates
-from ..data.dataset import Dataset
 from ..errors import UsageError
-from ..evaluation.coherence import classifier_accuracy, classifiers, coherence, unhidden
+from ..evaluation.coherence import classifier_accuracy, classifiers, coherence
 from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.latent import probes
+from ..evaluation.study import Study
 from .drawing import caption, heat_map
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
+from .registry import Subject, figure
 
 MOST_JUDGED = 2000  # rows
 
 
-def _coherence(
-    run: Run, dataset: Dataset, rows: Dataset, root: Any, of_fit: bool, about: str, log: Callable[[str], None]
-) -> Figure | None:
-    """Given-set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None where
-    no judge is kept.
-
-    Args:
-        of_fit: the data are those of the fit: judges know what it hid.
-    """
-    program, label = run.program, class_label(run.program)
+@figure(
+    "coherence",
+    shows="whether generated modalities are of the right class",
+    absent="no classifier is kept; mmppl evaluate RUN --metric coherence trains them",
+)
+def coherence_table(subject: Subject) -> Figure | None:
+    """Conditioning set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None
+    where no classifier is kept."""
+    model, rows, about = subject.model, subject.rows, subject.about
+    program, label = model.program, class_label(model.program)
     if label is None:
-        return None
-    train = dataset.take(dataset.rows("train"))
-    taught = unhidden(run, train, root) if of_fit else train
-    trained = classifiers(program, generates(program), label, taught, fresh=False)
-    if not trained:
-        log(f"no coherence is drawn: mmppl evaluate {run.path} --metric coherence trains its judges")
         return None
     test = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_JUDGED)).long())
     sets, probe = default_conditioning_sets(program), f"probe500.{label.name}"
+    study = Study(model, subject.dataset, test, sets, own_data=subject.own_data, root=subject.root, log=subject.log)
+    whole = study.whole_train
+    trained = {} if whole is None else classifiers(program, generates(program), label, whole, fresh=False)
+    if not trained:
+        subject.log(f"no coherence is drawn: mmppl evaluate {model.name} --metric coherence trains its classifiers")
+        return None
     shares = np.full((len(sets), 1 + len(trained)), np.nan)
     for line, given in zip(shares, sets):
         with suppress(UsageError):  # a program whose latents have other names
-            line[0] = probes(run, train, test, given, [label], [probe]).get(probe, np.nan)
+            line[0] = probes(model, study.train, test, given, [label], [probe]).get(probe, np.nan)
         asked = {n: classifier for n, classifier in trained.items() if n not in given}
-        found = coherence(run, test, given, asked, label)
+        found = coherence(model, test, given, asked, label)
         line[1:] = [found.get(name, np.nan) for name in trained]
     best = classifier_accuracy(program, test, trained, label)
     names = [f"{label.name}, by a linear\nprobe of z"]
-    names += [f"{name}\n(judge: {best[name]:.1%})" if name in best else name for name in trained]
-    figure = Figure(figsize=(1.15 * len(names) + 2.2, 0.42 * len(sets) + 1.5), layout="constrained")
-    ax = figure.subplots()
+    names += [f"{name}\n(classifier: {best[name]:.1%})" if name in best else name for name in trained]
+    drawn = Figure(figsize=(1.15 * len(names) + 2.2, 0.42 * len(sets) + 1.5), layout="constrained")
+    ax = drawn.subplots()
     heat_map(ax, shares, [set_name(given) for given in sets], names)
     ax.set_title(f"rows (%) whose {label.name} is found in what is generated", loc="left")
     caption(
-        figure,
-        f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · judge: on real values · empty: given",
+        drawn,
+        f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · classifier: on real values · "
+        "empty: given",
     )
-    return figure
+    return drawn

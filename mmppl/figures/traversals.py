@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,15 +12,13 @@ from matplotlib.figure import Figure
 from ..core.program import Program, class_label
 from ..data.dataset import Dataset
 from ..evaluation.conditioning import default_conditioning_sets, set_name
-from ..evaluation.metrics import gaussian_kl
+from ..evaluation.scores import gaussian_kl
 from ..inference.decode import decode
 from ..inference.question import latents
 from ..modalities.images import is_image, pixels
 from ..modalities.modality import Modality
-from .drawing import caption, limits, mosaic
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
+from .drawing import caption, examples, limits, mosaic
+from .registry import Subject, figure
 
 AXES = 8  # of each latent
 STEPS = np.linspace(-3, 3, 9)
@@ -42,7 +40,10 @@ class Block(NamedTuple):
     words: list[np.ndarray | None]  # for their corners
 
 
-def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure | None:
+@figure(
+    "traversals", shows="images along single axes of the latents", absent="no image that a latent moves"
+)
+def traversals(subject: Subject, example: Dataset | None = None) -> Figure | None:
     """For every latent and every image that it moves, a table of predictive means, a line per axis; in the corners the
     class that the program gives to the same latents. None where no image moves.
 
@@ -50,7 +51,10 @@ def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure 
     to 3; all other numbers stay at the mean of the answer to `example` (a row), and in a second table at 0, the mean of
     the prior (not of a program with conditions, whose prior is another for each row).
     """
-    program, given = run.program, default_conditioning_sets(run.program)[-1]
+    model, rows, about = subject.model, subject.rows, subject.about
+    if example is None:
+        example = examples(model.program, rows, default_conditioning_sets(model.program)[-1], 1)
+    program, given = model.program, default_conditioning_sets(model.program)[-1]
     images = [m for m in map(program.modality, program.targets()) if is_image(m)]
     label = class_label(program)
     if label is not None and label.name not in program.targets():
@@ -58,7 +62,7 @@ def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure 
     sizes = latents(program, rows, given)
     some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long())
     ask: dict[str, Any] = dict(given=given, want=[*sizes], draws=DRAWS, split="all", quantiles=())
-    answers, middle = run.query(some, **ask).want, run.query(example, **ask).want
+    answers, middle = model.query(some, **ask).want, model.query(example, **ask).want
     centres = {f"around the answer to row {example.ids[0]}": {n: middle[n]["mean"].reshape(1, -1) for n in sizes}}
     if not program.conditions:
         centres["around the mean of the prior"] = {n: np.zeros((1, size)) for n, size in sizes.items()}
@@ -76,11 +80,11 @@ def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure 
                 blocks.append(Block(name, m, ends, axes, kl, tables, words))
     if not blocks:
         return None
-    figure = _drawn(blocks, list(centres))
+    drawn = _drawn(blocks, list(centres))
     corners = f" · in the corners the {label.name} of the same latents" if label is not None else ""
     n = f"n = {len(some):,} of {len(rows):,}"
-    caption(figure, f"{about} · given {set_name(given)} · nats: KL of an axis to N(0, 1) over {n}{corners}")
-    return figure
+    caption(drawn, f"{about} · given {set_name(given)} · nats: KL of an axis to N(0, 1) over {n}{corners}")
+    return drawn
 
 
 def _along(
@@ -108,8 +112,8 @@ def _drawn(blocks: Sequence[Block], titles: Sequence[str]) -> Figure:
     """The blocks below each other, their tables side by side."""
     heights = [INCH * len(b.axes) * b.tables[0].shape[2] / b.tables[0].shape[3] + 0.75 for b in blocks]
     size = (INCH * len(STEPS) * len(titles) + 1.3, sum(heights) + 0.3)
-    figure = Figure(figsize=size, layout="constrained")
-    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights).ravel()
+    drawn = Figure(figsize=size, layout="constrained")
+    parts = drawn.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights).ravel()
     for part, block in zip(parts, blocks):
         part.suptitle(f"{block.image.name} along the axes of {block.latent}, most KL first", fontsize=9)
         names = [f"{axis}: {block.kl[axis]:.2g} nats" for axis in block.axes]
@@ -117,4 +121,4 @@ def _drawn(blocks: Sequence[Block], titles: Sequence[str]) -> Figure:
         for i, ax in enumerate(part.subplots(1, len(titles), squeeze=False).ravel()):
             mosaic(ax, block.tables[i], block.ends, names if not i else (), steps, block.words[i])
             ax.set_title(titles[i])
-    return figure
+    return drawn

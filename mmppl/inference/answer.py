@@ -26,7 +26,7 @@ class Answer:
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}, or for "evidence"
             {"nats", "se", "ess", "khat": (n,)}.
         features: name → names of its features, where it has any; a .csv names its columns by them.
-        notes: what the asker should know (rows with nothing observed, answers that are not finite, importance
+        warnings: what the asker should know (rows with nothing observed, answers that are not finite, importance
             weights that are not to be trusted).
     """
 
@@ -55,7 +55,7 @@ class Answer:
             for name, parts in self.want.items()
         }
         head = {"run": self.run, "n": self.n, "given": self.given, "ids": self.ids.tolist()}
-        return head | {"want": want, "notes": list(self.warnings)}
+        return head | {"want": want, "warnings": list(self.warnings)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: one entry per class)."""

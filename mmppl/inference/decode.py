@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyro
 import torch
 from pyro import poutine
 
 from ..core.program import Program
 from ..data.dataset import Dataset
-from .keyed_noise import KeyedNoise
+from .draws import keyed_draws
 from .predictive import PredictiveAccumulator
 
 
@@ -29,11 +28,7 @@ def decode(
     batch = rows.batch(torch.arange(len(rows)), program.encoded).seeing(list(program.conditions)).wanting(list(want))
     # one draw per row, as a query has it, so that sites have the shapes that programs know: (draws, rows, D)
     fixed = {name: torch.as_tensor(np.asarray(value, np.float32)).unsqueeze(0) for name, value in latents.items()}
-    with (
-        KeyedNoise(0, rows.ids, 1, unread=list(want)),
-        pyro.plate("draws", 1, dim=-2),
-        pyro.validation_enabled(False),
-    ):
+    with keyed_draws(0, rows.ids, range(1), unread=list(want)):
         model = poutine.trace(poutine.condition(program.model, data=fixed)).get_trace(batch)
     found = {}
     for name in want:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..base.parsing import names as names_in
 from ..base.parsing import size as size_in
+from ..core.batch import Batch
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import UsageError, suggest
 from .answer import Answer
+from .draws import draw, in_chunks
+from .evidence import evidence, importance_weights
 from .memory import MEMORY, chunk
+from .predictive import PredictiveAccumulator, resample
+from .psis import smooth
 from .question import PRECISIONS, Question
+from .warnings import far_off, not_finite, nothing_given, nothing_scored
 
 
 @torch.no_grad()
@@ -61,8 +69,8 @@ def ask(
     if precision not in PRECISIONS:
         raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
     question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
-    size = chunk(question.of_one_row, question.draws, question.held(), int(memory))
-    parts = [question.ask(rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
+    size = chunk(lambda draws: _trial(question, draws), question.draws, question.held(), int(memory))
+    parts = [_answer(question, rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
     }
@@ -72,4 +80,77 @@ def ask(
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
             found[name]["classes"] = classes
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
-    return Answer(run, None if given is None else list(given), dataset.ids, found, question.warnings(found), features)
+    return Answer(run, None if given is None else list(given), dataset.ids, found, _warnings(question, found), features)
+
+
+def _trial(question: Question, draws: int) -> None:
+    """The question, asked of the first row with so many draws, to see how much memory that takes."""
+    _answer(dataclasses.replace(question, draws=draws), torch.tensor([0]), draws)
+
+
+def _answer(question: Question, rows: Tensor, step: int) -> dict[str, dict[str, np.ndarray]]:
+    """Everything wanted, for some rows, `step` draws at a time."""
+    batch = question.dataset.batch(rows, question.program.encoded)
+    ids = question.dataset.ids[rows.numpy()]
+    names = [n for n in question.want if n != "evidence"]
+    found = _describe(question, names, batch, ids, step) if names else {}
+    if "evidence" in question.want:
+        found["evidence"] = evidence(question, batch, ids, step)
+    return found
+
+
+def _describe(
+    question: Question, names: list[str], batch: Batch, ids: np.ndarray, step: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """Moments, quantiles and probabilities of sites over their draws. With importance the weights come first, from
+    draws that the keyed noise makes again, so that no decoder output waits for them."""
+    program, latents = question.program, question.latents
+    weighted = None
+    if question.method == "importance":
+        weighted = smooth(importance_weights(question, batch, ids, question.given, question.given, step))
+    weights = None if weighted is None else weighted.weights
+    gathered = {
+        name: PredictiveAccumulator(
+            None if name in latents else program.modality(name), question.draws, weights, question.holds(name)
+        )
+        for name in names
+    }
+    for draws in in_chunks(question.draws, step):
+        _accumulate(question, gathered, batch, ids, draws)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    picked = None if weights is None else resample(weights, question.seed, ids)
+    for name, of in gathered.items():
+        if picked is not None:
+            of.resample(picked)
+        kept = {"draws": of.kept()} if question.keep_draws else {}
+        found[name] = of.moments() | of.quantiles(question.quantiles) | kept
+        if weighted is not None:
+            found[name] |= {"ess": weighted.ess.numpy(), "khat": weighted.khat.numpy()}
+    return found
+
+
+def _accumulate(
+    question: Question, gathered: dict[str, PredictiveAccumulator], batch: Batch, ids: np.ndarray, draws: range
+) -> None:
+    """Add some draws; a function of its own, so that no chunk's traces outlive it."""
+    names = list(gathered)
+    sampled = [n for n in names if n not in question.latents and n not in question.program.conditions]
+    unread = [n for n in names if not question.holds(n)]
+    traces = draw(
+        question.program, batch, ids, draws, given=question.given, sampled=sampled, seed=question.seed,
+        unread=unread, precision=question.precision,
+    )  # fmt: skip
+    for name, into in gathered.items():
+        into.add((traces.guide if name in question.latents else traces.model).nodes[name], draws.start)
+
+
+def _warnings(question: Question, found: dict[str, dict[str, Any]]) -> list[str]:
+    """What whoever asks should know of the answer, a line each."""
+    targets = question.targets() if "evidence" in question.want else []
+    others = question.want != ["evidence"]
+    return [
+        *(nothing_given(question.dataset, question.given) if others else []),
+        *(nothing_scored(question.dataset, targets) if targets else []),
+        *not_finite(found, question.dataset, dict.fromkeys([*question.given, *targets])),
+        *far_off(found, question.draws),
+    ]

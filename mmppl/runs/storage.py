@@ -66,7 +66,7 @@ def figures_folder(path: Path) -> Path:
     return folder
 
 
-def _make_folder(path: Path, resume: bool) -> None:
+def make_folder(path: Path, resume: bool) -> None:
     if resume:
         if not path.is_dir():
             raise UsageError(f"nothing to resume: there is no {path}. Leave --resume out.")
@@ -82,7 +82,7 @@ def _make_folder(path: Path, resume: bool) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
-def _clear(path: Path) -> None:
+def clear_folder(path: Path) -> None:
     """Remove a folder; where `path` is a link to it, the link stays, and an empty folder behind it."""
     folder = path.resolve()
     shutil.rmtree(folder, ignore_errors=True)  # what cannot be removed must not hide why it has to be
@@ -90,7 +90,7 @@ def _clear(path: Path) -> None:
         folder.mkdir(exist_ok=True)
 
 
-def _begin(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dict[str, Any]:
+def begin_folder(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dict[str, Any]:
     """Write program.py and run.json, or check that the run to resume is of this program, data and settings."""
     if resume and (path / "run.json").is_file():
         stored = read_info(path)

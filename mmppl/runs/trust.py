@@ -7,10 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from ..base.files import sha256
-from ..core.loading import installed_programs, program_from_source, source_of
+from ..core.loading import installed_programs, program_from_source, source_of, used_files
 from ..core.program import Program
 from ..errors import UntrustedError, UsageError
 from .storage import read_checked
+
+
+def check_used(path: Path, info: Mapping[str, Any]) -> None:
+    """The files that a fit used (`--use FILE`) must have been executed in this process, by the user's own wish.
+
+    Raises:
+        UntrustedError: one has not.
+    """
+    here = used_files()
+    for file in info.get("use", []):
+        if file["sha256"] not in here:
+            other = " Another version of it was given." if file["name"] in here.values() else ""
+            raise UntrustedError(
+                f"{path}: fitted with --use {file['name']}, which a run never executes by itself.{other} Give your own "
+                f"copy with --use FILE (sha256 {file['sha256'][:12]}…)."
+            )
 
 
 def trusted_program(path: Path, info: Mapping[str, Any], program: Any = None, trust: bool = False) -> type[Program]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
@@ -18,15 +18,15 @@ from .. import __version__
 from ..base.files import sha256
 from ..base.precision import matmul_precision, probe_matmul
 from ..core.hyperparameters import check_hyper
-from ..core.loading import blame, load_program, source_of
+from ..core.loading import blame, load_program, source_of, use_file
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.read import on_disk, read
 from ..errors import DataError, FitError, MMPPLError, UsageError
 from ..kernels.codegen.c_backend import available, compiled_kernels
-from ..runs.record import FORMAT, read_info
+from ..runs.record import FORMAT
 from ..runs.run import Run
-from ..runs.storage import _begin, _clear, _make_folder, locked
+from ..runs.storage import begin_folder, clear_folder, locked, make_folder
 from .checkpoint import sweep
 from .loop import Progress, Training
 from .settings import _settings, choose_device
@@ -55,6 +55,7 @@ def fit(
     as_: Mapping[str, str] = {},
     hide: float = 0.0,
     download: bool = False,
+    use: Sequence[str | Path] = (),
 ) -> Run:
     """Fit a program and leave a run folder. Same seed, machine and call: the same bits, killed and resumed or not.
 
@@ -69,12 +70,14 @@ def fit(
         out: the run folder; default runs/<program>-<time>.
         resume: go on where a killed fit in `out` stopped.
         on_step: hears a Progress after each step. say: hears that too, and one-line messages (str).
+        use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
         root, as_, download: passed to `mmppl.read`. hide: share of the modalities to hide at random (seeded).
     Returns: the Run.
     Raises: UsageError, DataError, LockedError; FitError for a loss that is not finite or a full disk.
     """
     if not -(2**63) <= seed < 2**64:
         raise UsageError(f"seed {seed} has more than 64 bits; choose a smaller one.")
+    used = [{"name": Path(file).name, "sha256": use_file(file)} for file in use]
     cls = program if isinstance(program, type) else load_program(program)
     log = log or (lambda message: None)
     hyper, training = _settings(
@@ -94,6 +97,7 @@ def fit(
         "format": FORMAT,
         "mmppl": __version__,
         "program": {"name": _name_of(program, cls), "sha256": sha256(source)},
+        **({"use": used} if used else {}),
         "hyper": hyper,
         "training": training,
         "modalities": [m.to_json() for m in dataset.modalities],
@@ -118,18 +122,18 @@ def fit(
     }
     with torch.random.fork_rng(devices=[]), _blaming(cls):
         cls(dataset.modalities, **hyper)  # what the program refuses, it refuses before there is a folder
-    _make_folder(path, resume)
+    make_folder(path, resume)
     try:
         with locked(path):
             sweep(path)
-            info = _begin(path, info, source, resume)
+            info = begin_folder(path, info, source, resume)
             if info["status"] != "done":
                 log(_understood(dataset))
                 with _blaming(cls):
                     _train(cls, dataset, path, info, place, log, on_step)
     except (UsageError, DataError):
         if not resume and not (path / "state").exists():
-            _clear(path)  # nothing was learnt: the corrected command finds the place free
+            clear_folder(path)  # nothing was learnt: the corrected command finds the place free
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -137,7 +141,7 @@ def fit(
                 f"{path}: the disk is full. Free some space and go on with --resume; nothing written before is lost."
             ) from None
         raise
-    run = Run(path, read_info(path), cls)
+    run = Run.load(path, program=cls)
     run.fitted_on = dataset
     return run
 

@@ -181,7 +181,7 @@ def test_notes_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
     assert asked.code == 0 and asked.json["n"] == 40
     blind, weights = asked.err.splitlines()
     assert "have nothing of what is given" in blind and "above 0.7" in weights
-    assert asked.json["notes"] == [blind, weights]
+    assert asked.json["warnings"] == [blind, weights]
 
 
 def test_names_count_once(mmppl, fitted):
@@ -247,7 +247,7 @@ def test_query_json(mmppl, fitted):
     result = mmppl(*words, "--json")
     assert result.code == 0
     found = result.json
-    assert set(found) == {"run", "n", "given", "ids", "want", "notes"}
+    assert set(found) == {"run", "n", "given", "ids", "want", "warnings"}
     assert found["n"] == len(found["ids"]) == 4 and found["given"] == ["rotated"]
     assert set(found["want"]["noisy"]) == {"mean", "std", "q05", "q50", "q95"}
     assert set(found["want"]["label"]) == {"prob", "classes", "predicted"}
@@ -291,7 +291,7 @@ def test_evaluate(mmppl, fitted):
     assert one.code == 0 and set(one.json) == {"run", "split", "n", "metrics"}
     assert {"error.label", "rmse.noisy"} <= set(one.json["metrics"])
     two = mmppl("evaluate", fitted, fitted, *words, "--json")
-    assert set(two.json) == {"runs", "mean", "sd", "notes"} and two.json["sd"]["error.label"]["rotated"] == 0
+    assert set(two.json) == {"runs", "mean", "sd", "warnings"} and two.json["sd"]["error.label"]["rotated"] == 0
     text = mmppl("evaluate", fitted, *words)
     assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
 
@@ -305,16 +305,16 @@ def test_runs_that_are_not_alike_are_averaged_with_a_remark(mmppl, fitted, mine,
         runs[name] = tmp_path / name
         assert mmppl("fit", program, *SMALL, *more, "--data", mine, "--out", runs[name]).code == 0
     ask = ("evaluate", "--metric", "rmse.a", "--draws", "2", "--json", runs["a"])
-    assert mmppl(*ask, runs["seed"]).json["notes"] == []
+    assert mmppl(*ask, runs["seed"]).json["warnings"] == []
     unlike = mmppl(*ask, runs["wide"])
-    (note,) = unlike.json["notes"]
+    (note,) = unlike.json["warnings"]
     assert note == "the runs differ in more than the seed: hidden 16 / 17; lr 0.002 / 0.5."
     assert note in unlike.err.splitlines()
-    (note,) = mmppl(*ask, runs["other"]).json["notes"]
+    (note,) = mmppl(*ask, runs["other"]).json["warnings"]
     assert note.startswith("the runs differ in more than the seed: program mvae / mopoe") and "none" not in note
     np.savez(tmp_path / "less.npz", **{k: v[:30] for k, v in np.load(mine).items()})
     assert mmppl("fit", "mvae", *SMALL, "--data", tmp_path / "less.npz", "--out", tmp_path / "less").code == 0
-    (note,) = mmppl(*ask, tmp_path / "less").json["notes"]
+    (note,) = mmppl(*ask, tmp_path / "less").json["warnings"]
     assert "mine.npz (40 rows" in note and "less.npz (30 rows" in note and "hide 0.1 / 0.0" in note
 
 

@@ -30,7 +30,7 @@ def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
             raise DataError("gone")
         return data
 
-    return SimpleNamespace(modalities=modalities, program=program, data=read, path=Path(path))
+    return SimpleNamespace(modalities=modalities, program=program, data=read, folder=Path(path))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_run_finds_its_folder_again(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = mmppl.fit("mvae", "recordings", hyper=dict(latent_dim=2, hidden=8), epochs=1, out=tmp_path / "run")
     monkeypatch.chdir("/")
-    assert torch.equal(mmppl.Run.load(run.path).data().values["speech"], run.fitted_on.values["speech"])
+    assert torch.equal(mmppl.Run.load(run.folder).data().values["speech"], run.fitted_on.values["speech"])
 
 
 def test_a_recipe_is_a_recipe_where_a_folder_has_its_name(folder, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from reference.asked import Asked
+from reference.asked import asked as as_model
 from torch import nn
 
 import mmppl
@@ -56,7 +56,7 @@ for i in range(3):
 
 def asking(data, **known):
     """A run of the program on these data."""
-    return Asked(Copy(data.modalities, **known), data)
+    return as_model(Copy(data.modalities, **known), data)
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_nothing_given_is_a_guess(data):
 
 
 def test_only_on_request_and_only_what_can_be_judged(data, monkeypatch):
-    monkeypatch.setattr(coherence, "judge_of", lambda *a, **k: pytest.fail("a judge was asked for"))
+    monkeypatch.setattr(coherence, "classifier_of", lambda *a, **k: pytest.fail("a judge was asked for"))
     metrics = mmppl.evaluate(asking(data))["metrics"]
     assert not any(name.startswith(("coherence", "judge")) for name in metrics) and "probe.label" in metrics
     monkeypatch.undo()
@@ -167,7 +167,7 @@ def test_judges_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
     monkeypatch.setattr(classifiers, "_train", lambda *a: taught.append(len(a[3])) or train(*a))
     for seed in (0, 1):
         run = mmppl.fit("mvae", hide=0.5, seed=seed, hyper=small, epochs=1, out=tmp_path / str(seed))
-        for asked in (run, mmppl.Run.load(run.path)):
+        for asked in (run, mmppl.Run.load(run.folder)):
             metrics = asked.evaluate(metrics=["coherence.profile"], conditioning_sets=["image"])["metrics"]
             assert metrics["coherence.profile"] and metrics["nothing_seen"]["image"]
     assert taught == [len(run.data().rows("train"))]

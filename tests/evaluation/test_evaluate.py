@@ -1,7 +1,6 @@
 """Evaluation on a run whose answers are known, and on two that were fitted."""
 
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +11,7 @@ import mmppl
 from mmppl.evaluation import baselines
 from mmppl.evaluation.evaluate import default_conditioning_sets, evaluate
 from mmppl.evaluation.summary import summarise
+from mmppl.inference.fitted import FittedModel
 
 
 class Known(mmppl.Program):
@@ -25,22 +25,16 @@ class Known(mmppl.Program):
         return tuple(name for name in super().targets() if name not in self.silent)
 
 
-class KnownRun:
+class KnownRun(FittedModel):
     """Answers by rule: class 0 with probability 0.7, mean 1 in [0, 2] for numbers; z ~ N((3, 0), 1) given everything,
     N((1, 0), 1) given less, N((0, 0), 1) given nothing."""
 
-    path = Path("known")
-    set: dict = {}
-
     def __init__(self, data, conditions=(), silent=()):
-        self.source, self.program, self.asked = data, Known(data.modalities, conditions, silent), []
-        self.modalities = data.modalities
-
-    def data(self, root=None):
-        return self.source
+        super().__init__(Known(data.modalities, conditions, silent), data.modalities, name="known", data=data)
+        self.asked = []
 
     def dataset(self, data=None, *, root=None):
-        return self.source if data is None else data
+        return self.fitted_on if data is None else data
 
     def warnings(self, dataset):
         return []
@@ -118,7 +112,7 @@ def test_anchors_by_hand(data):
 def test_only_what_is_wanted_is_computed(data, monkeypatch):
     run = KnownRun(data)
     fail = lambda *a, **k: pytest.fail("a baseline was fitted")  # noqa: E731
-    monkeypatch.setattr("mmppl.evaluation.evaluate.baseline_error", fail)
+    monkeypatch.setattr("mmppl.evaluation.metrics.classes.baseline_error", fail)
     metrics = evaluate(run, metrics=["error"])["metrics"]
     assert set(metrics) == {"error.label", "error.word", "error_whole.word", "left_out", "nothing_seen"}
     assert run.asked == [(("x",), ("word", "label")), (("word",), ("label",)), (("x", "word"), ("label",))]
@@ -158,7 +152,7 @@ def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
         assert curves[name] == [0.5 if eps < kl else 1.0 for eps in curves["eps"]]
     logged.clear()
     few = data.hide(rate={"word": 0.5}, seed=1, keep_one=False)
-    run.source = few
+    run.fitted_on = few
     evaluate(run, metrics=["collapse"])
     test = few.rows("test")
     both = int((few.observed["x"] & few.observed["word"])[test].sum())

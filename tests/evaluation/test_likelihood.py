@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference.asked import Asked
+from reference.asked import asked as as_model
 from reference.linear_gaussian import World, exact_mvae
 
 import mmppl
@@ -65,7 +65,7 @@ def world(float64):
 def test_evidence_of_an_exact_guide(world, monkeypatch):
     """No Monte-Carlo error, whatever the draws: means over rows, and their standard errors."""
     data = world.sample(60)
-    run = Asked(exact_mvae(world), data)
+    run = as_model(exact_mvae(world), data)
     asked = []
     query = run.query
     run.query = lambda rows, *, given, **words: asked.append(tuple(given)) or query(rows, given=given, **words)
@@ -87,7 +87,7 @@ def test_evidence_is_of_what_a_row_has(world):
     data = world.sample(40)
     there = torch.arange(40) % 4 != 0  # c is missing from a quarter
     data = dataclasses.replace(data, observed=data.observed | {"c": there}).replaced({})
-    asked = Asked(exact_mvae(world), data)
+    asked = as_model(exact_mvae(world), data)
     found = evaluate(asked, metrics=["evidence"], conditioning_sets=["a+b"])["metrics"]["evidence"]
     of = {key: world.log_evidence(data.values, list(key)) for key in ("abc", "ab")}
     assert found["nothing"] == pytest.approx(float(torch.where(there, of["abc"], of["ab"]).mean()), abs=1e-9)
@@ -96,7 +96,7 @@ def test_evidence_is_of_what_a_row_has(world):
 
 def test_reconstruction_is_the_expected_density(world):
     data = world.sample(4000)
-    found = evaluate(Asked(exact_mvae(world), data), metrics=["nll"])["metrics"]
+    found = evaluate(as_model(exact_mvae(world), data), metrics=["nll"])["metrics"]
     for given in (["a"], ["a", "b"], ["a", "b", "c"]):
         mean, covariance = world.posterior(data.values, given)
         for name in "abc":
@@ -118,6 +118,6 @@ def test_what_lies_under_the_mask_does_not_matter(world):
         values={name: torch.where(data.observed[name].unsqueeze(-1), x, 9.0) for name, x in data.values.items()},
     )
     before, after = (
-        evaluate(Asked(exact_mvae(world), d), metrics=["nll", "evidence"])["metrics"] for d in (data, filled)
+        evaluate(as_model(exact_mvae(world), d), metrics=["nll", "evidence"])["metrics"] for d in (data, filled)
     )
     assert before == after and before["nll.c"]["a"] > 0

@@ -10,7 +10,8 @@ import mmppl
 from mmppl.evaluation import classifiers
 from mmppl.figures.drawing import GAP, examples, heat_map, mosaic
 from mmppl.figures.generated import SAMPLES
-from mmppl.figures.style_transfer import CONTENTS, STYLES, style_transfer
+from mmppl.figures.registry import Subject
+from mmppl.figures.styles import CONTENTS, STYLES, style_transfer
 from mmppl.figures.traversals import AXES, STEPS, traversals
 from mmppl.inference.decode import decode
 from mmppl.modalities.images import is_image, is_vector, pixels
@@ -24,7 +25,7 @@ def no_judges(tmp_path, monkeypatch):
 
 
 def check(paths, names):
-    assert [path.name for path in paths] == [f"{name}.png" for name in names]
+    assert sorted(path.name for path in paths) == sorted(f"{name}.png" for name in names)
     for path in paths:
         assert path.parent.name == "figures"
         pixels = imread(path)[..., :3]
@@ -45,12 +46,12 @@ def test_figures_go_through_no_link(tmp_path):
     run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
     mine = tmp_path / "mine"
     mine.write_text("mine")
-    (run.path / "figures").mkdir()
-    (run.path / "figures" / "loss.png").symlink_to(mine)
+    (run.folder / "figures").mkdir()
+    (run.folder / "figures" / "loss.png").symlink_to(mine)
     check(run.plot()[:1], ["loss"])
-    assert mine.read_text() == "mine" and not (run.path / "figures" / "loss.png").is_symlink()
-    (run.path / "figures").rename(tmp_path / "elsewhere")
-    (run.path / "figures").symlink_to(tmp_path / "elsewhere")
+    assert mine.read_text() == "mine" and not (run.folder / "figures" / "loss.png").is_symlink()
+    (run.folder / "figures").rename(tmp_path / "elsewhere")
+    (run.folder / "figures").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(mmppl.DataError, match="^[^\n]*figures: a link[^\n]*Remove it.$"):
         run.plot()
 
@@ -60,7 +61,7 @@ def test_mvae_with_missing_modalities(tmp_path):
     run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
     check(run.plot(data), ["loss", "generated", "reconstructions", "latent", "traversals"])
     logged = []
-    check(mmppl.Run.load(run.path).plot(log=logged.append), ["loss"])  # what was hidden by hand cannot be read again
+    check(mmppl.Run.load(run.folder).plot(log=logged.append), ["loss"])  # what was hidden by hand cannot be read again
     assert "only the losses are drawn" in logged[0]
 
 
@@ -89,6 +90,10 @@ def styled(tmp_path_factory):
     run = mmppl.fit("fmwvae", hyper=hyper, epochs=1, out=out)
     data = run.data()
     return run, data.take(data.rows("test"))
+
+
+def subject(run, rows):
+    return Subject(run, rows, rows, "about")
 
 
 def cell(ax, i, j):
@@ -121,7 +126,7 @@ def test_traversals_move_one_number_at_a_time(styled):
     """The first line of z is the axis with the most KL, its columns what is decoded there; words move no image."""
     run, rows = styled
     example = rows.take(torch.tensor([7]))
-    figure = traversals(run, rows, example, "about")
+    figure = traversals(subject(run, rows), example)
     titles = [part.get_suptitle() for part in figure.subfigs]
     assert titles == [f"image along the axes of {name}, most KL first" for name in ("z", "private.image")]
     (around, prior), (of_style, _) = ([*part.axes] for part in figure.subfigs)
@@ -146,7 +151,7 @@ def test_traversals_move_one_number_at_a_time(styled):
 def test_every_content_in_every_style(styled):
     """On the left the image whose style it is; the columns are classes, and other images, which stand above."""
     run, rows = styled
-    (part,) = style_transfer(run, rows, "about").subfigs
+    (part,) = style_transfer(subject(run, rows)).subfigs
     of_label, of_image = part.axes
     styles = examples(run.program, rows, ["image"], STYLES)
     classes = examples(run.program, rows, ["label"], CONTENTS)
@@ -172,26 +177,27 @@ def test_every_content_in_every_style(styled):
 def test_only_the_figures_that_are_asked_for(styled, tmp_path):
     run, _ = styled
     check(run.plot(figures=["styles", "traversals", "styles"]), ["styles", "traversals"])
-    with pytest.raises(mmppl.UsageError, match=r"^no figure 'losses'; there are loss, [^\n]*Did you mean loss\?$"):
+    with pytest.raises(mmppl.UsageError, match=r"^no figure 'losses'; there are coherence, [^\n]*Did you mean loss\?$"):
         run.plot(figures=["losses"])
     plain = mmppl.fit("mvae", {"a": np.random.default_rng(0).normal(size=(20, 3))}, epochs=1, out=tmp_path / "run")
     for name, why in (
         ("styles", "no image has a private latent beside z"),
         ("traversals", "no image that a latent moves"),
         ("reconstructions", "the program generates no images"),
-        ("coherence", "no judge is kept"),
+        ("coherence", "no classifier is kept"),
     ):
         with pytest.raises(mmppl.UsageError, match=f"^[^\n]*run: no figure {name}: {why}[^\n]*$"):
             plain.plot({"a": np.ones((3, 3))}, figures=[name])
     with pytest.raises(mmppl.UsageError, match="name the data"):
-        mmppl.Run.load(plain.path).plot(figures=["generated"])
+        mmppl.Run.load(plain.folder).plot(figures=["generated"])
 
 
 def test_a_figure_tells_what_was_set(styled):
     run, _ = styled
-    from mmppl.figures.plot import _of_rows
+    from mmppl.figures.generated import generated
+    from mmppl.figures.plot import _subject
 
-    figure = _of_rows(run.with_options(style="another"), run.data(), None, True, print)["generated"]()
+    figure = generated(_subject(run.with_options(style="another"), None, None, print))
     assert "style=another" in figure.get_supxlabel().replace("\n", " ")
 
 

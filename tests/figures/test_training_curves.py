@@ -37,7 +37,7 @@ def test_a_line_per_run_is_its_log(runs, term):
     lines = list(drawn(figure).values())
     assert len(lines) == 2
     for run, line in zip(runs, lines):
-        log = [json.loads(text) for text in (run.path / "metrics.jsonl").read_text().splitlines()]
+        log = [json.loads(text) for text in (run.folder / "metrics.jsonl").read_text().splitlines()]
         for dash, part in (("-", "valid"), (":", "train")):
             wanted = [x["loss"][part] if term == "loss" else x[part][term] for x in log]
             assert np.array_equal(line[dash], wanted)
@@ -52,14 +52,14 @@ def test_a_line_per_run_is_its_log(runs, term):
 
 
 def test_runs_of_one_name_are_told_apart(runs):
-    figure = term_curves([runs[0], mmppl.Run.load(runs[0].path)], "w2")
+    figure = term_curves([runs[0], mmppl.Run.load(runs[0].folder)], "w2")
     told = ["".join(text.get_text().split()) for text in figure.legends[0].get_texts()]  # long names are broken
-    assert all(text.endswith(str(runs[0].path)) for text in told)
+    assert all(text.endswith(str(runs[0].folder)) for text in told)
 
 
 def test_where_the_picture_goes(runs, tmp_path):
-    path = plot_term(runs, "w2")
-    assert path == runs[0].path / "figures" / "term.w2.png" and imread(path)[..., :3].std() > 0.02
+    path = plot_term(runs, "w2", tmp_path / "term.png")
+    assert path == tmp_path / "term.png" and imread(path)[..., :3].std() > 0.02
     assert plot_term(runs, "nll.image", tmp_path / "a.png") == tmp_path / "a.png"
     for out in (tmp_path / "a.jpg", tmp_path / "none" / "a.png"):
         with pytest.raises(mmppl.UsageError, match=r"^--out [^\n]*expected a .png file in a folder that exists\.$"):
@@ -69,16 +69,16 @@ def test_where_the_picture_goes(runs, tmp_path):
 def test_a_term_that_a_run_has_not(runs, tmp_path):
     other = mmppl.fit("mvae", hyper=SMALL, epochs=1, out=tmp_path / "mvae")
     with pytest.raises(mmppl.UsageError, match=r"mvae: no term 'w2'; there are loss, nll.image[^\n]*kl.z\.$"):
-        plot_term([*runs, other], "w2")
+        plot_term([*runs, other], "w2", tmp_path / "a.png")
     with pytest.raises(mmppl.UsageError, match="Did you mean nll.image"):
-        plot_term(runs, "nll.imgae")
+        plot_term(runs, "nll.imgae", tmp_path / "a.png")
     with pytest.raises(mmppl.UsageError, match="no runs"):
-        plot_term([], "w2")
-    assert not (runs[0].path / "figures" / "term.nll.imgae.png").exists()
+        plot_term([], "w2", tmp_path / "a.png")
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_what_was_in_memory_is_told_by_its_name(runs, tmp_path):
     data = mmppl.read("digits-three").take(torch.arange(60))
     run = mmppl.fit("mwvae", data, hyper=SMALL, epochs=1, out=tmp_path / "memory")
     assert any("digits-three:seed=0, n = 60" in text.get_text() for text in term_curves([run], "w2").texts)
-    assert "digits-three:seed=0" in repr(run) and "digits-three:seed=0" in (run.path / "README.md").read_text()
+    assert "digits-three:seed=0" in repr(run) and "digits-three:seed=0" in (run.folder / "README.md").read_text()

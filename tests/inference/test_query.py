@@ -285,7 +285,7 @@ def test_answers_are_written_with_the_names_of_the_contract(run, tmp_path):
     assert float(rows[0]["label.prob.3"]) == pytest.approx(float(lean["label"]["prob"][0, 3]))
     with pytest.raises(UsageError, match="npz or .csv"):
         lean.save(tmp_path / "a.txt")
-    assert set(answer.to_json()) == {"run", "n", "given", "ids", "want", "notes"} and "row" in answer.table()
+    assert set(answer.to_json()) == {"run", "n", "given", "ids", "want", "warnings"} and "row" in answer.table()
     with pytest.raises(KeyError, match="no answer about 'lable'; there is .*label.* Did you mean label?"):
         answer["lable"]
 

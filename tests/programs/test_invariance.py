@@ -7,7 +7,7 @@ import numpy as np
 import pyro
 import pytest
 import torch
-from reference.asked import Asked
+from reference.asked import asked as as_model
 
 from mmppl import Dataset, load_program, read
 from mmppl.core.loading import installed_programs
@@ -120,7 +120,7 @@ def test_fillers_change_no_bit(name, hyper, filler, data):
     clean, filled = (of_everything(program, rows(program, d)) for d in (data, changed))
     for key, value in clean.items():
         assert np.array_equal(value, filled[key], equal_nan=True), key
-    found = [evaluate(Asked(program, d), draws=2, metrics=["error", "rmse", "log_loss", "coverage90", "collapse"])
+    found = [evaluate(as_model(program, d), draws=2, metrics=["error", "rmse", "log_loss", "coverage90", "collapse"])
              for d in (data, changed)]  # fmt: skip
     assert found[0]["metrics"] == found[1]["metrics"] and found[0]["metrics"]["error.label"]
 

@@ -22,7 +22,7 @@ SMALL = dict(hidden=16, latent_dim=4)
 
 
 def weights(run):
-    return load_file(run.path / "weights.safetensors")
+    return load_file(run.folder / "weights.safetensors")
 
 
 def lines(run):
@@ -126,7 +126,7 @@ def test_random_subsets_and_warm_up_go_on_after_a_resume(name, options, tmp_path
 
 def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
     run = fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
-    assert same(fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path, resume=True), run)  # nothing left to do
+    assert same(fit("cmmd", data, hyper=SMALL, epochs=1, out=run.folder, resume=True), run)  # nothing left to do
     hidden = run.info["hyper"]["hidden"]
     for change, words in (
         ({"hyper": SMALL | {"hidden": 17}}, f"cannot resume: hidden 17, the run has {hidden}. Go on"),
@@ -134,11 +134,11 @@ def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
         ({"seed": 3}, "seed 3, the run has 0. Go on"),
     ):
         with pytest.raises(UsageError, match=words):
-            fit("cmmd", data, **{"hyper": SMALL, "epochs": 1, "out": run.path, "resume": True} | change)
+            fit("cmmd", data, **{"hyper": SMALL, "epochs": 1, "out": run.folder, "resume": True} | change)
     with pytest.raises(DataError, match="cannot resume: data .*, the run has "):
-        fit("cmmd", data.hide(rate=0.5), hyper=SMALL, epochs=1, out=run.path, resume=True)
+        fit("cmmd", data.hide(rate=0.5), hyper=SMALL, epochs=1, out=run.folder, resume=True)
     with pytest.raises(UsageError, match="exists"):
-        fit("cmmd", data, hyper=SMALL, epochs=1, out=run.path)
+        fit("cmmd", data, hyper=SMALL, epochs=1, out=run.folder)
     with pytest.raises(UsageError, match="nothing to resume"):
         fit("cmmd", data, out=tmp_path / "nowhere", resume=True)
 
@@ -263,18 +263,18 @@ def test_the_gemm_path_is_scoped():
 
 def test_the_run_folder_is_as_designed(data, tmp_path):
     run = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "a")
-    names = {p.name for p in run.path.iterdir()}
+    names = {p.name for p in run.folder.iterdir()}
     assert {"run.json", "program.py", "weights.safetensors", "state", "metrics.jsonl", "README.md"} <= names
-    latest = (run.path / "state" / "LATEST").read_text()
+    latest = (run.folder / "state" / "LATEST").read_text()
     assert latest == f"step-{2 * -(-len(data.rows('train')) // 128)}"
-    assert {p.name for p in (run.path / "state" / latest).iterdir()} == {
+    assert {p.name for p in (run.folder / "state" / latest).iterdir()} == {
         "weights.safetensors",
         "optimiser.safetensors",
         "generators.safetensors",
         "counters.json",
         "hashes.json",
     }
-    assert (run.path / "program.py").read_bytes() == Path(
+    assert (run.folder / "program.py").read_bytes() == Path(
         load_program("cmmd").__init__.__code__.co_filename
     ).read_bytes()
 
@@ -343,10 +343,10 @@ def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
     from mmppl.runs.record import read_info, write_info
 
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=tmp_path / "a")
-    info = read_info(run.path)
+    info = read_info(run.folder)
     before = lines(run)
-    write_info(run.path, {**info, "status": "running"})
-    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=run.path, resume=True)
+    write_info(run.folder, {**info, "status": "running"})
+    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=run.folder, resume=True)
     assert lines(again) == before
 
 
@@ -354,13 +354,13 @@ def test_a_log_whose_last_line_is_half_written(tmp_path):
     from mmppl.runs.record import read_info, write_info
 
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=2, out=tmp_path / "a")
-    whole, log = run.metrics, run.path / "metrics.jsonl"
-    write_info(run.path, read_info(run.path) | {"status": "running"})
+    whole, log = run.metrics, run.folder / "metrics.jsonl"
+    write_info(run.folder, read_info(run.folder) | {"status": "running"})
     log.write_text(log.read_text() + '{"epoch": 3, "tra')
-    assert Run.load(run.path).metrics == whole
+    assert Run.load(run.folder).metrics == whole
     log.write_text("{" + log.read_text())
     with pytest.raises(DataError, match="metrics.jsonl: damaged"):
-        Run.load(run.path).metrics  # noqa: B018
+        Run.load(run.folder).metrics  # noqa: B018
 
 
 def test_a_fit_that_has_not_ended_has_no_summary(tmp_path):
@@ -403,7 +403,7 @@ def test_rows_of_the_fit_are_known_again(tmp_path):
     run = fit(
         "mvae", tmp_path / "base.npz", hide=0.3, hyper={"hidden": 8, "latent_dim": 2}, epochs=1, out=tmp_path / "a"
     )
-    for asked in (run, Run.load(run.path)):
+    for asked in (run, Run.load(run.folder)):
         assert asked.query(tmp_path / "base.npz", want=["z"], draws=2).n == 12
     np.savez(tmp_path / "other.npz", **{**arrays, "a": arrays["a"] + 1})
     assert run.query(tmp_path / "other.npz", want=["z"], draws=2).n == 60

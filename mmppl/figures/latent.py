@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,14 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..core.program import class_label
-from ..data.dataset import Dataset
 from ..errors import UsageError
 from ..evaluation.conditioning import default_conditioning_sets, sees, set_name
 from ..modalities.modality import Modality
 from .drawing import BLUE, bare, caption, class_codes
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
+from .registry import Subject, figure
 
 MOST_POINTS = 2800  # over all conditioning sets: t-SNE takes some ten seconds
 DRAWS = 64
@@ -31,12 +27,16 @@ CLASS_COLOURS = (
 MARKERS = "osv^DPX*<>"
 
 
-def latent_space(run: Run, rows: Dataset, about: str) -> Figure | None:
+@figure(
+    "latent", shows="t-SNE of z by what is given", absent="no latent z, or less than five rows"
+)
+def latent_space(subject: Subject) -> Figure | None:
     """t-SNE of the means of z given each conditioning set, all in one plane, a panel each, coloured by the first
     label; None where there are too few rows or no z."""
+    model, rows, about = subject.model, subject.rows, subject.about
     from sklearn.manifold import TSNE
 
-    sets = default_conditioning_sets(run.program)
+    sets = default_conditioning_sets(model.program)
     rows_of = []
     for given in sets:
         test = rows.take(sees(rows, given).nonzero().squeeze(-1))
@@ -46,7 +46,7 @@ def latent_space(run: Run, rows: Dataset, about: str) -> Figure | None:
         return None
     try:
         means = [
-            run.query(some, given=given, want=["z"], draws=DRAWS, split="all", quantiles=()).want["z"]["mean"]
+            model.query(some, given=given, want=["z"], draws=DRAWS, split="all", quantiles=()).want["z"]["mean"]
             for some, given in zip(rows_of, sets)
             if len(some)
         ]
@@ -60,9 +60,9 @@ def latent_space(run: Run, rows: Dataset, about: str) -> Figure | None:
     across = min(COLUMNS, len(sets))
     deep = math.ceil(len(sets) / across)
     side = 5.0 if len(sets) == 1 else 3.0
-    figure = Figure(figsize=(side * across + 0.2, side * deep + 0.5), layout="constrained")
-    axes = figure.subplots(deep, across, squeeze=False, sharex=True, sharey=True).ravel()
-    label = class_label(run.program)
+    drawn = Figure(figsize=(side * across + 0.2, side * deep + 0.5), layout="constrained")
+    axes = drawn.subplots(deep, across, squeeze=False, sharex=True, sharey=True).ravel()
+    label = class_label(model.program)
     for ax, given, points, some in zip(axes, sets, parts, rows_of):
         _scatter(ax, points, class_codes(some, label), label)
         ax.set_title(f"given {set_name(given)}", loc="left")
@@ -73,8 +73,8 @@ def latent_space(run: Run, rows: Dataset, about: str) -> Figure | None:
     by = f", by {label.name}" if label else ""
     counts = " + ".join(dict.fromkeys(f"{len(some):,}" for some in rows_of))
     each = " each" if len(sets) > 1 else ""
-    caption(figure, f"{about} · t-SNE of the mean of z{by} · n = {counts} of {len(rows):,}{each} · D = {z.shape[1]}")
-    return figure
+    caption(drawn, f"{about} · t-SNE of the mean of z{by} · n = {counts} of {len(rows):,}{each} · D = {z.shape[1]}")
+    return drawn
 
 
 def _scatter(ax: Axes, points: np.ndarray, codes: np.ndarray, label: Modality | None) -> None:

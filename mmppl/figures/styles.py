@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,28 +11,30 @@ from matplotlib.figure import Figure
 from ..core.program import class_label
 from ..data.dataset import Dataset
 from ..inference.decode import decode
+from ..inference.fitted import FittedModel
 from ..inference.question import latents
 from ..modalities.images import is_image, pixels
 from ..modalities.modality import Modality
 from .drawing import caption, class_codes, examples, limits, mosaic, truth
-
-if TYPE_CHECKING:
-    from ..runs.run import Run
-
+from .registry import Subject, figure
 
 STYLES, CONTENTS = 8, 10  # at most
 DRAWS = 64
 INCH = 0.5  # a picture's width
 
 
-def style_transfer(run: Run, rows: Dataset, about: str) -> Figure | None:
+@figure(
+    "styles", shows="images of every content in every style", absent="no image has a private latent beside z"
+)
+def style_transfer(subject: Subject) -> Figure | None:
     """For every image with a private latent (a site `private.NAME` beside `z`), a line per style and a column per
     content; None where there is none.
 
     A style is the mean of the private latent given the image that stands on the left; a content the mean of z given a
     class, where the guide sees the label, and in a second table given the image that stands above.
     """
-    program, label = run.program, class_label(run.program)
+    model, rows, about = subject.model, subject.rows, subject.about
+    program, label = model.program, class_label(model.program)
     images = [m for m in map(program.modality, program.targets()) if is_image(m) and m.name in program.encoded]
     images = [m for m in images if {"z", f"private.{m.name}"} <= set(latents(program, rows, [m.name]))]
     blocks: list[dict[str, np.ndarray]] = []
@@ -43,17 +45,17 @@ def style_transfer(run: Run, rows: Dataset, about: str) -> Figure | None:
         tables = {}
         if label is not None and label.name in program.encoded:
             classes = _having(label, examples(program, rows, [label.name], CONTENTS))
-            tables[label.name] = _table(run, m, styles, classes, label)
+            tables[label.name] = _table(model, m, styles, classes, label)
         if len(others):
-            tables[m.name] = _table(run, m, styles, others, m)
+            tables[m.name] = _table(model, m, styles, others, m)
         blocks.append(tables)
     if not any(blocks):
         return None
     side = max(len(table[0]) for tables in blocks for table in tables.values())
     deep = sum(max(len(table) for table in tables.values()) + 1.2 for tables in blocks)
     across = max(len(tables) for tables in blocks)
-    figure = Figure(figsize=(INCH * side * across + 0.6, INCH * deep + 0.4), layout="constrained")
-    parts = figure.subfigures(len(blocks), 1, squeeze=False).ravel()
+    drawn = Figure(figsize=(INCH * side * across + 0.6, INCH * deep + 0.4), layout="constrained")
+    parts = drawn.subfigures(len(blocks), 1, squeeze=False).ravel()
     for part, m, tables in zip(parts, images, blocks):
         part.suptitle(f"{m.name}: each line in the style of the one on the left", fontsize=9)
         for ax, (source, table) in zip(part.subplots(1, across, squeeze=False).ravel(), tables.items()):
@@ -61,20 +63,20 @@ def style_transfer(run: Run, rows: Dataset, about: str) -> Figure | None:
             mosaic(ax, table, limits(rows, m), (), names)
             ax.set_anchor("S")  # the lines of both tables beside each other
             ax.set_title(f"content: z given the {source}{' above' if source == m.name else ''}")
-    caption(figure, f"{about} · means of z and of the private latents over {DRAWS} draws · first rows of each class")
-    return figure
+    caption(drawn, f"{about} · means of z and of the private latents over {DRAWS} draws · first rows of each class")
+    return drawn
 
 
-def _table(run: Run, m: Modality, styles: Dataset, contents: Dataset, source: Modality) -> np.ndarray:
+def _table(model: FittedModel, m: Modality, styles: Dataset, contents: Dataset, source: Modality) -> np.ndarray:
     """Images (1 + 1 + styles, 1 + 1 + contents, H, W, channels): contents above and styles on the left, an empty line
     and column, the predictive means. No line of contents where these are classes."""
     private = f"private.{m.name}"
     ask: dict[str, Any] = dict(draws=DRAWS, split="all", quantiles=())
-    style = run.query(styles, given=[m.name], want=[private], **ask).want[private]["mean"]
-    z = run.query(contents, given=[source.name], want=["z"], **ask).want["z"]["mean"]
+    style = model.query(styles, given=[m.name], want=[private], **ask).want[private]["mean"]
+    z = model.query(contents, given=[source.name], want=["z"], **ask).want["z"]["mean"]
     lines, columns = np.indices((len(styles), len(contents))).reshape(2, -1)
     many = styles.take(torch.from_numpy(lines))
-    made = decode(run.program, many, {private: style[lines], "z": z[columns]}, [m.name])[m.name]["mean"]
+    made = decode(model.program, many, {private: style[lines], "z": z[columns]}, [m.name])[m.name]["mean"]
     table = np.full((2 + len(styles), 2 + len(contents), *pixels(m, made).shape[1:]), np.nan)
     table[2:, 2:] = pixels(m, made.reshape(len(styles), len(contents), *m.shape))
     table[2:, 0] = pixels(m, np.stack(truth(styles, m)))

@@ -1,0 +1,1 @@
+"""Metrics, one file for each family; importing a file registers what it holds."""

@@ -1,0 +1,49 @@
+"""How many dimensions of the latent have collapsed onto the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.program import Program, generates
+from ...errors import UsageError
+from ..conditioning import sees
+from ..registry import family
+from ..scores import THRESHOLDS, collapse_curve, gaussian_kl
+from ..study import Study
+
+
+@family("collapse")
+class Collapse:
+    """Collapse curves over the rows that have a modality beyond the conditions."""
+
+    on_request = False
+
+    def names(self, program: Program) -> list[str]:
+        return ["collapse"] if generates(program) else []
+
+    def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        program = study.program
+        beyond = [n for n in program.encoded if program.modality(n).role == "modality" and n not in program.conditions]
+        rows = study.test.take(sees(study.test, beyond).nonzero().squeeze(-1))
+
+        def latent(given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+            ask: dict[str, Any] = dict(draws=study.draws, seed=study.seed, split="all")
+            z = study.model.query(rows, given=given, want=["z"], **ask).want["z"]
+            return z["mean"], z["std"]
+
+        def curve(*gaussians: np.ndarray) -> list[float]:
+            return collapse_curve(gaussian_kl(*gaussians)).tolist()
+
+        try:
+            q = latent(program.encoded)
+            prior = latent(program.conditions)
+        except UsageError as error:  # no latent of that name, or none that can be had given everything
+            study.log(f"no collapse curve: {error}")
+            return {}
+        curves = {"fraction": curve(*q, *prior)}
+        if program.conditions:
+            curves |= {"prior_q": curve(*prior, *q), "prior_standard": curve(*prior), "q_standard": curve(*q)}
+        return {"collapse": {"eps": THRESHOLDS.tolist(), **curves}}

@@ -1,0 +1,66 @@
+"""How probable the data are, in nats: each modality under its decoder, beside what is known without a latent model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from ...core.program import Program, class_label, generates
+from ...errors import UsageError
+from ...modalities.modality import Modality
+from ..baselines import nll_of_means
+from ..conditioning import set_name
+from ..likelihood import EVIDENCE, evidence, reconstruction
+from ..registry import family
+from ..study import Study
+
+
+@family("nll")
+class ReconstructionNLL:
+    """nll.X from every conditioning set, and its anchors nll_global.X, nll_class.X and nll_floor.X."""
+
+    on_request = True
+
+    def names(self, program: Program) -> list[str]:
+        made = map(program.modality, generates(program))
+        return [f"{name}.{m.name}" for m in made for name in ("nll", *_anchors(program, m))]
+
+    def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        program = study.program
+        found: dict[str, Any] = {}
+        names = [name for name in generates(program) if f"nll.{name}" in wanted]
+        for given in study.sets if names else ():
+            study.log(f"nats of {', '.join(names)} given {set_name(given)}: {len(study.test):,} rows")
+            for name, number in reconstruction(study.model, study.test, given, names, study.seed).items():
+                found.setdefault(f"nll.{name}", {})[set_name(given)] = number
+        for m in map(program.modality, generates(program)):
+            if any(f"{anchor}.{m.name}" in wanted for anchor in _anchors(program, m)) and study.train is not None:
+                anchors = nll_of_means(study.train, study.test, m, class_label(program))
+                found |= {f"{anchor}.{m.name}": number for anchor, number in anchors.items()}
+        return found
+
+
+@family("evidence")
+class Evidence:
+    """ln p(the other modalities | each conditioning set), with its standard error over rows and the share of rows whose
+    k̂ says that the estimate is not to be trusted."""
+
+    on_request = True
+
+    def names(self, program: Program) -> list[str]:
+        return list(EVIDENCE) if generates(program) else []
+
+    def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        try:
+            return dict(evidence(study.model, study.test, study.sets, study.evidence_draws, study.seed, study.log))
+        except UsageError as error:
+            study.log(f"no evidence: {error}")
+            return {}
+
+
+def _anchors(program: Program, m: Modality) -> list[str]:
+    """Names of what `nll_of_means` has for a modality."""
+    if m.classes is None and m.likelihood != "bernoulli":
+        return []
+    by_class = ["nll_class"] if class_label(program) else []
+    return ["nll_global", *by_class, *(["nll_floor"] if m.classes is None else [])]

@@ -1,0 +1,105 @@
+"""What metrics are computed from: a fitted model, the rows that judge it, and what is shared between metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..core.program import Program, class_label
+from ..data.dataset import Dataset
+from ..errors import MMPPLError
+from ..inference.fitted import FittedModel
+from ..modalities.modality import Modality
+from .baselines import rmse_of_means
+
+
+@dataclass
+class Study:
+    """One evaluation of a fitted model.
+
+    Args:
+        model: what is judged.
+        dataset: all parts of the data.
+        test: the rows that judge it.
+        sets: the conditioning sets.
+        draws: of the latent per row, for predictions.
+        evidence_draws: of the latent per row, for evidence.
+        seed: of the draws and of what is trained.
+        own_data: the data are those of the fit.
+        root: folder of the files of a recipe.
+        log: receives one-line messages.
+    """
+
+    model: FittedModel
+    dataset: Dataset
+    test: Dataset
+    sets: Sequence[Sequence[str]]
+    draws: int = 32
+    evidence_draws: int = 128
+    seed: int = 0
+    own_data: bool = True
+    root: Any = None
+    log: Callable[[str], None] = lambda line: None
+    _anchors: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def program(self) -> Program:
+        return self.model.program
+
+    @cached_property
+    def label(self) -> Modality | None:
+        """The label with one class per row, where there is one."""
+        return class_label(self.program)
+
+    @cached_property
+    def train(self) -> Dataset | None:
+        """Rows for baselines and anchors to learn from: the train rows of the data, else of the fit, else None."""
+        if len(rows := self.dataset.rows("train")):
+            return self.dataset.take(rows)
+        try:
+            own = self.model.data(self.root)
+        except MMPPLError as error:
+            self.log(f"no train rows, so no baseline and no anchors: {error}")
+            return None
+        return own.take(own.rows("train"))
+
+    @cached_property
+    def whole_train(self) -> Dataset | None:
+        """The same with what the fit hid at random, so that classifiers of generated values are shared by fits that
+        hid other values; None without train rows."""
+        if not self.own_data or self.train is None:
+            return self.train
+        whole = self.model.data(self.root, hidden=False)
+        return whole.take(whole.rows("train"))
+
+    def anchors(self, m: Modality) -> tuple[float, float]:
+        """rmse of the training mean of a modality, and of the training mean of the true class; NaN where there is
+        none."""
+        if self.train is None:
+            return float("nan"), float("nan")
+        if m.name not in self._anchors:
+            self._anchors[m.name] = rmse_of_means(self.train, self.test, m, self.label)
+        return self._anchors[m.name]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One modality, answered from one conditioning set.
+
+    Args:
+        study: the evaluation.
+        modality: what is asked about.
+        given: the names that are given.
+        truth: (n, *shape) of the rows that have it, in input units, or codes of classes.
+        answer: "mean", "std", quantiles or "prob" of the same rows; empty where the program was not asked.
+    """
+
+    study: Study
+    modality: Modality
+    given: tuple[str, ...]
+    truth: np.ndarray
+    answer: Mapping[str, np.ndarray]

@@ -1,0 +1,49 @@
+"""The figure of the loss: small multiples over the epochs of a fit."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.figure import Figure
+
+from ..inference.fitted import FittedModel
+from .drawing import BLUE, ORANGE, caption
+from .registry import figure
+from .training_curves import draw_curve, over_epochs
+
+
+@figure(
+    "loss",
+    shows="the loss, its terms and validation metrics over the epochs",
+    absent="the model has no history",
+    of_history=True,
+)
+def losses(model: FittedModel) -> Figure | None:
+    """The loss, each term (unweighted) and each validation metric; None for a model without a history."""
+    if not model.metrics:
+        return None
+    lines, last = model.metrics, model.metrics[-1]
+    panels = {"loss": {part: [line["loss"][part] for line in lines] for part in ("train", "valid")}}
+    for term, weight in last["weights"].items():
+        name = f"{term}  (weight {weight:.3g})"
+        panels[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
+    for metric in last["metrics"]:
+        panels[f"{metric}  (validation)"] = {"valid": [line["metrics"].get(metric) for line in lines]}
+    columns = min(4, len(panels))
+    deep = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(2.6 * columns, 1.9 * deep + 0.4), layout="constrained")
+    axes = figure.subplots(deep, columns, squeeze=False).ravel()
+    for ax, (name, curves) in zip(axes, panels.items()):
+        for part, curve in curves.items():
+            colour, dash, title = (BLUE, "-", "train") if part == "train" else (ORANGE, "--", "validation")
+            draw_curve(ax, lines, curve, color=colour, linestyle=dash, label=title)
+        ax.set_title(name, loc="left")
+        over_epochs(ax)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
+        ax.set_xlabel("epoch")
+    axes[0].set_ylabel("nats per row")
+    axes[0].legend()
+    caption(figure, f"run {model.title} · {model.about} rows, all parts")
+    return figure

@@ -1,0 +1,109 @@
+"""ln p(what is asked about | what is given), by importance sampling from the query guide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.batch import Batch
+from ..errors import UsageError
+from ..objectives.traces import is_random
+from .draws import draw, in_chunks
+from .psis import smooth
+from .question import Question
+
+
+class Estimate(NamedTuple):
+    """An importance estimate of every row.
+
+    Attributes:
+        nats: (B,) ln of the mean weight.
+        relative: (draws, B) weights over their mean; their variance over the number of draws is that of the estimate
+            (delta method).
+        ess: (B,) effective number of draws.
+        khat: (B,) Pareto shape of the largest weights.
+    """
+
+    nats: Tensor
+    relative: Tensor
+    ess: Tensor
+    khat: Tensor
+
+
+def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
+    """ln p(targets | given) in nats and in the units of the input, as a difference of two importance estimates.
+
+    Args:
+        batch: B rows; ids: (B,) their ids.
+        step: draws at a time.
+    Returns:
+        "nats", "se" (its standard error), "ess" and "khat", (B,) each; 0 without error where no target is observed.
+    Raises:
+        UsageError: nothing to take the evidence of.
+    """
+    targets = question.targets()
+    if not targets:
+        raise UsageError("query: evidence of what? Name what is wanted beside it, or give something.")
+    given = [n for n in question.given if n not in (*targets, *question.program.conditions)]
+    nats, relative, ess, khat = estimate(question, batch, ids, [*given, *targets], step)
+    if given:
+        below = estimate(question, batch, ids, given, step)
+        nats, relative = nats - below.nats, relative - below.relative  # of the same noise: they vary together
+        ess, khat = torch.minimum(ess, below.ess), torch.maximum(khat, below.khat)
+    alone = nats.new_full(nats.shape, torch.nan)  # one draw says nothing of the spread
+    variance = relative.var(0) / question.draws if question.draws > 1 else alone
+    for name in targets:
+        jacobian = question.program.modality(name).log_jacobian(batch.value(name))
+        nats = nats + torch.where(batch.observed[name], jacobian.double(), 0.0)
+    asked = torch.stack([batch.observed[name] for name in targets]).any(0)  # ln p of nothing is 0, without error
+    nats, variance, khat = (torch.where(asked, t, 0.0) for t in (nats, variance, khat))
+    ess = torch.where(asked, ess, float(question.draws))
+    return {"nats": nats.numpy(), "se": variance.sqrt().numpy(), "ess": ess.numpy(), "khat": khat.numpy()}
+
+
+def estimate(question: Question, batch: Batch, ids: np.ndarray, names: list[str], step: int) -> Estimate:
+    """ln p(names | conditions) in model units."""
+    program = question.program
+    shown = [n for n in [*program.conditions, *names] if n in program.encoded]
+    log_weights = importance_weights(question, batch, ids, shown, names, step)
+    shift = log_weights.max(0).values
+    weights = (log_weights - shift).exp()
+    mean = weights.mean(0)
+    smoothed = smooth(log_weights)
+    return Estimate(mean.log() + shift, weights / mean, smoothed.ess, smoothed.khat)
+
+
+def importance_weights(
+    question: Question, batch: Batch, ids: np.ndarray, given: Sequence[str], scored: Sequence[str], step: int
+) -> Tensor:
+    """(draws, B) ln p(z) + ln p(scored | z) − ln q(z | given), unscaled.
+
+    Each scored name counts where it is observed, and each latent where the model does not mask it.
+    """
+    total = torch.zeros(question.draws, len(batch), dtype=torch.float64)
+    for draws in in_chunks(question.draws, step):
+        total[draws.start : draws.stop] = _weights_of(question, batch, ids, draws, given, scored)
+    return total
+
+
+def _weights_of(
+    question: Question, batch: Batch, ids: np.ndarray, draws: range, given: Sequence[str], scored: Sequence[str]
+) -> Tensor:
+    """Those of some draws; a function of its own, so that no chunk's traces outlive it."""
+    total = torch.zeros(len(draws), len(batch), dtype=torch.float64)
+    kind = dict(seed=question.seed, precision=question.precision)
+    guide, model = draw(question.program, batch, ids, draws, given=given, scored=scored, **kind)
+    for name, site in guide.nodes.items():
+        if is_random(site) and not site["is_observed"]:
+            p = model.nodes[name]
+            ratio = (p["fn"].log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
+            total += ratio if p["mask"] is None else torch.where(p["mask"], ratio, 0.0)  # as in the loss
+    for name in scored:
+        if name not in question.program.conditions:
+            log_p = model.nodes[name]["fn"].log_prob(batch.value(name)).double()
+            total += torch.where(batch.observed[name], log_p, 0.0)
+    return total

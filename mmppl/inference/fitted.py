@@ -1,0 +1,217 @@
+"""A fitted model without a folder: a program with its weights, the schema of its data, and the questions it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..base.parsing import names as names_in
+from ..base.parsing import row_numbers
+from ..base.precision import matmul_precision, probe_matmul
+from ..core.hyperparameters import check_query_options
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..data.read import read
+from ..errors import DataError, UsageError
+from ..modalities.modality import Modality
+from .answer import Answer
+from .memory import MEMORY
+from .query import ask
+from .warnings import unseen_classes
+
+
+class FittedModel:
+    """A program with fitted weights and the schema of the data that it was fitted on.
+
+    Args:
+        program: with its weights; it answers in evaluation mode, on the CPU.
+        modalities: the schema, with the scaling of the training data; None: the program's.
+        hyper: the hyper-parameters that the program was built with.
+        name: what answers, pictures and messages call it.
+        data: the data that it was fitted on, where they are at hand.
+        ignored: names of arrays that were left out of the fit, and are left out of other data too.
+        unseen: label → classes of which no training row was.
+        history: one dict per epoch, as in metrics.jsonl.
+    Attributes:
+        options: hyper-parameters that differ from those of the fit; see `with_options`.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        modalities: Sequence[Modality] | None = None,
+        *,
+        hyper: Mapping[str, Any] = {},
+        name: str = "model",
+        data: Dataset | None = None,
+        ignored: Sequence[str] = (),
+        unseen: Mapping[str, Sequence[str | int]] = {},
+        history: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.program = program.eval()
+        self.modalities = tuple(program.modalities if modalities is None else modalities)
+        self.hyper, self.name, self.options = dict(hyper), name, dict[str, Any]()
+        self.fitted_on, self.ignored, self.unseen = data, tuple(ignored), dict(unseen)
+        self._history = list(history)
+
+    @property
+    def title(self) -> str:
+        """What pictures call it: a name without folders."""
+        return self.name
+
+    @property
+    def about(self) -> str:
+        """What it was fitted on, for captions."""
+        return "data unknown" if self.fitted_on is None else f"{self.fitted_on.name}, n = {len(self.fitted_on):,}"
+
+    @property
+    def metrics(self) -> list[Mapping[str, Any]]:
+        """One dict per epoch: terms, weights, loss and validation metrics, as in metrics.jsonl."""
+        return self._history
+
+    def with_options(self, **options: Any) -> FittedModel:
+        """This model with other values of hyper-parameters on which its answers alone depend (`Program.query_options`),
+        such as `style="another"` of `fmwvae` or `answers="product"` of `mopoe`. This model stays as it is.
+
+        Raises:
+            UsageError: any other name, or a value that the program refuses.
+        """
+        if not options:
+            return self
+        changed = self.options | check_query_options(type(self.program), options)
+        again = self._copy(self._rebuilt(changed))
+        again.options = changed
+        return again
+
+    def _rebuilt(self, changed: Mapping[str, Any]) -> Program:
+        """The program with other hyper-parameters and the same weights."""
+        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
+            program = type(self.program)(self.modalities, **{**self.hyper, **changed})
+        program.load_state_dict(self.program.state_dict())
+        return program
+
+    def _copy(self, program: Program) -> FittedModel:
+        return FittedModel(
+            program, self.modalities, hyper=self.hyper, name=self.name, data=self.fitted_on, ignored=self.ignored,
+            unseen=self.unseen, history=self._history,
+        )  # fmt: skip
+
+    def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
+        """The data that it was fitted on.
+
+        Args:
+            root: folder of the files of a recipe, where they have to be read again.
+            hidden: False: with what `fit(hide=…)` hid from it, where that can be had.
+        Raises:
+            UsageError: they are not at hand.
+        """
+        if self.fitted_on is None:
+            raise UsageError(f"{self.name}: its data are not at hand; name the data (--data FILE).")
+        return self.fitted_on
+
+    def dataset(self, data: Any = None, *, root: Any = None) -> Dataset:
+        """`data` in the schema and scaling of this model.
+
+        Args:
+            data: what `mmppl.read` takes; None: the data of the fit.
+            root: folder of the files that a recipe needs.
+        Raises:
+            DataError: data that differ from the schema.
+        """
+        if data is None:
+            return self.data(root)
+        if isinstance(data, Dataset) and data.modalities == self.modalities:
+            return data
+        as_ = {} if isinstance(data, Dataset) else dict.fromkeys(self.ignored, "ignore")
+        dataset = read(data, root=root, as_=as_, schema=self.modalities)
+        if not dataset.has_split:
+            dataset = self._with_split(dataset)
+        ours = {m.name: m for m in self.modalities}
+        for m in dataset.modalities:
+            if m.name not in ours or m != ours[m.name]:
+                raise DataError(
+                    f"{dataset.name}: {m.name} differs from the schema of {self.name}; see `mmppl show {self.name}`."
+                )
+        return dataset
+
+    def _with_split(self, dataset: Dataset) -> Dataset:
+        """Data that bring no split, split as those of the fit if they are those."""
+        return dataset
+
+    def is_fitted_on(self, dataset: Dataset) -> bool:
+        """Whether these are the data of the fit."""
+        own = self.fitted_on
+        return own is not None and (own is dataset or own.fingerprint() == dataset.fingerprint())
+
+    def warnings(
+        self, dataset: Dataset, seen: Sequence[str] | None = None, asked: Sequence[str] | None = None
+    ) -> list[str]:
+        """What to know of answers about these data, a line each.
+
+        Args:
+            seen: names that are given, for those that no row has; None: all.
+            asked: names that are wanted, for classes that training never saw; None: all.
+        """
+        names = [m.name for m in self.modalities]
+        absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
+        return [
+            *([f"{dataset.name}: no row has {', '.join(absent)}."] if absent else []),
+            *unseen_classes({n: c for n, c in self.unseen.items() if asked is None or n in asked}),
+        ]
+
+    def query(
+        self,
+        data: Any = None,
+        *,
+        given: str | Sequence[str] | None = None,
+        want: str | Sequence[str],
+        draws: int = 64,
+        method: str = "guide",
+        seed: int = 0,
+        split: str | None = None,
+        rows: slice | int | Sequence[int] | Sequence[bool] | np.ndarray | None = None,
+        root: Any = None,
+        keep_draws: bool = False,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        memory: int | str = MEMORY,
+        precision: str = "fp32",
+    ) -> Answer:
+        """Ask what follows from what is given; see `mmppl.inference.query.ask` for the other arguments.
+
+        Args:
+            data: what `mmppl.read` takes; None: the data of the fit.
+            split: "train", "valid", "test" or "all"; default: "test" where the data are split, else all.
+            rows: which rows of that split, counted from 0: a slice, a number or several, or a mask.
+        Raises:
+            UsageError: unknown names, rows out of range, or a question that the program cannot answer.
+        """
+        given, want = None if given is None else names_in(given), names_in(want)
+        dataset = self.dataset(data, root=root)
+        parted = split is None
+        if split is None:
+            split = "test" if dataset.has_split or self.is_fitted_on(dataset) else "all"
+        chosen = dataset.rows(split)  # type: ignore[arg-type]
+        if not len(chosen) and len(dataset):
+            raise UsageError(f"query: {dataset.name} has no {split} rows; choose another part (--split all).")
+        if rows is not None:
+            place = f"{split} of {dataset.name} has {len(chosen)} rows"
+            chosen = chosen[torch.from_numpy(row_numbers(rows, len(chosen), place))]
+        with matmul_precision(probe_matmul()):
+            answer = ask(
+                self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
+                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision, run=self.name,
+            )  # fmt: skip
+        shown = self.program.encoded if given is None else given
+        seen = [n for n in shown if self.program.modality(n).role == "modality" and n not in want]
+        left_out = len(dataset) - len(dataset.rows("test")) if parted and data is not None and split == "test" else 0
+        answer.warnings[:0] = [
+            *self.warnings(dataset, seen, want),
+            *([f"{left_out} train and valid rows of {dataset.name} were not asked (--split all)."] * bool(left_out)),
+        ]
+        return answer
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type(self.program).__name__}, {self.name!r})"

@@ -1,0 +1,91 @@
+"""Every number against one computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mmppl.evaluation import scores
+
+TRUTH = np.array([0, 0, 0, 1, 2])
+PROB = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1]])
+PREDICTED = PROB.argmax(1)  # 0 0 1 1 1
+
+
+def test_error_rate_counts_rows_or_positions():
+    assert scores.error_rate(TRUTH, PREDICTED) == pytest.approx(2 / 5)
+    words, read = np.array([[1, 2], [3, 4], [5, 6]]), np.array([[1, 2], [3, 0], [0, 0]])
+    assert scores.error_rate(words, read) == pytest.approx(3 / 6)
+    assert scores.whole_error_rate(words, read) == pytest.approx(2 / 3)
+
+
+def test_balanced_accuracy_weighs_classes_equally():
+    assert scores.balanced_accuracy(TRUTH, PREDICTED) == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert scores.balanced_accuracy(np.array([0, 0]), np.array([0, 2])) == pytest.approx(1 / 2)  # 2 never occurs
+
+
+def test_log_loss_is_clipped_and_agrees_with_sklearn():
+    by_hand = -(math.log(0.8) + math.log(0.5) + math.log(0.2) + math.log(0.8) + math.log(0.1)) / 5
+    assert scores.log_loss(TRUTH, PROB) == pytest.approx(by_hand)
+    from sklearn.metrics import log_loss
+
+    assert scores.log_loss(TRUTH, PROB) == pytest.approx(log_loss(TRUTH, PROB, labels=[0, 1, 2]))
+    assert scores.log_loss(np.array([1]), np.array([[1.0, 0.0]])) == pytest.approx(12 * math.log(10))
+    assert scores.log_loss(np.array([0, 0]), np.array([[1.0], [1.0]])) == 0  # one class only
+
+
+def test_calibration_error_by_bins():
+    # Confidences .8 .5 .7 .8 .6, right 1 1 0 1 0: four bins of width 1/15 (.8 twice).
+    by_hand = (abs(2 - 1.6) + abs(1 - 0.5) + abs(0 - 0.7) + abs(0 - 0.6)) / 5
+    assert scores.calibration_error(TRUTH, PROB) == pytest.approx(by_hand)
+    assert scores.calibration_error(TRUTH, PROB, bins=1) == pytest.approx(abs(3 - 3.4) / 5)
+    sure = np.eye(3)[[0, 1, 2]]
+    assert scores.calibration_error(np.array([0, 1, 2]), sure) == 0
+    assert scores.calibration_error(np.array([1, 2, 0]), sure) == 1
+
+
+def test_rmse_and_coverage_are_over_all_entries():
+    truth = np.array([[0.0, 1.0], [2.0, 3.0]])
+    assert scores.rmse(truth, np.array([[1.0, 1.0], [2.0, 0.0]])) == pytest.approx(math.sqrt(10 / 4))
+    assert scores.coverage(truth, truth - 1, np.array([[-0.5, 1.0], [5.0, 2.9]])) == pytest.approx(2 / 4)
+
+
+def test_explained_share_between_its_anchors():
+    assert scores.explained_share(0.2958, 0.3011, 0.2939) == pytest.approx(53 / 72)
+    assert scores.explained_share(3.0, 3.0, 1.0) == 0
+    assert scores.explained_share(1.0, 3.0, 1.0) == 1
+    assert math.isnan(scores.explained_share(1.0, 2.0, 2.0))
+
+
+def test_gaussian_kl():
+    kl = scores.gaussian_kl(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.8, 0.5]))
+    assert kl == pytest.approx([0, (0.25 + 0.64 - 1 - math.log(0.64)) / 2, (1 + 0.25 - 1 + 2 * math.log(2)) / 2])
+    rng = np.random.default_rng(0)
+    mean, other_mean = rng.normal(size=(2, 5, 3))
+    std, other_std = rng.uniform(0.2, 3, size=(2, 5, 3))
+    found = scores.gaussian_kl(mean, std, other_mean, other_std)
+    x = mean + std * np.linspace(-9, 9, 4001)[:, None, None]  # the integral of p ln(p/q), by trapezoids
+    ln_p, ln_q = (
+        -0.5 * ((x - m) / s) ** 2 - np.log(s * math.sqrt(2 * math.pi))
+        for m, s in ((mean, std), (other_mean, other_std))
+    )
+    np.testing.assert_allclose(found, np.trapezoid(np.exp(ln_p) * (ln_p - ln_q), x, axis=0), rtol=1e-9, atol=1e-12)
+    assert scores.gaussian_kl(mean, std, mean, std) == pytest.approx(np.zeros((5, 3)), abs=1e-12)
+    assert np.isfinite(scores.gaussian_kl(np.zeros(1), np.zeros(1))).all()
+    assert np.isfinite(scores.gaussian_kl(np.ones(1), np.ones(1), np.zeros(1), np.zeros(1))).all()
+
+
+def test_collapse_reference_value():
+    """Shares counted by hand."""
+    kl = np.array([[0.01, 0.9, 2], [0.02, 0.05, 1.5], [0, 0.04, 0.3], [0.03, 0.06, 3]])
+    wanted = {(0.05, 0.01): 1 / 3, (0.1, 0.25): 2 / 3, (1.0, 0.01): 2 / 3, (3.0, 0.01): 1.0}
+    for (eps, delta), fraction in wanted.items():
+        assert scores.collapse_curve(kl, np.array([eps]), delta) == pytest.approx([fraction], abs=1e-12)
+
+
+def test_collapse_curve_tolerates_one_row_in_a_hundred():
+    kl = np.zeros((100, 2))
+    kl[0, 0], kl[:2, 1] = 9, 9
+    assert len(scores.THRESHOLDS) == 40 and scores.THRESHOLDS[0] == 0 and scores.THRESHOLDS[-1] == 6
+    assert scores.collapse_curve(kl) == pytest.approx(np.full(40, 0.5))
+    assert scores.collapse_curve(kl[:99], np.array([9.0])) == 1
