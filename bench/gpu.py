@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,37 +42,41 @@ OUTCOME = re.compile(r"\b(PASSED|FAILED|ERROR|SKIPPED)\b")
 Found = dict[str, Any]
 
 
-def measure(dry: bool, seconds: float = SECONDS) -> Found:
+def measure(dry: bool, save: Callable[[Found], object], seconds: float = SECONDS) -> Found:
     """Run all sections.
 
     Args:
         dry: on the CPU, tiny shapes, in one process.
+        save: hears what has been found whenever a section has ended.
         seconds: for all of it.
 
     Returns:
         {"where": device, versions and peaks, "dry", "seconds", "passed", "sections": name → what was found}.
     """
     begun = time.monotonic()
-    found: Found = {"where": None, "dry": dry, "sections": {}}
+    found: Found = {"where": None, "dry": dry, "seconds": 0.0, "passed": False, "sections": {}}
     for names in [list(SHARES)] if dry else [[name] for name in SHARES]:
         left = seconds - (time.monotonic() - begun)
         part = sections(names, left if dry else min(SHARES[names[0]], left), dry)
         found["where"] = found["where"] or part["where"]
-        found["sections"] |= part["sections"]
+        for name, section in part["sections"].items():
+            _keep(found, name, section, begun, save)
     left = seconds - (time.monotonic() - begun)
-    found["sections"]["tests"] = tests(left, dry) if found["where"] else _nothing("not run: no section could use a GPU")
-    for name, section in found["sections"].items():
-        failed = sum(not check["passed"] for check in section["checks"])
-        ending = f"; {section['error']}" if section["error"] else ""
-        say(f"{name}: {len(section['checks'])} checks, {failed} failed{ending} ({section['seconds']:.0f} s)")
-    withhold(found)
-    found["seconds"] = time.monotonic() - begun
-    every = found["sections"].values()
+    section = tests(left, dry) if found["where"] else _nothing("not run: no section could use a GPU")
+    every = [*found["sections"].values(), section]
     found["passed"] = not any(s["error"] or any(not check["passed"] for check in s["checks"]) for s in every)
+    _keep(found, "tests", section, begun, save)
     return found
 
 
-def say(line: str) -> None:
+def _keep(found: Found, name: str, section: Found, begun: float, save: Callable[[Found], object]) -> None:
+    """Add a section that has ended, and save and say so: this program may be stopped at any time."""
+    found["sections"][name], found["seconds"] = section, time.monotonic() - begun
+    withhold(found)
+    save(found)
+    failed = sum(not check["passed"] for check in section["checks"])
+    ending = f"; {section['error']}" if section["error"] else ""
+    line = f"{name}: {len(section['checks'])} checks, {failed} failed{ending} ({section['seconds']:.0f} s)"
     print(line, file=sys.stderr, flush=True)
 
 
@@ -279,9 +283,7 @@ def main() -> int:
     if options.table:
         print(table(json.loads(options.table.read_text())))
         return 0
-    found = measure(options.dry)
-    if options.out:
-        options.out.write_text(json.dumps(found))
+    found = measure(options.dry, lambda found: options.out and options.out.write_text(json.dumps(found)))
     print(table(found))
     return 0 if found["passed"] else 1
 

