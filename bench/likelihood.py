@@ -26,12 +26,12 @@ def cases(device: str = "cpu", lead: tuple[int, int] = LEAD) -> list[Case]:
     image = torch.rand(lead[1], 784, generator=generator).round().to(device)
     photo = torch.rand(lead[1], 3072, generator=generator).to(device)
     text = torch.randint(71, (lead[1], 8), generator=generator).to(device)
-    log_scale = float(torch.tensor(SCALE).log())
+    log_scale, scale = float(torch.tensor(SCALE).log()), torch.tensor(SCALE, device=device)  # not to be copied per call
     return [
         _case("Bernoulli", logits, lambda o: bernoulli_log_density(o, image.to(o.dtype)),
               lambda o: dist.Bernoulli(logits=o).log_prob(image.to(o.dtype)).sum(-1)),
         _case("Laplace", loc, lambda o: laplace_log_density(photo.to(o.dtype), o, log_scale),
-              lambda o: dist.Laplace(o, SCALE).log_prob(photo.to(o.dtype)).sum(-1)),
+              lambda o: dist.Laplace(o, scale.to(o.dtype)).log_prob(photo.to(o.dtype)).sum(-1)),
         _case("Categorical 8×71", tokens, lambda o: categorical_log_density(o.unflatten(-1, (8, 71)), text),
               lambda o: dist.Categorical(logits=o.unflatten(-1, (8, 71))).log_prob(text).sum(-1)),
     ]  # fmt: skip
