@@ -14,7 +14,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import UsageError, suggest
 from .answer import Answer
-from .memory import MEMORY, chunk
+from .memory import MEMORY, chunk, estimate
 from .question import PRECISIONS, Question
 
 
@@ -61,7 +61,9 @@ def ask(
     if precision not in PRECISIONS:
         raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
     question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
-    size = chunk(question.of_one_row, question.draws, question.held(), int(memory))
+    size = chunk(
+        question.of_one_row, estimate(program), len(dataset), question.draws, question.held(), int(memory)
+    )
     parts = [question.ask(rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
