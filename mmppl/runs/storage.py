@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import lock_descriptor
-
 from ..base.files import sha256, write
 from ..errors import DataError, LockedError, UsageError
 from .compare import differing, in_words
@@ -38,6 +36,8 @@ def locked(path: Path) -> Iterator[None]:
         DataError: the lock is a link.
         UsageError: the file system has no locks.
     """
+    from filelock import lock_descriptor  # only a fit waits for its import
+
     file = path / ".lock"
     a_link = DataError(f"{file}: a link, and a lock is a file of the run's own. Remove it.")
     if file.is_symlink():
