@@ -161,7 +161,7 @@ def check_derivatives(formula: Formula, points: int = 64) -> None:
 @cache
 def _generator() -> bytes:
     here = Path(__file__).parent
-    return b"".join((here / f"{part}.py").read_bytes() for part in ("generate", "formula"))
+    return b"".join((here / f"{part}.py").read_bytes() for part in ("generate", "emit", "formula"))
 
 
 def _head(formula: Formula) -> str:

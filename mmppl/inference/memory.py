@@ -1,4 +1,4 @@
-"""How many rows and draws fit into memory at once: measured on one row, not guessed from shapes."""
+"""How many rows and draws fit into memory at once: measured on one row where an estimate comes near the limit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..core.program import Program
 from ..errors import UsageError
 
 MEMORY = 2_000_000_000  # bytes that a question may take, unless told otherwise
@@ -16,6 +18,7 @@ WORK = 256_000_000  # bytes that a chunk writes in all: enough to be busy, littl
 LARGEST = 30_000_000  # bytes of one tensor: from 32 MiB on malloc maps memory anew each time, and every page faults
 PLANNED = 7 / 8  # share of the memory that tensors may take: the rest is for what is none, and what malloc keeps back
 TRIAL = (4, 8)  # draws of the two trials
+COPIES = 24  # of a modality's numbers: decoder output, moments, densities and draws, some of them in float64
 
 
 class Allocated(TorchDispatchMode):
@@ -49,22 +52,75 @@ class Chunk(NamedTuple):
     draws: int
 
 
-def chunk(trial: Callable[[int], object], draws: int, held: int, memory: int) -> Chunk:
+class Estimate(NamedTuple):
+    """Bytes that a question writes, as the shapes of its program let expect; for those of this library an upper bound.
+
+    Attributes:
+        fixed: whatever the rows.
+        per_draw: of each draw of each row.
+        largest: the share of one tensor in that.
+    """
+
+    fixed: int
+    per_draw: int
+    largest: int
+
+    def near(self, rows: int, draws: int, held: int, memory: int) -> bool:
+        """Whether all at once comes within half of a limit, so that only a trial can tell."""
+        total = self.fixed + rows * draws * (self.per_draw + 2 * held)
+        return total > min(WORK, memory) // 2 or rows * draws * self.largest > LARGEST
+
+
+def estimate(program: Program) -> Estimate:
+    """What a program's layers, modalities and subsets let expect of one draw of one row.
+
+    Every layer counts, also those of modalities that are neither given nor wanted; a convolution, or another layer
+    whose outputs have more positions than its weights say, counts as if it had one for each number of the largest
+    modality; and each subset of what is encoded counts as wide as the widest layer. A program that calls one layer many
+    times takes more.
+    """
+    number = torch.get_default_dtype().itemsize
+    positions = max(m.size for m in program.modalities)
+    widths = [1]
+    for module in program.modules():
+        plain = isinstance(module, nn.Linear | nn.LayerNorm)
+        for p in module.parameters(recurse=False):
+            width = max(p.shape[:2], default=1) if p.ndim > 2 else max(p.shape[:1], default=1)
+            widths.append(width if plain or p.ndim < 2 else width * positions)
+    parts = 2 ** len(program.encoded) * max(widths)
+    sizes = [m.size + m.input_size + m.output_size for m in program.modalities]
+    return Estimate(
+        fixed=number * sum(p.numel() for p in program.parameters()),
+        per_draw=number * (sum(widths) + parts + COPIES * sum(sizes)),
+        largest=2 * number * max(parts, *sizes),
+    )
+
+
+def chunk(
+    trial: Callable[[int], object], expected: Estimate, rows: int, draws: int, held: int, memory: int
+) -> Chunk:
     """The chunk that keeps a question within `memory` bytes beside its answer.
 
     Args:
-        trial: asks the question of one row, with that number of draws.
+        trial: asks the question of one row, with that number of draws; called only where `expected` is near a limit.
+        expected: what the question probably takes.
+        rows: of the question.
         draws: of each row.
         held: bytes per row and draw that stay until the last of the row's draws.
-    Raises: UsageError: one row does not fit.
+        memory: bytes.
+
+    Raises:
+        UsageError: one row does not fit.
     """
+    planned = int(PLANNED * memory)
+    if not expected.near(rows, draws, held, planned):
+        return Chunk(rows, draws)
     few, more = (_allocated(trial, number) for number in TRIAL)
     beyond = TRIAL[1] - TRIAL[0]
     per_draw = max(1, (sum(more) - sum(few)) // beyond)
     per_row = max(0, sum(few) - TRIAL[0] * per_draw)
     largest = max(1, *((m - f) // beyond for m, f in zip(more, few)))  # the same tensors in the same order
     least = per_row + per_draw + draws * held
-    planned = int(PLANNED * memory)
     if least > planned:
         needed = in_words(math.ceil(least / PLANNED))
         raise UsageError(
@@ -72,9 +128,9 @@ def chunk(trial: Callable[[int], object], draws: int, held: int, memory: int) ->
             "give it more memory, or take fewer draws."
         )
     work = min(WORK, planned - draws * held)
-    rows = min(work // (per_row + per_draw * draws), LARGEST // (largest * draws), planned // max(1, 2 * held * draws))
-    if rows:
-        return Chunk(rows, draws)
+    fit = min(work // (per_row + per_draw * draws), LARGEST // (largest * draws), planned // max(1, 2 * held * draws))
+    if fit:
+        return Chunk(fit, draws)
     most = max(1, min((work - per_row) // per_draw, LARGEST // largest))
     return Chunk(1, -(-draws // -(-draws // most)))  # in chunks of equal size
 

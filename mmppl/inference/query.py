@@ -19,7 +19,7 @@ from ..errors import UsageError, suggest
 from .answer import Answer
 from .draws import draw, in_chunks
 from .evidence import evidence, importance_weights
-from .memory import MEMORY, chunk
+from .memory import MEMORY, chunk, estimate
 from .predictive import PredictiveAccumulator, resample
 from .psis import smooth
 from .question import PRECISIONS, Question
@@ -69,7 +69,10 @@ def ask(
     if precision not in PRECISIONS:
         raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
     question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
-    size = chunk(lambda draws: _trial(question, draws), question.draws, question.held(), int(memory))
+    size = chunk(
+        lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
+        int(memory),
+    )  # fmt: skip
     parts = [_answer(question, rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want

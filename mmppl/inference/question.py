@@ -43,7 +43,7 @@ class Question:
     keep_draws: bool
     quantiles: Sequence[float]
     precision: str
-    latents: dict[str, int]  # name → numbers per draw
+    latents: dict[str, int]  # name → numbers per draw; empty where none is wanted
 
     @classmethod
     def of(
@@ -95,7 +95,8 @@ class Question:
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
-        question.latents = latents(program, dataset, seen)
+        if any(name != "evidence" and name not in program.targets() for name in want):
+            question.latents = latents(program, dataset, seen)
         for name in want:
             if name in names and name not in program.targets():
                 raise UsageError(

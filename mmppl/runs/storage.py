@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -32,26 +31,32 @@ def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
 def locked(path: Path) -> Iterator[None]:
     """Hold the run folder's lock. The lock dies with its process.
 
-    Raises: LockedError when another fit holds it; DataError when it is a link; UsageError where there are no locks.
+    Raises:
+        LockedError: another fit holds it.
+        DataError: the lock is a link.
+        UsageError: the file system has no locks.
     """
+    from filelock import lock_descriptor  # only a fit waits for its import
+
     file = path / ".lock"
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    a_link = DataError(f"{file}: a link, and a lock is a file of the run's own. Remove it.")
+    if file.is_symlink():
+        raise a_link
+    try:  # O_NOFOLLOW, where the system has it, also refuses a link that is made after that look
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
     except OSError:
         if file.is_symlink():
-            raise DataError(f"{file}: a link, and a lock is a file of the run's own. Remove it.") from None
+            raise a_link from None
         raise
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"{path}: another fit is writing this run. Wait for it, or choose another --out."
-            ) from None
+            held = lock_descriptor(descriptor, blocking=False)
         except OSError as error:
             raise UsageError(
                 f"{path}: its file system has no locks ({error.strerror}). Choose an --out on a local disk."
             ) from None
+        if not held:
+            raise LockedError(f"{path}: another fit is writing this run. Wait for it, or choose another --out.")
         yield
     finally:
         os.close(descriptor)

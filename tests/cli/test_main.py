@@ -1,6 +1,5 @@
 """The command line from outside: every row of the exit-code table, one line per error, one JSON object per answer."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from mmppl.cli import main
 
@@ -602,8 +602,7 @@ def test_a_program_of_ones_own(mmppl, mine, tmp_path):
 
 def test_run_that_another_fit_writes(mmppl, copy):
     before = (copy / "run.json").read_bytes()
-    with open(copy / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(copy / ".lock"):
         mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", copy, "--resume").failed(4, str(copy), "another fit")
     assert (copy / "run.json").read_bytes() == before
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "pyro", "numpy", "sklearn", "matplotlib", "pyarrow")
+UNIX = ("fcntl", "grp", "pwd", "resource", "termios")
 LOADED = f"import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
 
 
@@ -23,6 +24,20 @@ def test_import_is_light():
 )
 def test_help_is_light(words):
     assert python(f"from mmppl.cli import main; main({words!r}); {LOADED}") == ""
+
+
+def test_every_module_imports_without_what_only_unix_has():
+    code = f"""
+import importlib, pkgutil, sys
+for name in {UNIX!r}:
+    sys.modules[name] = None
+import mmppl
+for found in pkgutil.walk_packages(mmppl.__path__, "mmppl."):
+    if not found.name.endswith(("_triton", "__main__")):
+        importlib.import_module(found.name)
+print(sum(name.startswith("mmppl.") for name in sys.modules))
+"""
+    assert int(python(code)) > 100
 
 
 def test_public_names_exist():
