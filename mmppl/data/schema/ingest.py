@@ -11,12 +11,13 @@ from torch import Tensor
 from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..splits import with_valid
+from ..splits import stratified_split, with_valid
 from .arrays import Table, parse_arrays
 from .encode import _filled, _groups
-from .infer import _found
+from .infer import infer_schema
 from .match import aligned, check_schema, in_order
 from .overrides import Override, parse_overrides
+from .scale import _kept_after_masking, _scaled
 
 
 def from_arrays(
@@ -47,7 +48,11 @@ def from_arrays(
     arrays = {key: a for key, a in arrays.items() if key not in dropped and key.removeprefix("mask_") not in dropped}
     table = parse_arrays(arrays, features)
     if schema is None:
-        modalities, split = _found(table, said, seed, hide, hide_seed)
+        _check_enough(table)
+        modalities = infer_schema(table, said)
+        split = _split_of_fit(table, modalities, seed)
+        stays = _kept_after_masking(table, modalities, hide, hide_seed)
+        modalities = tuple(_scaled(m, table, (split == 0) & stays[m.name]) for m in modalities)
     else:
         table = _with_classes_of(table, schema)
         check_schema(table.arrays, schema, table.features)
@@ -59,6 +64,28 @@ def from_arrays(
         if table.split is not None:
             split = with_valid(table.split, _groups(table, modalities), seed=seed)
     return _filled(table, modalities, name, split)
+
+
+def _check_enough(table: Table) -> None:
+    if len(table.ids) < 2:
+        raise DataError("one sample only; a model needs at least two rows, some to learn from and some to check on.")
+    if not any(observed.any() for observed in table.observed.values()):
+        raise DataError("nothing is observed in any row; check the masks.")
+
+
+def _split_of_fit(table: Table, modalities: Sequence[Modality], seed: int) -> np.ndarray:
+    """(N,) int8 codes of the parts: those of the file, or drawn here; every modality has a train row."""
+    groups = _groups(table, modalities)
+    if table.split is None:
+        split = stratified_split(groups, seed=seed)
+    elif (table.split == 0).any():
+        split = with_valid(table.split, groups, seed=seed)
+    else:
+        raise DataError("'split' has no train rows (0 or train); mark some.")
+    for m in modalities:
+        if not (table.observed[m.name] & (split == 0)).any():
+            raise DataError(f"{m.name!r} is observed in no train row; leave it out (--as {m.name}=ignore).")
+    return split
 
 
 def _with_classes_of(table: Table, schema: Sequence[Modality]) -> Table:
