@@ -46,7 +46,7 @@ def as_type(value: Any, kind: Any) -> Any:
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        for one in sorted(arguments, key=lambda a: a is str):  # text last: it takes anything
+        for one in sorted(arguments, key=lambda a: a in (str, Path)):  # last, since they take anything
             try:
                 return as_type(value, one)
             except (TypeError, ValueError, KeyError):

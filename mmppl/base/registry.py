@@ -76,6 +76,13 @@ class Registry(Generic[T]):
         """Names, the built-in ones first."""
         return iter(dict.fromkeys([*self._built_in(), *self._found]))
 
+    def file_of(self, name: str) -> Path | None:
+        """The source of a built-in thing, to look into without an import; None for a user's own."""
+        if name not in self._built_in():
+            return None
+        spec = importlib.util.find_spec(self._built_in()[name])
+        return Path(spec.origin) if spec and spec.origin else None
+
     def forget(self, name: str) -> None:
         """Take out what was registered under `name`, as a test does with what it has registered."""
         self._found.pop(name, None)
