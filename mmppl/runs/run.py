@@ -121,10 +121,10 @@ class Run:
         if stored["spec"] is None:
             raise UsageError(f"{self.path}: fitted on arrays in memory; name the data (--data FILE).")
         options = stored["options"]
-        units = dict(hide=options["hide"], hide_seed=self.info["seed"])
-        data = read(stored["spec"], root=root or options["root"], as_=options["as"], **units)
-        if hides:
-            data = data.hide(rate=options["hide"], seed=self.info["seed"])
+        masked = dict(hide=options["hide"], hide_seed=self.info["seed"])
+        data = read(stored["spec"], root=root or options["root"], as_=options["as"], **masked)
+        if not hidden:
+            data = data.whole or data
         if data.fingerprint() != stored["fingerprint" if hidden else "unhidden"]:
             raise DataError(
                 f"{stored['spec']}: not the data that {self.path} was fitted on (fingerprint differs); name them with "
