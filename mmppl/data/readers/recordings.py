@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,10 +21,11 @@ from ...errors import DataError, suggest
 from ...modalities.modality import Modality
 from ..recipes.registry import on_disk
 from .mapping import read_mapping
-from .mfcc import SHAPES, Features, Level, speech_features
 from .npz import CORRUPT
 from .registry import Arrays, Request, reader
-from .wav import read_wav
+
+if TYPE_CHECKING:
+    from .mfcc import Features, Level
 
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # of the Free Spoken Digit Dataset
 HELP = "name them {label}_{speaker}_{number}.wav, or put a .csv with the columns file and label beside them"
@@ -98,6 +99,8 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
 
 def features_for(schema: Sequence[Modality] | None) -> Features:
     """Those that have the shape of `speech` in the schema of a run."""
+    from .mfcc import SHAPES  # here, since every path is shown to this reader first
+
     shapes = [m.shape for m in schema or () if m.name == ARRAY]
     return next((name for name, shape in SHAPES.items() if shape in shapes), "segments")
 
@@ -106,6 +109,9 @@ def features_of(
     path: Path, names: Sequence[str], content: Callable[[str], bytes], features: Features, level: Level = "one"
 ) -> Tensor:
     """(N, *shape) features of the named recordings."""
+    from .mfcc import SHAPES, speech_features
+    from .wav import read_wav
+
     found = torch.empty((len(names), *SHAPES[features]))
     for row, name in enumerate(names):
         place = f"{path}/{name}"
