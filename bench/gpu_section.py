@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pyro import validation_enabled
-
 from mmppl.capture import cuda_graph
 from mmppl.kernels.launch import in_short, interpreted
+from pyro import validation_enabled
 
 from .case import Case
 from .gpu import UNFINISHED

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyro
 import torch
+from mmppl.capture import CapturedStep, adam, moving
+from mmppl.step import Step
 
 import mmppl
 from mmppl import Batch, Program
-from mmppl.capture import CapturedStep, adam, moving
-from mmppl.step import Step
 
 from . import mopoe, step
 from .case import Case, apart

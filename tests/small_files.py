@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from mmppl.data.recipes.mnist import FILES
+from mmppl.data.recipes.parts.mnist import FILES
 
 
 def idx(array):

@@ -96,6 +96,13 @@ class Registry(Generic[T]):
         """All things, in the order of their names; the built-in ones are imported now."""
         return [self[name] for name in self]
 
+    def file_of(self, name: str) -> Path | None:
+        """The source of a built-in thing, to look into without an import; None for a user's own."""
+        if name not in self._built_in():
+            return None
+        spec = importlib.util.find_spec(self._built_in()[name])
+        return Path(spec.origin) if spec and spec.origin else None
+
     def forget(self, name: str) -> None:
         """Take out what was registered under `name`, as a test does with what it has registered."""
         self._found.pop(name, None)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..base.annotated import as_type, in_words, not_of, readable
 from ..errors import UsageError, suggest
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
                 + suggest(name, list(known))
             )
         kind = _kind(cls, known[name])
-        if not _readable(kind):
+        if not readable(kind):
             raise UsageError(
-                f"{cls.__name__}: {name} is of a type that no value can be checked against ({_words(kind)}); annotate "
-                "it as int, float, bool, str, Literal[...], tuple[...] or list[...] of these."
+                f"{cls.__name__}: {name} is of a type that no value can be checked against ({in_words(kind)}); "
+                "annotate it as int, float, bool, str, Literal[...], tuple[...] or list[...] of these."
             )
         try:
-            checked[name] = _as_type(value, kind)
+            checked[name] = as_type(value, kind)
         except (TypeError, ValueError, KeyError):
-            raise UsageError(f"{cls.__name__}: {name}={value} is {_not_of(kind, value)}") from None
+            raise UsageError(f"{cls.__name__}: {name}={value} is {not_of(kind, value)}") from None
     return checked
 
 
@@ -78,58 +78,3 @@ def _annotated(cls: type[Program], parameter: inspect.Parameter) -> Any:
             f"{cls.__name__}: the annotation of {parameter.name}, {parameter.annotation!r}, needs {error.name}; "
             "import it outside TYPE_CHECKING."
         ) from None
-
-
-def _not_of(kind: Any, value: Any) -> str:
-    """What is wrong with a value that is not of a type."""
-    if typing.get_origin(kind) is typing.Literal:
-        words = [str(word) for word in typing.get_args(kind)]
-        return f"none of {', '.join(words)}.{suggest(str(value), words)}"
-    return f"no {_words(kind).replace('float', 'finite float')}."
-
-
-def _words(kind: Any) -> str:
-    return inspect.formatannotation(kind).replace("typing.", "")
-
-
-def _readable(kind: Any) -> bool:
-    """`_as_type` knows the type, and those of its parts."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType, tuple, list):
-        return bool(arguments) and all(_readable(one) for one in arguments if one is not Ellipsis)
-    return origin is typing.Literal or kind in (bool, int, float, str, types.NoneType)
-
-
-def _as_type(value: Any, kind: Any) -> Any:
-    """`value` as a readable type; ValueError when it is none of that type."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        for one in sorted(arguments, key=lambda a: a is str):  # text last: it takes anything
-            try:
-                return _as_type(value, one)
-            except (TypeError, ValueError, KeyError):
-                continue
-        raise ValueError(value)
-    if kind is type(None):
-        if value is None or str(value).lower() in ("none", "null", ""):
-            return None
-        raise ValueError(value)
-    if origin is typing.Literal:
-        return {str(word): word for word in arguments}[str(value)]
-    if origin in (tuple, list):
-        parts = [p for p in value.split(",") if p] if isinstance(value, str) else list(value)
-        any_length = origin is list or arguments[-1] is Ellipsis
-        items = [arguments[0]] * len(parts) if any_length else arguments
-        return origin(_as_type(part, item) for part, item in zip(parts, items, strict=True))
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
-    if kind in (int, float):
-        if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
-            raise ValueError(value)
-        number = kind(value)
-        if kind is float and not math.isfinite(number):
-            raise ValueError(value)
-        return number
-    return str(value)

@@ -1,13 +1,12 @@
-"""A data set in model units, and the one entrance to it: a file, a recipe, arrays or a DataFrame."""
+"""A data set in model units: values, masks, ids, split and schema."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from ..core.batch import Batch
 from ..errors import UsageError, suggest
 from ..modalities.modality import Modality
+from .fingerprint import combined, row_digests
 from .missing import mask_at_random
 from .splits import PARTS
 
@@ -36,6 +36,9 @@ class Dataset:
         has_split: the file or recipe itself said which row is what.
         refresh: (seed, epoch) → fresh values, (N_train, *shape) each, of the train rows in the order of
             `rows("train")`; the same arguments give the same values. None: the values are what they are.
+        whole: the same rows before `read(hide=…)` masked some of them. None: it masked nothing.
+        scaled_on_all: the schema with the scaling learnt from all train rows, masked or not, if the scaling was learnt
+            when these data were read. None: their units were given.
     """
 
     name: str
@@ -46,12 +49,18 @@ class Dataset:
     split: np.ndarray
     has_split: bool = False
     refresh: Callable[[int, int], dict[str, Tensor]] | None = None
+    whole: Dataset | None = None
+    scaled_on_all: tuple[Modality, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def rows(self, split: Literal["train", "valid", "test", "all"]) -> Tensor:
-        """Row numbers (int64) of one part, in the order of the file."""
+        """Row numbers (int64) of one part, in the order of the file.
+
+        Raises:
+            UsageError: there is no such part.
+        """
         if split == "all":
             return torch.arange(len(self))
         if split not in PARTS:
@@ -68,10 +77,18 @@ class Dataset:
             ids=self.ids[at],
             split=self.split[at],
             refresh=None,
+            whole=None,
+            scaled_on_all=None,
         )
 
     def batch(self, index: Tensor, encoded: tuple[str, ...], size: int | None = None) -> Batch:
-        """The rows `index` as a batch whose guide may see `encoded`; `size` is the N they stand for (default: all)."""
+        """Some rows as a batch.
+
+        Args:
+            index: (B,) row numbers.
+            encoded: names of the modalities that the guide may see.
+            size: the N that the rows stand for; default: all rows.
+        """
         return Batch(
             values={name: value.index_select(0, index) for name, value in self.values.items()},
             observed={name: seen.index_select(0, index) for name, seen in self.observed.items()},
@@ -82,9 +99,10 @@ class Dataset:
 
     def replaced(self, values: Mapping[str, Tensor]) -> Dataset:
         """The same rows with some values, name → (N, *shape) in model units, put in place of theirs."""
-        return dataclasses.replace(self, values=_blank(self.values | dict(values), self.observed))
+        blanked = _blank(self.values | dict(values), self.observed)
+        return dataclasses.replace(self, values=blanked, whole=None, scaled_on_all=None)
 
-    def hide(
+    def mask_at_random(
         self,
         *,
         rate: float | Mapping[str, float] = 0.0,
@@ -92,13 +110,18 @@ class Dataset:
         keep_one: bool = True,
         seed: int = 0,
     ) -> Dataset:
-        """The same rows with modalities (never labels) hidden at random; the hidden values are gone, not only masked.
-        The values of the others stay as they are, in units that `read` took from all train rows: see its `hide`.
+        """The same rows with modalities (never labels) masked at random; the masked values are set to zero.
+
+        The other values stay as they are, in units that `read` took from all train rows. Where masked values must not
+        have a say in the units, use `read(data, hide=…)`.
 
         Args:
             rate: probability that a row loses a modality, one number or one per name.
-            patterns: instead: per row, one of these sets of names stays.
+            patterns: instead of a rate: in each row only one of these sets of names remains.
             keep_one: a row never loses its last modality.
+            seed: of the draw.
+        Returns:
+            A new data set; this one is as it was.
         Raises:
             UsageError: unknown names, a rate outside [0, 1], or rate and patterns together.
         """
@@ -118,25 +141,52 @@ class Dataset:
             values=_blank(self.values, observed),
             observed=observed,
             refresh=None if fresh is None else refresh,
+            whole=None,
+            scaled_on_all=None,
         )
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of schema, ids, values, masks and split; of the name, too, where train rows are drawn afresh."""
-        digest = hashlib.sha256(json.dumps([m.to_json() for m in self.modalities], sort_keys=True).encode())
-        digest.update(
-            json.dumps([self.ids.dtype.kind, self.ids.tolist(), self.refresh is not None and self.name]).encode()
-        )
-        for array in (
-            self.split,
-            *(part[m.name].numpy() for m in self.modalities for part in (self.values, self.observed)),
-        ):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
+        """A text of 64 hex digits that tells any change of schema, ids, values, masks and split.
+
+        Where train rows are drawn afresh in every epoch it also depends on the name of the data set. What lies under a
+        mask does not count.
+        """
+        return self._combined(self.modalities, self._row_digests)
+
+    def fingerprints(self) -> dict[str, str]:
+        """What a fit notes of its data, from one pass over the values.
+
+        Returns:
+            "fingerprint" of these rows; "unhidden" of the rows before `read(hide=…)` masked some; "as_read", which is
+            the same whatever was masked: in it the scaling learnt from all train rows stands for the scaled values.
+        """
+        whole = self if self.whole is None else self.whole
+        learnt = self.scaled_on_all or ()
+        unscaled = whole._row_digests.keys() - {m.name for m in learnt if m.shift is not None}
+        digests = {name: whole._row_digests[name] for name in unscaled}
+        return {
+            "fingerprint": self.fingerprint(),
+            "as_read": whole._combined(learnt or self.modalities, digests),
+            "unhidden": whole.fingerprint(),
+        }
+
+    @cached_property
+    def _row_digests(self) -> dict[str, np.ndarray]:
+        """name → (N,) uint64; those of rows that `read` has masked since are still there."""
+        if self.whole is not None:
+            return self.whole._row_digests
+        return {name: row_digests(value) for name, value in self.values.items()}
+
+    def _combined(self, modalities: Sequence[Modality], digests: Mapping[str, np.ndarray]) -> str:
+        drawn_by = None if self.refresh is None else self.name
+        return combined(modalities, self.ids, self.split, self.observed, digests, drawn_by)
 
     def describe(self) -> dict[str, Any]:
-        """What is here, ready for JSON: counts, schema, and which sets of modalities occur together how often.
+        """Count rows and say what they have, ready for JSON.
 
-        `patterns` counts rows by the modalities they have, names joined by "+"; rows with none are in `empty_rows`.
+        Returns:
+            Name, number of rows and of those in each part, the schema, and `patterns`: how many rows have which
+            modalities, names joined by "+". Rows without any are counted in `empty_rows`.
         """
         inputs = [m.name for m in self.modalities if m.role == "modality"]
         seen = np.stack([self.observed[name].numpy() for name in inputs], -1)

@@ -1,4 +1,4 @@
-"""Hide modalities on purpose, to train and to be judged with missing ones."""
+"""Mask modalities on purpose, to train and to be evaluated with missing ones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def mask_at_random(
     keep_one: bool,
     seed: int,
 ) -> Tensor:
-    """What is still observed after hiding.
+    """Decide what is still observed after some modalities have been masked at random.
 
     Args:
         observed: (N, M) bool, columns in the order of `names`.
         rate: probability that a row loses a modality, one for all or per name (a name left out keeps all its rows).
-        patterns: instead of a rate: per row one of these sets of names stays, chosen evenly ("image+word" works too).
+        patterns: instead of a rate: per row one of these sets of names remains, chosen evenly ("image+word" works too).
         keep_one: a row that has something keeps something: a pattern that shares nothing with a row is not drawn for
-            it, and a row that would lose all keeps one modality, drawn with the odds of staying.
+            it, and a row that would lose all keeps one modality, drawn with the odds of remaining.
+        seed: of the draw.
     Returns:
         (N, M) bool ⊆ observed.
     Raises:

@@ -1,4 +1,4 @@
-"""Which rows train, which choose, which test: seeded and stratified, and the generators that every seeded draw uses."""
+"""The parts of a data set (train, valid, test): codes, and splits that are seeded and stratified."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ SHARES = (0.7, 0.1, 0.2)
 
 
 def stratified_split(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES) -> np.ndarray:
-    """A seeded split in which every group (a class, or −1 for "not known") has the same shares up to one row.
+    """Draw a split in which every group (a class, or −1 for "not known") has the same shares up to one row.
 
     Args:
         groups: (N,) integers.
+        seed: of the draw.
         shares: of train, valid and test; they sum to 1.
     Returns:
         (N,) int8 codes of `PARTS`. Every group keeps at least one train row, since what is never trained on cannot be

@@ -149,15 +149,15 @@ class Run(FittedModel):
             UsageError: they were arrays in memory.
         """
         stored, options = self.info["data"], self.info["data"]["options"]
-        hides = options["hide"] and hidden
-        if self.fitted_on is not None and (hidden or not options["hide"] or stored["spec"] is None):
-            return self.fitted_on
+        own = self.fitted_on
+        if own is not None and (hidden or not options["hide"] or own.whole is not None or stored["spec"] is None):
+            return own if hidden else own.whole or own
         if stored["spec"] is None:
             raise UsageError(f"{self.name}: fitted on arrays in memory; name the data (--data FILE).")
-        units = dict(hide=options["hide"], hide_seed=self.info["seed"])
-        data = read(stored["spec"], root=root or options["root"], as_=options["as"], **units)
-        if hides:
-            data = data.hide(rate=options["hide"], seed=self.info["seed"])
+        masked = dict(hide=options["hide"], hide_seed=self.info["seed"])
+        data = read(stored["spec"], root=root or options["root"], as_=options["as"], **masked)
+        if not hidden:
+            data = data.whole or data
         if data.fingerprint() != stored["fingerprint" if hidden else "unhidden"]:
             raise DataError(
                 f"{stored['spec']}: not the data that {self.name} was fitted on (fingerprint differs); name them with "

@@ -21,7 +21,8 @@ from ..core.hyperparameters import check_hyper
 from ..core.loading import blame, load_program, source_of, use_file
 from ..core.program import Program
 from ..data.dataset import Dataset
-from ..data.read import on_disk, read
+from ..data.read import read
+from ..data.recipes.registry import on_disk
 from ..errors import DataError, FitError, MMPPLError, UsageError
 from ..kernels.codegen.c_backend import available, compiled_kernels
 from ..runs.record import FORMAT
@@ -86,11 +87,7 @@ def fit(
     )  # fmt: skip
     place = choose_device(device)
     spec = data if data is not None else cls.default_data
-    dataset = read(spec, root=root, as_=as_, download=download)
-    as_read = unhidden = dataset.fingerprint()
-    if hide:
-        whole = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed)  # in units of what stays
-        unhidden, dataset = whole.fingerprint(), whole.hide(rate=hide, seed=seed)
+    dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
     path = Path(out) if out is not None else Path("runs") / f"{cls.__name__.lower()}-{datetime.now():%Y%m%d-%H%M%S}"
     source = source_of(cls)
     info = {
@@ -104,9 +101,7 @@ def fit(
         "data": {
             "spec": _spec(spec),
             "name": dataset.name,
-            "fingerprint": dataset.fingerprint(),
-            "as_read": as_read,
-            "unhidden": unhidden,
+            **dataset.fingerprints(),
             "n": len(dataset),
             "options": {"root": os.path.abspath(root) if root else None, "as": dict(as_), "hide": hide},
         },

@@ -20,8 +20,8 @@ from scipy import stats
 from sklearn.model_selection import RepeatedStratifiedKFold
 
 import mmppl
-from mmppl.data.recipes.digits import load_digits
-from mmppl.data.recipes.two_view import two_view
+from mmppl.data.recipes.parts.digits import load_digits
+from mmppl.data.recipes.parts.two_view import two_view
 
 
 def one(data: mmppl.Dataset, folder: Path, **settings: Any) -> dict[str, Any]:

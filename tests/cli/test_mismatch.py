@@ -136,7 +136,7 @@ def test_a_modality_that_comes_without_the_conditions_is_refused(call, arrays, t
 
 
 def test_a_modality_hidden_everywhere_is_refused(arrays, tmp_path):
-    data = mmppl.read(arrays).hide(rate={"beta": 1.0})
+    data = mmppl.read(arrays).mask_at_random(rate={"beta": 1.0})
     with pytest.raises(mmppl.DataError, match="'beta' is observed in no row that MVAE learns from"):
         mmppl.fit("mvae", data, epochs=1, out=tmp_path / "run")
 

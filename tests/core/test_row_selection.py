@@ -36,7 +36,7 @@ class Unpacked(MVAE):
 
 @pytest.fixture(scope="module", params=[0.0, 0.3, 0.6])
 def data(request):
-    return read("digits-three").hide(rate=request.param, seed=1)
+    return read("digits-three").mask_at_random(rate=request.param, seed=1)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_counts_are_those_of_the_batch(data, only_seen, cut):
 
 def test_there_is_room_for_nearly_every_batch():
     """2,000 random batches: at five standard deviations the normal law expects 0.0006 without room."""
-    data = read("digits-three").hide(rate=0.6, seed=1)
+    data = read("digits-three").mask_at_random(rate=0.6, seed=1)
     patterns = MissingnessPatterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), False)
     observed = torch.stack(list(data.observed.values()), -1).numpy()
     column = patterns.names.index("image")
@@ -143,7 +143,7 @@ def test_there_is_room_for_nearly_every_batch():
 def test_a_batch_without_room_is_computed_whole(replay):
     """Rooms made for 60 % missing, some batches that miss nothing: their steps are the unpacked ones, bit for bit."""
     full = read("digits-three")
-    holes = full.hide(rate=0.6, seed=1)
+    holes = full.mask_at_random(rate=0.6, seed=1)
     patterns = MissingnessPatterns.of(holes.observed)
 
     def losses(patterns, decide):

@@ -82,7 +82,7 @@ def test_a_fingerprint_tells_any_change(data):
 @given(st.integers(0, 10**6), st.floats(0, 1), st.booleans())
 def test_hiding_only_takes_away_and_leaves_one(seed, rate, keep_one):
     data = read(arrays())
-    hidden = data.hide(rate=rate, keep_one=keep_one, seed=seed)
+    hidden = data.mask_at_random(rate=rate, keep_one=keep_one, seed=seed)
     names = ["image", "text", "sound"]
     before, after = (torch.stack([d.observed[n] for n in names], -1) for d in (data, hidden))
     assert (after <= before).all()
@@ -93,31 +93,31 @@ def test_hiding_only_takes_away_and_leaves_one(seed, rate, keep_one):
         assert torch.equal(hidden.values[name][seen], data.values[name][seen])
         assert (hidden.values[name][~seen] == 0).all()
     assert torch.equal(hidden.observed["label"], data.observed["label"])
-    assert hidden.fingerprint() == data.hide(rate=rate, keep_one=keep_one, seed=seed).fingerprint()
+    assert hidden.fingerprint() == data.mask_at_random(rate=rate, keep_one=keep_one, seed=seed).fingerprint()
 
 
 def test_rates_hide_their_share():
     rng = np.random.default_rng(0)
     data = read({name: rng.normal(size=(8000, 1)) for name in "abc"})
     before = torch.get_rng_state()
-    hidden = data.hide(rate={"a": 0.3, "b": 1.0})
+    hidden = data.mask_at_random(rate={"a": 0.3, "b": 1.0})
     assert torch.equal(before, torch.get_rng_state())
     share = [1 - float(hidden.observed[name].double().mean()) for name in "abc"]
     assert share[0] == pytest.approx(0.3, abs=0.02) and share[1:] == [1, 0]  # 4 standard errors of 8000 draws
-    assert data.hide(rate=0.3).fingerprint() != data.hide(rate=0.3, seed=1).fingerprint()
-    lone = read({name: rng.normal(size=(8000, 1)) for name in "ab"}).hide(rate={"a": 0.5, "b": 1.0})
+    assert data.mask_at_random(rate=0.3).fingerprint() != data.mask_at_random(rate=0.3, seed=1).fingerprint()
+    lone = read({name: rng.normal(size=(8000, 1)) for name in "ab"}).mask_at_random(rate={"a": 0.5, "b": 1.0})
     assert lone.observed["a"].all() and not lone.observed["b"].any()  # the odds of staying choose the survivor
-    both = data.hide(rate=1.0).describe()["patterns"]
+    both = data.mask_at_random(rate=1.0).describe()["patterns"]
     assert set(both) == {"a", "b", "c"} and min(both.values()) > 2400
 
 
 def test_patterns_stay_evenly_and_where_they_can(data):
-    told = data.hide(patterns=[("image", "text"), ("sound",)], seed=2).describe()
+    told = data.mask_at_random(patterns=[("image", "text"), ("sound",)], seed=2).describe()
     assert set(told["patterns"]) <= {"image+text", "image", "text", "sound"} and told["empty_rows"] == 1
     assert 10 < told["patterns"]["sound"] < 40  # of 50 whole rows half, and those that have nothing else
-    only_image = data.hide(patterns=["image"])
+    only_image = data.mask_at_random(patterns=["image"])
     assert only_image.describe()["empty_rows"] == 1  # the five that lack an image keep something else
-    assert data.hide(patterns=["image"], keep_one=False).describe()["empty_rows"] == 6
+    assert data.mask_at_random(patterns=["image"], keep_one=False).describe()["empty_rows"] == 6
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_patterns_stay_evenly_and_where_they_can(data):
 )
 def test_hiding_what_cannot_be_hidden(data, how, says):
     with pytest.raises(UsageError, match="^[^\n]+$") as error:
-        data.hide(**how)
+        data.mask_at_random(**how)
     assert says in str(error.value)
 
 
 def test_what_is_hidden_stays_hidden_when_values_are_fresh():
     data = read("digits-two-view:rotate=fresh")
-    hidden = data.hide(rate=0.5)
+    hidden = data.mask_at_random(rate=0.5)
     fresh, seen = hidden.refresh(0, 1)["rotated"], hidden.observed["rotated"][hidden.rows("train")]
     assert (fresh[~seen] == 0).all() and torch.equal(fresh[seen], data.refresh(0, 1)["rotated"][seen])
     train = hidden.take(hidden.rows("train"))

@@ -11,10 +11,10 @@ from small_files import idx
 from small_wavs import wav, word
 
 from mmppl import read
-from mmppl.data.readers.cdb import centred, read_cdb
+from mmppl.data.readers.papers.cdb import centred, read_cdb
 from mmppl.data.recipes import farsi_kannada_speech as recipe
 from mmppl.data.recipes.farsi_kannada_speech import pooled, split_of_speakers, spoken_digits
-from mmppl.data.recipes.handwritten import Digits
+from mmppl.data.recipes.parts.handwritten import Digits
 from mmppl.errors import DataError, UsageError
 
 SPEAKERS = ("anna", "ben")

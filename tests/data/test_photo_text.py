@@ -11,8 +11,9 @@ from scipy.stats import chisquare
 
 from mmppl import read
 from mmppl.base.random import generator
-from mmppl.data.recipes.digits import NAMES
-from mmppl.data.recipes.photo_text import ALPHABET, BANDS, on_photographs, photographs, written
+from mmppl.data.recipes.parts.digits import NAMES
+from mmppl.data.recipes.parts.photographs import BANDS, on_photographs, photographs
+from mmppl.data.recipes.parts.words import ALPHABET, written
 from mmppl.errors import DataError
 
 PLACES = [os.environ.get("MMPPL_DATA"), Path(__file__).parents[2] / "shared" / "data"]

@@ -1,5 +1,3 @@
-
-
 import gzip
 import math
 import os
@@ -16,13 +14,14 @@ from small_files import idx, mnist
 from mmppl.base.random import generator
 from mmppl.core.loading import load_program
 from mmppl.data.read import read
-from mmppl.data.readers.idx import read_idx
-from mmppl.data.recipes.digits import NAMES, load_digits, profile
-from mmppl.data.recipes.mnist import FILES
-from mmppl.data.recipes.pairing import another_of_class
+from mmppl.data.readers.papers.idx import read_idx
+from mmppl.data.recipes.digits_three import profile
+from mmppl.data.recipes.parts.digits import NAMES, load_digits
+from mmppl.data.recipes.parts.mnist import FILES
+from mmppl.data.recipes.parts.pairing import another_of_class
+from mmppl.data.recipes.parts.transforms import random_rotation, rotate_images
+from mmppl.data.recipes.parts.two_view import two_view
 from mmppl.data.recipes.registry import recipes
-from mmppl.data.recipes.transforms import random_rotation, rotate_images
-from mmppl.data.recipes.two_view import two_view
 from mmppl.errors import DataError, UsageError
 
 PLACES = [os.environ.get("MMPPL_DATA"), Path(__file__).parents[2] / "shared" / "data"]

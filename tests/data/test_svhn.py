@@ -11,10 +11,10 @@ from scipy.io import loadmat, savemat
 from small_files import mnist
 
 from mmppl import read
-from mmppl.data.readers.matlab import read_mat
-from mmppl.data.recipes.digits import NAMES
-from mmppl.data.recipes.photo_text import ALPHABET
-from mmppl.data.recipes.svhn import FILES, read_svhn
+from mmppl.data.readers.papers.matlab import read_mat
+from mmppl.data.recipes.parts.digits import NAMES
+from mmppl.data.recipes.parts.svhn import FILES, read_svhn
+from mmppl.data.recipes.parts.words import ALPHABET
 from mmppl.errors import DataError, UsageError
 
 COUNTS = (27, 13, 9, 7, 12, 5, 6, 11, 8, 3)  # of the digits 0, 1, … in a sixth of the train file, and in the test file

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from mmppl.data.recipes import transforms
-from mmppl.data.recipes.transforms import SHIFT, SLANT, STRETCH, TURN, distorted
+from mmppl.data.recipes.parts import transforms
+from mmppl.data.recipes.parts.transforms import SHIFT, SLANT, STRETCH, TURN, distorted
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_what_ignores_the_class_is_right_by_chance(data):
 
 
 def test_nothing_given_is_a_guess(data):
-    hidden = data.hide(rate={"signs": 1.0}, keep_one=False)
+    hidden = data.mask_at_random(rate={"signs": 1.0}, keep_one=False)
     run = asking(dataclasses.replace(hidden, split=data.split))
     metrics = mmppl.evaluate(run, metrics=["coherence.word"], conditioning_sets=["signs", "image"])["metrics"]
     assert metrics["coherence.word"]["signs"] == pytest.approx(1 / 3, abs=0.15) and metrics["nothing_seen"]["signs"]
@@ -192,7 +192,7 @@ def test_a_judge_is_the_same_whatever_was_drawn_before(data):
 
 
 def test_what_lies_under_the_mask_does_not_matter(data):
-    some = data.hide(rate=0.4, seed=3)
+    some = data.mask_at_random(rate=0.4, seed=3)
     filled = dataclasses.replace(
         some,
         values={

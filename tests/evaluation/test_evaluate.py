@@ -137,7 +137,7 @@ def test_conditions_leave_rows_out(data):
     with pytest.raises(mmppl.UsageError, match="conditions on x"):
         evaluate(run, conditioning_sets=["word"])
     with pytest.raises(mmppl.DataError, match="no test row with x"):
-        evaluate(KnownRun(data.hide(rate={"x": 1.0}), conditions=("x",)))
+        evaluate(KnownRun(data.mask_at_random(rate={"x": 1.0}), conditions=("x",)))
 
 
 def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
@@ -151,7 +151,7 @@ def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
     for name, kl in nats.items():
         assert curves[name] == [0.5 if eps < kl else 1.0 for eps in curves["eps"]]
     logged.clear()
-    few = data.hide(rate={"word": 0.5}, seed=1, keep_one=False)
+    few = data.mask_at_random(rate={"word": 0.5}, seed=1, keep_one=False)
     run.fitted_on = few
     evaluate(run, metrics=["collapse"])
     test = few.rows("test")
@@ -268,7 +268,7 @@ def test_baseline_learns_from_what_is_given_and_labelled(monkeypatch):
     assert error("a") == error("c") == error("a", "b", "c") == 0
     assert error("b") > 0.3
     assert error() == pytest.approx(2 / 3, abs=0.05)
-    hidden = test.hide(rate={"a": 1.0}, keep_one=False)
+    hidden = test.mask_at_random(rate={"a": 1.0}, keep_one=False)
     assert baselines.baseline_error(train, hidden, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
     monkeypatch.setattr(baselines, "MOST_ROWS", 20)
     assert error("b", seed=0) == error("b", seed=0)
@@ -292,7 +292,7 @@ def test_cmmd_end_to_end(tmp_path):
 
 
 def test_mvae_with_missing_modalities_end_to_end(tmp_path):
-    data = mmppl.read("digits-three").hide(rate=0.3, seed=1)
+    data = mmppl.read("digits-three").mask_at_random(rate=0.3, seed=1)
     run = mmppl.fit("mvae", data, hyper={"hidden": 32, "layers": 1}, epochs=10, lr=5e-3, out=tmp_path / "run")
     metrics = run.evaluate(data)["metrics"]
     sets = ["image", "profile", "word", "image+profile", "image+word", "profile+word", "image+profile+word"]

@@ -17,7 +17,7 @@ PROBES = ["probe", "precision", "nmi"]
 
 @pytest.fixture(scope="module")
 def data():
-    return mmppl.read("digits-three").hide(rate=0.3, seed=1)
+    return mmppl.read("digits-three").mask_at_random(rate=0.3, seed=1)
 
 
 @pytest.fixture(scope="module")

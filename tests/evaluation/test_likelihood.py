@@ -112,7 +112,7 @@ def test_reconstruction_is_the_expected_density(world):
 
 
 def test_what_lies_under_the_mask_does_not_matter(world):
-    data = world.sample(50).hide(rate=0.4, seed=2)
+    data = world.sample(50).mask_at_random(rate=0.4, seed=2)
     filled = dataclasses.replace(
         data,
         values={name: torch.where(data.observed[name].unsqueeze(-1), x, 9.0) for name, x in data.values.items()},

@@ -57,7 +57,7 @@ def test_figures_go_through_no_link(tmp_path):
 
 
 def test_mvae_with_missing_modalities(tmp_path):
-    data = mmppl.read("digits-three").hide(rate=0.6, seed=1)
+    data = mmppl.read("digits-three").mask_at_random(rate=0.6, seed=1)
     run = mmppl.fit("mvae", data, hyper=SMALL, epochs=1, out=tmp_path / "run")
     check(run.plot(data), ["loss", "generated", "reconstructions", "latent", "traversals"])
     logged = []
@@ -234,7 +234,7 @@ def test_what_is_a_picture():
 
 
 def test_examples_are_a_row_of_each_class_with_what_is_given():
-    data = mmppl.read("digits-three").hide(rate=0.5, seed=0)
+    data = mmppl.read("digits-three").mask_at_random(rate=0.5, seed=0)
     rows = data.take(data.rows("test"))
     program = mmppl.Program(data.modalities)
     chosen = examples(program, rows, ["image"], SAMPLES)

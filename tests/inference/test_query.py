@@ -23,7 +23,7 @@ from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 def run(tmp_path_factory):
     return fit(
         "mvae",
-        read("digits-three").hide(rate=0.3),
+        read("digits-three").mask_at_random(rate=0.3),
         hyper={"hidden": 16, "latent_dim": 3},
         epochs=1,
         out=tmp_path_factory.mktemp("q") / "r",

@@ -17,7 +17,7 @@ from mmppl.train.settings import _settings
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return read("digits-three").hide(rate=0.4, seed=3)
+    return read("digits-three").mask_at_random(rate=0.4, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def digits_are_images(monkeypatch):
 
 @pytest.fixture(scope="module")
 def of_three() -> Dataset:
-    return read("digits-three").hide(rate=0.4, seed=3)
+    return read("digits-three").mask_at_random(rate=0.4, seed=3)
 
 
 @pytest.fixture(scope="module")

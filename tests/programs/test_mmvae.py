@@ -16,7 +16,7 @@ SMALL = ["--set", "hidden=16", "--set", "latent_dim=4", "--set", "draws=3"]
 
 @pytest.fixture(scope="module")
 def digits():
-    return read("digits-three").hide(rate=0.3, seed=2)
+    return read("digits-three").mask_at_random(rate=0.3, seed=2)
 
 
 @pytest.mark.parametrize("options", [[], ["--preset", "paper-mnist-svhn"]], ids=["default", "paper"])

@@ -22,7 +22,7 @@ exact = pytest.mark.usefixtures("float64")
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    data = read("digits-three").hide(rate=0.4, seed=3)
+    data = read("digits-three").mask_at_random(rate=0.4, seed=3)
     observed = {n: o.clone() for n, o in data.observed.items()}
     observed["label"][::3] = False
     return dataclasses.replace(data, observed=observed)

@@ -14,7 +14,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 
 @pytest.fixture(scope="module")
 def data():
-    return read("digits-three").hide(rate=0.3, seed=1)
+    return read("digits-three").mask_at_random(rate=0.3, seed=1)
 
 
 def stand_in(work, state, spoil=lambda outcome: None):

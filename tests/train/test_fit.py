@@ -136,7 +136,7 @@ def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
         with pytest.raises(UsageError, match=words):
             fit("cmmd", data, **{"hyper": SMALL, "epochs": 1, "out": run.folder, "resume": True} | change)
     with pytest.raises(DataError, match="cannot resume: data .*, the run has "):
-        fit("cmmd", data.hide(rate=0.5), hyper=SMALL, epochs=1, out=run.folder, resume=True)
+        fit("cmmd", data.mask_at_random(rate=0.5), hyper=SMALL, epochs=1, out=run.folder, resume=True)
     with pytest.raises(UsageError, match="exists"):
         fit("cmmd", data, hyper=SMALL, epochs=1, out=run.folder)
     with pytest.raises(UsageError, match="nothing to resume"):
@@ -415,7 +415,7 @@ def test_what_a_fit_hides_changes_nothing_of_it(tmp_path):
     """Not the scaling either: a value that is hidden from the train rows may be anything."""
     rng = np.random.default_rng(0)
     arrays = {"a": rng.normal(3, 2, (60, 3)), "b": rng.poisson(4, (60, 2)), "label": np.arange(60) % 2}
-    hidden = read(arrays).hide(rate=0.5, seed=3)
+    hidden = read(arrays).mask_at_random(rate=0.5, seed=3)
     spoilt = {name: array.copy() for name, array in arrays.items()}
     for name, value in (("a", 1e30), ("b", 10**6)):
         spoilt[name][~hidden.observed[name].numpy()] = value

@@ -16,7 +16,7 @@ from mmppl.train.step import Step
 
 @pytest.fixture(scope="module")
 def data():
-    return read("digits-three").hide(rate=0.3, seed=1)
+    return read("digits-three").mask_at_random(rate=0.3, seed=1)
 
 
 def small(name, **options):

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from ...errors import DataError
 from .cells import NOTHING, _column, _plain, _with_masks
+from .registry import Arrays, Request, reader
+
+
+@reader("frame")
+class FrameReader:
+    """A DataFrame of pandas or alike."""
+
+    def accepts(self, source: Any) -> bool:
+        """Whether it has what a DataFrame has; a mapping that has it, too, is none."""
+        return hasattr(source, "columns") and hasattr(source, "to_numpy") and not isinstance(source, Mapping)
+
+    def read(self, source: Any, request: Request) -> Arrays:
+        """Its columns as arrays.
+
+        Raises:
+            DataError: see `read_frame`.
+        """
+        arrays, features = read_frame(source, request.ignored)
+        return Arrays(arrays, "arrays", features)
 
 
 def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
-    """A DataFrame (pandas, or alike) → arrays by name, and the feature names of those that were grouped; of those that
-    are ignored only that they are there.
+    """Turn the columns of a DataFrame into arrays.
 
     Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
     array of its own. Missing cells become NaN or, where the values are not floats, a mask. Without a column `id` the
     index is the rows' ids: whole numbers and strings as they are, anything else as its text.
 
+    Args:
+        frame: a DataFrame of pandas or alike.
+        ignored: names whose contents do not matter; a filler stands in their place.
+    Returns:
+        Arrays by name, and the feature names of those that were grouped.
     Raises:
         DataError: repeated or clashing columns, an index that names two rows alike, a group that mixes numbers and
             strings, cells of other types.
@@ -92,5 +115,5 @@ def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.
         raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
     floats = any(value.dtype.kind == "f" for value in values)
     if partly.any() or (floats and missing.any()):  # of floats no mask is kept, so that all gaps must be NaN
-        values = [np.where(gap, np.nan, value) for value, gap in columns]  # the door names the cell
+        values = [np.where(gap, np.nan, value) for value, gap in columns]  # ingest names the cell
     return np.stack(values, -1), np.logical_and.reduce(missing, 1)

@@ -10,12 +10,34 @@ import torch
 
 from ...errors import DataError
 from .cells import NOTHING, _column, _plain, _with_masks
+from .registry import Arrays, Request, reader
+
+
+@reader("mapping")
+class MappingReader:
+    """Arrays, tensors or lists by name."""
+
+    def accepts(self, source: Any) -> bool:
+        """Whether it is a mapping."""
+        return isinstance(source, Mapping)
+
+    def read(self, source: Mapping[str, Any], request: Request) -> Arrays:
+        """Its arrays.
+
+        Raises:
+            DataError: see `read_mapping`.
+        """
+        return Arrays(read_mapping(source, request.ignored), "arrays")
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Arrays, tensors or lists by name → numpy arrays; strings that are missing (None) and what NumPy masks become a
-    mask. Of arrays that are ignored only that they are there.
+    """Turn arrays, tensors or lists into numpy arrays; missing strings (None) and what NumPy masks become a mask.
 
+    Args:
+        data: name → one row per sample.
+        ignored: names whose contents do not matter; a filler stands in their place.
+    Returns:
+        Arrays by name, `mask_<name>` among them where something is missing that no NaN can show.
     Raises:
         DataError: ragged rows, or objects other than strings and numbers.
     """

@@ -2,49 +2,74 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, suggest
 from ..splits import PARTS
 from .cells import NOTHING, _objects, _plain
+from .registry import Arrays, Request, reader
+
+ZIP = b"PK"  # with which a zip file begins, and so an .npz file
 
 # What numpy and zipfile raise about a file that is damaged, encrypted (RuntimeError) or packed in an unknown way.
 CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
-OTHERS = {  # what people have, and how it gets in
-    ".wav": "recordings are read by the folder or .zip that they lie in; give that",
-    **dict.fromkeys(
-        (".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".h5", ".hdf5", ".pkl"),
-        "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
-    ),
-}
+@reader("npz")
+class NpzReader:
+    """Files that `numpy.savez` has written, of whatever suffix."""
+
+    def accepts(self, source: Any) -> bool:
+        """Whether it is the path of one, by its suffix or its first bytes; a .zip holds something else."""
+        if not isinstance(source, (str, os.PathLike)):
+            return False
+        path = Path(source)
+        if path.suffix == ".npz":
+            return True
+        if path.suffix.lower() == ".zip" or not path.is_file():
+            return False
+        try:
+            with open(path, "rb") as opened:
+                return opened.read(len(ZIP)) == ZIP
+        except OSError:
+            return True  # why it cannot be opened, reading it says
+
+    def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
+        """Its arrays; train and test parts of the same name become one array.
+
+        Raises:
+            DataError: see `read_npz`.
+        """
+        path = Path(source)
+        return Arrays(joined_parts(read_npz(path, request.ignored)), path.name)
 
 
 def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file, in its order; of those that are ignored only that they are there.
+    """Read the arrays of an .npz file.
 
+    Args:
+        path: of the file.
+        ignored: names of arrays that are not read; a filler stands in their place.
+    Returns:
+        Arrays by name, in the order of the file.
     Raises:
         DataError: no such file, not an .npz, truncated, corrupt, encrypted, or with arrays of Python objects.
     """
     if not path.is_file():
-        near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
-        raise DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
-    if path.suffix.lower() in OTHERS:
-        raise DataError(f"{path}: {OTHERS[path.suffix.lower()]}.")
+        raise no_such_file(path)
     arrays = {}
     key = "index"
     try:
         with open(path, "rb") as opened:
-            if opened.read(2) != b"PK" or not zipfile.is_zipfile(opened):
-                raise DataError(
-                    f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez."
-                )
+            if opened.read(len(ZIP)) != ZIP or not zipfile.is_zipfile(opened):
+                raise not_whole(path)
         with np.load(path, allow_pickle=False) as file:
             for key in file.files:
                 if key in ignored:
@@ -64,6 +89,17 @@ def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: {key!r} cannot be read ({reason}); write it again with numpy.savez.") from None
     return arrays
+
+
+def no_such_file(path: Path) -> DataError:
+    """The error about a path where nothing is."""
+    near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
+    return DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
+
+
+def not_whole(path: Path) -> DataError:
+    """The error about a file that is no .npz file, or only the beginning of one."""
+    return DataError(f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez.")
 
 
 def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,14 +19,38 @@ from torch import Tensor
 
 from ...errors import DataError, suggest
 from ...modalities.modality import Modality
+from ..recipes.registry import on_disk
 from .mapping import read_mapping
-from .mfcc import SHAPES, Features, Level, speech_features
 from .npz import CORRUPT
-from .wav import read_wav
+from .registry import Arrays, Request, reader
+
+if TYPE_CHECKING:
+    from .mfcc import Features, Level
 
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # of the Free Spoken Digit Dataset
 HELP = "name them {label}_{speaker}_{number}.wav, or put a .csv with the columns file and label beside them"
 ARRAY = "speech"
+
+
+@reader("recordings")
+class RecordingsReader:
+    """A folder or a .zip of wav files."""
+
+    def accepts(self, source: Any) -> bool:
+        """Whether it is the path of a .zip or of a folder that is there."""
+        if not isinstance(source, (str, os.PathLike)):
+            return False
+        path = Path(source)
+        return path.suffix.lower() == ".zip" or (path.is_dir() and on_disk(source))
+
+    def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
+        """Their features and labels, in the shape that the schema of a run has.
+
+        Raises:
+            DataError: see `read_utterances`.
+        """
+        path = Path(source)
+        return Arrays(read_utterances(path, features_for(request.schema)), path.resolve().name)
 
 
 @dataclass(frozen=True)
@@ -38,7 +63,7 @@ class Spoken:
 
 
 def read_utterances(path: Path, features: Features = "segments") -> dict[str, np.ndarray]:
-    """Arrays for the door: `speech` (N, *shape), `id` (the files' names), and what there is to know of each.
+    """Read the recordings of a folder or .zip.
 
     A .csv, of which there may be one, has a column `file` and any others (`label`, `split`, …), each of which becomes
     an array; recordings that it does not list are left out. Without one, names such as 7_theo_12.wav give `label`; if
@@ -46,7 +71,9 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
 
     Args:
         path: a folder (with whatever folders in it) or a .zip.
-        features: see `mmppl.speech.speech_features`.
+        features: see `mfcc.speech_features`.
+    Returns:
+        `speech` (N, *shape), `id` (the files' names), and an array of everything else that is known of each.
     Raises:
         DataError: no recordings, one that is damaged, names of which only some have the form, a CSV that is wrong.
     """
@@ -72,6 +99,8 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
 
 def features_for(schema: Sequence[Modality] | None) -> Features:
     """Those that have the shape of `speech` in the schema of a run."""
+    from .mfcc import SHAPES  # here, since every path is shown to this reader first
+
     shapes = [m.shape for m in schema or () if m.name == ARRAY]
     return next((name for name, shape in SHAPES.items() if shape in shapes), "segments")
 
@@ -80,6 +109,9 @@ def features_of(
     path: Path, names: Sequence[str], content: Callable[[str], bytes], features: Features, level: Level = "one"
 ) -> Tensor:
     """(N, *shape) features of the named recordings."""
+    from .mfcc import SHAPES, speech_features
+    from .wav import read_wav
+
     found = torch.empty((len(names), *SHAPES[features]))
     for row, name in enumerate(names):
         place = f"{path}/{name}"

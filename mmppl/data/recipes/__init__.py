@@ -1,1 +1,1 @@
-"""Recipes: the data sets of papers, one file each."""
+"""Recipes: the data sets of papers, one file each; `registry.recipe` registers another one."""

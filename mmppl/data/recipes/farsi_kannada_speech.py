@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from ..dataset import Dataset
 from ..readers.mfcc import Features, Level
 from ..readers.recordings import Spoken, features_of, opened, spoken
 from ..splits import PARTS
-from .files import root_or_default
-from .handwritten import FARSI, KANNADA, Digits
-from .pairing import floats, in_turn
-from .transforms import distorted
+from .parts.files import root_or_default
+from .parts.handwritten import FARSI, KANNADA, Digits
+from .parts.pairing import floats, in_turn
+from .parts.transforms import distorted
+from .registry import recipe
 
 RECIPE = "farsi-kannada-speech"
 MAX_ROWS = (60_000, 10_000, 10_000)  # rows of train, valid and test
@@ -36,29 +38,34 @@ SPEECH, ARCHIVE = "fsdd", "fsdd_recordings.zip"
 SCALE = 1 / 200**0.5  # squared error of weight 100
 
 
+@recipe("farsi-kannada-speech")
 def farsi_kannada_speech(
     root: Path | None = None,
     *,
     speech: Features = "mean",
     level: Level = "one",
-    partners: str = "fixed",
-    images: str = "plain",
+    partners: Literal["fixed", "fresh"] = "fixed",
+    images: Literal["plain", "distorted"] = "plain",
     held_out: str | None = None,
-    validation: str = "apart",
+    validation: Literal["apart", "none"] = "apart",
     seed: int = 0,
 ) -> Dataset:
-    """`farsi` and `kannada` (28×28, Bernoulli), `speech` (MFCC, each in [0, 1] over the train recordings), `label`.
+    """79,908 digits: written in Farsi and in Kannada, 28×28 each; spoken in English, MFCC; label.
 
+    Needs: hoda_farsi_digits.npz in ROOT/hoda, kannada_mnist_20k.npz in ROOT/kannada_mnist (or MNIST-MIX's npz, or the
+    sets' own files), fsdd_recordings.zip (or its wav files) in ROOT/fsdd.
+
+    `farsi` and `kannada` are Bernoulli; `speech` lies in [0, 1] over the train recordings, each coefficient by itself.
     As many rows of a class as there are images of it in the larger set, at most a tenth of 60,000, 10,000 and 10,000;
     a row's images and recording are of its class and part. Recordings are drawn with replacement.
 
     Args:
         root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; default $MMPPL_DATA.
-        speech: see `mmppl.speech.speech_features`; "mean" is the source's.
+        speech: see `readers.mfcc.speech_features`; "mean" is the source's.
         level: of the recordings: "one"; or "kept" (the source names no levelling), which tells a little of who speaks.
         partners: "fixed": for good; "fresh": the same, and every epoch draws what the train rows show anew.
         images: "plain"; or "distorted", with partners "fresh": what an epoch draws is turned, stretched and shifted a
-            little, differently in each (see `distort`). The rows of this data set are plain all the same.
+            little, differently in each (see `distorted`). The rows of this data set are plain all the same.
         held_out: a speaker, of whom test rows have all recordings and the others none; default: test rows have takes
             0 to 4 of all speakers. Takes 9, 19, 29, ... (of the other speakers) are for validation.
         validation: "apart"; or "none": train and test rows show all of the train and test parts that the sets were

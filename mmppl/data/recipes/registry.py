@@ -1,179 +1,147 @@
-"""Recipes: data sets of the papers, made from files or packages at hand. `name:option=value,option=value`."""
+"""Recipes by name: data sets of papers, made from files or packages at hand. `name:option=value,option=value`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import ast
+import inspect
+import os
+import re
+import types
+import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
+from ...base.annotated import as_type, in_words, not_of, readable
+from ...base.registry import Registry
 from ...errors import UsageError, suggest
 
-if TYPE_CHECKING:
-    from ..dataset import Dataset
+Make = TypeVar("Make", bound=Callable[..., Any])
+GIVEN = ("root", "download")  # what a recipe may ask for beside its options
+NEEDS = re.compile(r"^\s*Needs:\s*(.+?)\s*(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
-Option = tuple[str, ...] | type[int] | type[str] | type[Path]
+def _lacks(thing: Any) -> list[str]:
+    if not inspect.isfunction(thing):
+        return ["a function that makes the data set"]
+    missing = []
+    text = inspect.getdoc(thing) or ""
+    if not text.partition("\n")[0].strip():
+        missing.append("a docstring that says in its first line what the data set is")
+    if not NEEDS.search(text):
+        missing.append('a paragraph "Needs: …" in its docstring (the files that it needs, or "nothing")')
+    for name, parameter in inspect.signature(thing).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in GIVEN:
+            if parameter.default is parameter.empty:
+                missing.append(f"a default of {name}")
+            kind = _kind(thing, parameter)
+            if not readable(kind):
+                missing.append(f"a type of {name} that can be read from text (int, Literal[...]), not {in_words(kind)}")
+        elif name not in GIVEN:
+            missing.append(f"a * before {name} (options are keyword-only)")
+    return missing
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """One line of the table: what it gives, what it needs, and its options (a tuple of words, int, str or Path)."""
-
-    line: str
-    needs: str
-    options: Mapping[str, Option]
-    make: Callable[..., Dataset]
+RECIPES: Registry[Callable[..., Any]] = Registry("recipe", __package__, aside=("registry",), lacks=_lacks)
 
 
-def _digits_two_view(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .digits import digits_two_view
+def recipe(name: str) -> Callable[[Make], Make]:
+    """Decorator of a function that makes a data set, which then can be read by name.
 
-    return digits_two_view(**options)
+    Its keyword-only arguments are the recipe's options; it may also take `root` (a Path or None, the folder of the
+    files that it needs) and `download` (bool, whether it may fetch them). It returns a `Dataset`, or anything else that
+    `mmppl.read` takes, such as arrays by name. The first line of its docstring says what the data set is, and a
+    paragraph "Needs: …" says which files it needs.
 
-
-def _digits_three(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .digits import digits_three
-
-    return digits_three(**options)
-
-
-def _mnist_two_view(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .mnist import mnist_two_view
-
-    return mnist_two_view(root, download=download, **options)
-
-
-def _mnist_label(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .mnist import mnist_label
-
-    return mnist_label(root, download=download, **options)
-
-
-def _mnist_photo_text(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .photo_text import mnist_photo_text
-
-    return mnist_photo_text(root, download=download, **options)
-
-
-def _mnist_svhn(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .svhn import mnist_svhn
-
-    return mnist_svhn(root, download=download, **options)
-
-
-def _mnist_svhn_text(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .svhn import mnist_svhn
-
-    return mnist_svhn(root, text=True, download=download, **options)
-
-
-def _farsi_kannada_speech(root: Path | None, download: bool, **options: Any) -> Dataset:
-    from .farsi_kannada_speech import farsi_kannada_speech
-
-    return farsi_kannada_speech(root, **options)
-
-
-SVHN_FILES = "train_32x32.mat and test_32x32.mat of SVHN in ROOT/svhn and MNIST's four in ROOT/mnist, or --download"
-PAIRS: dict[str, Option] = {"pairs": int, "partners": ("fixed", "fresh"), "seed": int}
-
-TABLE = {
-    "digits-two-view": Recipe(
-        "1,797 8×8 digits: rotated; another one of the class with noise; label",
-        "nothing",
-        {"rotate": ("fixed", "fresh"), "seed": int},
-        _digits_two_view,
-    ),
-    "digits-three": Recipe(
-        "1,797 8×8 digits: image; 32 numbers that profile another one of the class; its name as 8 letters; label",
-        "nothing",
-        {"seed": int},
-        _digits_three,
-    ),
-    "mnist-two-view": Recipe(
-        "70,000 28×28 digits: rotated; another one of the class with noise; label",
-        "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download",
-        {"rotate": ("fixed", "fresh"), "seed": int},
-        _mnist_two_view,
-    ),
-    "mnist-label": Recipe(
-        "70,000 28×28 digits: image; label",
-        "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download",
-        {},
-        _mnist_label,
-    ),
-    "mnist-photo-text": Recipe(
-        "70,000 28×28 digits: image; another one of the class in a crop of a photograph, 3×32×32; its name; label",
-        "the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download; photos=FOLDER for pictures of your own",
-        {"photos": Path, "seed": int},
-        _mnist_photo_text,
-    ),
-    "mnist-svhn": Recipe(
-        "66,068 28×28 digits: image; a house number of the class, 3×32×32; label",
-        SVHN_FILES,
-        PAIRS,
-        _mnist_svhn,
-    ),
-    "mnist-svhn-text": Recipe(
-        "66,068 28×28 digits: image; a house number of the class, 3×32×32; its name; label",
-        SVHN_FILES,
-        PAIRS,
-        _mnist_svhn_text,
-    ),
-    "farsi-kannada-speech": Recipe(
-        "79,908 digits: written in Farsi and in Kannada, 28×28 each; spoken in English, MFCC; label",
-        "hoda_farsi_digits.npz in ROOT/hoda, kannada_mnist_20k.npz in ROOT/kannada_mnist (or MNIST-MIX's npz, or the "
-        "sets' own files), fsdd_recordings.zip (or its wav files) in ROOT/fsdd",
-        {
-            "speech": ("mean", "segments", "frames"),
-            "level": ("one", "kept"),
-            "partners": ("fixed", "fresh"),
-            "images": ("plain", "distorted"),
-            "held_out": str,
-            "validation": ("apart", "none"),
-            "seed": int,
-        },
-        _farsi_kannada_speech,
-    ),
-}
+    Args:
+        name: what `mmppl.read` and `--data` call it.
+    Raises:
+        UsageError: the name is taken, or a required part is missing.
+    """
+    return typing.cast("Callable[[Make], Make]", RECIPES.register(name))
 
 
 def recipes() -> list[tuple[str, str, str]]:
-    """(name, what it is, what it needs) of every recipe."""
-    return [(name, recipe.line, recipe.needs) for name, recipe in TABLE.items()]
+    """(name, what it is, what it needs) of every recipe. No built-in recipe is imported for that."""
+    return [(name, *_about(_docstring(name))) for name in RECIPES]
 
 
-def make(spec: str, *, root: str | Path | None = None, download: bool = False) -> Dataset:
-    """The data set of "name" or "name:option=value,…".
+def make(spec: str, *, root: str | Path | None = None, download: bool = False) -> Any:
+    """Make the data set of "name" or "name:option=value,…".
 
+    Args:
+        spec: the name of a recipe, with options or without.
+        root: folder of the files that the recipe needs; None: $MMPPL_DATA.
+        download: whether the recipe may fetch its files into `root`.
+    Returns:
+        What the recipe makes: a `Dataset`, or anything else that a reader takes.
     Raises:
         UsageError: unknown recipe, option or value.
         DataError: files that are missing or corrupt.
     """
-    name, _, given = spec.partition(":")
-    if name not in TABLE:
-        raise UsageError(
-            f"no recipe or file {name!r}; recipes: {', '.join(TABLE)}.{suggest(name, list(TABLE))} "
-            "Files are given by their path, *.npz; recordings by that of their folder or .zip."
-        )
-    recipe = TABLE[name]
-    options = dict(_option(name, recipe, part) for part in given.split(",") if part)
-    return recipe.make(Path(root) if root else None, download, **options)
+    name, _, text = spec.partition(":")
+    if name not in RECIPES:
+        raise no_recipe(spec)
+    function = RECIPES[name]
+    parameters = inspect.signature(function).parameters
+    options = {key: p for key, p in parameters.items() if key not in GIVEN}
+    chosen = dict(_option(name, function, options, part) for part in text.split(",") if part)
+    given = {"root": Path(root) if root else None, "download": download}
+    return function(**{key: value for key, value in given.items() if key in parameters}, **chosen)
 
 
-def _option(name: str, recipe: Recipe, text: str) -> tuple[str, Any]:
+def on_disk(source: str | os.PathLike[str]) -> bool:
+    """Whether this names a file or folder that is there. No folder is meant by a recipe's name, nor by an empty one."""
+    path = Path(source)
+    return path.is_file() or (path.is_dir() and not (isinstance(source, str) and (source in RECIPES or not source)))
+
+
+def no_recipe(spec: str) -> UsageError:
+    """The error about a text that names neither a recipe nor a file."""
+    name, known = spec.partition(":")[0], list(RECIPES)
+    return UsageError(
+        f"no recipe or file {name!r}; recipes: {', '.join(known)}.{suggest(name, known)} "
+        "Files are given by their path, *.npz; recordings by that of their folder or .zip."
+    )
+
+
+def _option(
+    name: str, function: Callable[..., Any], options: dict[str, inspect.Parameter], text: str
+) -> tuple[str, Any]:
+    """One "option=value" as the argument of a recipe's function."""
     key, _, value = text.partition("=")
-    if key not in recipe.options:
-        known = list(recipe.options)
+    if key not in options:
+        known = list(options)
         raise UsageError(f"{name}: no option {key!r}; it has {', '.join(known) or 'none'}.{suggest(key, known)}")
-    kind = recipe.options[key]
-    if isinstance(kind, tuple):
-        if value not in kind:
-            raise UsageError(f"{name}: {key}={value!r} is none of {', '.join(kind)}.{suggest(value, kind)}")
-        return key, value
-    if kind in (Path, str):
-        return key, kind(value)
+    kind = _kind(function, options[key])
     try:
-        return key, int(value)
-    except ValueError:
-        raise UsageError(f"{name}: {key}={value!r} is not a whole number.") from None
+        return key, as_type(value, kind)
+    except (TypeError, ValueError, KeyError):
+        wrong = "not a whole number." if kind is int else not_of(kind, value)
+        raise UsageError(f"{name}: {key}={value!r} is {wrong}") from None
+
+
+def _kind(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The type that an option is annotated with, or else that of its default."""
+    if parameter.annotation is parameter.empty:
+        return str if parameter.default in (parameter.empty, None) else type(parameter.default)
+    hint = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    return typing.get_type_hints(hint, inspect.unwrap(function).__globals__)[parameter.name]
+
+
+def _docstring(name: str) -> str:
+    """Of the recipe's function; that of a built-in one is taken from its source, since it may import what is heavy."""
+    file = RECIPES.file_of(name)
+    if file is None:
+        return inspect.getdoc(RECIPES[name]) or ""
+    decorator = f"recipe({name!r})"
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and decorator in map(ast.unparse, node.decorator_list):
+            return ast.get_docstring(node) or ""
+    return ""
+
+
+def _about(text: str) -> tuple[str, str]:
+    """What a recipe is and what it needs, from its docstring, without full stops."""
+    needs = NEEDS.search(text)
+    return text.partition("\n")[0].strip().rstrip("."), " ".join(needs[1].split()).rstrip(".") if needs else ""

@@ -1,9 +1,9 @@
-"""Named arrays taken apart: the modalities, which rows have them, ids and split; and all that is wrong there."""
+"""Named arrays, parsed: the modalities, which rows have them, ids and split; and all that is wrong there."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -19,7 +19,7 @@ TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
 
 @dataclass(frozen=True)
 class Table:
-    """The arrays of a file, taken apart.
+    """The arrays of a file, parsed.
 
     Args:
         arrays: name → (N, *shape).
@@ -55,7 +55,14 @@ class Table:
 
 
 def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]]) -> Table:
-    """Sort arrays into a `Table`; DataError for the first thing that is wrong."""
+    """Sort arrays into a `Table`.
+
+    Args:
+        arrays: (N, *shape) each; `id`, `split` and `mask_<name>` are special.
+        features: names of the columns of an array.
+    Raises:
+        DataError: the first thing that is wrong.
+    """
     for name, array in arrays.items():
         if array.ndim == 0:
             raise DataError(f"{name!r} is a single value; give one row per sample.")
@@ -152,7 +159,7 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
     return observed
 
 
-def chunks(array: np.ndarray) -> Iterator[slice]:
+def chunks(array: np.ndarray) -> list[slice]:
     """Slices of rows with some four million elements each: no pass over a huge array needs a copy of it."""
     step = max(1, 2**22 // max(1, array.size // max(1, len(array))))
-    return (slice(start, start + step) for start in range(0, len(array), step))
+    return [slice(start, start + step) for start in range(0, len(array), step)]

@@ -9,11 +9,8 @@ import numpy as np
 
 from ...errors import DataError, UsageError
 from ...modalities.modality import Modality
-from ..splits import stratified_split, with_valid
 from .arrays import Table, chunks
-from .encode import _groups
 from .overrides import Override
-from .scale import _kept_after_masking, _scaled
 
 FEW = 20  # distinct whole numbers in one column, up to which they are classes
 STRINGS = 50  # different strings in one column, up to which they are classes in however few rows
@@ -120,15 +117,13 @@ def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
         )
 
 
-def _found(
-    table: Table, said: Mapping[str, Override], seed: int, hide: float, hide_seed: int
-) -> tuple[tuple[Modality, ...], np.ndarray]:
-    """Schema and split of data that come without a schema."""
-    n = len(table.ids)
-    if n < 2:
-        raise DataError("one sample only; a model needs at least two rows, some to learn from and some to check on.")
-    if not any(observed.any() for observed in table.observed.values()):
-        raise DataError("nothing is observed in any row; check the masks.")
+def infer_schema(table: Table, said: Mapping[str, Override]) -> tuple[Modality, ...]:
+    """The modalities of data that come without a schema, with their classes but without the numbers of their scaling.
+
+    Raises:
+        DataError: an array that is observed in no row, strings or numbers that are no classes, or labels alone.
+        UsageError: what the user says does not fit an array.
+    """
     modalities = []
     for name, array in table.arrays.items():
         observed = table.observed[name]
@@ -145,18 +140,7 @@ def _found(
             f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "
             f"--as {modalities[0].name}=normal:role=modality."
         )
-    groups = _groups(table, modalities)
-    if table.split is None:
-        split = stratified_split(groups, seed=seed)
-    elif (table.split == 0).any():
-        split = with_valid(table.split, groups, seed=seed)
-    else:
-        raise DataError("'split' has no train rows (0 or train); mark some.")
-    for m in modalities:
-        if not (table.observed[m.name] & (split == 0)).any():
-            raise DataError(f"{m.name!r} is observed in no train row; leave it out (--as {m.name}=ignore).")
-    stays = _kept_after_masking(table, modalities, hide, hide_seed)
-    return tuple(_scaled(m, table, (split == 0) & stays[m.name]) for m in modalities), split
+    return tuple(modalities)
 
 
 def _classes(table: Table, name: str) -> tuple[str | int, ...]:

@@ -1,4 +1,4 @@
-"""From named arrays to a checked Dataset: every stage once, in order."""
+"""From named arrays to a checked `Dataset`: parse, infer or match, split, scale, encode, each stage once, in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch import Tensor
 from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..splits import with_valid
+from ..splits import stratified_split, with_valid
 from .arrays import Table, parse_arrays
 from .encode import _filled, _groups
-from .infer import _found
+from .infer import infer_schema
 from .match import aligned, check_schema, in_order
 from .overrides import Override, parse_overrides
+from .scale import _kept_after_masking, _scaled
 
 
 def from_arrays(
@@ -30,13 +31,19 @@ def from_arrays(
     hide: float = 0.0,
     hide_seed: int = 0,
 ) -> Dataset:
-    """Arrays by name → a `Dataset`.
+    """Make a `Dataset` of arrays: parse them, infer or match their schema, split, scale, encode, each once.
 
     Args:
         arrays: (N, *shape) each; `id`, `split` and `mask_<name>` are special.
         name: name of the data set.
         features: names of the columns of an array, which become those of its features.
-        as_, schema, seed, hide, hide_seed: as in `mmppl.read`.
+        as_: as in `mmppl.read`, like all that follow.
+        schema: the modalities of a run.
+        seed: of the split.
+        hide: the share of the modalities that are masked at random.
+        hide_seed: of what is masked.
+    Returns:
+        The data in model units.
     Raises:
         DataError: arrays that are empty, inconsistent, or differ from the schema.
         UsageError: a wrong `as_`.
@@ -46,19 +53,85 @@ def from_arrays(
     dropped = {key for key, word in said.items() if word.ignored}
     arrays = {key: a for key, a in arrays.items() if key not in dropped and key.removeprefix("mask_") not in dropped}
     table = parse_arrays(arrays, features)
-    if schema is None:
-        modalities, split = _found(table, said, seed, hide, hide_seed)
+    if schema is not None:
+        table, modalities = _matched(table, schema), tuple(schema)
+        split = _split_of_file(table, modalities, seed)
+        return with_mask(_filled(table, modalities, name, split), hide, hide_seed)
+    _check_enough(table)
+    unscaled = infer_schema(table, said)
+    split = _split_of_fit(table, unscaled, seed)
+    on_all = _learnt(table, unscaled, split, table.observed)
+    modalities = on_all
+    if hide:
+        modalities = _learnt(table, unscaled, split, _kept_after_masking(table, unscaled, hide, hide_seed))
+    return with_mask(_filled(table, modalities, name, split), hide, hide_seed, scaled_on_all=on_all)
+
+
+def with_mask(
+    dataset: Dataset, hide: float, seed: int, *, scaled_on_all: tuple[Modality, ...] | None = None
+) -> Dataset:
+    """The same rows with a share of the modalities masked at random, and in `whole` as they were.
+
+    Args:
+        dataset: is not changed.
+        hide: the share; 0 masks nothing.
+        seed: of what is masked.
+        scaled_on_all: see `Dataset`.
+    Raises:
+        UsageError: a share outside [0, 1].
+    """
+    whole = dataclasses.replace(dataset, whole=None, scaled_on_all=scaled_on_all)
+    if not hide:
+        return whole
+    return dataclasses.replace(whole.mask_at_random(rate=hide, seed=seed), whole=whole, scaled_on_all=scaled_on_all)
+
+
+def _matched(table: Table, schema: Sequence[Modality]) -> Table:
+    """`table` in the order of a run's features, once it is known to have what the schema says."""
+    table = _with_classes_of(table, schema)
+    check_schema(table.arrays, schema, table.features)
+    table = in_order(table, schema)
+    if not any(observed.any() for observed in table.observed.values()):
+        raise DataError("nothing is observed in any row; check the masks.")
+    return table
+
+
+def _split_of_file(table: Table, modalities: Sequence[Modality], seed: int) -> np.ndarray:
+    """(N,) int8 codes of the parts that the file names; without any, all rows are test rows: as far as the data say,
+    nothing here was trained on."""
+    if table.split is None:
+        return np.full(len(table.ids), 2, np.int8)
+    return with_valid(table.split, _groups(table, modalities), seed=seed)
+
+
+def _learnt(
+    table: Table, modalities: Sequence[Modality], split: np.ndarray, seen: Mapping[str, np.ndarray]
+) -> tuple[Modality, ...]:
+    """The modalities with the scaling of the train rows that are seen, name → (N,) bool."""
+    train = split == 0
+    return tuple(_scaled(m, table, train & seen[m.name]) for m in modalities)
+
+
+def _check_enough(table: Table) -> None:
+    if len(table.ids) < 2:
+        raise DataError("one sample only; a model needs at least two rows, some to learn from and some to check on.")
+    if not any(observed.any() for observed in table.observed.values()):
+        raise DataError("nothing is observed in any row; check the masks.")
+
+
+def _split_of_fit(table: Table, modalities: Sequence[Modality], seed: int) -> np.ndarray:
+    """(N,) int8 codes of the parts: those of the file, or drawn here; every modality has a train row."""
+    groups = _groups(table, modalities)
+    if table.split is None:
+        split = stratified_split(groups, seed=seed)
+    elif (table.split == 0).any():
+        split = with_valid(table.split, groups, seed=seed)
     else:
-        table = _with_classes_of(table, schema)
-        check_schema(table.arrays, schema, table.features)
-        table = in_order(table, schema)
-        modalities = tuple(schema)
-        if not any(observed.any() for observed in table.observed.values()):
-            raise DataError("nothing is observed in any row; check the masks.")
-        split = np.full(len(table.ids), 2, np.int8)  # nothing here was trained on, as far as the data say
-        if table.split is not None:
-            split = with_valid(table.split, _groups(table, modalities), seed=seed)
-    return _filled(table, modalities, name, split)
+        raise DataError("'split' has no train rows (0 or train); mark some.")
+    for m in modalities:
+        if not (table.observed[m.name] & (split == 0)).any():
+            raise DataError(f"{m.name!r} is observed in no train row; leave it out (--as {m.name}=ignore).")
+    return split
 
 
 def _with_classes_of(table: Table, schema: Sequence[Modality]) -> Table:
@@ -68,9 +141,15 @@ def _with_classes_of(table: Table, schema: Sequence[Modality]) -> Table:
 
 
 def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality] | None) -> Dataset:
-    """A data set that is in model units already, under the user's word or in the units of a run.
+    """Take a data set that is in model units already by the user's word, or into the units of a run.
 
-    `as_` changes likelihood, scale and role; the values stay in the units that the recipe gave them.
+    Args:
+        dataset: is not changed.
+        as_: changes likelihood, scale and role; the values stay in the units that the recipe gave them.
+        schema: the modalities of a run, or None.
+    Raises:
+        DataError: the data differ from the schema.
+        UsageError: a wrong `as_`.
     """
     said = parse_overrides(as_)
     before = {m.name: m for m in dataset.modalities}
@@ -106,6 +185,8 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
         values={m.name: (dataset if m.name in same else moved).values[m.name] for m in after},
         observed={m.name: (dataset if m.name in same else moved).observed[m.name] for m in after},
         refresh=None if fresh is None else refresh,
+        whole=None,
+        scaled_on_all=None,
     )
 
 

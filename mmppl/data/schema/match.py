@@ -20,7 +20,16 @@ def check_schema(
     features: Mapping[str, Sequence[str]],
     same: Collection[str] = (),
 ) -> None:
-    """DataError that names every difference between the data and the schema of a run."""
+    """Compare data with the schema of a run.
+
+    Args:
+        arrays: name → (N, *shape).
+        schema: the modalities of the run.
+        features: names of the columns of an array, where they have any.
+        same: names of modalities that are known to be alike.
+    Raises:
+        DataError: names every difference.
+    """
     known = {m.name: m for m in schema}
     absent = [key for key in known if key not in arrays]
     near = {key: suggest(key, absent).strip() for key in arrays.keys() - known.keys()}

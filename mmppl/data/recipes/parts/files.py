@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from ....errors import DataError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ....errors import DataError
 
 
 def read_idx(path: Path) -> np.ndarray:

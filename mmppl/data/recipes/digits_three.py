@@ -1,4 +1,4 @@
-"""The 1,797 8×8 digits that come with scikit-learn (UCI optical recognition of handwritten digits, test part)."""
+"""The digits of scikit-learn as image, profile and word."""
 
 from __future__ import annotations
 
@@ -10,29 +10,22 @@ from ...base.random import generator
 from ..dataset import Dataset
 from ..schema.ingest import from_arrays
 from ..splits import PARTS, stratified_split
-from .pairing import another_of_class
-from .two_view import two_view
-
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def load_digits() -> tuple[Tensor, np.ndarray]:
-    """(1797, 8, 8) float32 images in [0, 1] and (1797,) int64 labels, in the order of scikit-learn."""
-    from sklearn.datasets import load_digits as load  # takes a second: only for those who ask
-
-    bunch = load()
-    return torch.from_numpy(bunch.images.astype(np.float32) / 16), bunch.target.astype(np.int64)
+from .parts.digits import NAMES, load_digits
+from .parts.pairing import another_of_class
+from .registry import recipe
 
 
-def digits_two_view(*, rotate: str = "fixed", seed: int = 0) -> Dataset:
-    """`two_view` of the digits, split 70/10/20 within the classes."""
-    images, labels = load_digits()
-    name = f"digits-two-view:rotate={rotate},seed={seed}"
-    return two_view(images, labels, stratified_split(labels, seed=seed), rotate=rotate, seed=seed, name=name)
-
-
+@recipe("digits-three")
 def digits_three(*, seed: int = 0) -> Dataset:
-    """`image` (8×8, Bernoulli), `profile` (32 numbers of another image of the class), `word` (8 letters), `label`."""
+    """1,797 8×8 digits: image; 32 numbers that profile another one of the class; its name as 8 letters; label.
+
+    Needs: nothing.
+
+    The rows are split 70/10/20 within the classes. Images are Bernoulli, profiles Normal.
+
+    Args:
+        seed: of the split and the partners.
+    """
     images, labels = load_digits()
     split = stratified_split(labels, seed=seed)
     partner = another_of_class(labels, split, generator(seed, "partner"))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...base.random import generator
-from ...modalities.modality import Modality
-from ..dataset import Dataset
+from ....base.random import generator
+from ....modalities.modality import Modality
+from ...dataset import Dataset
 from .pairing import another_of_class
 from .transforms import random_rotation
 

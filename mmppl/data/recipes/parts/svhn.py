@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...base.random import generator
-from ...errors import DataError, UsageError
-from ...modalities.modality import Modality
-from ..dataset import Dataset
-from ..readers.matlab import read_mat
-from ..splits import PARTS
+from ....base.random import generator
+from ....errors import DataError, UsageError
+from ....modalities.modality import Modality
+from ...dataset import Dataset
+from ...readers.papers.matlab import read_mat
+from ...splits import PARTS
 from .files import Files
 from .mnist import PLACES as MNIST
 from .mnist import load_mnist
 from .pairing import floats, in_turn
-from .photo_text import ALPHABET, LENGTH, written
+from .words import ALPHABET, LENGTH, written
 
 FILES = ("train_32x32.mat", "test_32x32.mat")  # format 2 of Netzer et al. 2011
 MAX_ROWS_PER_CLASS = 10_000  # rows of a class that one round of pairs has
@@ -40,33 +40,29 @@ def _fetch(root: Path) -> None:
 PLACES = Files(FILES, ("svhn", "SVHN", "."), _fetch)
 
 
-def mnist_svhn(
-    root: Path | None = None,
-    *,
-    text: bool = False,
-    pairs: int = 1,
-    partners: str = "fixed",
-    seed: int = 0,
-    download: bool = False,
+def digits_and_house_numbers(
+    recipe: str, root: Path | None, download: bool, *, text: bool, pairs: int, partners: str, seed: int
 ) -> Dataset:
-    """`image` (28×28), `svhn` (3×32×32, of the same class), with `text` also `text` (8 of 71 characters), `label`.
+    """Pair handwritten digits with house numbers of the same class, and perhaps with their names.
 
     The rows of a part, in random order, pair images of that part only. Each round pairs, of every class, as many
-    handwritten digits as there are of the rarer side, at most 10,000: 46,720 train, 9,348 valid,
-    10,000 test rows.
+    handwritten digits as there are of the rarer side, at most 10,000: 46,720 train, 9,348 valid, 10,000 test rows.
 
     Args:
+        recipe: who asks, for the messages.
         root: the folder that holds `mnist/` and `svhn/`; default $MMPPL_DATA.
-        text: the recipe mnist-svhn-text.
+        download: let torchvision fetch what is not there.
+        text: with the names.
         pairs: rounds for the train rows (MMVAE: 30; MoPoE: 20), 0.7 GB of memory each.
         partners: "fixed": for good; "fresh": the same, and every epoch pairs the train rows anew (house number and
             place of the word), which shows as much as many rounds and takes the memory of one.
         seed: of partners, order and places of the word.
-        download: let torchvision fetch what is not there.
+    Returns:
+        `image` (28×28), `svhn` (3×32×32), with `text` also `text` (8 of 71 characters), and `label`.
     Raises:
+        UsageError: no round.
         DataError: files missing, truncated, corrupt, or without some digit.
     """
-    recipe = "mnist-svhn-text" if text else "mnist-svhn"
     if pairs < 1:
         raise UsageError(f"{recipe}: pairs={pairs}: at least one round is needed.")
     photos, numbers, number_split = load_svhn(recipe, root, download)
@@ -106,10 +102,16 @@ def mnist_svhn(
 
 
 def load_svhn(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """(N, 3, 32, 32) uint8 images, (N,) digits, and the split, in the order of the files: of the first one the last
-    sixth is for validation; the second one is for the test.
+    """Read SVHN in the order of its files. Of the first the last sixth is for validation, the second for the test.
 
-    Raises: DataError, as of `mnist_svhn`.
+    Args:
+        recipe: who asks, for the messages.
+        root: the folder that holds `svhn/`; default $MMPPL_DATA.
+        download: let torchvision fetch what is not there.
+    Returns:
+        (N, 3, 32, 32) uint8 images, (N,) digits, and (N,) int8 codes of the parts.
+    Raises:
+        DataError: files missing, truncated or corrupt.
     """
     beside = f"MNIST's {MNIST.listed} in {MNIST.folders[0]}/ beside it"
     files = PLACES.find(recipe, root, download, beside=beside)
@@ -121,8 +123,12 @@ def load_svhn(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, n
 
 
 def read_svhn(path: Path) -> tuple[Tensor, np.ndarray]:
-    """(N, 3, 32, 32) uint8 images and (N,) int64 digits of a file of format 2, where 10 stands for 0.
+    """Read a file of format 2, in which 10 stands for 0.
 
+    Args:
+        path: of the file.
+    Returns:
+        (N, 3, 32, 32) uint8 images and (N,) int64 digits.
     Raises:
         DataError: no such file, truncated or corrupt, without X or y, or with others than the format's.
     """

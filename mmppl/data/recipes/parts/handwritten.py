@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import DataError
-from ..readers.cdb import read_cdb
-from ..readers.idx import read_idx
-from ..readers.npz import read_npz
+from ....errors import DataError
+from ...readers.npz import read_npz
+from ...readers.papers.cdb import read_cdb
+from ...readers.papers.idx import read_idx
 from .files import present
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ....errors import DataError
 
 HEADER = struct.Struct("<HBBBBI128IB256s245s")
 SIDE, INSIDE, LARGEST = 28, 26, 0.75  # of the image; of the box that a scan must fit; scale of small scans

@@ -1,0 +1,1 @@
+"""Formats in which the data sets of papers come: read by recipes, not by `mmppl.read`."""

@@ -1,0 +1,40 @@
+"""Says why no reader takes a source, and what to give instead."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, MMPPLError, UsageError
+from ..recipes.registry import no_recipe
+from .npz import no_such_file, not_whole
+
+OTHERS = {  # what people have, and how it gets in
+    ".wav": "recordings are read by the folder or .zip that they lie in; give that",
+    **dict.fromkeys(
+        (".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".h5", ".hdf5", ".pkl"),
+        "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
+    ),
+}
+
+
+def refusal(source: Any) -> MMPPLError:
+    """The error to raise about a source that no reader takes.
+
+    Returns:
+        A UsageError for what names no file or recipe, or a DataError for a file of another format.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return UsageError(
+            f"read: cannot read a {type(source).__name__}; give a recipe, an .npz file, arrays by name or a DataFrame."
+        )
+    path = Path(source)
+    if path.is_file():
+        other = OTHERS.get(path.suffix.lower())
+        return DataError(f"{path}: {other}.") if other else not_whole(path)
+    if isinstance(source, os.PathLike):
+        return no_such_file(path)
+    if "/" in source.partition(":")[0]:
+        return DataError(f"{source}: no such file; give the path of an .npz file, or of a folder or .zip of wav files.")
+    return no_recipe(source)

@@ -1,0 +1,37 @@
+"""MNIST in two views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ..dataset import Dataset
+from .parts.mnist import load_mnist
+from .parts.two_view import two_view
+from .registry import recipe
+
+
+@recipe("mnist-two-view")
+def mnist_two_view(
+    root: Path | None = None,
+    download: bool = False,
+    *,
+    rotate: Literal["fixed", "fresh"] = "fixed",
+    seed: int = 0,
+) -> Dataset:
+    """70,000 28×28 digits: rotated; another one of the class with noise; label.
+
+    Needs: the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download.
+
+    The rows stand in the order of MNIST's files: 50,000 train, 10,000 valid, 10,000 test.
+
+    Args:
+        root: the folder that holds `mnist/`; default $MMPPL_DATA.
+        download: let torchvision fetch files that are not there.
+        rotate: "fixed": one angle per row for good; "fresh": a new one in every epoch.
+        seed: of angles, partners and noise.
+    Raises:
+        DataError: files missing, truncated or corrupt.
+    """
+    images, labels, split = load_mnist("mnist-two-view", root, download)
+    return two_view(images, labels, split, rotate=rotate, seed=seed, name=f"mnist-two-view:rotate={rotate},seed={seed}")

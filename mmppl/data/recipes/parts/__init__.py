@@ -1,0 +1,1 @@
+"""What recipes are made of: files below ROOT, pairs of a class, pictures and their distortions."""

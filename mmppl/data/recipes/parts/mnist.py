@@ -1,0 +1,53 @@
+"""MNIST from its idx files, plain or gzipped (LeCun, Bottou, Bengio & Haffner 1998)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....errors import DataError
+from ...readers.papers.idx import read_idx
+from .files import Files
+
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def _fetch(root: Path) -> None:
+    from torchvision.datasets import MNIST
+
+    MNIST(str(root), download=True)
+
+
+# The folders are ours, and the two places where torchvision may have put them.
+PLACES = Files(FILES, ("mnist", "MNIST/raw", "mnist/MNIST/raw"), _fetch, endings=("", ".gz"))
+
+
+def load_mnist(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Read MNIST.
+
+    Args:
+        recipe: who asks, for the messages.
+        root: the folder that holds `mnist/`; default $MMPPL_DATA.
+        download: let torchvision fetch files that are not there.
+    Returns:
+        Images (70000, 28, 28) in [0, 1], labels (70000,) int64, and the split (70000,) int8 in the order of the files:
+        50,000 train, 10,000 valid, 10,000 test.
+    Raises:
+        DataError: files missing, truncated or corrupt.
+    """
+    found = PLACES.find(recipe, root, download)
+    train_images, train_labels, test_images, test_labels = (read_idx(path) for path in found)
+    if [len(train_images), len(train_labels), len(test_images), len(test_labels)] != [60_000, 60_000, 10_000, 10_000]:
+        raise DataError(
+            f"{recipe}: {len(train_images):,} and {len(test_images):,} images, {len(train_labels):,} and "
+            f"{len(test_labels):,} labels instead of 60,000 and 10,000 each; fetch the four files again."
+        )
+    images = torch.from_numpy(np.concatenate([train_images, test_images])).to(torch.float32).div_(255)
+    labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
+    split = np.zeros(len(images), dtype=np.int8)
+    split[50_000:60_000] = 1
+    split[60_000:] = 2
+    return images, labels, split
