@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmppl.capture import cuda_graph
-from mmppl.kernels.launch import in_short, interpreted
 from pyro import validation_enabled
+
+from mmppl.kernels.codegen.triton_backend import in_short, interpreted
+from mmppl.train.cuda_graph import cuda_graph
 
 from .case import Case
 from .gpu import UNFINISHED

@@ -13,11 +13,12 @@ from typing import Any
 
 import pyro
 import torch
-from mmppl.capture import CapturedStep, adam, moving
-from mmppl.step import Step
 
 import mmppl
 from mmppl import Batch, Program
+from mmppl.train.cuda_graph import CapturedStep
+from mmppl.train.optimiser import adam, mutable_state
+from mmppl.train.step import Step
 
 from . import mopoe, step
 from .case import Case, apart
@@ -40,11 +41,11 @@ class Stepper:
         self.program, self.batch, self.said = program.to(device).train(), batch, list[str]()
         self.optimiser = adam(self.program, 1e-3, device)
         on_gpu = device.type == "cuda"
-        self.step = Step(self.program, precision=precision, replay=captured and not on_gpu, say=self.said.append)
-        state = partial(moving, self.program, self.optimiser)
+        self.step = Step(self.program, precision=precision, replay=captured and not on_gpu, log=self.said.append)
+        state = partial(mutable_state, self.program, self.optimiser)
         self.graph: CapturedStep | None = None
         if captured and on_gpu:
-            self.graph = CapturedStep(self.step, self.optimiser.step, state, say=self.said.append)
+            self.graph = CapturedStep(self.step, self.optimiser.step, state, log=self.said.append)
 
     def __call__(self) -> float:
         if self.graph is not None:
@@ -161,7 +162,7 @@ def fit(report: Report) -> None:
 
         def fitted() -> tuple[float, float]:
             epochs = dict(epochs=1) if report.dry else {}
-            run = mmppl.fit("mvae", seed=0, device=report.device, out=Path(folder) / "run", say=hear, **epochs)  # type: ignore[arg-type]
+            run = mmppl.fit("mvae", seed=0, device=report.device, out=Path(folder) / "run", log=hear, **epochs)  # type: ignore[arg-type]
             kept.append(run)
             return float(not math.isfinite(run.summary()["loss"])), 0.0
 

@@ -18,7 +18,7 @@ from mmppl.bench import entries, gpu
 from mmppl.bench.gpu_kernels import Check, pair_checks, worst
 from mmppl.bench.gpu_section import Report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run(*command, **environment):
