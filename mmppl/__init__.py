@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Batch": "core.batch",
     "all_subsets": "modalities.subsets",
-    "observe": "core.batch",
+    "observe": "core.observe",
     "Modality": "modalities.modality",
     "Likelihood": "modalities.likelihoods.likelihood",
     "likelihood": "modalities.likelihoods.registry",
@@ -49,7 +49,7 @@ __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
     from .core.batch import Batch as Batch
-    from .core.batch import observe as observe
+    from .core.observe import observe as observe
     from .core.hyperparameters import check_hyper as check_hyper
     from .core.loading import load_program as load_program
     from .core.program import Program as Program

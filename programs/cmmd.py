@@ -140,14 +140,12 @@ class CMMD(Program):
         with batch.plates():
             with poutine.mask(mask=self.informed(batch)):
                 z = pyro.sample("z", Gaussian(loc, log_var))
-            generated = [m for m in self.missing if self.generative and batch.needs(m.name)]
-            if generated:
-                beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
-                for m in generated:
-                    observe(m, self.decoders[m.name](batch.only_scored(m.name, beside)), batch)
+            beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
+            for m in self.missing if self.generative else ():
+                observe(m, self.decoders[m.name], beside, batch)
             code = loc if self.classify == "mean" else pyro.sample("z_y", Gaussian(loc, log_var))
             for m in self.labels:
-                observe(m, self.classifiers[m.name](batch.only_scored(m.name, code)), batch)
+                observe(m, self.classifiers[m.name], code, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | x_O, x_M, y); what is not seen enters as zeros."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mmppl import Batch, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
 from mmppl.core.program import class_label
 from mmppl.distributions.barycentre import barycentre
-from mmppl.distributions.gaussian import Gaussian, standard_normal
+from mmppl.distributions.gaussian import Gaussian
 from mmppl.distributions.mixture import MixtureOfExperts
 from mmppl.distributions.style_bank import UNKNOWN, StyleBank
 from mmppl.kernels.hsic import hsic
@@ -152,14 +152,14 @@ class FMWVAE(Program):
     def model(self, batch: Batch) -> None:
         """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m)), an unscored x_m left out."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
             inputs = {}
             for name, size in self.private.items():
                 with poutine.mask(mask=batch.sees(name)):  # a style costs nothing where only z is under examination
-                    style = pyro.sample(f"private.{name}", standard_normal(size, like=self.progress))
+                    style = pyro.sample(f"private.{name}", self.standard_normal(size))
                 inputs[name] = torch.cat([z, style], -1)
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, inputs.get(m.name, z))), batch)
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], inputs.get(m.name, z), batch)
 
     def guide(self, batch: Batch, style: str = "prior") -> None:
         """q(z | seen x), the barycentre of the seen modalities' posteriors, and q(s_m | x_m) of those that are seen; of

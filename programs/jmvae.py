@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
-from mmppl.distributions.gaussian import Gaussian, gaussian_head, standard_normal
+from mmppl.distributions.gaussian import Gaussian, gaussian_head
 from mmppl.distributions.product import product_of_experts
 from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
 from mmppl.objectives.weights import likelihood_weights, warmup
@@ -93,9 +93,9 @@ class JMVAE(Program):
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | x_1, ..., x_M); right for rows of which all modalities are seen; what is not seen enters as zeros."""

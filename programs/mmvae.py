@@ -24,7 +24,6 @@ from mmppl import (
     likelihood_weights,
     mixture_of_experts,
     observe,
-    standard_normal,
     stratified,
 )
 from mmppl.distributions.laplace import laplace_head, shared_scales
@@ -105,7 +104,7 @@ class MMVAE(Program):
 
     def prior(self) -> Gaussian | Laplace:
         """N(0, s²) or Laplace(0, s), s = 1 or learned."""
-        standard = standard_normal(self.latent_dim, like=self.progress)
+        standard = self.standard_normal(self.latent_dim)
         scale = torch.ones_like(standard.loc) if self.prior_logits is None else shared_scales(self.prior_logits)
         if self.latent == "laplace":
             return Laplace(standard.loc, scale)
@@ -115,8 +114,8 @@ class MMVAE(Program):
         """z ~ prior;  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
         with batch.plates():
             z = pyro.sample("z", self.prior())
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the expert of one of the modalities seen, each as likely as the others."""

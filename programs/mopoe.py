@@ -19,7 +19,6 @@ from mmppl import (
     likelihood_weights,
     mixture_of_products,
     observe,
-    standard_normal,
 )
 from mmppl.distributions.product import product_of_experts
 from mmppl.nn.per_modality import Networks, decoders, encoders
@@ -95,9 +94,9 @@ class MoPoE(Program):
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): one of the products over the subsets of what is seen, each as likely as the others."""

@@ -13,7 +13,7 @@ import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
+from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe
 from mmppl.distributions.product import product_of_experts
 from mmppl.modalities.subsets import full_and_singletons, random_subsets
 from mmppl.nn.per_modality import Networks, decoders, encoders
@@ -115,9 +115,9 @@ class MVAE(Program):
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x) = product of the seen experts, each to its power, and the prior."""

@@ -16,7 +16,6 @@ import torch
 
 from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head, kl, nll, observe, trace
 from mmppl.distributions.barycentre import barycentre
-from mmppl.distributions.gaussian import standard_normal
 from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
 from mmppl.objectives.alignment import alignment
 from mmppl.objectives.weights import cross_weights, likelihood_weights
@@ -105,9 +104,9 @@ class MWVAE(Program):
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the barycentre of the seen modalities' posteriors, or the joint encoder's output."""

@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ..distributions.gaussian import gaussian_head
+from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
 from ..modalities.modality import Modality, kind
 from .batch import Batch
@@ -105,16 +105,15 @@ class Program(nn.Module):
         """The modality or label of that name."""
         return next(m for m in self.modalities if m.name == name)
 
-    def each_modality(self, batch: Batch | None = None) -> Iterator[Modality]:
-        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ).
+    def standard_normal(self, size: int) -> Gaussian:
+        """N(0, I) over vectors of that size, where the program is and in its precision."""
+        return standard_normal(size, like=self.progress)
 
-        Args:
-            batch: leaves out those that it does not need (a query that does not ask for them decodes none of them).
-        """
+    def each_modality(self) -> Iterator[Modality]:
+        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ)."""
         every = list(range(len(self.modalities)))  # numbers, not a tensor: a recorded step cannot read a tensor's items
         for i in pyro.plate("modalities", len(every), subsample=every):
-            if batch is None or batch.needs(self.modalities[i].name):
-                yield self.modalities[i]
+            yield self.modalities[i]
 
     def experts(
         self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head
