@@ -49,9 +49,9 @@ __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
     from .core.batch import Batch as Batch
-    from .core.observe import observe as observe
     from .core.hyperparameters import check_hyper as check_hyper
     from .core.loading import load_program as load_program
+    from .core.observe import observe as observe
     from .core.program import Program as Program
     from .core.terms import Terms as Terms
     from .data.dataset import Dataset as Dataset
