@@ -27,7 +27,8 @@ from mmppl import (
     stratified,
 )
 from mmppl.distributions.laplace import laplace_head, shared_scales
-from mmppl.nn.per_modality import Networks, decoders, encoders
+from mmppl.nn.options import NetworkOptions
+from mmppl.nn.per_modality import decoders, encoders
 
 
 class MMVAE(Program):
@@ -41,18 +42,10 @@ class MMVAE(Program):
         latent: "normal", or "laplace" as in the paper (posterior scales softmax(head)·D + 1e-6).
         learn_prior: learn the prior's scales, softmax(·)·D; else they are 1.
         latent_dim: D, the size of z.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of the hidden layers.
-        norm: LayerNorm before each activation.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         beta: weight of ln q(z | x) − ln p(z).
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -76,16 +69,10 @@ class MMVAE(Program):
         latent: Literal["normal", "laplace"] = "normal",
         learn_prior: bool = False,
         latent_dim: int = 20,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
-        activation: str = "silu",
-        norm: bool = True,
+        options: NetworkOptions = NetworkOptions(),
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(beta=beta, label_weight=label_weight)
@@ -95,11 +82,8 @@ class MMVAE(Program):
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.bound: dict[str, Any] = dict(kind=objective, draws=draws, beta=beta, dreg=dreg)
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
-        )
-        self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
-        self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
+        self.encoders = encoders(seen, 2 * latent_dim, options)
+        self.decoders = decoders(modalities, latent_dim, options)
         self.prior_logits = nn.Parameter(torch.zeros(latent_dim)) if learn_prior else None
 
     def prior(self) -> Gaussian | Laplace:

@@ -207,4 +207,3 @@ def _placed(subsets: Tensor, device: torch.device) -> Tensor:
 @lru_cache(64)
 def _copied(table: bytes, shape: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.frombuffer(bytearray(table), dtype=torch.bool).reshape(shape).to(device)
-

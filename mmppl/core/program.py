@@ -14,6 +14,7 @@ from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
 from ..modalities.modality import Modality, kind
 from .batch import Batch
+from .hyperparameters import hyper_parameters, taking_fields
 from .terms import Terms
 
 
@@ -40,6 +41,12 @@ class Program(nn.Module):
     conditions: tuple[str, ...] = ()
     progress: Tensor
     encoders: nn.ModuleDict
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        if "__init__" in vars(cls):
+            hyper_parameters(cls)  # two of one name are told when the class is made
+            cls.__init__ = taking_fields(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
