@@ -6,9 +6,7 @@ import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe
-from mmppl.distributions.product import product_of_experts
-from mmppl.nn.mlp import mlp
+from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, mlp, observe, product_of_experts
 
 
 class Tempered(Program):

@@ -13,11 +13,25 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
-from mmppl.errors import suggest
+from mmppl import (
+    Batch,
+    ConvDecoder,
+    ConvTrunk,
+    Dropout,
+    Gaussian,
+    Modality,
+    Program,
+    Terms,
+    UsageError,
+    gaussian_head,
+    kl,
+    mlp,
+    nll,
+    observe,
+    suggest,
+    trace,
+)
 from mmppl.kernels.mmd import median_mixture, mmd2, paper_kernel
-from mmppl.nn.conv import ConvDecoder, ConvTrunk
-from mmppl.nn.mlp import Dropout, mlp
 
 LAMBDA = {"paper": 1000.0, "mixture": 10.0}
 
@@ -188,8 +202,7 @@ class CMMD(Program):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | what is seen), (B, D) each."""
-        inputs = [torch.where(batch.sees(m.name).unsqueeze(-1), batch.input(m), 0.0) for m in self.modalities]
-        return gaussian_head(self.encoder(torch.cat(inputs, -1)))
+        return gaussian_head(self.encoder(self.seen_input(batch)))
 
     def targets(self) -> tuple[str, ...]:
         """The labels, and unless they were left out the missing modalities."""

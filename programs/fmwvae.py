@@ -15,21 +15,33 @@ from typing import Any, Literal
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
-from mmppl.core.program import class_label
-from mmppl.distributions.barycentre import barycentre
-from mmppl.distributions.gaussian import Gaussian
-from mmppl.distributions.mixture import MixtureOfExperts
-from mmppl.distributions.style_bank import UNKNOWN, StyleBank
+from mmppl import (
+    Batch,
+    Modality,
+    NetworkOptions,
+    Program,
+    StyleBank,
+    Terms,
+    Traces,
+    UsageError,
+    alignment,
+    barycentre,
+    class_label,
+    cross_weights,
+    decoders,
+    encoders,
+    gaussian_head,
+    kl,
+    likelihood_weights,
+    nll,
+    observe,
+    trace,
+)
 from mmppl.kernels.hsic import hsic
 from mmppl.kernels.mmd import mmd2, rbf
-from mmppl.nn.options import NetworkOptions
-from mmppl.nn.per_modality import decoders, encoders
-from mmppl.objectives.alignment import alignment
-from mmppl.objectives.traces import Traces
-from mmppl.objectives.weights import cross_weights, likelihood_weights
 
 
 class FMWVAE(Program):
@@ -134,7 +146,7 @@ class FMWVAE(Program):
         return sizes
 
     def model(self, batch: Batch) -> None:
-        """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m)), an unscored x_m left out."""
+        """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
             inputs = {}
@@ -172,9 +184,7 @@ class FMWVAE(Program):
             self.keep_styles(traces, batch)
         return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align) | self.separated(traces, batch)
 
-    def style_of(
-        self, name: str, loc: Tensor, log_var: Tensor, batch: Batch, style: str
-    ) -> Gaussian | MixtureOfExperts:
+    def style_of(self, name: str, loc: Tensor, log_var: Tensor, batch: Batch, style: str) -> TorchDistribution:
         """A modality's private latent: its own where it is seen."""
         seen, kept = batch.sees(name), self._styles(name)
         if style == "another":
@@ -212,8 +222,8 @@ class FMWVAE(Program):
     def codes(self, batch: Batch, known: Tensor | None) -> Tensor:
         """(B,) classes where they are known."""
         if self.label is None or known is None:
-            return torch.full_like(batch.index, UNKNOWN)
-        return torch.where(known, batch.value(self.label.name), UNKNOWN)
+            return torch.full_like(batch.index, StyleBank.UNKNOWN)
+        return torch.where(known, batch.value(self.label.name), StyleBank.UNKNOWN)
 
     def _styles(self, name: str) -> StyleBank:
         kept: Any = self.styles[name]

@@ -14,12 +14,24 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
-from mmppl.distributions.gaussian import Gaussian, gaussian_head
-from mmppl.distributions.product import product_of_experts
-from mmppl.nn.options import NetworkOptions
-from mmppl.nn.per_modality import JointEncoder, decoders, encoders
-from mmppl.objectives.weights import likelihood_weights, warmup
+from mmppl import (
+    Batch,
+    Gaussian,
+    JointEncoder,
+    Modality,
+    NetworkOptions,
+    Program,
+    Terms,
+    decoders,
+    encoders,
+    gaussian_head,
+    kl,
+    likelihood_weights,
+    nll,
+    product_of_experts,
+    trace,
+    warmup,
+)
 
 
 class JMVAE(Program):
@@ -75,11 +87,10 @@ class JMVAE(Program):
         self.decoders = decoders(modalities, latent_dim, options)
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
-            for m in self.each_modality():
-                observe(m, self.decoders[m.name], z, batch)
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | x_1, ..., x_M); right for rows of which all modalities are seen; what is not seen enters as zeros."""
@@ -110,5 +121,4 @@ class JMVAE(Program):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the joint posterior, (..., B, D) each."""
-        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
-        return gaussian_head(self.joint(torch.cat(inputs, -1)))
+        return gaussian_head(self.joint(self.seen_input(batch)))

@@ -17,18 +17,19 @@ from mmppl import (
     Gaussian,
     Laplace,
     Modality,
+    NetworkOptions,
     Program,
     Terms,
     UsageError,
+    decoders,
+    encoders,
     gaussian_head,
+    laplace_head,
     likelihood_weights,
     mixture_of_experts,
-    observe,
+    shared_scales,
     stratified,
 )
-from mmppl.distributions.laplace import laplace_head, shared_scales
-from mmppl.nn.options import NetworkOptions
-from mmppl.nn.per_modality import decoders, encoders
 
 
 class MMVAE(Program):
@@ -95,11 +96,10 @@ class MMVAE(Program):
         return standard if self.prior_logits is None else Gaussian(standard.loc, 2 * scale.log())
 
     def model(self, batch: Batch) -> None:
-        """z ~ prior;  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ prior;  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
             z = pyro.sample("z", self.prior())
-            for m in self.each_modality():
-                observe(m, self.decoders[m.name], z, batch)
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the expert of one of the modalities seen, each as likely as the others."""

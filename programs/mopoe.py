@@ -13,16 +13,16 @@ import torch
 from mmppl import (
     Batch,
     Modality,
+    NetworkOptions,
     Program,
     Terms,
+    decoders,
     elbo,
+    encoders,
     likelihood_weights,
     mixture_of_products,
-    observe,
+    product_of_experts,
 )
-from mmppl.distributions.product import product_of_experts
-from mmppl.nn.options import NetworkOptions
-from mmppl.nn.per_modality import decoders, encoders
 
 
 class MoPoE(Program):
@@ -76,11 +76,10 @@ class MoPoE(Program):
         self.decoders = decoders(modalities, latent_dim, options)
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
-            for m in self.each_modality():
-                observe(m, self.decoders[m.name], z, batch)
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): one of the products over the subsets of what is seen, each as likely as the others."""

@@ -14,12 +14,23 @@ import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe
-from mmppl.distributions.product import product_of_experts
-from mmppl.modalities.subsets import full_and_singletons, random_subsets
-from mmppl.nn.options import NetworkOptions
-from mmppl.nn.per_modality import decoders, encoders
-from mmppl.objectives.weights import likelihood_weights, warmup
+from mmppl import (
+    Batch,
+    Modality,
+    NetworkOptions,
+    Program,
+    Terms,
+    UsageError,
+    all_subsets,
+    decoders,
+    elbo,
+    encoders,
+    full_and_singletons,
+    likelihood_weights,
+    product_of_experts,
+    random_subsets,
+    warmup,
+)
 
 MOST = 10  # modalities of which all subsets are examined: 1,023
 
@@ -98,11 +109,10 @@ class MVAE(Program):
         self.log_exponents = nn.Parameter(torch.zeros(len(self.encoded))) if temper == "learned" else None
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
-            for m in self.each_modality():
-                observe(m, self.decoders[m.name], z, batch)
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x) = product of the seen experts, each to its power, and the prior."""

@@ -14,12 +14,26 @@ from typing import Literal
 import pyro
 import torch
 
-from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head, kl, nll, observe, trace
-from mmppl.distributions.barycentre import barycentre
-from mmppl.nn.options import NetworkOptions
-from mmppl.nn.per_modality import JointEncoder, decoders, encoders
-from mmppl.objectives.alignment import alignment
-from mmppl.objectives.weights import cross_weights, likelihood_weights
+from mmppl import (
+    Batch,
+    Gaussian,
+    JointEncoder,
+    Modality,
+    NetworkOptions,
+    Program,
+    Terms,
+    alignment,
+    barycentre,
+    cross_weights,
+    decoders,
+    elbo,
+    encoders,
+    gaussian_head,
+    kl,
+    likelihood_weights,
+    nll,
+    trace,
+)
 
 
 class MWVAE(Program):
@@ -86,11 +100,10 @@ class MWVAE(Program):
         self.decoders = decoders(modalities, latent_dim, options)
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
-            for m in self.each_modality():
-                observe(m, self.decoders[m.name], z, batch)
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the barycentre of the seen modalities' posteriors, or the joint encoder's output."""
@@ -112,6 +125,5 @@ class MWVAE(Program):
 
     def joint_posterior(self, batch: Batch) -> Gaussian:
         """Of everything seen, with zeros for the rest; N(0, I) where nothing is."""
-        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
         something = batch.seen.any(-1, keepdim=True)
-        return Gaussian(*(torch.where(something, t, 0.0) for t in gaussian_head(self.joint(torch.cat(inputs, -1)))))
+        return Gaussian(*(torch.where(something, t, 0.0) for t in gaussian_head(self.joint(self.seen_input(batch)))))

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..modalities.modality import Modality, kind
 from .batch import Batch
 from .hyperparameters import hyper_parameters, taking_fields
+from .observe import observe
 from .terms import Terms
 
 
@@ -41,6 +42,7 @@ class Program(nn.Module):
     conditions: tuple[str, ...] = ()
     progress: Tensor
     encoders: nn.ModuleDict
+    decoders: nn.ModuleDict
 
     def __init_subclass__(cls, **words: Any) -> None:
         super().__init_subclass__(**words)
@@ -121,6 +123,17 @@ class Program(nn.Module):
         every = list(range(len(self.modalities)))  # numbers, not a tensor: a recorded step cannot read a tensor's items
         for i in pyro.plate("modalities", len(every), subsample=every):
             yield self.modalities[i]
+
+    def observe_each(self, z: Tensor, batch: Batch) -> None:
+        """x_m ~ likelihood_m(decoder_m(z)) for every modality m, by the networks of `self.decoders`."""
+        for m in self.each_modality():
+            observe(m, self.decoders[m.name], z, batch)
+
+    def seen_input(self, batch: Batch) -> Tensor:
+        """All that is seen in one vector, as a joint encoder takes it: (..., B, sum of the input sizes of all that is
+        encoded), with zeros for what is not seen."""
+        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
+        return torch.cat(inputs, -1)
 
     def experts(
         self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head
