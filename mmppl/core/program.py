@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from ..modalities.modality import Modality, kind
 from .batch import Batch
 from .hyperparameters import hyper_parameters, taking_fields
 from .observe import observe
+from .pyro_method import PyroMethod
 from .terms import Terms
 
 
@@ -49,6 +51,9 @@ class Program(nn.Module):
         if "__init__" in vars(cls):
             hyper_parameters(cls)  # two of one name are told when the class is made
             cls.__init__ = taking_fields(cls.__init__)  # type: ignore[method-assign]
+        for name in ("model", "guide", "query_guide"):
+            if inspect.isfunction(method := vars(cls).get(name)):
+                setattr(cls, name, PyroMethod(method))
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
