@@ -60,9 +60,11 @@ def show(
 
 def _program(cls: "type[Program]") -> dict[str, Any]:
     """All that can be read off a program's class."""
-    from mmppl.core.hyperparameters import hyper_parameters
+    from mmppl.core.hyperparameters import hyper_parameters, options_of
 
     about, described = _docstring(inspect.cleandoc(cls.__doc__ or ""))
+    for options in options_of(cls.__init__).values():
+        described = _docstring(inspect.cleandoc(options.__doc__ or ""))[1] | described
     return {
         "program": cls.__name__,
         "about": about,

@@ -6,9 +6,7 @@ import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, observe, standard_normal
-from mmppl.distributions.product import product_of_experts
-from mmppl.nn.mlp import mlp
+from mmppl import Batch, Modality, Program, Terms, all_subsets, elbo, mlp, observe, product_of_experts
 
 
 class Tempered(Program):
@@ -36,9 +34,9 @@ class Tempered(Program):
     def model(self, batch: Batch) -> None:
         """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | what is seen): the prior and the seen experts, each to the power of 1/T."""

@@ -13,11 +13,25 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from mmppl import Batch, Gaussian, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
-from mmppl.errors import suggest
+from mmppl import (
+    Batch,
+    ConvDecoder,
+    ConvTrunk,
+    Dropout,
+    Gaussian,
+    Modality,
+    Program,
+    Terms,
+    UsageError,
+    gaussian_head,
+    kl,
+    mlp,
+    nll,
+    observe,
+    suggest,
+    trace,
+)
 from mmppl.kernels.mmd import median_mixture, mmd2, paper_kernel
-from mmppl.nn.conv import ConvDecoder, ConvTrunk
-from mmppl.nn.mlp import Dropout, mlp
 
 LAMBDA = {"paper": 1000.0, "mixture": 10.0}
 
@@ -140,14 +154,12 @@ class CMMD(Program):
         with batch.plates():
             with poutine.mask(mask=self.informed(batch)):
                 z = pyro.sample("z", Gaussian(loc, log_var))
-            generated = [m for m in self.missing if self.generative and batch.needs(m.name)]
-            if generated:
-                beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
-                for m in generated:
-                    observe(m, self.decoders[m.name](batch.only_scored(m.name, beside)), batch)
+            beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
+            for m in self.missing if self.generative else ():
+                observe(m, self.decoders[m.name], beside, batch)
             code = loc if self.classify == "mean" else pyro.sample("z_y", Gaussian(loc, log_var))
             for m in self.labels:
-                observe(m, self.classifiers[m.name](batch.only_scored(m.name, code)), batch)
+                observe(m, self.classifiers[m.name], code, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | x_O, x_M, y); what is not seen enters as zeros."""
@@ -190,8 +202,7 @@ class CMMD(Program):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | what is seen), (B, D) each."""
-        inputs = [torch.where(batch.sees(m.name).unsqueeze(-1), batch.input(m), 0.0) for m in self.modalities]
-        return gaussian_head(self.encoder(torch.cat(inputs, -1)))
+        return gaussian_head(self.encoder(self.seen_input(batch)))
 
     def targets(self) -> tuple[str, ...]:
         """The labels, and unless they were left out the missing modalities."""

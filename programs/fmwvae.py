@@ -15,20 +15,33 @@ from typing import Any, Literal
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, gaussian_head, kl, nll, observe, trace
-from mmppl.core.program import class_label
-from mmppl.distributions.barycentre import barycentre
-from mmppl.distributions.gaussian import Gaussian, standard_normal
-from mmppl.distributions.mixture import MixtureOfExperts
-from mmppl.distributions.style_bank import UNKNOWN, StyleBank
+from mmppl import (
+    Batch,
+    Modality,
+    NetworkOptions,
+    Program,
+    StyleBank,
+    Terms,
+    Traces,
+    UsageError,
+    alignment,
+    barycentre,
+    class_label,
+    cross_weights,
+    decoders,
+    encoders,
+    gaussian_head,
+    kl,
+    likelihood_weights,
+    nll,
+    observe,
+    trace,
+)
 from mmppl.kernels.hsic import hsic
 from mmppl.kernels.mmd import mmd2, rbf
-from mmppl.nn.per_modality import Networks, decoders, encoders
-from mmppl.objectives.alignment import alignment
-from mmppl.objectives.traces import Traces
-from mmppl.objectives.weights import cross_weights, likelihood_weights
 
 
 class FMWVAE(Program):
@@ -53,19 +66,11 @@ class FMWVAE(Program):
         separate: a term that draws z and the private latents of the same row apart, by "hsic" or by "mmd" between rows
             and rows with shuffled private latents.
         separate_weight: its weight. HSIC and MMD² of latents are far below 1: on MNIST a weight of 100 did nothing.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of the hidden layers.
-        norm: LayerNorm before each activation.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         see_labels: labels are modalities like any other, with encoders; else all that is encoded decodes them.
         beta: weight of the KLs.
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -93,17 +98,11 @@ class FMWVAE(Program):
         styles: int = 256,
         separate: Literal["none", "hsic", "mmd"] = "none",
         separate_weight: float = 1000.0,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
-        activation: str = "silu",
-        norm: bool = True,
+        options: NetworkOptions = NetworkOptions(),
         see_labels: bool = True,
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 20.0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
@@ -125,15 +124,12 @@ class FMWVAE(Program):
         if separate != "none" and not self.private:
             raise UsageError(f"FMWVAE: separate={separate}, but private=0 leaves nothing to separate.")
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, layers=layers, activation=activation, norm=norm
-        )
-        self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
+        self.encoders = encoders(seen, 2 * latent_dim, options)
         self.private_encoders, self.decoders, self.styles = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:
-            self.decoders[m.name] = decoders([m], latent_dim + sizes[m.name], **shared)[m.name]
+            self.decoders[m.name] = decoders([m], latent_dim + sizes[m.name], options)[m.name]
             if size := sizes[m.name]:
-                self.private_encoders[m.name] = encoders([m], 2 * size, dropout=dropout, **shared)[m.name]
+                self.private_encoders[m.name] = encoders([m], 2 * size, options)[m.name]
                 self.styles[m.name] = StyleBank(styles, size, self.label.n_classes if self.label else 0)
 
     def _sizes(self, private: int | tuple[int, ...]) -> dict[str, int]:
@@ -150,16 +146,16 @@ class FMWVAE(Program):
         return sizes
 
     def model(self, batch: Batch) -> None:
-        """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m)), an unscored x_m left out."""
+        """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m))."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
             inputs = {}
             for name, size in self.private.items():
                 with poutine.mask(mask=batch.sees(name)):  # a style costs nothing where only z is under examination
-                    style = pyro.sample(f"private.{name}", standard_normal(size, like=self.progress))
+                    style = pyro.sample(f"private.{name}", self.standard_normal(size))
                 inputs[name] = torch.cat([z, style], -1)
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, inputs.get(m.name, z))), batch)
+            for m in self.each_modality():
+                observe(m, self.decoders[m.name], inputs.get(m.name, z), batch)
 
     def guide(self, batch: Batch, style: str = "prior") -> None:
         """q(z | seen x), the barycentre of the seen modalities' posteriors, and q(s_m | x_m) of those that are seen; of
@@ -188,9 +184,7 @@ class FMWVAE(Program):
             self.keep_styles(traces, batch)
         return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align) | self.separated(traces, batch)
 
-    def style_of(
-        self, name: str, loc: Tensor, log_var: Tensor, batch: Batch, style: str
-    ) -> Gaussian | MixtureOfExperts:
+    def style_of(self, name: str, loc: Tensor, log_var: Tensor, batch: Batch, style: str) -> TorchDistribution:
         """A modality's private latent: its own where it is seen."""
         seen, kept = batch.sees(name), self._styles(name)
         if style == "another":
@@ -228,8 +222,8 @@ class FMWVAE(Program):
     def codes(self, batch: Batch, known: Tensor | None) -> Tensor:
         """(B,) classes where they are known."""
         if self.label is None or known is None:
-            return torch.full_like(batch.index, UNKNOWN)
-        return torch.where(known, batch.value(self.label.name), UNKNOWN)
+            return torch.full_like(batch.index, StyleBank.UNKNOWN)
+        return torch.where(known, batch.value(self.label.name), StyleBank.UNKNOWN)
 
     def _styles(self, name: str) -> StyleBank:
         kept: Any = self.styles[name]

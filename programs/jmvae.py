@@ -7,18 +7,31 @@ first layer for each); heads give log-variances, not variances by softplus; Laye
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pyro
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmppl import Batch, Modality, Program, Terms, kl, nll, observe, trace
-from mmppl.distributions.gaussian import Gaussian, gaussian_head, standard_normal
-from mmppl.distributions.product import product_of_experts
-from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
-from mmppl.objectives.weights import likelihood_weights, warmup
+from mmppl import (
+    Batch,
+    Gaussian,
+    JointEncoder,
+    Modality,
+    NetworkOptions,
+    Program,
+    Terms,
+    decoders,
+    encoders,
+    gaussian_head,
+    kl,
+    likelihood_weights,
+    nll,
+    product_of_experts,
+    trace,
+    warmup,
+)
 
 
 class JMVAE(Program):
@@ -29,14 +42,7 @@ class JMVAE(Program):
 
     Args:
         latent_dim: D, the size of z.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of all networks.
-        norm: LayerNorm before each activation.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         see_labels: labels are modalities like any other: all encoders see them.
         alpha: weight of the KL to each modality's posterior; the paper tries 0.01, 0.1 and 1.
         beta: weight of the KL to the prior.
@@ -44,7 +50,6 @@ class JMVAE(Program):
             later ones: no place for an early stop (patience).
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -61,19 +66,13 @@ class JMVAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
-        activation: str = "silu",
-        norm: bool = True,
+        options: NetworkOptions = NetworkOptions(),
         see_labels: bool = False,
         alpha: float = 0.1,
         beta: float = 1.0,
         warm_up: float = 0.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(alpha=alpha, beta=beta, label_weight=label_weight)
@@ -83,19 +82,15 @@ class JMVAE(Program):
         self.latent_dim, self.alpha, self.beta, self.warm_up = latent_dim, alpha, beta, warm_up
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, layers=layers, activation=activation, norm=norm
-        )
-        self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)
-        self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
-        self.decoders = decoders(modalities, latent_dim, **shared)
+        self.joint = JointEncoder(seen, 2 * latent_dim, options)
+        self.encoders = encoders(seen, 2 * latent_dim, options)
+        self.decoders = decoders(modalities, latent_dim, options)
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | x_1, ..., x_M); right for rows of which all modalities are seen; what is not seen enters as zeros."""
@@ -126,5 +121,4 @@ class JMVAE(Program):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the joint posterior, (..., B, D) each."""
-        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
-        return gaussian_head(self.joint(torch.cat(inputs, -1)))
+        return gaussian_head(self.joint(self.seen_input(batch)))

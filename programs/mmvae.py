@@ -17,18 +17,19 @@ from mmppl import (
     Gaussian,
     Laplace,
     Modality,
+    NetworkOptions,
     Program,
     Terms,
     UsageError,
+    decoders,
+    encoders,
     gaussian_head,
+    laplace_head,
     likelihood_weights,
     mixture_of_experts,
-    observe,
-    standard_normal,
+    shared_scales,
     stratified,
 )
-from mmppl.distributions.laplace import laplace_head, shared_scales
-from mmppl.nn.per_modality import Networks, decoders, encoders
 
 
 class MMVAE(Program):
@@ -42,18 +43,10 @@ class MMVAE(Program):
         latent: "normal", or "laplace" as in the paper (posterior scales softmax(head)·D + 1e-6).
         learn_prior: learn the prior's scales, softmax(·)·D; else they are 1.
         latent_dim: D, the size of z.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of the hidden layers.
-        norm: LayerNorm before each activation.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         beta: weight of ln q(z | x) − ln p(z).
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -77,16 +70,10 @@ class MMVAE(Program):
         latent: Literal["normal", "laplace"] = "normal",
         learn_prior: bool = False,
         latent_dim: int = 20,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
-        activation: str = "silu",
-        norm: bool = True,
+        options: NetworkOptions = NetworkOptions(),
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(beta=beta, label_weight=label_weight)
@@ -96,27 +83,23 @@ class MMVAE(Program):
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.bound: dict[str, Any] = dict(kind=objective, draws=draws, beta=beta, dreg=dreg)
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
-        )
-        self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
-        self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
+        self.encoders = encoders(seen, 2 * latent_dim, options)
+        self.decoders = decoders(modalities, latent_dim, options)
         self.prior_logits = nn.Parameter(torch.zeros(latent_dim)) if learn_prior else None
 
     def prior(self) -> Gaussian | Laplace:
         """N(0, s²) or Laplace(0, s), s = 1 or learned."""
-        standard = standard_normal(self.latent_dim, like=self.progress)
+        standard = self.standard_normal(self.latent_dim)
         scale = torch.ones_like(standard.loc) if self.prior_logits is None else shared_scales(self.prior_logits)
         if self.latent == "laplace":
             return Laplace(standard.loc, scale)
         return standard if self.prior_logits is None else Gaussian(standard.loc, 2 * scale.log())
 
     def model(self, batch: Batch) -> None:
-        """z ~ prior;  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ prior;  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
             z = pyro.sample("z", self.prior())
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the expert of one of the modalities seen, each as likely as the others."""

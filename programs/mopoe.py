@@ -5,7 +5,7 @@ draws its own component (theirs hands out components by position in the batch).
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pyro
 import torch
@@ -13,16 +13,16 @@ import torch
 from mmppl import (
     Batch,
     Modality,
+    NetworkOptions,
     Program,
     Terms,
+    decoders,
     elbo,
+    encoders,
     likelihood_weights,
     mixture_of_products,
-    observe,
-    standard_normal,
+    product_of_experts,
 )
-from mmppl.distributions.product import product_of_experts
-from mmppl.nn.per_modality import Networks, decoders, encoders
 
 
 class MoPoE(Program):
@@ -32,14 +32,7 @@ class MoPoE(Program):
 
     Args:
         latent_dim: D, the size of z.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of the hidden layers.
-        norm: LayerNorm before each activation.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         beta: weight of the KL.
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
@@ -47,7 +40,6 @@ class MoPoE(Program):
             so that a subset is asked about with the component that was trained), "always" or "never".
         answers: of queries: the "mixture" that was trained, or its component of all that is seen, the "product" (what
             the authors evaluate). No weight depends on it: `--set answers=product` of a query.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -66,18 +58,12 @@ class MoPoE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
-        activation: str = "silu",
-        norm: bool = True,
+        options: NetworkOptions = NetworkOptions(),
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
         prior_expert: Literal["full", "always", "never"] = "full",
         answers: Literal["mixture", "product"] = "mixture",
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(beta=beta, label_weight=label_weight)
@@ -86,18 +72,14 @@ class MoPoE(Program):
         self.prior_expert: Literal["full", "always", "never"] = prior_expert
         self.answers_with = answers
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
-        )
-        self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
-        self.decoders = decoders(modalities, latent_dim, layers=layers, **shared)
+        self.encoders = encoders(seen, 2 * latent_dim, options)
+        self.decoders = decoders(modalities, latent_dim, options)
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): one of the products over the subsets of what is seen, each as likely as the others."""

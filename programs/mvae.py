@@ -7,17 +7,30 @@ same in every ELBO (the authors' CelebA code drops them from some); no epsilon i
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import pyro
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Program, Terms, UsageError, all_subsets, elbo, observe, standard_normal
-from mmppl.distributions.product import product_of_experts
-from mmppl.modalities.subsets import full_and_singletons, random_subsets
-from mmppl.nn.per_modality import Networks, decoders, encoders
-from mmppl.objectives.weights import likelihood_weights, warmup
+from mmppl import (
+    Batch,
+    Modality,
+    NetworkOptions,
+    Program,
+    Terms,
+    UsageError,
+    all_subsets,
+    decoders,
+    elbo,
+    encoders,
+    full_and_singletons,
+    likelihood_weights,
+    product_of_experts,
+    random_subsets,
+    warmup,
+)
 
 MOST = 10  # modalities of which all subsets are examined: 1,023
 
@@ -29,15 +42,8 @@ class MVAE(Program):
 
     Args:
         latent_dim: D, the size of z.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders, which run for every subset, are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         decoder_layers: of the decoders, where they have another number (none: layers).
-        activation: of the hidden layers.
-        norm: LayerNorm before each activation.
         subsets: "all" non-empty subsets of what a row has, for at most 10 modalities; or "sampled" (sec. 2.2): all that
             a row has, each modality alone and `extra` random subsets per batch, each cut down to what a row has and
             left out where nothing is.
@@ -50,7 +56,6 @@ class MVAE(Program):
             later ones: no place for an early stop (patience).
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -70,13 +75,8 @@ class MVAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 20,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
+        options: NetworkOptions = NetworkOptions(),
         decoder_layers: int | None = None,
-        activation: str = "silu",
-        norm: bool = True,
         subsets: Literal["all", "sampled"] = "all",
         extra: int = 1,
         scored: Literal["observed", "seen"] = "observed",
@@ -86,7 +86,6 @@ class MVAE(Program):
         warm_up: float = 0.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 1.0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(extra=extra, beta=beta, label_weight=label_weight)
@@ -103,21 +102,17 @@ class MVAE(Program):
         self.subsets, self.extra = subsets, extra
         self.scored: Literal["observed", "seen"] = scored
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
-        depth = layers if decoder_layers is None else decoder_layers
+        depth = options.layers if decoder_layers is None else decoder_layers
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
-        )
-        self.encoders = encoders(seen, 2 * latent_dim, layers=layers, dropout=dropout, **shared)
-        self.decoders = decoders(modalities, latent_dim, layers=depth, **shared)
+        self.encoders = encoders(seen, 2 * latent_dim, options)
+        self.decoders = decoders(modalities, latent_dim, replace(options, layers=depth))
         self.log_exponents = nn.Parameter(torch.zeros(len(self.encoded))) if temper == "learned" else None
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x) = product of the seen experts, each to its power, and the prior."""

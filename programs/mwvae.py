@@ -9,17 +9,31 @@ without which no gamma makes one modality generate another; given several, the a
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pyro
 import torch
 
-from mmppl import Batch, Gaussian, Modality, Program, Terms, elbo, gaussian_head, kl, nll, observe, trace
-from mmppl.distributions.barycentre import barycentre
-from mmppl.distributions.gaussian import standard_normal
-from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
-from mmppl.objectives.alignment import alignment
-from mmppl.objectives.weights import cross_weights, likelihood_weights
+from mmppl import (
+    Batch,
+    Gaussian,
+    JointEncoder,
+    Modality,
+    NetworkOptions,
+    Program,
+    Terms,
+    alignment,
+    barycentre,
+    cross_weights,
+    decoders,
+    elbo,
+    encoders,
+    gaussian_head,
+    kl,
+    likelihood_weights,
+    nll,
+    trace,
+)
 
 
 class MWVAE(Program):
@@ -37,19 +51,11 @@ class MWVAE(Program):
         cross: weight of the cross-reconstructions beside w_m: one for all, or one of each modality in their order,
             labels included.
         latent_dim: D, the size of z.
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders are MLPs.
-        channels: of the first convolution over an image.
-        hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of the hidden layers.
-        norm: LayerNorm before each activation.
+        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
         see_labels: labels are modalities like any other, with encoders; else all that is encoded decodes them.
         beta: weight of the KLs.
         weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
         label_weight: weight of the labels' log-likelihood.
-        dropout: in the encoders.
     """
 
     default_data = "digits-three"
@@ -71,17 +77,11 @@ class MWVAE(Program):
         gamma: float = 1.0,
         cross: float | tuple[float, ...] = 1.0,
         latent_dim: int = 20,
-        networks: Networks = "mlp",
-        channels: int = 32,
-        hidden: int = 256,
-        layers: int = 2,
-        activation: str = "silu",
-        norm: bool = True,
+        options: NetworkOptions = NetworkOptions(),
         see_labels: bool = True,
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float = 20.0,
-        dropout: float = 0.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight)
@@ -93,21 +93,17 @@ class MWVAE(Program):
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         self.cross = cross_weights(modalities, self.weights, cross if variant == "aligned" else 0.0)
         seen = [self.modality(n) for n in self.encoded]
-        shared: dict[str, Any] = dict(
-            networks=networks, channels=channels, hidden=hidden, layers=layers, activation=activation, norm=norm
-        )
         if variant == "joint":
-            self.joint = JointEncoder(seen, 2 * latent_dim, dropout=dropout, **shared)
+            self.joint = JointEncoder(seen, 2 * latent_dim, options)
         else:
-            self.encoders = encoders(seen, 2 * latent_dim, dropout=dropout, **shared)
-        self.decoders = decoders(modalities, latent_dim, **shared)
+            self.encoders = encoders(seen, 2 * latent_dim, options)
+        self.decoders = decoders(modalities, latent_dim, options)
 
     def model(self, batch: Batch) -> None:
-        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z)), an unscored x_m left out."""
+        """z ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z))."""
         with batch.plates():
-            z = pyro.sample("z", standard_normal(self.latent_dim, like=self.progress))
-            for m in self.each_modality(batch):
-                observe(m, self.decoders[m.name](batch.only_scored(m.name, z)), batch)
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the barycentre of the seen modalities' posteriors, or the joint encoder's output."""
@@ -129,6 +125,5 @@ class MWVAE(Program):
 
     def joint_posterior(self, batch: Batch) -> Gaussian:
         """Of everything seen, with zeros for the rest; N(0, I) where nothing is."""
-        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
         something = batch.seen.any(-1, keepdim=True)
-        return Gaussian(*(torch.where(something, t, 0.0) for t in gaussian_head(self.joint(torch.cat(inputs, -1)))))
+        return Gaussian(*(torch.where(something, t, 0.0) for t in gaussian_head(self.joint(self.seen_input(batch)))))

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
-from ..modalities.likelihoods.registry import LIKELIHOODS
 from ..modalities.modality import Modality
-from .row_selection import MissingnessPatterns, Selected, SelectedRows, SelectedSubsets
+from .row_selection import MissingnessPatterns, SelectedRows, SelectedSubsets, Selection
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Batch:
         scored: name → (B,) or (S, B) bool ⊆ observed; None: all that is observed.
         free: names that `observe` samples instead of scoring (what a query wants).
         needed: names whose site a query reads; None: all.
-        patterns: what the rows of the data set have; with it decoders leave out rows that are not scored. None: they
-            decode every row.
+        patterns: what the rows of the data set have; with it `observe` leaves out rows that are not scored. None: it
+            decodes every row.
         holding: name → the subsets, by number, in which alone it may be scored; not there: in any.
     """
 
@@ -51,9 +50,6 @@ class Batch:
     needed: frozenset[str] | None = None
     patterns: MissingnessPatterns | None = None
     holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    _parts: dict[str, tuple[type[Selected], Tensor] | None] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         if self.seen is None:
@@ -133,34 +129,24 @@ class Batch:
             patterns = patterns.under(fixed.cpu().numpy(), self.encoded, scored == "seen", cut=cut, drawn=more)
         return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns, holding=holding)
 
-    def only_scored(self, name: str, z: Tensor) -> Tensor:
-        """Latents (..., B, D) → those that a decoder of `name` is asked about: (R, D) of R rows and subsets, where
-        `patterns` tell how many; else (P, B, D) of P subsets that may score it, where not all may.
+    def selection(self, modality: Modality, weight: int) -> Selection | None:
+        """Where a decoder of a modality is asked at all, if leaving out the rest is worth it.
 
-        All of them, (..., B, D), where that is not known or nearly all are. `observe` knows which it was given; the
-        distribution at the site then has a density, but neither mean nor draws.
+        Args:
+            weight: numbers that the decoder holds, its multiplications per row.
+        Returns:
+            the rows (and subsets) that are scored, as many as `patterns` say; else the subsets that may score it, where
+            not all may; None where that is not known, nearly everything is, or the decoder is too small for it to pay.
         """
-        lead = self.seen.shape[:-1]
-        if name in self.free or z.shape[:-1] != lead:
-            return z
-        if name not in self._parts:
-            self._parts[name] = self._part(name)
-        part = self._parts[name]
-        if part is None:
-            return z
-        kind, places = part
-        return kind.taken(z, places)
-
-    def _part(self, name: str) -> tuple[type[Selected], Tensor] | None:
-        """What of the batch `only_scored` leaves in, and where that is; None: all."""
+        name = modality.name
         holding, lead = self.holding.get(name), self.seen.shape[:-1]
         if self.patterns is not None:
             scored = self.scored[name] if self.active is None else self.scored[name] & self.active
             most = lead[-1] * (len(holding) if holding else lead[:-1].numel())
-            slots = self.patterns.slots(name, scored.expand(lead), most)
+            slots = self.patterns.slots(name, scored.expand(lead), most, weight, modality.size)
             if slots is not None:
-                return SelectedRows, slots
-        return (SelectedSubsets, _numbers(holding, self.index.device)) if holding else None
+                return Selection(SelectedRows, slots, lead)
+        return Selection(SelectedSubsets, _numbers(holding, self.index.device), lead) if holding else None
 
     def seeing(self, names: Sequence[str]) -> Batch:
         """The same rows when a guide may look at `names` only (and there only at what is observed)."""
@@ -221,25 +207,3 @@ def _placed(subsets: Tensor, device: torch.device) -> Tensor:
 @lru_cache(64)
 def _copied(table: bytes, shape: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.frombuffer(bytearray(table), dtype=torch.bool).reshape(shape).to(device)
-
-
-def observe(modality: Modality, output: Tensor, batch: Batch, scale: Tensor | None = None) -> None:
-    """Score a modality under its likelihood or, where a query wants it, sample it.
-
-    Args:
-        output: (..., B, modality.output_size) decoder output, or (R or P, B, modality.output_size) of what
-            `batch.only_scored` gave.
-        scale: overrides the modality's own scale (model units; broadcasts against the features).
-    """
-    likelihood: Any = LIKELIHOODS[modality.likelihood](modality, output, scale)
-    value = (batch.value if likelihood.masks else batch.plausible)(modality.name)
-    if modality.name in batch.free:
-        pyro.sample(modality.name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it
-        return
-    part, lead = batch._parts.get(modality.name), batch.seen.shape[:-1]
-    if part is not None:  # `only_scored` left some out
-        kind, places = part
-        if output.shape[:-1] == kind.part_shape(places, lead):
-            likelihood = kind(likelihood, places, lead)
-    with poutine.mask(mask=batch.scored[modality.name]):
-        pyro.sample(modality.name, likelihood, obs=value)

@@ -1,11 +1,17 @@
-"""Hyper-parameters: the keyword arguments of a program's constructor, and values of their annotated types."""
+"""Hyper-parameters: the keyword arguments of a program's constructor, and values of their annotated types.
+
+A keyword argument whose default is a dataclass, such as `options: NetworkOptions = NetworkOptions()`, stands for the
+fields of the dataclass: each is a hyper-parameter like the others, with that default's value as its own.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..base.annotated import as_type, in_words, not_of, readable
@@ -16,14 +22,85 @@ if TYPE_CHECKING:
 
 
 def hyper_parameters(cls: type[Program]) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of the constructor, in order."""
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    """The hyper-parameters of a program: keyword arguments of its constructor, in order, and fields of its options.
+
+    Args:
+        cls: the program.
+    Returns:
+        name → parameter, with its annotation and default.
+    Raises:
+        UsageError: for two of one name, by which nobody could say which of them is meant.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for parameter in inspect.signature(cls.__init__).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        own = _is_options(parameter.default)
+        for one in _fields(parameter.default) if own else [parameter]:
+            if one.name in found:
+                where = f", one in {parameter.name} ({type(parameter.default).__name__})" if own else ""
+                raise UsageError(f"{cls.__name__}: two hyper-parameters are called {one.name}{where}; rename one.")
+            found[one.name] = one
+    return found
+
+
+def options_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The options among a constructor's keyword arguments: name → the dataclass that is its default."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and _is_options(p.default)}
+
+
+def taking_fields(constructor: Callable[..., None]) -> Callable[..., None]:
+    """The same constructor, which takes the fields of its options as keyword arguments, too."""
+    options = options_of(constructor)
+    if not options:
+        return constructor
+
+    @functools.wraps(constructor)
+    def flat(self: Any, *args: Any, **hyper: Any) -> None:
+        for name, default in options.items():
+            given = {f.name: hyper.pop(f.name) for f in dataclasses.fields(default) if f.name in hyper}
+            if given:
+                hyper[name] = dataclasses.replace(hyper.get(name, default), **given)
+        constructor(self, *args, **hyper)
+
+    return flat
+
+
+def _is_options(default: Any) -> bool:
+    return dataclasses.is_dataclass(default) and not isinstance(default, type)
+
+
+def _fields(default: Any) -> list[inspect.Parameter]:
+    """The fields of a dataclass as keyword arguments."""
+    hints = typing.get_type_hints(type(default))
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=getattr(default, field.name),
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(default)
+    ]
 
 
 def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters of the right names and types (strings are read as such types); UsageError otherwise."""
+    """Check hyper-parameters against a program's constructor.
+
+    Args:
+        cls: the program.
+        hyper: name → value; text is read as the annotated type. Options may be given whole, too.
+    Returns:
+        name → value of the right type, the fields of options each by its own name.
+    Raises:
+        UsageError: for an unknown name, or a value of another type.
+    """
     known = hyper_parameters(cls)
+    for name, default in options_of(cls.__init__).items():
+        if isinstance(hyper.get(name), type(default)):
+            whole = {f.name: getattr(hyper[name], f.name) for f in dataclasses.fields(default)}
+            hyper = whole | {n: value for n, value in hyper.items() if n != name}
     checked = {}
     for name, value in hyper.items():
         if name not in known:

@@ -139,8 +139,11 @@ def _last_line(error: BaseException, file: str) -> int | None:
 
 
 def _in_words(error: BaseException) -> str:
-    """Type and message on one line, less the table of shapes that Pyro adds."""
+    """Type (unless the error is in plain words already) and message on one line, less the table of shapes that Pyro
+    adds."""
     message = " ".join(str(error).partition("Trace Shapes:")[0].split())
+    if isinstance(error, MMPPLError):
+        return message
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 

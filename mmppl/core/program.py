@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,10 +11,13 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from ..distributions.gaussian import gaussian_head
+from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
 from ..modalities.modality import Modality, kind
 from .batch import Batch
+from .hyperparameters import hyper_parameters, taking_fields
+from .observe import observe
+from .pyro_method import PyroMethod
 from .terms import Terms
 
 
@@ -40,6 +44,16 @@ class Program(nn.Module):
     conditions: tuple[str, ...] = ()
     progress: Tensor
     encoders: nn.ModuleDict
+    decoders: nn.ModuleDict
+
+    def __init_subclass__(cls, **words: Any) -> None:
+        super().__init_subclass__(**words)
+        if "__init__" in vars(cls):
+            hyper_parameters(cls)  # two of one name are told when the class is made
+            cls.__init__ = taking_fields(cls.__init__)  # type: ignore[method-assign]
+        for name in ("model", "guide", "query_guide"):
+            if inspect.isfunction(method := vars(cls).get(name)):
+                setattr(cls, name, PyroMethod(method))
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
@@ -105,16 +119,26 @@ class Program(nn.Module):
         """The modality or label of that name."""
         return next(m for m in self.modalities if m.name == name)
 
-    def each_modality(self, batch: Batch | None = None) -> Iterator[Modality]:
-        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ).
+    def standard_normal(self, size: int) -> Gaussian:
+        """N(0, I) over vectors of that size, where the program is and in its precision."""
+        return standard_normal(size, like=self.progress)
 
-        Args:
-            batch: leaves out those that it does not need (a query that does not ask for them decodes none of them).
-        """
+    def each_modality(self) -> Iterator[Modality]:
+        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ)."""
         every = list(range(len(self.modalities)))  # numbers, not a tensor: a recorded step cannot read a tensor's items
         for i in pyro.plate("modalities", len(every), subsample=every):
-            if batch is None or batch.needs(self.modalities[i].name):
-                yield self.modalities[i]
+            yield self.modalities[i]
+
+    def observe_each(self, z: Tensor, batch: Batch) -> None:
+        """x_m ~ likelihood_m(decoder_m(z)) for every modality m, by the networks of `self.decoders`."""
+        for m in self.each_modality():
+            observe(m, self.decoders[m.name], z, batch)
+
+    def seen_input(self, batch: Batch) -> Tensor:
+        """All that is seen in one vector, as a joint encoder takes it: (..., B, sum of the input sizes of all that is
+        encoded), with zeros for what is not seen."""
+        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
+        return torch.cat(inputs, -1)
 
     def experts(
         self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor
 
 MARGIN = 5.0  # standard deviations of the number of rows that count, beyond its mean
 WORTH = 0.9  # of the rows: with more to decode than that, picking them costs more than it saves
+PICKING = 3e6  # multiplications in whose time rows are picked and their densities put back in place, and
+GATHERING = 30  # those in whose time one number of a picked row is copied: measured on a CPU, step by step
 MAX_PATTERNS = 4096  # distinct patterns
 
 
@@ -80,11 +82,21 @@ class MissingnessPatterns:
         room = 8 * max(1, math.ceil((rows * mean + MARGIN * math.sqrt(rows) * sd) / 8))  # networks may not take 0 rows
         return room + 8 * (room == rows)  # chosen rows are never to be taken for the batch's
 
-    def slots(self, name: str, counted: Tensor, most: int) -> Tensor | None:
+    def slots(self, name: str, counted: Tensor, most: int, weight: int, size: int) -> Tensor | None:
         """Positions in the flattened (..., B) mask `counted` of the rows that count, first of all and in order, as many
-        as there is room for; None where picking them is not worth it: `most` rows would be decoded without."""
+        as there is room for.
+
+        Args:
+            most: rows that would be decoded without.
+            weight: numbers that the decoder holds.
+            size: numbers of the modality in a row.
+        Returns:
+            (room,); None where picking them is not worth it.
+        """
+        if counted.shape[:-1] != (() if self.subsets is None else (self.subsets,)):
+            return None
         room = self.room(name, counted.shape[-1])
-        if room > WORTH * most or counted.shape[:-1] != (() if self.subsets is None else (self.subsets,)):
+        if room > WORTH * most or (most - room) * weight < PICKING + GATHERING * room * size:
             return None
         self.overflow.append(counted.sum() > room)
         return counted.flatten().sort(descending=True, stable=True).indices[:room]
@@ -132,17 +144,12 @@ class Selected(TorchDistribution):
         return self.likelihood.support
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"only scored rows were decoded: no {name}; decode z itself, without only_scored.")
+        raise AttributeError(f"only scored rows were decoded: no {name}; decode z itself, or ask with `batch.wanting`.")
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Selected:
         if tuple(batch_shape) != self.batch_shape:
             raise ValueError(f"{type(self).__name__}: has its batch shape already.")
         return self
-
-    @classmethod
-    def part_shape(cls, places: Tensor, lead: torch.Size) -> torch.Size:
-        """The part's batch shape."""
-        raise NotImplementedError
 
     @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
@@ -156,10 +163,6 @@ class Selected(TorchDistribution):
 
 class SelectedRows(Selected):
     """Of some rows: batch shape (R,), at `places` (R,) of the flattened batch shape."""
-
-    @classmethod
-    def part_shape(cls, places: Tensor, lead: torch.Size) -> torch.Size:
-        return places.shape
 
     @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
@@ -177,10 +180,6 @@ class SelectedSubsets(Selected):
     """Of some subsets, all rows: batch shape (P, B), at `places` (P,) of the subsets."""
 
     @classmethod
-    def part_shape(cls, places: Tensor, lead: torch.Size) -> torch.Size:
-        return torch.Size((len(places), lead[-1]))
-
-    @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
         return z.index_select(0, places)
 
@@ -189,3 +188,25 @@ class SelectedSubsets(Selected):
         kept = None if mask is None else mask.expand(self.batch_shape).index_select(0, self.places)
         of_subsets = self._of_part(value, kept)
         return of_subsets.new_zeros(self.batch_shape).index_copy(0, self.places, of_subsets)
+
+
+class Selection(NamedTuple):
+    """A part of a batch: which kind, and where it is.
+
+    Args:
+        kind: of rows (and subsets), or of whole subsets.
+        places: positions of the part in the batch.
+        lead: the batch shape (..., B).
+    """
+
+    kind: type[Selected]
+    places: Tensor
+    lead: torch.Size
+
+    def of(self, z: Tensor) -> Tensor:
+        """The part of (..., B, D)."""
+        return self.kind.taken(z, self.places)
+
+    def spread(self, likelihood: Any) -> Selected:
+        """A likelihood of the part, as the distribution of the whole."""
+        return self.kind(likelihood, self.places, self.lead)

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from .gaussian import LOG_VAR_RANGE, Gaussian, standard_normal
 from .mixture import MixtureOfExperts, mixture_of_experts
 
-UNKNOWN = -1  # class of a row without one
-
 
 class StyleBank(nn.Module):
     """The posteriors of one private latent, and the classes, of the last rows that were trained on; in buffers, which
@@ -21,12 +19,14 @@ class StyleBank(nn.Module):
         classes: how many classes there are.
     """
 
+    UNKNOWN = -1  # class of a row without one
+
     def __init__(self, rows: int, size: int, classes: int) -> None:
         super().__init__()
         self.classes = classes
         self.register_buffer("loc", torch.zeros(rows, size))
         self.register_buffer("log_var", torch.zeros(rows, size))
-        self.register_buffer("codes", torch.full((rows,), UNKNOWN))
+        self.register_buffer("codes", torch.full((rows,), self.UNKNOWN))
         self.register_buffer("kept", torch.zeros(rows, dtype=torch.bool))
         self.register_buffer("next", torch.zeros((), dtype=torch.int64))
 
@@ -74,7 +74,7 @@ class StyleBank(nn.Module):
         count = members.sum(0)
         means = (members.to(self.loc.dtype).mT @ self.loc) / count.clamp_min(1).unsqueeze(-1)
         known = codes.clamp_min(0)
-        there = (codes != UNKNOWN) & (count[known] > 0)
+        there = (codes != self.UNKNOWN) & (count[known] > 0)
         point = torch.where(there, LOG_VAR_RANGE[0], 0.0).unsqueeze(-1)
         mean = torch.where(there.unsqueeze(-1), means[known], 0.0)
         own = seen.unsqueeze(-1)

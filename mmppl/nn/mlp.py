@@ -33,7 +33,8 @@ class Linear(nn.Linear):
 
     def _fuses(self, x: Tensor) -> bool:
         return (
-            not torch.is_grad_enabled()
+            type(x) is Tensor  # of a subclass (Pyro follows dependencies by one) the operation knows nothing
+            and not torch.is_grad_enabled()
             and x.dtype == self.weight.dtype == torch.float32
             and x.device.type == "cpu"
             and x.shape[:-1].numel() >= FEW

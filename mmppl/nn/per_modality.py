@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,69 +11,56 @@ from torch import Tensor, nn
 from ..modalities.images import image_layout
 from ..modalities.modality import Modality
 from .mlp import FullPrecision, mlp
-from .strided import CHANNELS, image_decoder, image_trunk, is_image, is_text, text_decoder, text_trunk
+from .options import NetworkOptions, Networks
+from .strided import image_decoder, image_trunk, is_image, is_text, text_decoder, text_trunk
 
-Networks = Literal["mlp", "conv", "conv-encoders", "conv-32"]
 LEAST = 16  # pixels a side; MFCC of 8 stretches are not seen better by convolutions (2 points worse on FSDD)
 
 
-def encoders(
-    modalities: Sequence[Modality],
-    outputs: int,
-    *,
-    networks: Networks = "mlp",
-    channels: int = CHANNELS,
-    hidden: int,
-    layers: int = 1,
-    activation: str = "relu",
-    norm: bool = False,
-    dropout: float = 0.0,
-) -> nn.ModuleDict:
-    """name → network from (..., input size) to (..., outputs).
+def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptions) -> nn.ModuleDict:
+    """One network for each modality.
+
+    Images that are convolved are numbers of shape (H, W), (C, H, W) or (H, W, C) with C in 1, 3, 4, of at least 16 a
+    side: smaller ones are as often tables. Of the options, MLPs take all but `channels`; images `channels`, `norm` and
+    `dropout`; texts none. With "conv-32" MNIST's images have MLPs, in MNIST-SVHN-Text.
 
     Args:
-        networks: "mlp", as in `mmppl.nets.mlp` with the other arguments; or "conv" or "conv-encoders": those of
-            `mmppl.convolutions` for images (numbers of shape (H, W), (C, H, W) or (H, W, C) with C in 1, 3, 4, of at
-            least 16 a side: smaller ones are as often tables) and texts of 8, and an MLP for the rest. Of the other
-            arguments images take norm and dropout, texts none. "conv-32": likewise, but of images only those of 32×32
-            (in MNIST-SVHN-Text those of MNIST have MLPs).
-        channels: of the first convolution over an image.
+        outputs: size of each network's output.
+        options: what they are made of.
+    Returns:
+        name → network from (..., modality.input_size) to (..., outputs).
     """
-    convolved = networks != "mlp"
 
     def encoder(m: Modality) -> nn.Module:
-        if convolved and _is_image(m, networks):
-            return nn.Sequential(
-                image_trunk(m.shape, outputs, channels=channels, norm=norm, dropout=dropout), FullPrecision()
-            )
-        if convolved and m.classes is not None and is_text(m.shape):
+        if _is_image(m, options.networks):
+            trunk = image_trunk(m.shape, outputs, channels=options.channels, norm=options.norm, dropout=options.dropout)
+            return nn.Sequential(trunk, FullPrecision())
+        if _is_text(m, options.networks):
             return nn.Sequential(text_trunk(m.n_classes, outputs), FullPrecision())
-        return mlp(m.input_size, hidden, outputs, layers=layers, activation=activation, norm=norm, dropout=dropout)
+        return _mlp(m.input_size, outputs, options)
 
     return nn.ModuleDict({m.name: encoder(m) for m in modalities})
 
 
-def decoders(
-    modalities: Sequence[Modality],
-    inputs: int,
-    *,
-    networks: Networks = "mlp",
-    channels: int = CHANNELS,
-    hidden: int,
-    layers: int = 1,
-    activation: str = "relu",
-    norm: bool = False,
-) -> nn.ModuleDict:
-    """name → network from (..., inputs) to the parameters of its likelihood, (..., output size), left in bfloat16 under
-    autocast; as `encoders`, but "conv-encoders" are MLPs here."""
-    convolved = networks in ("conv", "conv-32")
+def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOptions) -> nn.ModuleDict:
+    """One network for each modality, by the same options, but without dropout; with "conv-encoders", MLPs.
+
+    Args:
+        inputs: size of the latent, or of what else is decoded.
+        options: what they are made of.
+    Returns:
+        name → network from (..., inputs) to the parameters of the modality's likelihood, (..., modality.output_size),
+        left in bfloat16 under autocast.
+    """
+    networks = "mlp" if options.networks == "conv-encoders" else options.networks
 
     def decoder(m: Modality) -> nn.Module:
-        if convolved and _is_image(m, networks):
-            return image_decoder(inputs, m.shape, parts=m.output_size // m.size, channels=channels, norm=norm)
-        if convolved and m.classes is not None and is_text(m.shape):
+        if _is_image(m, networks):
+            parts = m.output_size // m.size
+            return image_decoder(inputs, m.shape, parts=parts, channels=options.channels, norm=options.norm)
+        if _is_text(m, networks):
             return text_decoder(inputs, m.n_classes)
-        return mlp(inputs, hidden, m.output_size, layers=layers, activation=activation, norm=norm, narrow=True)
+        return _mlp(inputs, m.output_size, replace(options, dropout=0.0), narrow=True)
 
     return nn.ModuleDict({m.name: decoder(m) for m in modalities})
 
@@ -84,31 +71,16 @@ class JointEncoder(nn.Module):
     An MLP on the concatenated inputs; with convolutions, on `hidden` features from an encoder of each.
     """
 
-    def __init__(
-        self,
-        modalities: Sequence[Modality],
-        outputs: int,
-        *,
-        networks: Networks = "mlp",
-        channels: int = CHANNELS,
-        hidden: int,
-        layers: int = 1,
-        activation: str = "relu",
-        norm: bool = False,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, modalities: Sequence[Modality], outputs: int, options: NetworkOptions) -> None:
         super().__init__()
         self.sizes = [m.input_size for m in modalities]
         self.features: nn.ModuleList | None = None
         width = sum(self.sizes)
-        if networks != "mlp":
-            kind: dict[str, Any] = dict(
-                networks=networks, channels=channels, hidden=hidden, activation=activation, norm=norm
-            )
-            of_each = encoders(modalities, hidden, **kind)
+        if options.networks != "mlp":
+            of_each = encoders(modalities, options.hidden, replace(options, layers=1, dropout=0.0))
             self.features = nn.ModuleList(of_each.values())
-            width = hidden * len(self.sizes)
-        self.head = mlp(width, hidden, outputs, layers=layers, activation=activation, norm=norm, dropout=dropout)
+            width = options.hidden * len(self.sizes)
+        self.head = _mlp(width, outputs, options)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.features is None:
@@ -117,8 +89,27 @@ class JointEncoder(nn.Module):
         return self.head(torch.cat([network(part) for network, part in parts], -1).relu())
 
 
+def _mlp(inputs: int, outputs: int, options: NetworkOptions, *, narrow: bool = False) -> nn.Sequential:
+    return mlp(
+        inputs,
+        options.hidden,
+        outputs,
+        layers=options.layers,
+        activation=options.activation,
+        norm=options.norm,
+        dropout=options.dropout,
+        narrow=narrow,
+    )
+
+
 def _is_image(m: Modality, networks: Networks) -> bool:
-    if m.classes is not None or not is_image(m.shape):
+    """Whether these networks convolve the modality as an image."""
+    if networks == "mlp" or m.classes is not None or not is_image(m.shape):
         return False
     sides = image_layout(m.shape)[1:3]
     return sides == (32, 32) if networks == "conv-32" else min(sides) >= LEAST
+
+
+def _is_text(m: Modality, networks: Networks) -> bool:
+    """Whether these networks convolve the modality as a text."""
+    return networks != "mlp" and m.classes is not None and is_text(m.shape)

@@ -7,6 +7,8 @@ norms, where they are asked for (without them the first epoch may teach nothing)
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -21,7 +23,7 @@ class Rows(nn.Sequential):
     """Layers over (N, n) on inputs (..., n)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x.reshape(x.shape[:-1].numel(), x.shape[-1])).flatten(1)
+        y = super().forward(x.reshape(math.prod(x.shape[:-1]), x.shape[-1])).flatten(1)
         return y.reshape(*x.shape[:-1], y.shape[1])
 
 

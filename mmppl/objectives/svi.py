@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pyro
 import torch
 from pyro.infer import ELBO
 from torch import Tensor
 
 from ..core.batch import Batch
 from ..core.program import terms_of
+from ..core.pyro_method import register_parameters
 from .traces import trace
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class ObjectiveELBO(ELBO):
     """A program's objective for `pyro.infer.SVI(p.model, p.guide, optim, loss=ObjectiveELBO(p))`.
 
-    The loss is N × Σ weight·value (SVI's scale). The parameters are registered in Pyro's store, as SVI needs:
-    a bare module under `SVI.step` trains nothing.
+    The loss is N × Σ weight·value (SVI's scale): weights, warm-up and terms that are no part of an ELBO count, which
+    Pyro's own losses of the same pair leave out.
     """
 
     def __init__(self, program: Program) -> None:
@@ -33,7 +33,7 @@ class ObjectiveELBO(ELBO):
         return traces.model, traces.guide
 
     def differentiable_loss(self, model: Any, guide: Any, batch: Batch) -> Tensor:
-        pyro.module(type(self.program).__name__, self.program)
+        register_parameters(self.program)
         return batch.size * terms_of(self.program, batch).loss
 
     def loss(self, model: Any, guide: Any, batch: Batch) -> float:

@@ -1,5 +1,6 @@
 """Loading programs and reading their hyper-parameters."""
 
+import dataclasses
 from typing import Literal
 
 import pyro
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from mmppl import Modality, Program, UsageError, check_hyper, load_program
-from mmppl.core.hyperparameters import check_query_options
+from mmppl.core.hyperparameters import check_query_options, hyper_parameters
 from mmppl.core.loading import blame, source_of
 
 
@@ -97,6 +98,71 @@ def test_a_wrong_word_gets_the_allowed_ones():
         check_hyper(Knobs, {"rate": "nan"})
     with pytest.raises(UsageError, match=r"maybe=x is no int \| None"):
         check_hyper(Knobs, {"maybe": "x"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    width: int = 3
+    kind: Literal["a", "b"] = "a"
+    deep: bool = False
+
+
+class Sized(Program):
+    def __init__(self, modalities, *, rate: float = 0.5, size: Size = Size(width=4), names: tuple[str, ...] = ()):
+        super().__init__(modalities)
+        self.found = rate, size, names
+
+
+def test_options_stand_for_their_fields():
+    """In order, with the defaults of the program's own; the constructor takes them by name, or whole."""
+    known = hyper_parameters(Sized)
+    assert list(known) == ["rate", "width", "kind", "deep", "names"]
+    assert known["width"].default == 4 and known["width"].annotation is int
+    assert check_hyper(Sized, {"width": "7", "kind": "b", "rate": "1"}) == dict(width=7, kind="b", rate=1.0)
+    with pytest.raises(UsageError, match=r"^Sized: kind=c is none of a, b\.$"):
+        check_hyper(Sized, {"kind": "c"})
+    with pytest.raises(UsageError, match="Sized has no hyper-parameter 'size'; it has rate, width, kind, deep, names"):
+        check_hyper(Sized, {"size": "3"})
+    x = [Modality("x", (2,))]
+    assert Sized(x).found == (0.5, Size(4), ()) and Sized(x, deep=True).found == (0.5, Size(4, deep=True), ())
+    assert Sized(x, size=Size(1), rate=2.0).found == (2.0, Size(1), ())
+    assert Sized(x, size=Size(1, "b"), width=9).found == (0.5, Size(9, "b"), ())
+    assert check_hyper(Sized, {"size": Size(1), "kind": "b"}) == dict(width=1, kind="b", deep=False)
+    with pytest.raises(TypeError, match="widht"):
+        Sized(x, widht=3)
+
+
+def test_a_program_that_builds_on_another_passes_its_options_on():
+    class Wider(Sized):
+        def __init__(self, modalities, *, times: int = 2, **hyper):
+            super().__init__(modalities, width=8 * times, **hyper)
+
+    assert Wider([Modality("x", (2,))], deep=True).found[1] == Size(16, deep=True)
+
+
+COLLIDES = """
+from mmppl import Program
+from mmppl.nn.options import NetworkOptions
+
+class Collides(Program):
+    def __init__(self, modalities, *, {}) -> None:
+        super().__init__(modalities)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["hidden: int = 3, options=NetworkOptions()", "options=NetworkOptions(), more=NetworkOptions(layers=1)"],
+)
+def test_two_hyper_parameters_of_one_name_are_told_when_the_program_is_loaded(arguments, tmp_path):
+    file = tmp_path / "collides.py"
+    file.write_text(COLLIDES.format(arguments))
+    with pytest.raises(UsageError) as told:
+        load_program(file)
+    assert str(told.value) in (
+        f"{file}:5: Collides: two hyper-parameters are called hidden, one in options (NetworkOptions); rename one.",
+        f"{file}:5: Collides: two hyper-parameters are called networks, one in more (NetworkOptions); rename one.",
+    )
 
 
 HINTS = """

@@ -28,7 +28,7 @@ class Copy(mmppl.Program):
     def model(self, batch):
         with batch.plates():
             z = pyro.sample("z", standard_normal(3))
-            for m in self.each_modality(batch):
+            for m in self.each_modality():
                 code = torch.eye(3)[0].expand(z.shape) if m.name in self.blind else z
                 top = torch.nn.functional.one_hot(code.argmax(-1), 3).float()
                 shape = {"signs": 1, "image": 64, "word": 2, "label": 1}[m.name]
@@ -36,7 +36,7 @@ class Copy(mmppl.Program):
                     output = 20 * (top @ PICTURES.flatten(1)) - 10
                 else:
                     output = 20 * torch.cat([top] * shape, -1)
-                mmppl.observe(m, output, batch)
+                mmppl.observe(m, lambda _, output=output: output, z, batch)
 
     def guide(self, batch):
         shown = {"signs": batch.values["signs"], "image": batch.values["image"].flatten(1) @ PICTURES.flatten(1).T / 20}

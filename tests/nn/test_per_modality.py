@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mmppl import Modality, fit, load_program
-from mmppl.nn.per_modality import JointEncoder, Networks, decoders, encoders
+from mmppl.nn.options import NetworkOptions, Networks
+from mmppl.nn.per_modality import JointEncoder, decoders, encoders
 
 PHOTO = Modality("photo", (3, 32, 32), "laplace", scale=0.75)
 TEXT = Modality("text", (8,), "categorical", classes=tuple("abcd"))
@@ -31,8 +32,8 @@ SPEECH = Modality("speech", (8, 13), "normal")
 )
 @pytest.mark.parametrize("networks", ["conv", "conv-encoders"])
 def test_each_modality_gets_networks_that_fit(modality, sizes, networks):
-    encoder = encoders([modality], 6, networks=networks, hidden=9)[modality.name]
-    decoder = decoders([modality], 3, networks=networks, hidden=9)[modality.name]
+    encoder = encoders([modality], 6, NetworkOptions(networks=networks, hidden=9))[modality.name]
+    decoder = decoders([modality], 3, NetworkOptions(networks=networks, hidden=9))[modality.name]
     assert encoder(torch.randn(2, modality.input_size)).shape == (2, 6) and modality.input_size == sizes[0]
     assert decoder(torch.randn(5, 2, 3)).shape == (5, 2, modality.output_size) and modality.output_size == sizes[1]
 
@@ -42,7 +43,7 @@ def test_which_networks_are_convolutions(modality):
     """Images and texts of 8, and no table of speech; the decoders stay behind where only encoders are asked for."""
 
     def convolves(make, networks):
-        network = make([modality], 6, networks=networks, hidden=9)[modality.name]
+        network = make([modality], 6, NetworkOptions(networks=networks, hidden=9))[modality.name]
         return any(isinstance(part, nn.modules.conv._ConvNd) for part in network.modules())
 
     found = {kind: (convolves(encoders, kind), convolves(decoders, kind)) for kind in get_args(Networks)}
@@ -55,7 +56,7 @@ def test_which_networks_are_convolutions(modality):
 @pytest.mark.parametrize("networks", ["mlp", "conv", "conv-encoders"])
 def test_the_joint_encoder_sees_every_modality(networks):
     torch.manual_seed(0)
-    joint = JointEncoder([PHOTO, TEXT, IMAGE], 6, networks=networks, hidden=9)
+    joint = JointEncoder([PHOTO, TEXT, IMAGE], 6, NetworkOptions(networks=networks, hidden=9))
     x = torch.rand(2, 5, 3072 + 32 + 784, requires_grad=True)
     y = joint(x)
     y.sum().backward()

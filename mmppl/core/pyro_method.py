@@ -1,0 +1,68 @@
+"""A program's model and guide as Pyro's own tools take them: modules that hold the program's parameters.
+
+Pyro learns what it is to move from statements in its parameter store or from `module.parameters()`; a bound method has
+neither, so that `SVI` and `Trace_ELBO()(p.model, p.guide)` would train nothing without a word.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pyro
+from pyro.params.param_store import param_with_module_name
+from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.trace_messenger import TraceMessenger
+from torch import nn
+
+if TYPE_CHECKING:
+    from .program import Program
+
+
+class BoundMethod(nn.Module):
+    """A method of a program and the program that it belongs to, called like the method.
+
+    Inside a step of `pyro.infer.SVI` it registers the program's parameters with Pyro, else it leaves the store alone.
+    """
+
+    def __init__(self, program: Program, method: Callable[..., Any]) -> None:
+        super().__init__()
+        self.program, self.method = program, method
+
+    def forward(self, *args: Any, **words: Any) -> Any:
+        """What the method returns."""
+        if asked_for_parameters():
+            register_parameters(self.program)
+        return self.method(self.program, *args, **words)
+
+
+class PyroMethod:
+    """Descriptor in the place of a program's method: on an instance a `BoundMethod`, on the class the function."""
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self.method = method
+        functools.update_wrapper(self, method)
+
+    def __get__(self, program: Program | None, owner: type[Program] | None = None) -> Any:
+        return self.method if program is None else BoundMethod(program, self.method)
+
+
+def asked_for_parameters() -> bool:
+    """Whether a handler is active that records parameters and nothing else, as `SVI.step` has around its loss."""
+    return any(isinstance(handler, TraceMessenger) and handler.param_only for handler in _PYRO_STACK)
+
+
+def register_parameters(program: Program) -> None:
+    """Put what a program learns into Pyro's store, as `CLASS$$$PARAMETER`, the tensors themselves, so that Pyro's
+    optimisers move the program; they take the place of another program's of the same class."""
+    store = pyro.get_param_store()
+    for name, parameter in program.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        full = param_with_module_name(type(program).__name__, name)
+        if not parameter.is_contiguous():  # of such the store would take a copy, and move that
+            parameter.data = parameter.data.contiguous()
+        if full in store and store[full] is not parameter:
+            del store[full]
+        pyro.param(full, parameter)
