@@ -263,7 +263,7 @@ def _masked(density: Call) -> Call:
 
 def _normal_predicted(output: Tensor) -> dist.Normal:
     loc, log_var = output.chunk(2, -1)
-    return dist.Normal(loc, torch.exp(0.5 * log_var.clamp(*densities.LOG_VAR_RANGE)), validate_args=False)
+    return dist.Normal(loc, torch.exp(0.5 * log_var.clamp(*densities.PREDICTED_LOG_VAR_RANGE)), validate_args=False)
 
 
 def likelihood_checks(dry: bool = False) -> list[Check]:

@@ -12,7 +12,7 @@ from mmppl import Modality, Run, UsageError, fit, load_program, read
 from mmppl.core.hyperparameters import check_hyper
 from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.data.dataset import Dataset
-from mmppl.distributions.style_bank import UNKNOWN, StyleBank
+from mmppl.distributions.style_bank import StyleBank
 from mmppl.inference.query import ask
 from mmppl.runs.record import read_info, write_info
 
@@ -404,9 +404,9 @@ def test_styles_keep_the_last_rows_that_were_observed():
     styles = StyleBank(5, 1, 3)
     for first in (0, 3, 6):
         numbers = torch.arange(first, first + 3.0).unsqueeze(-1)
-        styles.keep(numbers, numbers - 10, torch.tensor([True, first != 3, True]), torch.tensor([0, 1, UNKNOWN]))
+        styles.keep(numbers, numbers - 10, torch.tensor([True, first != 3, True]), torch.tensor([0, 1, StyleBank.UNKNOWN]))
     assert styles.loc.flatten().tolist() == [5, 6, 7, 8, 0]  # 4, which was not observed, would have been the last
-    assert styles.codes.tolist() == [UNKNOWN, 0, 1, UNKNOWN, UNKNOWN]
+    assert styles.codes.tolist() == [StyleBank.UNKNOWN, 0, 1, StyleBank.UNKNOWN, StyleBank.UNKNOWN]
     assert styles.kept.tolist() == [True, True, True, True, False]
     styles.keep(torch.arange(7.0).unsqueeze(-1), torch.zeros(7, 1), torch.ones(7).bool(), torch.zeros(7).long())
     assert sorted(styles.loc.flatten().tolist()) == [0, 1, 2, 3, 4]
@@ -416,7 +416,7 @@ def filled(styles):
     """Eight rows of two classes and one without."""
     rng = torch.Generator().manual_seed(0)
     loc, log_var = torch.randn(2, 8, 2, generator=rng)
-    codes = torch.tensor([0, 0, 0, 1, 1, 1, UNKNOWN, 1])
+    codes = torch.tensor([0, 0, 0, 1, 1, 1, StyleBank.UNKNOWN, 1])
     styles.keep(loc, log_var, torch.arange(8) != 5, codes)
     return loc, log_var
 
@@ -448,7 +448,7 @@ def test_the_average_style_is_that_of_the_class():
     styles = StyleBank(20, 2, 3)
     loc, _ = filled(styles)
     own = torch.full((5, 2), 9.0)
-    q = styles.average(own, own.log(), torch.arange(5) == 0, torch.tensor([0, 0, 1, 2, UNKNOWN]))
+    q = styles.average(own, own.log(), torch.arange(5) == 0, torch.tensor([0, 0, 1, 2, StyleBank.UNKNOWN]))
     torch.testing.assert_close(
         q.loc, torch.stack([own[0], loc[:3].mean(0), loc[[3, 4, 7]].mean(0), own[0] * 0, own[0] * 0])
     )
