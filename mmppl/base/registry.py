@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import UsageError, suggest
 
@@ -39,7 +40,8 @@ class Registry(Generic[T]):
         self._files: dict[str, str] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
-        """A decorator that makes a thing known by `name`.
+        """A decorator that makes a thing known by `name`. A file, or a copy of it, that is executed again replaces what
+        it has registered before.
 
         Raises:
             UsageError: the name is taken, or a required part is missing.
@@ -47,7 +49,8 @@ class Registry(Generic[T]):
 
         def add(thing: T) -> T:
             source = getattr(thing, "__module__", "")
-            if name in self._found or (name in self._built_in() and source != self._built_in()[name]):
+            taken = name in self._found and not _defined_again(self._found[name], thing)
+            if taken or (name in self._built_in() and source != self._built_in()[name]):
                 raise UsageError(f"{self.kind} {name!r} is registered already; choose another name.")
             if missing := self.lacks(thing):
                 raise UsageError(f"{self.kind} {name!r} lacks {', '.join(missing)}; add what is missing.")
@@ -89,3 +92,16 @@ class Registry(Generic[T]):
             kept = [stem for stem in stems if not stem.startswith("_") and stem not in self.aside]
             self._files = {stem.replace("_", "-"): f"{self.package}.{stem}" for stem in kept}
         return self._files
+
+
+def _defined_again(old: Any, new: Any) -> bool:
+    """Whether `new` is the definition of `old` once more: of one name, in a file that is executed again (a program that
+    was edited, a cell of a notebook), or in a copy of that file, as a run keeps one of its program."""
+    name = getattr(old, "__qualname__", None)
+    if old is new or name is None or name != getattr(new, "__qualname__", None) or "<locals>" in name:
+        return False
+    modules = [sys.modules.get(thing.__module__) for thing in (old, new)]
+    if None in modules or modules[0] is modules[1]:
+        return True  # of the old one nothing is left, as its file had an error further down; or it is the same module
+    files, sources = ([getattr(module, key, None) for module in modules] for key in ("__file__", "__source__"))
+    return any(first is not None and first == second for first, second in (files, sources))

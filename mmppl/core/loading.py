@@ -56,6 +56,7 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
     if name not in sys.modules:
         module = types.ModuleType(name)
         module.__file__ = str(path)
+        module.__dict__["__source__"] = source
         sys.modules[name] = module  # dataclasses and typing look modules up there
         try:
             exec(compile(source, str(path), "exec"), module.__dict__)
@@ -67,7 +68,6 @@ def program_from_source(source: bytes, path: Path) -> type[Program]:
             if isinstance(error, SyntaxError) and error.filename == str(path):  # of its own, not of what it imports
                 line = error.lineno
             raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
-        module.__dict__["__source__"] = source
     found = [
         c
         for c in vars(sys.modules[name]).values()

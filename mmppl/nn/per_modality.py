@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..modalities.images import image_layout
+from ..modalities.images import image_layout, is_image
 from ..modalities.modality import Modality
 from .mlp import FullPrecision, mlp
-from .strided import CHANNELS, image_decoder, image_trunk, is_image, is_text, text_decoder, text_trunk
+from .strided import CHANNELS, image_decoder, image_trunk, is_text, text_decoder, text_trunk
 
 Networks = Literal["mlp", "conv", "conv-encoders", "conv-32"]
 LEAST = 16  # pixels a side; MFCC of 8 stretches are not seen better by convolutions (2 points worse on FSDD)
@@ -42,7 +42,7 @@ def encoders(
     convolved = networks != "mlp"
 
     def encoder(m: Modality) -> nn.Module:
-        if convolved and _is_image(m, networks):
+        if convolved and _convolves(m, networks):
             return nn.Sequential(
                 image_trunk(m.shape, outputs, channels=channels, norm=norm, dropout=dropout), FullPrecision()
             )
@@ -69,7 +69,7 @@ def decoders(
     convolved = networks in ("conv", "conv-32")
 
     def decoder(m: Modality) -> nn.Module:
-        if convolved and _is_image(m, networks):
+        if convolved and _convolves(m, networks):
             return image_decoder(inputs, m.shape, parts=m.output_size // m.size, channels=channels, norm=norm)
         if convolved and m.classes is not None and is_text(m.shape):
             return text_decoder(inputs, m.n_classes)
@@ -117,8 +117,9 @@ class JointEncoder(nn.Module):
         return self.head(torch.cat([network(part) for network, part in parts], -1).relu())
 
 
-def _is_image(m: Modality, networks: Networks) -> bool:
-    if m.classes is not None or not is_image(m.shape):
+def _convolves(m: Modality, networks: Networks) -> bool:
+    """Whether convolutions go over an image: it is one, and large enough."""
+    if not is_image(m):
         return False
     sides = image_layout(m.shape)[1:3]
     return sides == (32, 32) if networks == "conv-32" else min(sides) >= LEAST
