@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from ..data.dataset import Dataset
 from ..evaluation.conditioning import default_conditioning_sets, set_name
-from ..modalities.images import is_image, is_vector
 from .drawing import caption, draw_prediction, examples, limits, picture, row_name, show, truth
 
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
     answer = run.query(test, given=given, want=[m.name for m in made], draws=DRAWS, split="all").want
     columns = [(program.modality(name), "given") for name in given]
     for m in made:
-        columns += [(m, part) for part in (("true", "mean", "sd") if is_image(m) else ("both",))]
-    widths = [3.0 if is_vector(m) else 1.0 for m, _ in columns]
+        columns += [(m, part) for part in (("true", "mean", "sd") if m.drawn == "image" else ("both",))]
+    widths = [3.0 if m.drawn == "curve" else 1.0 for m, _ in columns]
     figure = Figure(figsize=(1.05 * sum(widths) + 0.6, len(test) + 0.8), layout="constrained")
     axes = figure.subplots(len(test), len(columns), squeeze=False, width_ratios=widths)
     for (m, part), column in zip(columns, axes.T):
@@ -55,9 +54,9 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
                 picture(ax, spread[i], ends, "cividis")
             else:
                 draw_prediction(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
-            if is_vector(m) and i < len(test) - 1:
+            if m.drawn == "curve" and i < len(test) - 1:
                 ax.tick_params(labelbottom=False)
-        if is_vector(m):
+        if m.drawn == "curve":
             column[-1].set_xlabel("feature")
             if part == "both":
                 column[0].legend(fontsize=6, loc="upper right", ncols=3)
@@ -69,7 +68,7 @@ def _generated(run: Run, rows: Dataset, about: str) -> Figure | None:
 def _reconstructions(run: Run, rows: Dataset, about: str) -> Figure | None:
     """Per image modality: the truth, and the predictive mean from each conditioning set; None without images."""
     program = run.program
-    images = [m for m in program.modalities if is_image(m) and m.name not in program.conditions]
+    images = [m for m in program.modalities if m.drawn == "image" and m.name not in program.conditions]
     if not images:
         return None
     sets = default_conditioning_sets(program)

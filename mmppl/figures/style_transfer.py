@@ -12,7 +12,7 @@ from ..core.program import class_label
 from ..data.dataset import Dataset
 from ..inference.decode import decode
 from ..inference.question import latents
-from ..modalities.images import is_image, pixels
+from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, class_codes, examples, limits, mosaic, truth
 
@@ -33,7 +33,7 @@ def style_transfer(run: Run, rows: Dataset, about: str) -> Figure | None:
     class, where the guide sees the label, and in a second table given the image that stands above.
     """
     program, label = run.program, class_label(run.program)
-    images = [m for m in map(program.modality, program.targets()) if is_image(m) and m.name in program.encoded]
+    images = [m for m in map(program.modality, program.targets()) if m.drawn == "image" and m.name in program.encoded]
     images = [m for m in images if {"z", f"private.{m.name}"} <= set(latents(program, rows, [m.name]))]
     blocks: list[dict[str, np.ndarray]] = []
     for m in images:

@@ -15,7 +15,7 @@ from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.metrics import gaussian_kl
 from ..inference.decode import decode
 from ..inference.question import latents
-from ..modalities.images import is_image, pixels
+from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, limits, mosaic
 
@@ -51,7 +51,7 @@ def traversals(run: Run, rows: Dataset, example: Dataset, about: str) -> Figure 
     the prior (not of a program with conditions, whose prior is another for each row).
     """
     program, given = run.program, default_conditioning_sets(run.program)[-1]
-    images = [m for m in map(program.modality, program.targets()) if is_image(m)]
+    images = [m for m in map(program.modality, program.targets()) if m.drawn == "image"]
     label = class_label(program)
     if label is not None and label.name not in program.targets():
         label = None
@@ -100,7 +100,7 @@ def _along(
     want = [*images, *([label] if label is not None else [])]
     many = example.take(torch.zeros(len(axes) * len(STEPS), dtype=torch.int64))
     found = decode(program, many, grid, [m.name for m in want])
-    shown = {m.name: found[m.name]["prob" if m.classes else "mean"] for m in want}
+    shown = {m.name: found[m.name]["prob" if m.family.values == "classes" else "mean"] for m in want}
     return {n: x.reshape(len(axes), len(STEPS), *x.shape[1:]) for n, x in shown.items()}
 
 
