@@ -52,8 +52,3 @@ def shades(value: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
         return shown
     opacity = shown[..., 3:]
     return shown[..., :3] * opacity + (1 - opacity)
-
-
-def is_vector(m: Modality) -> bool:
-    """Several numbers that are no image."""
-    return m.classes is None and m.size > 1 and not is_image(m)

@@ -188,8 +188,8 @@ class Likelihood(TorchDistribution):
         raise NotImplementedError
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        """Uniforms (..., B, size), one to a feature → draws (..., B, *shape) in model units, by the inverse distribution
-        function."""
+        """Uniforms (..., B, size), one to a feature → draws (..., B, *shape) in model units, by inversion of the
+        distribution function."""
         raise NotImplementedError
 
     @property
