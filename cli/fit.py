@@ -125,7 +125,8 @@ def _test(run: "Run", root: Path | None, log: Callable[[str], None]) -> dict[str
 
     wanted = []
     for m in map(run.program.modality, run.program.targets()):
-        kinds = ["error"] if m.classes else ["rmse", *(["explained"] if class_label(run.program) else [])]
+        kinds = [m.family.error_metric]
+        kinds += ["explained"] if kinds == ["rmse"] and class_label(run.program) else []
         wanted += [f"{kind}.{m.name}" for kind in kinds]
     try:
         metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root, log=log)["metrics"] if wanted else {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import UsageError, suggest
 
@@ -44,7 +45,8 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str, module: str | None = None) -> Callable[[T], T]:
-        """A decorator that makes a thing known by `name`.
+        """A decorator that makes a thing known by `name`. A file, or a copy of it, that is executed again replaces what
+        it has registered before.
 
         Args:
             name: what it is called.
@@ -58,7 +60,8 @@ class Registry(Generic[T]):
             if not self.named_by_file:
                 self._load()  # so that no built-in name is taken
             own = self._built_in().get(name) if self.named_by_file else None
-            if name in self._found or own not in (None, module or getattr(thing, "__module__", None)):
+            taken = name in self._found and not _defined_again(self._found[name], thing)
+            if taken or own not in (None, module or getattr(thing, "__module__", None)):
                 raise UsageError(f"{self.kind} {name!r} is registered already; choose another name.")
             if missing := self.lacks(thing):
                 raise UsageError(f"{self.kind} {name!r} lacks {', '.join(missing)}; add what is missing.")
@@ -123,3 +126,16 @@ class Registry(Generic[T]):
             kept = [stem for stem in stems if not stem.startswith("_") and stem not in self.aside]
             self._files = {stem.replace("_", "-"): f"{self.package}.{stem}" for stem in kept}
         return self._files
+
+
+def _defined_again(old: Any, new: Any) -> bool:
+    """Whether `new` is the definition of `old` once more: of one name, in a file that is executed again (a program that
+    was edited, a cell of a notebook), or in a copy of that file, as a run keeps one of its program."""
+    name = getattr(old, "__qualname__", None)
+    if old is new or name is None or name != getattr(new, "__qualname__", None) or "<locals>" in name:
+        return False
+    modules = [sys.modules.get(thing.__module__) for thing in (old, new)]
+    if None in modules or modules[0] is modules[1]:
+        return True  # of the old one nothing is left, as its file had an error further down; or it is the same module
+    files, sources = ([getattr(module, key, None) for module in modules] for key in ("__file__", "__source__"))
+    return any(first is not None and first == second for first, second in (files, sources))

@@ -104,6 +104,7 @@ def _executed(source: bytes, path: Path, kind: str) -> types.ModuleType:
     if name not in sys.modules:
         module = types.ModuleType(name)
         module.__file__ = str(path)
+        module.__dict__["__source__"] = source
         sys.modules[name] = module  # dataclasses and typing look modules up there
         try:
             exec(compile(source, str(path), "exec"), module.__dict__)

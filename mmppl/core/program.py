@@ -33,6 +33,7 @@ class Program(nn.Module):
             others (`Run.with_options`, `--set` of a query).
     Attributes:
         encoded: names that the guide may see (default: those with role "modality").
+        likelihood_parameters: name → what its likelihood learns for it, by name ("log_scale"), where that is anything.
         conditions: names that the model conditions on and never scores; a row without them cannot be asked about.
         progress: 0-d buffer in [0, 1] that `fit` moves in place: the only clock a program may read.
     """
@@ -57,12 +58,10 @@ class Program(nn.Module):
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
-        self.log_scales = nn.ParameterDict(
-            {m.name: nn.Parameter(torch.zeros(m.size)) for m in modalities if m.scale == "learned"}
-        )
-        self.modalities = tuple(
-            dataclasses.replace(m, log_scale=self.log_scales[m.name]) if m.scale == "learned" else m for m in modalities
-        )
+        learned = {m.name: m.family.parameters(m) for m in modalities}
+        bound: dict[str, Any] = {name: nn.ParameterDict(found) for name, found in learned.items() if found}
+        self.likelihood_parameters = nn.ModuleDict(bound)
+        self.modalities = tuple(dataclasses.replace(m, learned=bound.get(m.name)) for m in modalities)
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
         self.register_buffer("progress", torch.zeros(()))
 

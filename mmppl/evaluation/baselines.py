@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
@@ -87,24 +86,22 @@ def rmse_of_means(train: Dataset, test: Dataset, target: Modality, label: Modali
 
 
 def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modality | None) -> dict[str, float]:
-    """The anchors of a modality of classes or of grey values in [0, 1], in nats per test row that has it.
+    """The anchors of a modality, in nats per test row that has it: those of `Likelihood.anchors`, {} where it has none.
 
-    "nll_global": under the training means (of a class: its share) of every entry, ½ added to the counts of yes and no
-    so that none is 0; "nll_class": under those of the true class, of all where it is missing or was never trained on;
-    "nll_floor": of the grey values themselves, Σ H(x), below which no Bernoulli comes; absent for classes, where it
-    is 0.
+    "nll_global": under the training means (of a class: its share) of every entry; "nll_class": under those of the true
+    class, of all where it is missing or was never trained on; "nll_floor": below which no decoder comes (of grey values
+    Σ H(x); absent for classes, where it is 0).
     """
     learnt, asked = (part.observed[target.name].nonzero().squeeze(-1) for part in (train, test))
-    counted = target.classes is not None or target.likelihood == "bernoulli"
-    if not counted or not len(learnt) or not len(asked):
+    family = target.family
+    if not family.anchors or not len(learnt) or not len(asked):
         return {}
-    taught = target.as_input(train.values[target.name][learnt])
-    truth = target.as_input(test.values[target.name][asked])
-    overall = _nats(target, truth, _shares(target, taught))
+    taught, truth = train.values[target.name][learnt], test.values[target.name][asked]
+    overall = family.nats(target, truth, family.row_parameters(target, taught))
     found = {"nll_global": float(overall.mean())}
-    if target.classes is None:
-        found["nll_floor"] = float(_nats(target, truth, truth).mean())
-    if label is not None:
+    if "nll_floor" in family.anchors:
+        found["nll_floor"] = float(family.nats(target, truth, None).mean())
+    if label is not None and "nll_class" in family.anchors:
         by_class = overall.clone()
         trained, wanted = (
             torch.where(part.observed[label.name], part.values[label.name], -1)[rows]
@@ -113,18 +110,6 @@ def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modalit
         for code in range(label.n_classes):
             rows, of_class = wanted == code, taught[trained == code]
             if len(of_class):
-                by_class[rows] = _nats(target, truth[rows], _shares(target, of_class))
+                by_class[rows] = family.nats(target, truth[rows], family.row_parameters(target, of_class))
         found["nll_class"] = float(by_class.mean())
     return found
-
-
-def _shares(m: Modality, inputs: Tensor) -> Tensor:
-    """(n, input_size) → mean of each column, with ½ added to the counts of yes and no (of each class)."""
-    return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * (m.n_classes or 2))
-
-
-def _nats(m: Modality, truth: Tensor, share: Tensor) -> Tensor:
-    """(n,) −ln of the shares that the rows of `truth`, (n, input_size), have in each entry; 0 ln 0 = 0."""
-    truth, share = truth.double(), share.double()
-    yes = torch.xlogy(truth, share).sum(1)
-    return -yes if m.classes is not None else -(yes + torch.xlogy(1 - truth, 1 - share).sum(1))

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from ..base.files import pack, unpack, write
 from ..data.dataset import Dataset
-from ..errors import DataError, UsageError
+from ..errors import DataError
 from ..kernels.codegen.cache import cache_folder
-from ..modalities.images import image_layout
+from ..modalities.images import image_layout, is_image
 from ..modalities.modality import Modality
 from ..nn.mlp import mlp
 from ..nn.strided import Moved, Rows
@@ -91,10 +91,9 @@ def classifier_network(m: Modality, classes: int) -> nn.Module:
             nn.Conv1d(m.n_classes, LETTERS, 1), nn.ReLU(), nn.Conv1d(LETTERS, LETTERS, 3, padding=1), nn.ReLU(),
             nn.Flatten(), nn.Linear(LETTERS * m.size, classes),
         )  # fmt: skip
-    try:
-        channels, height, width, last = image_layout(m.shape)
-    except UsageError:
+    if not is_image(m):
         return mlp(m.input_size, 256, classes, layers=2, norm=True)
+    channels, height, width, last = image_layout(m.shape)
     layers: list[nn.Module] = [nn.Unflatten(1, (height, width, channels) if last else (channels, height, width))]
     layers += [Moved(-1, 1)] if last else []
     for wide in WIDTHS:

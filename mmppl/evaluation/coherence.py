@@ -95,9 +95,8 @@ def predictions(
 
 def _shown(m: Modality, answer: Mapping[str, np.ndarray]) -> Tensor:
     """(n, input_size) the mean of what was answered, as a judge takes it."""
-    if m.classes is not None:
+    if m.family.values == "classes":
         return torch.from_numpy(np.asarray(answer["prob"], np.float32)).flatten(1)
-    mean = answer["mean"]
-    if m.transform == "log1p":  # what is added to e^y − 1 by the spread of y, the decoder's own, is taken off again
-        mean = (1 + mean) / np.sqrt(1 + np.square(answer["std"] / (1 + mean))) - 1
-    return m.as_input(torch.from_numpy(np.asarray(m.to_model_units(mean), np.float32)))
+    # what the decoder's own spread adds to a mean under a bent transform is taken off again
+    mean = m.location_in_model_units(answer["mean"], answer["std"])
+    return m.as_input(torch.from_numpy(np.asarray(mean, np.float32)))

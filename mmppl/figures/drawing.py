@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..core.program import Program, class_label
 from ..data.dataset import Dataset
-from ..modalities.images import is_image, is_vector
+from ..modalities.images import image_layout, shades
 from ..modalities.modality import Modality
 
 STYLE: dict[Any, Any] = {
@@ -40,8 +40,8 @@ def truth(data: Dataset, m: Modality) -> list[Any]:
 
 def limits(data: Dataset, m: Modality) -> tuple[float, float]:
     """Black and white of an image, in input units."""
-    if m.likelihood == "bernoulli":
-        return 0.0, 255.0 if m.transform == "image" else 1.0
+    if (known := m.family.limits(m)) is not None:
+        return known
     there = [x for x in truth(data, m) if x is not None]
     if m.classes is not None or not there:
         return 0.0, 1.0
@@ -51,12 +51,12 @@ def limits(data: Dataset, m: Modality) -> tuple[float, float]:
 def picture(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: str = "gray") -> None:
     """An image; `limits` are black and white."""
     low, high = limits
-    if value.ndim == 3 and value.shape[0] in (1, 3):
+    if value.ndim == 3 and not image_layout(value.shape)[3]:
         value = np.moveaxis(value, 0, -1)
     if value.ndim == 3 and value.shape[-1] == 1:
         value = value[..., 0]
-    if value.ndim == 3 and value.shape[-1] == 3:
-        value = np.clip((value - low) / (high - low or 1), 0, 1)
+    if value.ndim == 3:  # a map of numbers, such as a sd, has no opacity
+        value = shades(value if colours == "gray" else value[..., :3], limits)
     ax.imshow(value, cmap=colours, vmin=low, vmax=high)
     bare(ax)
 
@@ -65,9 +65,9 @@ def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None
     """A value as it is in the data; None: missing."""
     if value is None:
         _text(ax, "missing", GREY)
-    elif is_image(m):
+    elif m.drawn == "image":
         picture(ax, value, limits)
-    elif is_vector(m):
+    elif m.drawn == "curve":
         ax.plot(value.ravel(), color=BLUE, linewidth=1)
     else:
         _text(ax, _words(m, value))
@@ -75,7 +75,7 @@ def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None
 
 def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray]) -> None:
     """Truth and prediction of something that is no image."""
-    if is_vector(m):
+    if m.drawn == "curve":
         steps = np.arange(m.size)
         low, high = answer["q05"].ravel(), answer["q95"].ravel()
         ax.fill_between(steps, low, high, color=ORANGE, alpha=0.25, linewidth=0, label="90 %")
@@ -131,11 +131,10 @@ def mosaic(
         limits: black and white.
         words: (R, C) texts for the upper left corners.
     """
-    low, high = limits
     deep, across, height, width, _ = pictures.shape
-    shades = np.nan_to_num(np.clip((pictures - low) / (high - low or 1), 0, 1), nan=1.0)
+    shown = np.nan_to_num(shades(pictures, limits), nan=1.0)
     whole = np.ones((deep, height + GAP, across, width + GAP, 3))
-    whole[:, :height, :, :width] = np.moveaxis(shades, 2, 1)  # one channel is grey in all three
+    whole[:, :height, :, :width] = np.moveaxis(shown, 2, 1)  # one channel is grey in all three
     ax.imshow(whole.reshape(deep * (height + GAP), across * (width + GAP), 3)[:-GAP, :-GAP], interpolation="nearest")
     bare(ax)
     ax.tick_params(length=0, labelsize=6.5, pad=2, labeltop=True, labelbottom=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from ..evaluation.conditioning import default_conditioning_sets
-from ..modalities.images import is_image, is_vector
 from .drawing import caption, draw_prediction, examples, limits, picture, show, truth
 from .registry import Subject, figure
 
@@ -32,8 +31,8 @@ def generated(subject: Subject) -> Figure | None:
     answer = model.query(test, given=given, want=[m.name for m in made], draws=DRAWS, split="all").want
     columns = [(program.modality(name), "given") for name in given]
     for m in made:
-        columns += [(m, part) for part in (("true", "mean", "sd") if is_image(m) else ("both",))]
-    widths = [3.0 if is_vector(m) else 1.0 for m, _ in columns]
+        columns += [(m, part) for part in (("true", "mean", "sd") if m.drawn == "image" else ("both",))]
+    widths = [3.0 if m.drawn == "curve" else 1.0 for m, _ in columns]
     drawn = Figure(figsize=(1.05 * sum(widths) + 0.6, len(test) + 0.8), layout="constrained")
     axes = drawn.subplots(len(test), len(columns), squeeze=False, width_ratios=widths)
     for (m, part), column in zip(columns, axes.T):
@@ -52,9 +51,9 @@ def generated(subject: Subject) -> Figure | None:
                 picture(ax, spread[i], ends, "cividis")
             else:
                 draw_prediction(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
-            if is_vector(m) and i < len(test) - 1:
+            if m.drawn == "curve" and i < len(test) - 1:
                 ax.tick_params(labelbottom=False)
-        if is_vector(m):
+        if m.drawn == "curve":
             column[-1].set_xlabel("feature")
             if part == "both":
                 column[0].legend(fontsize=6, loc="upper right", ncols=3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from ..evaluation.conditioning import default_conditioning_sets, set_name
-from ..modalities.images import is_image
 from .drawing import caption, examples, limits, picture, row_name, show, truth
 from .generated import CHOICE, DRAWS, SAMPLES
 from .registry import Subject, figure
@@ -20,7 +19,7 @@ def reconstructions(subject: Subject) -> Figure | None:
     """Per image modality: the truth, and the predictive mean from each conditioning set; None without images."""
     model, rows, about = subject.model, subject.rows, subject.about
     program = model.program
-    images = [m for m in program.modalities if is_image(m) and m.name not in program.conditions]
+    images = [m for m in program.modalities if m.drawn == "image" and m.name not in program.conditions]
     if not images:
         return None
     sets = default_conditioning_sets(program)

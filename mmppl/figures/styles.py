@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from ..inference.decode import decode
 from ..inference.fitted import FittedModel
 from ..inference.question import latents
-from ..modalities.images import is_image, pixels
+from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, class_codes, examples, limits, mosaic, truth
 from .registry import Subject, figure
@@ -35,7 +35,7 @@ def style_transfer(subject: Subject) -> Figure | None:
     """
     model, rows, about = subject.model, subject.rows, subject.about
     program, label = model.program, class_label(model.program)
-    images = [m for m in map(program.modality, program.targets()) if is_image(m) and m.name in program.encoded]
+    images = [m for m in map(program.modality, program.targets()) if m.drawn == "image" and m.name in program.encoded]
     images = [m for m in images if {"z", f"private.{m.name}"} <= set(latents(program, rows, [m.name]))]
     blocks: list[dict[str, np.ndarray]] = []
     for m in images:

@@ -15,7 +15,7 @@ from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.scores import gaussian_kl
 from ..inference.decode import decode
 from ..inference.question import latents
-from ..modalities.images import is_image, pixels
+from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, examples, limits, mosaic
 from .registry import Subject, figure
@@ -55,7 +55,7 @@ def traversals(subject: Subject, example: Dataset | None = None) -> Figure | Non
     if example is None:
         example = examples(model.program, rows, default_conditioning_sets(model.program)[-1], 1)
     program, given = model.program, default_conditioning_sets(model.program)[-1]
-    images = [m for m in map(program.modality, program.targets()) if is_image(m)]
+    images = [m for m in map(program.modality, program.targets()) if m.drawn == "image"]
     label = class_label(program)
     if label is not None and label.name not in program.targets():
         label = None
@@ -104,7 +104,7 @@ def _along(
     want = [*images, *([label] if label is not None else [])]
     many = example.take(torch.zeros(len(axes) * len(STEPS), dtype=torch.int64))
     found = decode(program, many, grid, [m.name for m in want])
-    shown = {m.name: found[m.name]["prob" if m.classes else "mean"] for m in want}
+    shown = {m.name: found[m.name]["prob" if m.family.values == "classes" else "mean"] for m in want}
     return {n: x.reshape(len(axes), len(STEPS), *x.shape[1:]) for n, x in shown.items()}
 
 

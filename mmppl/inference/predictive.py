@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,10 +27,13 @@ def in_units(modality: Modality | None, value: np.ndarray) -> np.ndarray:
     return value if modality is None else modality.value_in_input_units(value)
 
 
-def quantile(ordered: Tensor, p: float) -> Tensor:
-    """The p-quantile of (draws, ...) ascending values, at plotting positions k/(draws + 1)."""
+def quantile(ordered: Tensor, p: float, counts: bool = False) -> Tensor:
+    """The p-quantile of (draws, ...) ascending values, at plotting positions k/(draws + 1); of counts the smallest draw
+    whose position is at least p, which is a count."""
     n = len(ordered)
     position = min(max(p * (n + 1) - 1, 0.0), n - 1.0)
+    if counts:
+        return ordered[math.ceil(round(position, 9))]
     low = int(position)
     return torch.lerp(
         ordered[low].to(torch.get_default_dtype()),
@@ -67,7 +71,9 @@ class PredictiveAccumulator:
 
     def __init__(self, modality: Modality | None, draws: int, weights: Tensor | None, hold: bool) -> None:
         self.modality, self.draws, self.weights, self.hold = modality, draws, weights, hold
-        self.classes = modality is not None and modality.classes is not None
+        values = None if modality is None else modality.family.values
+        self.classes, self.counts = values == "classes", values == "counts"
+        self.bent = modality is not None and not modality.scaling.curve.affine  # moments: in input units draw by draw
         self.weight: Tensor | float = 0.0
         self.mean: Any = 0.0  # both in float64, over the draws so far
         self.spread: Any = 0.0
@@ -93,7 +99,7 @@ class PredictiveAccumulator:
         else:
             mean, variance = fn.mean, fn.variance
             self._compare(fn, mean, variance, first)
-        if self.modality is not None and self.modality.transform == "log1p":  # not affine: to input units draw by draw
+        if self.modality is not None and self.bent:
             mean, variance = map(torch.from_numpy, self.modality.to_input_units(mean.numpy(), variance.numpy()))
         centre = average(mean, share)
         if self.classes:
@@ -137,7 +143,7 @@ class PredictiveAccumulator:
         if self.classes:
             return {"prob": self.mean.to(self.dtype).numpy()}
         mean, variance = self.mean.to(self.dtype).numpy(), self.spread.to(self.dtype).numpy()
-        if self.modality is not None and self.modality.transform != "log1p":
+        if self.modality is not None and not self.bent:
             mean, variance = self.modality.to_input_units(mean, variance)
         return {"mean": mean, "std": np.sqrt(variance)}
 
@@ -164,12 +170,13 @@ class PredictiveAccumulator:
             and not hasattr(fn, "uniforms")  # an inverse distribution function per number of the event
         ):
             flat = mean.reshape(1, len(mean), -1)
-            at = {q: fn.from_uniform(torch.full_like(flat, p))[0].numpy() for q, p in names.items()}
+            every = (*fn.batch_shape, flat.shape[-1])
+            at = {q: fn.from_uniform(torch.full_like(flat, p).expand(every))[0].numpy() for q, p in names.items()}
             exact = {q: in_units(self.modality, x) for q, x in at.items()}
             if same.all():
                 return exact
         self.held.numpy().sort(-1)
         ordered = self.held.movedim(-1, 0).unflatten(-1, self.shape) if self.shape else self.held[:, 0].T
-        of_draws = {q: in_units(self.modality, quantile(ordered, p).numpy()) for q, p in names.items()}
+        of_draws = {q: in_units(self.modality, quantile(ordered, p, self.counts).numpy()) for q, p in names.items()}
         rows = same.reshape(-1, *[1] * len(self.shape)).numpy()
         return {q: np.where(rows, exact[q], of_draws[q]) for q in names} if exact else of_draws

@@ -116,13 +116,17 @@ class Question:
         weighs = self.method == "importance" or "evidence" in self.want
         copies = 2 * self.keep_draws + (2 if self.method == "importance" else 1)
         number = torch.get_default_dtype().itemsize
-        sizes = {m.name: m.size * (8 if m.classes else number) for m in self.program.modalities if self.holds(m.name)}
+        sizes = {
+            m.name: m.size * (8 if m.family.values == "classes" else number)
+            for m in self.program.modalities
+            if self.holds(m.name)
+        }
         sizes |= {name: size * number for name, size in self.latents.items() if self.holds(name)}
         return SMOOTHING * weighs + copies * sum(size for name, size in sizes.items() if name in self.want)
 
     def holds(self, name: str) -> bool:
         """Whether all draws of this name are needed at once."""
-        ordered = name in self.latents or self.program.modality(name).classes is None
+        ordered = name in self.latents or self.program.modality(name).family.values != "classes"
         return self.keep_draws or (ordered and bool(self.quantiles))
 
     def targets(self) -> list[str]:

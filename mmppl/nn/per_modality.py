@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..modalities.images import image_layout
+from ..modalities.images import image_layout, is_image
 from ..modalities.modality import Modality
 from .mlp import FullPrecision, mlp
 from .options import NetworkOptions, Networks
-from .strided import image_decoder, image_trunk, is_image, is_text, text_decoder, text_trunk
+from .strided import image_decoder, image_trunk, is_text, text_decoder, text_trunk
 
 LEAST = 16  # pixels a side; MFCC of 8 stretches are not seen better by convolutions (2 points worse on FSDD)
 
@@ -104,7 +104,7 @@ def _mlp(inputs: int, outputs: int, options: NetworkOptions, *, narrow: bool = F
 
 def _is_image(m: Modality, networks: Networks) -> bool:
     """Whether these networks convolve the modality as an image."""
-    if networks == "mlp" or m.classes is not None or not is_image(m.shape):
+    if networks == "mlp" or not is_image(m):
         return False
     sides = image_layout(m.shape)[1:3]
     return sides == (32, 32) if networks == "conv-32" else min(sides) >= LEAST

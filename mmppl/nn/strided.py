@@ -106,15 +106,6 @@ def is_text(shape: tuple[int, ...]) -> bool:
     return shape == (LENGTH,)
 
 
-def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether `image_trunk` takes numbers of this shape."""
-    try:
-        image_layout(shape)
-    except UsageError:
-        return False
-    return True
-
-
 def _sides(height: int, width: int) -> list[tuple[int, int]]:
     """Height and width before and after every layer of stride 2."""
     sides = [(height, width)]

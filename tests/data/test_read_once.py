@@ -56,7 +56,7 @@ def test_a_fit_reads_once_and_looks_at_the_values_once(file, tmp_path, monkeypat
     assert counts == {"read_npz": 1, "row_digests": 4}  # of four arrays
     stored = run.info["data"]
     for hidden, name in ((True, "fingerprint"), (False, "unhidden")):
-        assert mmppl.Run.load(run.path).data(hidden=hidden).fingerprint() == stored[name]
+        assert mmppl.Run.load(run.folder).data(hidden=hidden).fingerprint() == stored[name]
 
 
 def test_every_stage_runs_once(file):

@@ -236,7 +236,7 @@ def test_values_are_judged_in_model_units():
     m = data.modalities[0]
     assert m.transform == "standardise"
     classifier = classifiers.classifier_of(m, data.modalities[1], data.take(data.rows("train")))
-    value = coherence._shown(m, {"mean": m.value_in_input_units(data.values["a"].numpy())})
+    value = coherence._shown(m, {"mean": m.value_in_input_units(data.values["a"].numpy()), "std": np.ones(2)})
     torch.testing.assert_close(value, data.values["a"], rtol=1e-4, atol=1e-4)
     assert (classifiers.predict(classifier, value) == label).all()
 

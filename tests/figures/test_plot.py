@@ -14,7 +14,7 @@ from mmppl.figures.registry import Subject
 from mmppl.figures.styles import CONTENTS, STYLES, style_transfer
 from mmppl.figures.traversals import AXES, STEPS, traversals
 from mmppl.inference.decode import decode
-from mmppl.modalities.images import is_image, is_vector, pixels
+from mmppl.modalities.images import pixels
 
 SMALL = {"hidden": 16, "layers": 1}
 
@@ -221,16 +221,6 @@ def test_cells_of_a_heat_map_tell_per_cents():
     heat_map(ax, np.array([[0.25, np.nan], [1.0, 0.0]]), ["a", "b"], ["x", "y"])
     assert [text.get_text() for text in ax.texts] == ["25.0", "100.0", "0.0"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["given a", "b"]
-
-
-def test_what_is_a_picture():
-    for shape in ((8, 8), (1, 8, 8), (3, 8, 8), (8, 8, 3)):
-        assert is_image(mmppl.Modality("m", shape)) and not is_vector(mmppl.Modality("m", shape))
-    for shape in ((32,), (2, 8, 8)):
-        assert is_vector(mmppl.Modality("m", shape)) and not is_image(mmppl.Modality("m", shape))
-    letters = mmppl.Modality("m", (2, 2), "categorical", classes=("a", "b"))
-    number = mmppl.Modality("m", ())
-    assert not any(kind(m) for kind in (is_image, is_vector) for m in (letters, number))
 
 
 def test_examples_are_a_row_of_each_class_with_what_is_given():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mmppl import UsageError
-from mmppl.nn.strided import image_decoder, image_trunk, is_image, text_decoder, text_trunk
+from mmppl.nn.strided import image_decoder, image_trunk, text_decoder, text_trunk
 
 NETWORKS = {
     "image": (lambda: image_trunk((3, 32, 32), 40), 3072, 40),
@@ -143,11 +143,3 @@ def test_dropout_is_of_images_and_of_training():
     assert not torch.equal(network(x), network(x))
     network.eval()
     assert torch.equal(network(x), network(x))
-
-
-@pytest.mark.parametrize(
-    ("shape", "taken"),
-    [((28, 28), True), ((1, 9, 9), True), ((9, 9, 4), True), ((784,), False), ((2, 9, 9), False), ((), False)],
-)
-def test_what_is_an_image(shape, taken):
-    assert is_image(shape) == taken

@@ -404,7 +404,8 @@ def test_styles_keep_the_last_rows_that_were_observed():
     styles = StyleBank(5, 1, 3)
     for first in (0, 3, 6):
         numbers = torch.arange(first, first + 3.0).unsqueeze(-1)
-        styles.keep(numbers, numbers - 10, torch.tensor([True, first != 3, True]), torch.tensor([0, 1, StyleBank.UNKNOWN]))
+        kept, codes = torch.tensor([True, first != 3, True]), torch.tensor([0, 1, StyleBank.UNKNOWN])
+        styles.keep(numbers, numbers - 10, kept, codes)
     assert styles.loc.flatten().tolist() == [5, 6, 7, 8, 0]  # 4, which was not observed, would have been the last
     assert styles.codes.tolist() == [StyleBank.UNKNOWN, 0, 1, StyleBank.UNKNOWN, StyleBank.UNKNOWN]
     assert styles.kept.tolist() == [True, True, True, True, False]

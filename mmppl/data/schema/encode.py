@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ...modalities.modality import Modality
-from ...modalities.transforms import _illegal
 from ..dataset import Dataset
 from ..splits import stratifying
 from .arrays import Table, chunks
@@ -45,9 +44,9 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     """(N, *shape) values in model units, zeros where missing."""
     n = len(table.ids)
     if m.name not in table.arrays:
-        return torch.zeros((n, *m.shape), dtype=torch.float32 if m.classes is None else torch.int64)
+        return torch.zeros((n, *m.shape), dtype=torch.int64 if m.family.values == "classes" else torch.float32)
     observed = table.observed[m.name]
-    if m.classes is not None:
+    if m.family.values == "classes":
         codes = _codes(table, m)
         return torch.from_numpy(np.where(observed.reshape(n, *[1] * len(m.shape)), codes, 0))
     array = table.arrays[m.name].reshape(n, *m.shape)
@@ -55,10 +54,11 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     for rows in chunks(array):
         raw = array[rows].astype(np.float64)
         with np.errstate(all="ignore"):  # under the mask lies anything
-            wrong, why = _illegal(m, raw)
-            values[rows] = m.to_model_units(raw)
+            scored = m.family.kept(m.to_model_units(raw))
+            values[rows] = scored
+            wrong = [m.scaling.curve.illegal(raw), m.family.illegal(scored)]
         seen = observed[rows].reshape(-1, *[1] * len(m.shape))
-        for cells, reason in ((wrong, why), (~np.isfinite(values[rows]), "is too large for float32; rescale it.")):
+        for cells, reason in (*wrong, (~np.isfinite(values[rows]), "is too large for float32; rescale it.")):
             if (cells & seen).any():
                 row, column = np.argwhere((cells & seen).reshape(len(raw), -1))[0]
                 table.bad(m.name, rows.start + int(row), int(column), reason)

@@ -1,4 +1,4 @@
-"""What an array is: the table from types and shapes to likelihoods, and what the user says instead (`--as`)."""
+"""What an array is: what the likelihoods claim by types and shapes, and what the user says instead (`--as`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...errors import DataError, UsageError
+from ...modalities.array_facts import ArrayFacts
+from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from .arrays import Table, chunks
 from .overrides import Override
 
-FEW = 20  # distinct whole numbers in one column, up to which they are classes
 STRINGS = 50  # different strings in one column, up to which they are classes in however few rows
 
 
@@ -34,26 +35,32 @@ def infer_modality(
         gaps: a NaN says that a row is missing; whole numbers may then be floats for no other reason.
         columns: they are columns of a DataFrame.
     """
-    plain = _by_table(name, array, observed, "i" if gaps and _whole(array, observed, columns) else array.dtype.kind)
+    facts = ArrayFacts(
+        name, array.shape[1:], array.dtype, array.dtype.kind, is_label_name(name),
+        lambda: (array[rows][observed[rows]] for rows in chunks(array)),
+    )  # fmt: skip
+    if gaps and _whole(facts, columns):
+        facts = dataclasses.replace(facts, kind="i")
+    plain = _claimed(facts)
+    of_classes = plain.family.values == "classes"
     if said is None:
-        if plain.likelihood == "categorical" and array.dtype.kind == "U":
+        if of_classes and facts.kind == "U":
             _check_text(name, array, observed)
         return plain
-    if array.dtype.kind == "U" and said.likelihood != "categorical":
-        raise UsageError(f"--as {name}: its values are strings; only categorical fits.")
-    one_column = array.size == len(array)
-    named_label = is_label_name(name)
-    shape, role, transform = plain.shape, plain.role, plain.transform
-    if said.likelihood == "categorical":
-        shape = () if one_column else array.shape[1:]
-        role, transform = "label" if one_column else "modality", "none"
-    elif plain.likelihood == "categorical":
-        role, transform = "label" if named_label else "modality", "standardise"
-    if said.likelihood == "bernoulli" and transform != "image":
-        transform = "none"
-    if said.likelihood in ("categorical", "bernoulli") and said.transform not in (None, transform):
+    family = LIKELIHOODS[said.likelihood]
+    if reason := family.refuses(facts):
+        raise UsageError(f"--as {name}: {reason}")
+    shape, role, guessed = plain.shape, plain.role, plain.transform
+    if family.values == "classes":
+        shape = () if facts.one_column else facts.shape
+        role = "label" if facts.one_column else "modality"
+    elif of_classes:
+        role, guessed = "label" if facts.named_label else "modality", "standardise"
+    transforms = family.transforms(guessed)
+    if said.transform not in (None, *transforms):
         raise UsageError(f"--as {name}: a {said.likelihood} has no transform {said.transform}; leave it out.")
-    return Modality(name, shape, said.likelihood, said.scale, said.role or role, transform=said.transform or transform)
+    transform = said.transform or transforms[0]
+    return Modality(name, shape, said.likelihood, said.scale, said.role or role, transform=transform)
 
 
 def is_label_name(name: str) -> bool:
@@ -61,50 +68,24 @@ def is_label_name(name: str) -> bool:
     return name == "y" or name.startswith("label")
 
 
-def _by_table(name: str, array: np.ndarray, observed: np.ndarray, kind: str) -> Modality:
-    """What values of this kind (numpy's letters) become: the table under "Your own data" of README."""
-    shape = array.shape[1:]
-    one_column = array.size == len(array)
-    named_label = is_label_name(name) and one_column
-    label = Modality(name, (), "categorical", role="label")
-    real = Modality(name, shape, "normal", role="label" if named_label else "modality", transform="standardise")
-    if kind == "U":
-        return label if one_column else Modality(name, shape, "categorical")
-    if kind == "b":
-        return label if named_label else Modality(name, shape, "bernoulli")
-    if kind == "f":
-        if named_label and (np.mod(array[observed], 1) == 0).all():
-            return label
-        return Modality(name, shape, "bernoulli") if shape and _in_unit(array, observed) else real
-    if one_column and (named_label or _few(array[observed])):
-        return label
-    if array.dtype == np.uint8 and len(shape) >= 2:
-        return Modality(name, shape, "bernoulli", transform="image")
-    counts = all((array[rows][observed[rows]] >= 0).all() for rows in chunks(array))
-    return dataclasses.replace(real, transform="log1p") if counts else real
+def _claimed(facts: ArrayFacts) -> Modality:
+    """What the likelihoods make of an array by themselves: the table under "Your own data" of README."""
+    claims = [claim for name in LIKELIHOODS if (claim := LIKELIHOODS[name].claims(facts))]
+    if not claims:
+        raise DataError(f"{facts.name!r} is {facts.dtype}, which no likelihood claims; name one, --as {facts.name}=….")
+    return max(claims, key=lambda claim: claim.strength).modality
 
 
-def _whole(array: np.ndarray, observed: np.ndarray, columns: bool) -> bool:
+def _whole(facts: ArrayFacts, columns: bool) -> bool:
     """Whether floats with gaps would be integers without: NaN makes floats of the whole numbers of a column.
 
     Images are not meant, nor an array of several zeros and ones, which as floats is a Bernoulli with or without gaps.
     """
-    if array.dtype.kind != "f" or array.ndim > 2:
+    if facts.kind != "f" or len(facts.shape) > 1:
         return False
-    if not columns and array.size > len(array) and _in_unit(array, observed):
+    if not columns and not facts.one_column and facts.in_unit:
         return False
-    seen = (array[rows][observed[rows]] for rows in chunks(array))
-    return all(((np.mod(part, 1) == 0) & (np.abs(part) < 2**53)).all() for part in seen)  # beyond, all floats are whole
-
-
-def _few(values: np.ndarray) -> bool:
-    distinct = len(np.unique(values))
-    return distinct <= min(FEW, max(2, len(values) // 2))
-
-
-def _in_unit(array: np.ndarray, observed: np.ndarray) -> bool:
-    seen = (array[rows][observed[rows]] for rows in chunks(array))
-    return all(((part >= 0) & (part <= 1)).all() for part in seen)
+    return facts.whole and all((np.abs(part) < 2**53).all() for part in facts.parts())  # beyond, all floats are whole
 
 
 def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
@@ -131,7 +112,7 @@ def infer_schema(table: Table, said: Mapping[str, Override]) -> tuple[Modality, 
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
         framed = name in table.features
         modality = infer_modality(name, array, observed, said.get(name), gaps=name in table.gaps, columns=framed)
-        if modality.likelihood == "categorical":
+        if modality.family.values == "classes":
             modality = dataclasses.replace(modality, classes=_classes(table, name))
         columns = table.features.get(name)
         modalities.append(dataclasses.replace(modality, features=tuple(columns) if columns else None))

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import DataError, UsageError, suggest
+from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..splits import stratified_split, with_valid
@@ -17,7 +18,7 @@ from .encode import _filled, _groups
 from .infer import infer_schema
 from .match import aligned, check_schema, in_order
 from .overrides import Override, parse_overrides
-from .scale import _kept_after_masking, _scaled
+from .scale import _kept_after_masking, _scaled, with_input_scaling
 
 
 def from_arrays(
@@ -203,12 +204,18 @@ def _in_input_units(m: Modality, value: np.ndarray) -> np.ndarray:
 def _reworded(m: Modality, word: Override | None, dataset: Dataset) -> Modality:
     if word is None:
         return m
-    if (word.likelihood == "categorical") != (m.classes is not None) or word.transform not in (None, m.transform):
+    family = LIKELIHOODS[word.likelihood]
+    if (family.values == "classes") != (m.classes is not None) or word.transform not in (None, m.transform):
         raise UsageError(f"--as {m.name}: the values of {dataset.name} are made for {m.likelihood}, {m.transform}.")
-    value = dataset.values[m.name]
-    if word.likelihood == "bernoulli" and not ((value >= 0) & (value <= 1)).all():
-        raise UsageError(f"--as {m.name}: not all values of {dataset.name} lie in [0, 1]; choose normal or laplace.")
-    return dataclasses.replace(m, likelihood=word.likelihood, scale=word.scale, role=word.role or m.role)
+    if family.values != "classes":
+        value = dataset.values[m.name][dataset.observed[m.name]].numpy()
+        wrong, why = family.illegal(value)
+        if wrong.any():
+            first = value[wrong][0].item()
+            raise UsageError(f"--as {m.name}: {first!r}, a value of {dataset.name} in the units of the model, {why}")
+    again = dataclasses.replace(m, likelihood=word.likelihood, scale=word.scale, role=word.role or m.role)
+    use = dataset.observed[m.name].numpy() & (dataset.split == 0)
+    return with_input_scaling(again, dataset.values[m.name].numpy(), use)
 
 
 def _check_known(said: Mapping[str, Override], there: Mapping[str, object], kind: str) -> None:

@@ -46,8 +46,8 @@ def check_schema(
         if (array.dtype.kind == "U") != strings:
             words = ("strings", "numbers") if array.dtype.kind == "U" else ("numbers", "strings")
             found.append(f"{key!r} holds {words[0]}, not {words[1]}")
-        elif m.transform == "image" and array.dtype.kind == "f":
-            found.append(f"{key!r} is {array.dtype}, not whole numbers 0 to 255")
+        elif expected := m.scaling.curve.expects(array.dtype):
+            found.append(f"{key!r} is {array.dtype}, not {expected}")
     if found:
         raise DataError(
             f"the data differ from the run's schema ({', '.join(known)}): {'; '.join(sorted(found))}. "

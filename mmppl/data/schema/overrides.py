@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ...errors import UsageError, suggest
 from ...modalities.likelihoods.registry import LIKELIHOODS
-from ...modalities.modality import Scale, Transform
-
-TRANSFORMS = get_args(Transform)
+from ...modalities.modality import Scale
+from ...modalities.transforms import TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Override:
     likelihood: str
     scale: Scale | None = None
     role: Literal["modality", "label"] | None = None
-    transform: Transform | None = None
+    transform: str | None = None
 
     @property
     def ignored(self) -> bool:
@@ -45,7 +44,7 @@ def _parse(name: str, text: str) -> Override:
         raise UsageError(
             f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
         )
-    choices = {"role": ("modality", "label"), "transform": TRANSFORMS}
+    choices = {"role": ("modality", "label"), "transform": (*TRANSFORMS,)}
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")

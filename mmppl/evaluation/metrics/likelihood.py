@@ -60,7 +60,4 @@ class Evidence:
 
 def _anchors(program: Program, m: Modality) -> list[str]:
     """Names of what `nll_of_means` has for a modality."""
-    if m.classes is None and m.likelihood != "bernoulli":
-        return []
-    by_class = ["nll_class"] if class_label(program) else []
-    return ["nll_global", *by_class, *(["nll_floor"] if m.classes is None else [])]
+    return [name for name in m.family.anchors if name != "nll_class" or class_label(program)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-from ...kernels.likelihood import (
-    bernoulli_log_density,
-)
+from ...kernels.likelihood import bernoulli_log_density
+from ..array_facts import ArrayFacts, Claim
+from ..modality import Modality
 from .likelihood import Likelihood
 from .registry import likelihood
 
@@ -17,8 +18,49 @@ from .registry import likelihood
 class BernoulliLikelihood(Likelihood):
     """Independent Bernoullis by logits; grey values in [0, 1] are scored as probabilities."""
 
+    values = "numbers"
+    density = False
     masks = True
+    anchors = ("nll_global", "nll_class", "nll_floor")
     support = constraints.independent(constraints.unit_interval, 0)
+
+    @classmethod
+    def claims(cls, facts: ArrayFacts) -> Claim | None:
+        """Yes and no, several numbers in [0, 1], and images of bytes."""
+        if facts.kind in "iu" and facts.dtype == np.uint8 and len(facts.shape) >= 2:
+            return Claim(1, Modality(facts.name, facts.shape, "bernoulli", transform="image"))
+        if facts.kind == "b" or (facts.kind == "f" and facts.shape and facts.in_unit):
+            return Claim(1, Modality(facts.name, facts.shape, "bernoulli"))
+        return None
+
+    @classmethod
+    def transforms(cls, guessed: str) -> tuple[str, ...]:
+        """Grey values from 0 to 255 are divided; all else has to lie in [0, 1] as it is."""
+        return ("image",) if guessed == "image" else ("none",)
+
+    @classmethod
+    def illegal(cls, value: np.ndarray) -> tuple[np.ndarray, str]:
+        why = "lies outside [0, 1], where a Bernoulli lives; rescale it, or fit it as normal."
+        return (value < 0) | (value > 1), why
+
+    @classmethod
+    def limits(cls, modality: Modality) -> tuple[float, float]:
+        low, high = modality.value_in_input_units(np.zeros(())), modality.value_in_input_units(np.ones(()))
+        return float(low), float(high)
+
+    @classmethod
+    def row_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
+        """The share of each entry, with ½ added to the counts of yes and no so that neither is 0."""
+        inputs = modality.as_input(value)
+        return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * 2)
+
+    @classmethod
+    def nats(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
+        """Of grey values under themselves it is Σ H(x), below which no Bernoulli comes; 0 ln 0 = 0."""
+        truth = modality.as_input(value).double()
+        share = truth if parameters is None else parameters.double()
+        yes = torch.xlogy(truth, share).sum(1)
+        return -(yes + torch.xlogy(1 - truth, 1 - share).sum(1))
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         return bernoulli_log_density(self.given, self._features(value), mask)

@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 
 from ...kernels.categorical import categorical_log_density
+from ..array_facts import ArrayFacts, Claim
 from ..modality import Modality
 from .likelihood import Likelihood
 from .registry import likelihood
@@ -16,8 +17,33 @@ from .registry import likelihood
 class CategoricalLikelihood(Likelihood):
     """One class (a label), or one class per position of a sequence; values are codes into `modality.classes`."""
 
+    values = "classes"
+    density = False
     masks = True
+    error_metric = "error"
+    anchors = ("nll_global", "nll_class")
     support = constraints.nonnegative_integer
+
+    @classmethod
+    def claims(cls, facts: ArrayFacts) -> Claim | None:
+        """Strings, labels by name, and single columns of few whole numbers."""
+        label = Modality(facts.name, (), "categorical", role="label")
+        if facts.kind == "U":
+            return Claim(2, label if facts.one_column else Modality(facts.name, facts.shape, "categorical"))
+        if facts.kind in "iu":
+            return Claim(2, label) if facts.one_column and (facts.named_label or facts.few) else None
+        return Claim(2, label) if facts.is_label and (facts.kind == "b" or facts.whole) else None
+
+    @classmethod
+    def row_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
+        """The share of each class, with ½ added to its count so that none is 0."""
+        inputs = modality.as_input(value)
+        return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * modality.n_classes)
+
+    @classmethod
+    def nats(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
+        truth = modality.as_input(value).double()
+        return -torch.xlogy(truth, truth if parameters is None else parameters.double()).sum(1)
 
     @classmethod
     def output_size(cls, modality: Modality) -> int:
@@ -44,9 +70,3 @@ class CategoricalLikelihood(Likelihood):
         below = torch.softmax(self.logits, -1).cumsum(-1)
         below = below / below[..., -1:]
         return self._event((u.unsqueeze(-1) >= below[..., :-1]).sum(-1))
-
-    @property
-    def mean(self) -> Tensor:
-        raise NotImplementedError("classes have no mean; use probs")
-
-    variance = mean

@@ -6,9 +6,9 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-from ...kernels.likelihood import (
-    laplace_log_density,
-)
+from ...errors import UsageError
+from ...kernels.likelihood import laplace_log_density
+from ..modality import Modality
 from .likelihood import Likelihood, _inside
 from .registry import likelihood
 
@@ -17,10 +17,20 @@ from .registry import likelihood
 class LaplaceLikelihood(Likelihood):
     """Independent Laplaces; scale = b, or "learned" per feature."""
 
+    values = "numbers"
     default_scale = 0.75  # Shi et al. 2019, arXiv:1911.03393
     scales = ("learned",)
     masks = True
     support = constraints.real
+
+    @classmethod
+    def check(cls, modality: Modality) -> None:
+        """The exponential of a Laplace has no mean from b = 1 on and no variance from b = 1/2 on."""
+        if modality.transform == "log1p":
+            raise UsageError(
+                f"{modality.name}: a Laplace of b ≥ 1/2 on the log of a count gives it no variance; choose normal, or "
+                f"--as {modality.name}=laplace:transform=standardise."
+            )
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         return laplace_log_density(self._features(value), self.given, self._log_scale(), mask)

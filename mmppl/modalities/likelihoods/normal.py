@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from pyro.distributions import constraints
@@ -13,6 +14,7 @@ from ...kernels.likelihood import (
     normal_log_density,
     normal_predicted_log_density,
 )
+from ..array_facts import ArrayFacts, Claim
 from ..modality import Modality
 from .likelihood import Likelihood, _inside
 from .registry import likelihood
@@ -23,10 +25,21 @@ class NormalLikelihood(Likelihood):
     """Independent Normals; scale = a standard deviation, "learned" per feature, or "predicted" by the decoder
     (the second half of its output is the log-variance, clamped to PREDICTED_LOG_VAR_RANGE)."""
 
+    values = "numbers"
     default_scale = 1.0
     scales = ("learned", "predicted")
     masks = True
     support = constraints.real
+
+    @classmethod
+    def claims(cls, facts: ArrayFacts) -> Claim | None:
+        """Every number that nobody else claims; whole ones from 0 on by their logarithms."""
+        if facts.kind not in "iuf":
+            return None
+        counts = facts.kind in "iu" and facts.nonnegative
+        role: Literal["modality", "label"] = "label" if facts.is_label else "modality"
+        transform = "log1p" if counts else "standardise"
+        return Claim(0, Modality(facts.name, facts.shape, "normal", role=role, transform=transform))
 
     @classmethod
     def output_size(cls, modality: Modality) -> int:

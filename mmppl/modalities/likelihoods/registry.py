@@ -10,7 +10,15 @@ from ...base.registry import Registry
 if TYPE_CHECKING:
     from .likelihood import Likelihood
 
-LIKELIHOODS: Registry[type[Likelihood]] = Registry("likelihood", __package__, aside=("registry", "likelihood"))
+
+def _lacks(thing: type[Likelihood]) -> list[str]:
+    """The required parts that it does not have."""
+    return thing.lacking() if hasattr(thing, "lacking") else ["the base class mmppl.Likelihood"]
+
+
+LIKELIHOODS: Registry[type[Likelihood]] = Registry(
+    "likelihood", __package__, aside=("registry", "likelihood"), lacks=_lacks
+)
 
 
 def likelihood(name: str) -> Callable[[type[Likelihood]], type[Likelihood]]:
