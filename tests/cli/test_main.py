@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +85,12 @@ def sha256(data: bytes) -> str:
 
 def reseal(run: Path, source: bytes) -> None:
     """What an attacker can do: another program in the run, and every hash made to fit."""
-    from mmppl.runs.record import read_info, write_info
+    from mmppl.runs.record import read_record, write_record
 
-    info = read_info(run)
+    record = read_record(run)
     (run / "program.py").write_bytes(source)
-    info["program"]["sha256"] = info["sha256"]["program.py"] = sha256(source)
-    write_info(run, info)
+    record = replace(record, program=replace(record.program, sha256=sha256(source)))
+    write_record(run, record.with_file("program.py", source))
 
 
 # 0: done
