@@ -66,7 +66,7 @@ def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[]
     optimiser = adam(program, 1e-3, device)
     if device.type == "cuda":
         step = Step(program, precision=precision, replay=False)
-        captured = CapturedStep(step, optimiser.step, partial(mutable_state, program, optimiser))
+        captured = CapturedStep(step, optimiser.step, partial(mutable_state, program, [optimiser]))
         return lambda: float(captured(batch).loss)
     recorded = Step(program, precision=precision)
 

@@ -60,7 +60,7 @@ def evaluate(
     if len(found) == 1:
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
         return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
-    both = summarise(found, unlike([run.info for run in loaded]))
+    both = summarise(found, unlike([run.record for run in loaded]))
     for note in both["warnings"]:
         print(note, file=sys.stderr)
     head = f"{len(found)} runs, {split} rows: mean ± standard deviation"

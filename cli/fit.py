@@ -154,6 +154,6 @@ def _is_installed(run: "Run") -> bool:
     from mmppl.runs.trust import trusted_program
 
     try:
-        return bool(run.folder and trusted_program(run.folder, run.info))
+        return bool(run.folder and trusted_program(run.folder, run.record))
     except UntrustedError:
         return False

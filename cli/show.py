@@ -19,6 +19,7 @@ from .query import example
 
 if TYPE_CHECKING:
     from mmppl import Program
+    from mmppl.runs.record import RunRecord
 
 
 def show(
@@ -42,10 +43,10 @@ def show(
     if Path(what).is_dir():
         if kernels or kernel is not None:
             raise UsageError(f"{what} is a run; --kernels and --kernel want its program.")
-        from mmppl.runs.record import read_info
+        from mmppl.runs.record import read_record
 
-        info = read_info(Path(what))
-        return as_json({"run": what, **info}) if json else _run_text(Path(what), info)
+        record = read_record(Path(what))
+        return as_json({"run": what, **record.to_json()}) if json else _run_text(Path(what), record)
     from mmppl.core.loading import installed_programs, load_program
 
     known = sorted(installed_programs())
@@ -140,28 +141,26 @@ def _program_text(found: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _run_text(path: Path, info: dict[str, Any]) -> str:
-    from mmppl import Modality
-
-    result = info.get("result") or {}
-    weights = result.get("weights", {})
-    modalities = [Modality.from_json(m) for m in info["modalities"]]
+def _run_text(path: Path, record: "RunRecord") -> str:
+    data, result = record.data, record.result
     schema = [
         ["  " + m.name, m.role, "×".join(map(str, m.shape)) or "one number", m.likelihood, f"transform {m.transform}"]
-        for m in modalities
+        for m in record.modalities
     ]
-    options = {name: value for name, value in info["data"]["options"].items() if value}
+    asked = {"root": data.root, "as": data.declared, "hide": data.hide}
+    options = {name: value for name, value in asked.items() if value}
     rows = [
-        ["program", f"{info['program']['name']} (sha256 {info['program']['sha256'][:12]})"],
-        ["data", f"{info['data']['spec'] or 'arrays in memory'}, {info['data']['n']:,} rows  {_settings(options)}"],
-        ["hyper", _settings(info["hyper"]) or "defaults"],
-        ["training", _settings(info["training"])],
-        ["seed", str(info["seed"])],
-        ["status", info["status"] if info["status"] == "done" else f"{info['status']}: go on with fit --resume"],
-        *([key, number(result[key])] for key in ("epochs", "seconds", "loss") if key in result),
-        *([f"  {name}", f"{number(v)} × {number(weights[name])}"] for name, v in result.get("terms", {}).items()),
-        *([name, number(value)] for name, value in result.get("metrics", {}).items()),
+        ["program", f"{record.program.name} (sha256 {record.program.sha256[:12]})"],
+        ["data", f"{data.spec or 'arrays in memory'}, {data.n:,} rows  {_settings(options)}"],
+        ["hyper", _settings(record.hyper) or "defaults"],
+        ["training", _settings(record.training)],
+        ["seed", str(record.seed)],
+        ["status", record.status if record.status == "done" else f"{record.status}: go on with fit --resume"],
     ]
+    if result is not None:
+        rows += [["epochs", number(result.epochs)], ["seconds", number(result.seconds)], ["loss", number(result.loss)]]
+        rows += [[f"  {name}", f"{number(v)} × {number(result.weights[name])}"] for name, v in result.terms.items()]
+        rows += [[name, number(value)] for name, value in result.metrics.items()]
     return f"{path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"
 
 

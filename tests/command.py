@@ -31,25 +31,22 @@ class Result:
             assert part in lines[-1], (part, lines[-1])
 
 
-
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 def reseal(run: Path, source: bytes) -> None:
     """What an attacker can do: another program in the run, and every hash made to fit."""
-    from mmppl.runs.record import read_info, write_info
+    from mmppl.runs.record import read_record, write_record
 
-    info = read_info(run)
+    record = read_record(run)
     (run / "program.py").write_bytes(source)
-    info["program"]["sha256"] = info["sha256"]["program.py"] = sha256(source)
-    write_info(run, info)
-
-
-# 0: done
+    record = replace(record, program=replace(record.program, sha256=sha256(source)))
+    write_record(run, record.with_file("program.py", source))
 
 
 def installed(name: str) -> Path:
+    """The file of a program that comes with the package."""
     from mmppl.core.loading import installed_programs
 
     return installed_programs()[name]

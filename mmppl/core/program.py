@@ -18,6 +18,7 @@ from .batch import Batch
 from .hyperparameters import hyper_parameters, taking_fields
 from .observe import observe
 from .pyro_method import PyroMethod
+from .stages import Group, Stage
 from .terms import Terms
 
 
@@ -88,6 +89,34 @@ class Program(nn.Module):
     def objective(self, batch: Batch) -> Terms:
         """What is minimised."""
         raise NotImplementedError
+
+    def parameter_groups(self) -> Sequence[Group]:
+        """Groups of parameters with optimisers of their own; what none of them names is the group "program".
+
+        By default those of the program's parts: modules that have a method of this name, such as a critic.
+        """
+        own = [getattr(part, "parameter_groups", None) for part in self.modules() if part is not self]
+        return [group for groups in own if groups is not None for group in groups()]
+
+    def stages(self) -> Sequence[Stage]:
+        """Successive stages of a fit; by default one, in which all groups move and all terms count.
+
+        Example:
+            A critic that ascends the term "tc" five times per batch, and a last fifth for the decoders alone::
+
+                def parameter_groups(self):
+                    return [
+                        Group("critic", self.critic.parameters(), lr=1e-4, steps=5, maximises=("tc",)),
+                        Group("decoders", self.decoders.parameters()),
+                    ]  # the rest is the group "program"
+
+                def stages(self):
+                    return [
+                        Stage("all", share=0.8),
+                        Stage("decoders", share=0.2, groups=("decoders",), terms=("nll.image",)),
+                    ]
+        """
+        return [Stage()]
 
     def query_guide(self, batch: Batch) -> None:
         """The latents given `batch.seen`, as every query uses them; the guide unless overridden."""

@@ -6,24 +6,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .record import data_told
+from .record import RunRecord
 
 MAX_DIFFERENCES = 6  # differences that one line tells
 
 
-def settings(info: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def settings(record: RunRecord) -> dict[str, tuple[Any, str]]:
     """Name → (what is compared, the same in words). Of what is hidden the rate counts: which entries, the seed says."""
-    program, data = info["program"], info["data"]
-    as_read = data.get("as_read", data.get("unhidden", data.get("fingerprint")))
-    numbers = {**info["hyper"], **info["training"], "hide": data["options"].get("hide", 0)}
+    program, data = record.program, record.data
+    numbers = json.loads(json.dumps({**record.hyper, **record.training, "hide": data.hide}))  # JSON knows no tuples
     return {
-        "program": (program["name"], program["name"]),
-        "source of the program": (program["sha256"], f"{program['sha256'][:8]}…"),
+        "program": (program.name, program.name),
+        "source of the program": (program.sha256, f"{program.sha256[:8]}…"),
         **{name: (value, _told(value)) for name, value in numbers.items()},
-        **{f"likelihood of {m['name']}": (m["likelihood"], m["likelihood"]) for m in info["modalities"]},
-        "data": (as_read, f"{data_told(info)} ({data.get('n', '?')} rows, fingerprint {str(as_read)[:8]}…)"),
-        "seed": (info["seed"], str(info["seed"])),
-        "device": (info.get("device"), str(info.get("device"))),
+        **{f"likelihood of {m.name}": (m.likelihood, m.likelihood) for m in record.modalities},
+        "data": (data.as_read, f"{data.told} ({data.n} rows, fingerprint {data.as_read[:8]}…)"),
+        "seed": (record.seed, str(record.seed)),
+        "device": (record.device, record.device),
     }
 
 
@@ -31,9 +30,9 @@ def _told(value: Any) -> str:
     return ",".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
 
 
-def differing(infos: Sequence[Mapping[str, Any]], ignore: Sequence[str] = ()) -> dict[str, list[str]]:
+def differing(records: Sequence[RunRecord], ignore: Sequence[str] = ()) -> dict[str, list[str]]:
     """Setting → its value in each fit, in words, for those that are not everywhere the same; "none" where it is not."""
-    told = [settings(json.loads(json.dumps(info))) for info in infos]  # JSON knows no tuples
+    told = [settings(record) for record in records]
     none = (None, "none")
     found = {}
     for name in dict.fromkeys(name for one in told for name in one):
@@ -41,7 +40,7 @@ def differing(infos: Sequence[Mapping[str, Any]], ignore: Sequence[str] = ()) ->
         if name not in ignore and any(value[0] != values[0][0] for value in values):
             found[name] = [words for _, words in values]
     if "program" in found:  # whose source is another, and so are its hyper-parameters
-        hyper = {name for info in infos for name in info["hyper"] if not all(name in i["hyper"] for i in infos)}
+        hyper = {name for one in records for name in one.hyper if not all(name in other.hyper for other in records)}
         found = {name: words for name, words in found.items() if name not in (*hyper, "source of the program")}
     return found
 
@@ -53,7 +52,7 @@ def in_words(found: Mapping[str, Sequence[str]], between: str) -> str:
     return "; ".join(each[:MAX_DIFFERENCES]) + more
 
 
-def unlike(infos: Sequence[Mapping[str, Any]]) -> list[str]:
+def unlike(records: Sequence[RunRecord]) -> list[str]:
     """A note where runs that are averaged differ in more than their seeds and machines."""
-    found = differing(infos, ignore=("seed", "device"))
+    found = differing(records, ignore=("seed", "device"))
     return [f"the runs differ in more than the seed: {in_words(found, ' / ')}."] if found else []

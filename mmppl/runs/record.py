@@ -1,27 +1,193 @@
-"""run.json, with its digest."""
+"""What a run says of itself: `RunRecord`, which run.json is written from and read into, with its digest."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..base.files import sha256, write_json
+from ..base.typed_json import from_json
 from ..errors import DataError, UsageError, suggest
 from ..modalities.modality import Modality
 
-FORMAT = 1
+FORMAT = 2
+WEIGHTS, METRICS, PROGRAM = "weights.safetensors", "metrics.jsonl", "program.py"  # files of a run
 
 
-def write_info(path: Path, info: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class ProgramRecord:
+    """Which program was fitted.
+
+    Args:
+        name: of its file or, for a class, of the class in lower case.
+        sha256: of its source.
+    """
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class UsedFile:
+    """A file of the user's own that registered something for the fit.
+
+    Args:
+        name: of the file.
+        sha256: of its content.
+    """
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What a run was fitted on.
+
+    Args:
+        spec: how to read it again: a recipe or a full path; None for what was in memory.
+        name: of the data set.
+        n: its number of rows.
+        fingerprint: of the data as they were trained on.
+        as_read: of the data in the units of all training rows, before anything was hidden.
+        unhidden: of the data before anything was hidden, in the units of what stays.
+        root: folder of the files that a recipe needs; None: $MMPPL_DATA.
+        declared: name → likelihood, as `as_` of the fit declared it.
+        hide: share of the modalities that was hidden at random.
+        unseen: label → its classes that no training row has.
+    """
+
+    spec: str | None
+    name: str
+    n: int
+    fingerprint: str
+    as_read: str
+    unhidden: str
+    root: str | None = None
+    declared: dict[str, str] = field(default_factory=dict)
+    hide: float = 0.0
+    unseen: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """The data in words: the recipe or file, or the name of what was in memory."""
+        return self.spec or self.name
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """How a fit ended.
+
+    Args:
+        epochs: how many were run.
+        seconds: of all of them.
+        loss: in nats per row, on the validation rows where there are any, else on the training rows.
+        terms: name → value, of the same rows.
+        weights: name → weight.
+        metrics: name → value, on the validation rows.
+    """
+
+    epochs: int
+    seconds: float
+    loss: float
+    terms: dict[str, float]
+    weights: dict[str, float]
+    metrics: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as they stand in run.json."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run says of itself: plain data, which goes to run.json and back.
+
+    Args:
+        program: which was fitted.
+        hyper: its hyper-parameters, those that were given.
+        training: settings of the fit (`train.settings.FitSettings`), less seed and device.
+        modalities: the schema, with the scaling of the training data.
+        data: what it was fitted on.
+        seed: of the fit, and of what was hidden from it.
+        threads: that matrix products were shared between.
+        gemm: path of the matrix products.
+        kernels: "compiled" or "pytorch".
+        device: name of the device.
+        versions: package → version.
+        status: "running" or "done".
+        sha256: file of the run → its hash.
+        result: how it ended; None until then.
+        use: files of the user's own that the fit used.
+        mmppl: version of the library.
+        format: of the run folder.
+
+    Example:
+        >>> RunRecord.from_json(run.record.to_json()) == run.record  # doctest: +SKIP
+        True
+    """
+
+    program: ProgramRecord
+    hyper: dict[str, Any]
+    training: dict[str, Any]
+    modalities: tuple[Modality, ...]
+    data: DataRecord
+    seed: int
+    threads: int
+    gemm: Literal["default", "onednn"]
+    kernels: Literal["compiled", "pytorch"]
+    device: str
+    versions: dict[str, str]
+    status: Literal["running", "done"]
+    sha256: dict[str, str]
+    mmppl: str
+    result: ResultRecord | None = None
+    use: tuple[UsedFile, ...] = ()
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of run.json, less its digest."""
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        kept["modalities"] = [m.to_json() for m in self.modalities]
+        kept |= {name: dataclasses.asdict(kept[name]) for name in ("program", "data")}
+        kept["use"] = [dataclasses.asdict(file) for file in self.use]
+        kept["result"] = None if self.result is None else self.result.to_json()
+        return kept
+
+    @classmethod
+    def from_json(cls, data: Any) -> RunRecord:
+        """The record of what `to_json` gave.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+        """
+        record = from_json(cls, data)
+        if not record.modalities:
+            raise ValueError("modalities is empty")
+        return record
+
+    def with_file(self, name: str, data: bytes) -> RunRecord:
+        """The same with the hash of a file of the run put in."""
+        return dataclasses.replace(self, sha256={**self.sha256, name: sha256(data)})
+
+
+def write_record(path: Path, record: RunRecord) -> None:
     """Write run.json with a digest of itself."""
-    info = {k: v for k, v in info.items() if k != "digest"}
-    write_json(path / "run.json", {**info, "digest": _digest(info)})
+    data = record.to_json()
+    write_json(path / "run.json", {**data, "digest": _digest(data)})
 
 
-def read_info(path: Path) -> dict[str, Any]:
-    """run.json of a run folder; UsageError when there is none, DataError when it is not what was written."""
+def read_record(path: Path) -> RunRecord:
+    """The record of a run folder.
+
+    Raises:
+        UsageError: there is none.
+        DataError: run.json is not what was written.
+    """
     if path.is_file():
         raise UsageError(f"{path}: a file, and a run is the folder that a fit has left (see --out of `mmppl fit`).")
     if not path.is_dir():
@@ -31,39 +197,22 @@ def read_info(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UsageError(f"{path} is no run folder: it has no run.json. Fit one with `mmppl fit PROGRAM --out {path}`.")
     try:
-        info = json.loads(file.read_bytes())
-        digest = info.pop("digest")
+        data = json.loads(file.read_bytes())
+        digest = data.pop("digest")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
-    if digest != _digest(info):
+    if digest != _digest(data):
         raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
-    if info.get("format") != FORMAT:
-        found = info.get("format")
+    if data.get("format") != FORMAT:
+        found = data.get("format")
         raise DataError(f"{file}: format {found}, this version reads {FORMAT}. Use the version that wrote it.")
-    if not _complete(info):
-        raise DataError(f"{file}: lacks what a fit writes, or has it in another form. Restore it or fit again.")
-    return info
-
-
-def _complete(info: Mapping[str, Any]) -> bool:
-    """Whether all that others read is there, of the right kind."""
-    kinds = {"hyper": dict, "training": dict, "data": dict, "sha256": dict, "seed": int, "status": str}
     try:
-        schema = [Modality.from_json(m) for m in info["modalities"]]
-        names = [info["program"][key] for key in ("name", "sha256")]
-        options = info["data"]["options"]
-    except (KeyError, TypeError, AttributeError, ValueError, UsageError):
-        return False
-    right = all(isinstance(info.get(key), kind) for key, kind in kinds.items()) and isinstance(options, dict)
-    return right and bool(schema) and all(isinstance(name, str) for name in names)
+        return RunRecord.from_json(data)
+    except (ValueError, UsageError) as error:
+        raise DataError(f"{file}: not what a fit writes: {error}. Restore it or fit again.") from None
 
 
-def _digest(info: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(info, sort_keys=True).encode())
-
-
-def data_told(info: Mapping[str, Any]) -> str:
-    """What a run was fitted on, for people: the recipe or file, or the name of what was in memory."""
-    return info["data"]["spec"] or info["data"].get("name", "arrays")
+def _digest(data: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(data, sort_keys=True).encode())

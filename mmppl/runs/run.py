@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..base.files import pack, sha256, unpack, write
+from ..base.files import pack, unpack, write
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
 from ..core.program import Program
@@ -20,9 +20,8 @@ from ..data.read import read
 from ..data.splits import stratified_split, stratifying
 from ..errors import DataError, UsageError
 from ..inference.fitted import FittedModel
-from ..modalities.modality import Modality
 from .card import write_card
-from .record import data_told, read_info, write_info
+from .record import METRICS, PROGRAM, WEIGHTS, RunRecord, read_record, write_record
 from .storage import figures_folder, locked, make_folder, read_checked
 from .trust import check_used, trusted_program
 
@@ -32,30 +31,29 @@ class Run(FittedModel):
 
     Attributes:
         folder: the run folder; None for a fit in memory, until `save`.
-        info: what run.json holds, or will hold.
+        record: what run.json holds, or will hold.
     """
 
     def __init__(
         self,
         program: Program,
-        info: dict[str, Any],
+        record: RunRecord,
         *,
         folder: Path | None = None,
         data: Dataset | None = None,
         history: list[Mapping[str, Any]] | None = None,
     ) -> None:
-        stored = info["data"]
         super().__init__(
             program,
-            [Modality.from_json(m) for m in info["modalities"]],
-            hyper=check_hyper(type(program), info["hyper"]),  # JSON knows no tuples
-            name=info["program"]["name"] if folder is None else str(folder),
+            record.modalities,
+            hyper=check_hyper(type(program), record.hyper),  # JSON knows no tuples
+            name=record.program.name if folder is None else str(folder),
             data=data,
-            ignored=[name for name, how in stored["options"]["as"].items() if how == "ignore"],
-            unseen=stored.get("unseen", {}),
+            ignored=[name for name, how in record.data.declared.items() if how == "ignore"],
+            unseen=record.data.unseen,
             history=history or (),
         )
-        self.folder, self.info = folder, info
+        self.folder, self.record = folder, record
 
     @classmethod
     def load(
@@ -74,22 +72,22 @@ class Run(FittedModel):
             UntrustedError: its program would have to be executed, and is not known to be the user's own.
         """
         folder = Path(folder)
-        info = read_info(folder)
+        record = read_record(folder)
         for file in use:
             use_file(file)
-        check_used(folder, info)
-        found = trusted_program(folder, info, program, trust)
-        if "weights.safetensors" not in info["sha256"]:
+        check_used(folder, record)
+        found = trusted_program(folder, record, program, trust)
+        if WEIGHTS not in record.sha256:
             raise UsageError(f"{folder}: this fit has left no weights yet. Finish it with --resume.")
         with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
-            built = found([Modality.from_json(m) for m in info["modalities"]], **check_hyper(found, info["hyper"]))
-        weights = unpack(read_checked(folder, info, "weights.safetensors"), folder / "weights.safetensors")
+            built = found(record.modalities, **check_hyper(found, record.hyper))
+        weights = unpack(read_checked(folder, record, WEIGHTS), folder / WEIGHTS)
         try:
             built.load_state_dict(weights)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise DataError(f"{folder}: weights and program do not fit ({reason}).") from None
-        return cls(built, info, folder=folder)
+        return cls(built, record, folder=folder)
 
     def save(self, folder: str | Path) -> Run:
         """Write this run, which was fitted in memory, into a folder, and go on as the run of that folder.
@@ -105,16 +103,16 @@ class Run(FittedModel):
         make_folder(folder, resume=False)
         with locked(folder):
             files = {
-                "program.py": source_of(type(self.program)),
-                "weights.safetensors": pack(dict(self.program.state_dict())),
-                "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in self._history).encode(),
+                PROGRAM: source_of(type(self.program)),
+                WEIGHTS: pack(dict(self.program.state_dict())),
+                METRICS: "".join(json.dumps(line) + "\n" for line in self._history).encode(),
             }
             for name, content in files.items():
                 write(folder / name, content)
-            hashes = {name: sha256(content) for name, content in files.items()}
-            self.info = {**self.info, "sha256": {**self.info["sha256"], **hashes}}
-            write_card(folder, self.info)
-            write_info(folder, self.info)
+                self.record = self.record.with_file(name, content)
+            if self.record.result is not None:
+                write_card(folder, self.record, self.record.result)
+            write_record(folder, self.record)
         self.folder, self.name = folder, str(folder)
         return self
 
@@ -126,17 +124,17 @@ class Run(FittedModel):
     def metrics(self) -> list[Mapping[str, Any]]:
         if self._history or self.folder is None:
             return self._history
-        if self.info["status"] == "done":
-            text = read_checked(self.folder, self.info, "metrics.jsonl").decode()
+        if self.record.status == "done":
+            text = read_checked(self.folder, self.record, METRICS).decode()
         else:
-            text, _, _ = (self.folder / "metrics.jsonl").read_text().rpartition("\n")  # the last may be half written
+            text, _, _ = (self.folder / METRICS).read_text().rpartition("\n")  # the last may be half written
         try:
             return [json.loads(line) for line in text.splitlines()]
         except ValueError:
-            raise DataError(f"{self.folder / 'metrics.jsonl'}: damaged. Restore it or fit again.") from None
+            raise DataError(f"{self.folder / METRICS}: damaged. Restore it or fit again.") from None
 
     def _copy(self, program: Program) -> Run:
-        return Run(program, self.info, folder=self.folder, data=self.fitted_on, history=self._history)
+        return Run(program, self.record, folder=self.folder, data=self.fitted_on, history=self._history)
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
         """The data that the run was fitted on, read again where they are not in memory.
@@ -148,19 +146,18 @@ class Run(FittedModel):
             DataError: the data have changed.
             UsageError: they were arrays in memory.
         """
-        stored, options = self.info["data"], self.info["data"]["options"]
-        own = self.fitted_on
-        if own is not None and (hidden or not options["hide"] or own.whole is not None or stored["spec"] is None):
+        stored, own = self.record.data, self.fitted_on
+        if own is not None and (hidden or not stored.hide or own.whole is not None or stored.spec is None):
             return own if hidden else own.whole or own
-        if stored["spec"] is None:
+        if stored.spec is None:
             raise UsageError(f"{self.name}: fitted on arrays in memory; name the data (--data FILE).")
-        masked = dict(hide=options["hide"], hide_seed=self.info["seed"])
-        data = read(stored["spec"], root=root or options["root"], as_=options["as"], **masked)
+        how: dict[str, Any] = dict(as_=stored.declared, hide=stored.hide, hide_seed=self.record.seed)
+        data = read(stored.spec, root=root or stored.root, **how)
         if not hidden:
             data = data.whole or data
-        if data.fingerprint() != stored["fingerprint" if hidden else "unhidden"]:
+        if data.fingerprint() != (stored.fingerprint if hidden else stored.unhidden):
             raise DataError(
-                f"{stored['spec']}: not the data that {self.name} was fitted on (fingerprint differs); name them with "
+                f"{stored.spec}: not the data that {self.name} was fitted on (fingerprint differs); name them with "
                 "--data."
             )
         return data
@@ -173,14 +170,14 @@ class Run(FittedModel):
             codes = dataset.values[label.name].reshape(-1).numpy()
             groups = np.where(dataset.observed[label.name].numpy(), codes, -1)
         again = replace(dataset, split=stratified_split(groups, seed=0), has_split=True)
-        return again if again.fingerprint() == self.info["data"]["unhidden"] else dataset
+        return again if again.fingerprint() == self.record.data.unhidden else dataset
 
     def is_fitted_on(self, dataset: Dataset) -> bool:
-        return dataset is self.fitted_on or dataset.fingerprint() == self.info["data"]["fingerprint"]
+        return dataset is self.fitted_on or dataset.fingerprint() == self.record.data.fingerprint
 
     def warnings(self, dataset: Dataset, seen: Any = None, asked: Any = None) -> list[str]:
         unfinished = f"{self.name}: the fit is not finished; go on with `mmppl fit … --resume`."
-        return [*([unfinished] if self.info["status"] != "done" else []), *super().warnings(dataset, seen, asked)]
+        return [*([unfinished] if self.record.status != "done" else []), *super().warnings(dataset, seen, asked)]
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
         """Metrics on a split; see `mmppl.evaluate`."""
@@ -209,14 +206,14 @@ class Run(FittedModel):
         Raises:
             UsageError: it has not ended.
         """
-        if "result" not in self.info:
+        if self.record.result is None:
             raise UsageError(f"{self.name}: this fit has not ended. Go on with --resume.")
-        return {"run": self.name, **self.info["result"]}
+        return {"run": self.name, **self.record.result.to_json()}
 
     @property
     def about(self) -> str:
         """What it was fitted on, for captions: the data, and how many rows."""
-        return f"{data_told(self.info)}, n = {self.info['data']['n']:,}"
+        return f"{self.record.data.told}, n = {self.record.data.n:,}"
 
     def __repr__(self) -> str:
-        return f"Run({self.name!r}, {self.info['program']['name']}, {data_told(self.info)})"
+        return f"Run({self.name!r}, {self.record.program.name}, {self.record.data.told})"

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ..base.files import sha256, write
 from ..errors import DataError, LockedError, UsageError
 from .compare import differing, in_words
-from .record import read_info, write_info
+from .record import PROGRAM, RunRecord, read_record, write_record
 
 
-def read_checked(path: Path, info: Mapping[str, Any], name: str) -> bytes:
+def read_checked(path: Path, record: RunRecord, name: str) -> bytes:
     """Bytes of a file of the run; DataError when missing or of another hash than run.json says."""
     file = path / name
     try:
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
-    if sha256(data) != info["sha256"].get(name):
+    if sha256(data) != record.sha256.get(name):
         raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
     return data
 
@@ -95,13 +94,13 @@ def clear_folder(path: Path) -> None:
         folder.mkdir(exist_ok=True)
 
 
-def begin_folder(path: Path, info: dict[str, Any], source: bytes, resume: bool) -> dict[str, Any]:
+def begin_folder(path: Path, record: RunRecord, source: bytes, resume: bool) -> RunRecord:
     """Write program.py and run.json, or check that the run to resume is of this program, data and settings."""
     if resume and (path / "run.json").is_file():
-        stored = read_info(path)
-        found = differing([info, stored])
-        if not found and info["data"]["fingerprint"] != stored["data"]["fingerprint"]:
-            found = {"data": [part["data"]["fingerprint"] for part in (info, stored)]}
+        stored = read_record(path)
+        found = differing([record, stored])
+        if not found and record.data.fingerprint != stored.data.fingerprint:
+            found = {"data": [one.data.fingerprint for one in (record, stored)]}
         if found:
             kind = (
                 DataError if all(name == "data" or name.startswith("likelihood of ") for name in found) else UsageError
@@ -109,6 +108,6 @@ def begin_folder(path: Path, info: dict[str, Any], source: bytes, resume: bool) 
             what = in_words(found, ", the run has ")
             raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
         return stored
-    write(path / "program.py", source)
-    write_info(path, info)
-    return info
+    write(path / PROGRAM, source)
+    write_record(path, record)
+    return record

@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..base.files import _remove, _sync_folder, pack, sha256, unpack, write, write_json
+from ..base.typed_json import from_json
 from ..core.program import Program
 from ..errors import DataError
 
-# The files of a state, what Adam keeps of a parameter, and the counters that a fit goes on from.
+# The files of a state.
 FILES = ("weights.safetensors", "optimiser.safetensors", "generators.safetensors", "counters.json")
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-COUNTERS = ("epoch", "step", "best_epoch", "seconds", "best")
 STATE = re.compile("step-[0-9]+")
 
 
-def save_state(run: Path, step: int, program: Program, optimiser: torch.optim.Adam, counters: dict[str, Any]) -> None:
+@dataclass
+class Counters:
+    """How far a fit has come.
+
+    Args:
+        epoch: the last whole one, counted from 1.
+        step: batches that are done.
+        stage: of that epoch, counted from 0.
+        best: the smallest validation loss of the stage.
+        best_epoch: the epoch that had it.
+        seconds: of all epochs.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    stage: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.epoch, self.step, self.stage, self.best_epoch) < 0:
+            raise ValueError("a counter is negative")
+
+
+def save_state(run: Path, program: Program, optimisers: dict[str, Tensor], counters: Counters) -> None:
     """Write state/step-N and point LATEST at it; of the older states only the one that LATEST named is kept.
 
     Args:
-        counters: JSON-able (epoch, best loss, seconds, ...).
+        run: the run folder.
+        program: whose weights and buffers are written.
+        optimisers: what the optimisers of the stage keep.
+        counters: how far the fit has come.
     """
     folder = _state_folder(run)
     folder.mkdir(exist_ok=True)
     before = _latest(folder)
-    place, staged = folder / f"step-{step}", folder / f".step-{step}.{os.getpid()}.part"
+    place, staged = folder / f"step-{counters.step}", folder / f".step-{counters.step}.{os.getpid()}.part"
     _remove(staged)
     staged.mkdir()
     generators = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         generators["cuda"] = torch.cuda.get_rng_state()
-    moments: dict[str, Tensor] = {}
-    for name, parameter in program.named_parameters():
-        for key, value in optimiser.state.get(parameter, {}).items():
-            moments[f"{key}/{name}"] = torch.as_tensor(value)
-    contents = (pack(dict(program.state_dict())), pack(moments), pack(generators), json.dumps(counters).encode())
+    numbers = json.dumps(dataclasses.asdict(counters)).encode()
+    contents = (pack(dict(program.state_dict())), pack(optimisers), pack(generators), numbers)
     files = dict(zip(FILES, contents))
     try:
         for name, data in files.items():
@@ -58,15 +85,44 @@ def save_state(run: Path, step: int, program: Program, optimiser: torch.optim.Ad
             _remove(old)
 
 
-def load_state(run: Path, program: Program, optimiser: torch.optim.Adam) -> dict[str, Any] | None:
-    """Bring program, optimiser and generators to the newest whole state; its counters, or None where there is none.
+def load_state(run: Path, program: Program, restore: Callable[[Counters, dict[str, Tensor]], None]) -> bool:
+    """Bring program, optimisers and generators to the newest whole state.
 
-    Raises: DataError when the state that LATEST names is not what was written, or is not of this program.
+    Args:
+        run: the run folder.
+        program: gets the weights and buffers.
+        restore: gets the counters and what the optimisers kept; its ValueError says why they do not fit.
+
+    Returns:
+        whether there is a state.
+
+    Raises:
+        DataError: the state that LATEST names is not what was written, or is not of this program.
     """
     place = _latest(_state_folder(run))
     if place is None:
-        return None
+        return False
     remedy = f"Remove {place.with_name('LATEST')} to start anew."
+    files = _read_state(place, remedy)
+    weights, optimisers, generators = (unpack(files[name], place / name) for name in FILES[:3])
+    try:
+        counters = from_json(Counters, json.loads(files["counters.json"]), whole=True)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place / 'counters.json'}: damaged ({error}). {remedy}") from None
+    try:
+        program.load_state_dict(weights)
+        restore(counters, optimisers)
+        torch.set_rng_state(generators["cpu"])
+        if "cuda" in generators and torch.cuda.is_available():
+            torch.cuda.set_rng_state(generators["cuda"])
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise DataError(f"{place}: weights, optimisers or generators do not fit ({reason}). {remedy}") from None
+    return True
+
+
+def _read_state(place: Path, remedy: str) -> dict[str, bytes]:
+    """The files of a state, whose hashes are right."""
     try:
         hashes = json.loads((place / "hashes.json").read_bytes())
         files = {name: (place / name).read_bytes() for name in FILES}
@@ -77,38 +133,7 @@ def load_state(run: Path, program: Program, optimiser: torch.optim.Adam) -> dict
     for name, data in files.items():
         if not isinstance(hashes, dict) or hashes.get(name) != sha256(data):
             raise DataError(f"{place / name}: its hash is wrong, the file was changed. {remedy}")
-    weights, moments, generators = (unpack(files[name], place / name) for name in FILES[:3])
-    counters = _counters(files["counters.json"])
-    if counters is None:
-        raise DataError(f"{place / 'counters.json'}: damaged, a fit goes on from {', '.join(COUNTERS)}. {remedy}")
-    try:
-        program.load_state_dict(weights)
-        torch.set_rng_state(generators["cpu"])
-        if "cuda" in generators and torch.cuda.is_available():
-            torch.cuda.set_rng_state(generators["cuda"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise DataError(f"{place}: weights or generators do not fit ({reason}). {remedy}") from None
-    for name, parameter in program.named_parameters():
-        state = {key: moments.pop(f"{key}/{name}") for key in MOMENTS if f"{key}/{name}" in moments}
-        shapes = {key: tuple(value.shape) for key, value in state.items()}
-        if state and shapes != {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}:
-            raise DataError(f"{place}: the optimiser's moments of {name} do not fit. {remedy}")
-        if state:
-            optimiser.state[parameter] = {k: v.to(parameter.device) for k, v in state.items()}
-    if moments:
-        raise DataError(f"{place}: moments of no parameter ({min(moments)}). {remedy}")
-    return counters
-
-
-def _counters(data: bytes) -> dict[str, Any] | None:
-    """The counters of a state, None where they are not what was written."""
-    try:
-        counters = json.loads(data)
-        good = all(type(counters[name]) is int and counters[name] >= 0 for name in COUNTERS[:3])
-        return counters if good and all(type(counters[name]) in (int, float) for name in COUNTERS[3:]) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+    return files
 
 
 def _state_folder(run: Path) -> Path:

@@ -1,13 +1,13 @@
-"""Fit a program to data and leave a run folder."""
+"""Fit a program to data: in memory, or into a run folder that a killed fit goes on from."""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -17,20 +17,21 @@ import torch
 from .. import __version__
 from ..base.files import sha256
 from ..base.precision import matmul_precision, probe_matmul
-from ..core.hyperparameters import check_hyper
 from ..core.loading import blame, load_program, source_of, use_file
 from ..core.program import Program
+from ..core.stages import GradientRule
 from ..data.dataset import Dataset
 from ..data.read import read
 from ..data.recipes.registry import on_disk
 from ..errors import DataError, FitError, MMPPLError, UsageError
 from ..kernels.codegen.c_backend import available, compiled_kernels
-from ..runs.record import FORMAT
+from ..runs.record import PROGRAM, DataRecord, ProgramRecord, RunRecord, UsedFile
 from ..runs.run import Run
 from ..runs.storage import begin_folder, clear_folder, locked, make_folder
-from .checkpoint import sweep
+from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
+from .checkpoint import load_state, sweep
 from .loop import Progress, Training
-from .settings import _settings, choose_device
+from .settings import FitSettings, choose_device, settings_for
 
 
 def fit(
@@ -46,10 +47,12 @@ def fit(
     clip: float | None = None,
     patience: int | None = None,
     seed: int = 0,
-    device: str = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    gradient_rule: GradientRule | None = None,
     on_step: Callable[[Progress], None] | None = None,
     log: Callable[[Any], None] | None = None,
     root: str | Path | None = None,
@@ -58,77 +61,175 @@ def fit(
     download: bool = False,
     use: Sequence[str | Path] = (),
 ) -> Run:
-    """Fit a program and leave a run folder. Same seed, machine and call: the same bits, killed and resumed or not.
+    """Fit a program. Same seed, machine and call: the same bits, killed and resumed or not.
 
     Args:
         program: a class, a file, or the name of an installed program.
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
         preset: a name in the program's `presets`.
-        epochs, batch_size, lr, schedule, clip, patience, precision: default: preset, then the program's `training`.
-            lr is Adam's; clip bounds the gradient's norm; patience: stop after so many epochs without a better
-            validation loss, and keep the best epoch's weights instead of the last one's.
-        out: the run folder; default runs/<program>-<time>.
+        epochs: passes over the training rows; this and the following: default: preset, then the program's `training`.
+        batch_size: rows per step.
+        lr: learning rate of the groups of parameters that name none.
+        schedule: of the learning rate over each stage.
+        clip: bound of the norm of each group's gradient.
+        patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights instead
+            of the last one's.
+        seed: of all random draws.
+        device: "auto" is the GPU where there is a usable one.
+        precision: "bf16" runs the networks under autocast.
+        out: the run folder; None: everything stays in memory, until `save` of the run.
         resume: go on where a killed fit in `out` stopped.
-        on_step: hears a Progress after each step. say: hears that too, and one-line messages (str).
+        callbacks: of one's own, called at each step and epoch.
+        gradient_rule: combines the gradients of single terms, where a group has no rule of its own.
+        on_step: hears a Progress after each step.
+        log: hears that too, and one-line messages (str).
+        root: passed to `mmppl.read`, as are `as_` and `download`.
+        as_: name → likelihood.
+        hide: share of the modalities to hide at random (seeded).
+        download: let a recipe fetch its files.
         use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
-        root, as_, download: passed to `mmppl.read`. hide: share of the modalities to hide at random (seeded).
-    Returns: the Run.
-    Raises: UsageError, DataError, LockedError; FitError for a loss that is not finite or a full disk.
+
+    Returns:
+        the run.
+
+    Raises:
+        UsageError: a setting, hyper-parameter, group or stage is wrong, or the program's own code fails.
+        DataError: the data cannot be used, or a state is damaged.
+        LockedError: another fit writes this run.
+        FitError: a loss is not finite, or the disk is full.
     """
-    if not -(2**63) <= seed < 2**64:
-        raise UsageError(f"seed {seed} has more than 64 bits; choose a smaller one.")
-    used = [{"name": Path(file).name, "sha256": use_file(file)} for file in use]
+    used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
     cls = program if isinstance(program, type) else load_program(program)
-    log = log or (lambda message: None)
-    hyper, training = _settings(
+    hear = log or (lambda message: None)
+    hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
-        patience=patience, precision=precision,
+        patience=patience, precision=precision, seed=seed, device=device,
     )  # fmt: skip
+    if gradient_rule is not None:
+        settings = dataclasses.replace(settings, gradient_rule=_name_of_rule(gradient_rule))
     place = choose_device(device)
     spec = data if data is not None else cls.default_data
     dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
-    path = Path(out) if out is not None else Path("runs") / f"{cls.__name__.lower()}-{datetime.now():%Y%m%d-%H%M%S}"
+    described = DataRecord(
+        spec=_spec(spec),
+        name=dataset.name,
+        n=len(dataset),
+        **dataset.fingerprints(),
+        root=os.path.abspath(root) if root else None,
+        declared=dict(as_),
+        hide=hide,
+    )
     source = source_of(cls)
-    info = {
-        "format": FORMAT,
-        "mmppl": __version__,
-        "program": {"name": _name_of(program, cls), "sha256": sha256(source)},
-        **({"use": used} if used else {}),
-        "hyper": hyper,
-        "training": training,
-        "modalities": [m.to_json() for m in dataset.modalities],
-        "data": {
-            "spec": _spec(spec),
-            "name": dataset.name,
-            **dataset.fingerprints(),
-            "n": len(dataset),
-            "options": {"root": os.path.abspath(root) if root else None, "as": dict(as_), "hide": hide},
-        },
-        "seed": seed,
-        "threads": torch.get_num_threads(),
-        "gemm": probe_matmul() if place.type == "cpu" else "default",
-        "kernels": "compiled" if place.type == "cpu" and available() else "pytorch",
-        "versions": {name: version(name) for name in ("torch", "pyro-ppl", "numpy")}
-        | {"python": platform.python_version()},
-        "device": _device_name(place),
-        "status": "running",
-        "sha256": {"program.py": sha256(source)},
-    }
-    with torch.random.fork_rng(devices=[]), _blaming(cls):
-        cls(dataset.modalities, **hyper)  # what the program refuses, it refuses before there is a folder
+    record = _record(ProgramRecord(_name_of(program, cls), sha256(source)), hyper, settings, dataset, described, place)
+    record = dataclasses.replace(record, use=used)
+    path = None if out is None else Path(out)
+    if resume and path is None:
+        raise UsageError("resume: name the run folder to go on with, out=RUN.")
+    listeners = [hears for hears in (log, on_step) if hears is not None]
+    own = [*callbacks, *([Report(*listeners)] if listeners else [])]
+    devices = [torch.cuda.current_device()] if place.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        with _blaming(cls):  # what the program refuses, it refuses before there is a folder
+            made = cls(dataset.modalities, **hyper).to(place)
+        with _folder(path, resume), _blaming(cls):
+            if path is not None:
+                record = begin_folder(path, record, source, resume)
+            if path is not None and record.status == "done":
+                run = Run.load(path, program=cls)
+                run.fitted_on = dataset
+                return run
+            hear(_understood(dataset))
+            files = RunFiles(path, record)
+            lines = _train(made, dataset, files, own, gradient_rule, hear)
+    return Run(made.cpu(), files.record, folder=path, data=dataset, history=lines)
+
+
+def _record(
+    program: ProgramRecord,
+    hyper: dict[str, Any],
+    settings: FitSettings,
+    dataset: Dataset,
+    data: DataRecord,
+    device: torch.device,
+) -> RunRecord:
+    """What a run says of itself when it begins."""
+    on_cpu = device.type == "cpu"
+    versions = {name: version(name) for name in ("torch", "pyro-ppl", "numpy")}
+    return RunRecord(
+        program=program,
+        hyper=hyper,
+        training=settings.to_json(),
+        modalities=dataset.modalities,
+        data=data,
+        seed=settings.seed,
+        threads=torch.get_num_threads(),
+        gemm=probe_matmul() if on_cpu else "default",
+        kernels="compiled" if on_cpu and available() else "pytorch",
+        device="cpu" if on_cpu else torch.cuda.get_device_name(device),
+        versions=versions | {"python": platform.python_version()},
+        status="running",
+        sha256={PROGRAM: program.sha256},
+        mmppl=__version__,
+    )
+
+
+def _train(
+    program: Program,
+    dataset: Dataset,
+    files: RunFiles,
+    callbacks: Sequence[Callback],
+    rule: GradientRule | None,
+    log: Callable[[Any], None],
+) -> list[Mapping[str, Any]]:
+    """Train to the end, in the circumstances that the record names. The caller's threads are left as they were.
+
+    Returns:
+        the lines of metrics.jsonl.
+    """
+    record, folder, threads = files.record, files.folder, torch.get_num_threads()
+    compiled = record.kernels == "compiled"
+    if compiled and not available():
+        log(f"{folder}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
+    settings = FitSettings.from_json(record.training, seed=record.seed)
+    keeps = [Checkpoint(folder)] if folder is not None else []
+    every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Card(files)]
+    torch.set_num_threads(record.threads)
+    try:
+        with matmul_precision(record.gemm), compiled_kernels(compiled):
+            training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log)
+            files.record = dataclasses.replace(
+                record, data=dataclasses.replace(record.data, unseen=training.rows.unseen)
+            )
+            if folder is not None and load_state(folder, program, training.restore):
+                log(f"{folder}: goes on after epoch {training.counters.epoch}.")
+            training.run()
+    finally:
+        torch.set_num_threads(threads)
+    program.zero_grad(set_to_none=True)
+    return list(training.lines)
+
+
+@contextmanager
+def _folder(path: Path | None, resume: bool) -> Iterator[None]:
+    """Make and hold a run folder; where nothing is learnt in it, the corrected command finds the place free.
+
+    Args:
+        path: None: there is none, and nothing is written.
+        resume: the folder is there.
+    """
+    if path is None:
+        yield
+        return
     make_folder(path, resume)
     try:
         with locked(path):
             sweep(path)
-            info = begin_folder(path, info, source, resume)
-            if info["status"] != "done":
-                log(_understood(dataset))
-                with _blaming(cls):
-                    _train(cls, dataset, path, info, place, log, on_step)
+            yield
     except (UsageError, DataError):
         if not resume and not (path / "state").exists():
-            clear_folder(path)  # nothing was learnt: the corrected command finds the place free
+            clear_folder(path)
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -136,9 +237,6 @@ def fit(
                 f"{path}: the disk is full. Free some space and go on with --resume; nothing written before is lost."
             ) from None
         raise
-    run = Run.load(path, program=cls)
-    run.fitted_on = dataset
-    return run
 
 
 def _understood(dataset: Dataset, most: int = 8) -> str:
@@ -173,34 +271,9 @@ def _spec(data: Any) -> str | None:
     return os.path.abspath(data) if on_disk(data) else os.fspath(data)
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
 def _name_of(program: type[Program] | str | Path, cls: type[Program]) -> str:
     return cls.__name__.lower() if isinstance(program, type) else Path(program).stem
 
 
-def _train(
-    cls: type[Program],
-    dataset: Dataset,
-    path: Path,
-    info: dict[str, Any],
-    device: torch.device,
-    log: Callable[[Any], None],
-    on_step: Callable[[Progress], None] | None,
-) -> None:
-    """Train to the end; `info` gets the result. The caller's generators, threads and settings are left as they were."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(info["threads"])
-    devices = [torch.cuda.current_device()] if device.type == "cuda" else []
-    compiled = info.get("kernels") == "compiled"
-    if compiled and not available():
-        log(f"{path}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
-    try:
-        with torch.random.fork_rng(devices), matmul_precision(info["gemm"]), compiled_kernels(compiled):
-            torch.manual_seed(info["seed"])
-            program = cls(dataset.modalities, **check_hyper(cls, info["hyper"])).to(device)  # a resumed one's are JSON
-            Training(program, dataset, path, info, device, log, on_step).run()
-    finally:
-        torch.set_num_threads(threads)
+def _name_of_rule(rule: GradientRule) -> str:
+    return f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', type(rule).__qualname__)}"

@@ -1,38 +1,29 @@
-"""The epochs of one fit: steps, validation, metrics, states."""
+"""The epochs of one fit: its stages one after another, validation, and the moments at which callbacks are called."""
 
 from __future__ import annotations
 
-import copy
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..base.files import pack, sha256, write
-from ..base.random import generator
-from ..core.program import Program, terms_of
-from ..core.row_selection import MissingnessPatterns
+from ..core.program import Program
+from ..core.stages import GradientRule
 from ..data.dataset import Dataset
-from ..errors import DataError, FitError
-from ..inference.query import ask
+from ..errors import FitError
 from ..inference.warnings import unseen_classes
-from ..runs.card import write_card
-from ..runs.record import write_info
-from .checkpoint import load_state, save_state
-from .cuda_graph import CapturedStep
-from .optimiser import LRSchedule, adam, mutable_state
-from .step import Step, autocast
-
-CHECKPOINT_SHARE = 0.05  # of the time may go into writing states
-VALID_ROWS = 2000  # of the validation rows are asked for the metrics of each epoch
+from ..runs.record import ResultRecord
+from .callbacks import Callback
+from .checkpoint import Counters
+from .gradient_stage import GradientStage
+from .plan import PlannedStage, at_epoch, check_terms, plan_stages
+from .rows import Rows
+from .settings import FitSettings
+from .validate import mean_terms
+from .whole_data_stage import WholeDataStage
 
 
 @dataclass(frozen=True)
@@ -50,267 +41,184 @@ class Progress:
 
 
 class Training:
-    """The epochs of one fit."""
+    """One fit, which its callbacks look at.
+
+    Args:
+        program: on its device, with its first weights.
+        dataset: whose rows are trained and validated on.
+        settings: of the fit.
+        callbacks: called in their order.
+        rule: combines gradients, in groups that have no rule of their own.
+        log: hears what a user should know.
+
+    Attributes:
+        rows: what is trained and validated on.
+        plan: the stages.
+        stage: the one that goes on.
+        counters: how far the fit has come.
+        steps: batches of the whole fit.
+        lines: of metrics.jsonl, one per epoch.
+        patience: epochs; None: never, or there are no validation rows.
+        better: the epoch that has just ended is the best of its stage.
+        last: the epoch that has just ended is the last.
+
+    Raises:
+        UsageError: the program's groups or stages are not sound.
+        DataError: there is nothing to train on.
+    """
 
     def __init__(
         self,
         program: Program,
         dataset: Dataset,
-        path: Path,
-        info: dict[str, Any],
-        device: torch.device,
-        log: Callable[[Any], None],
-        on_step: Callable[[Progress], None] | None,
+        settings: FitSettings,
+        *,
+        callbacks: Sequence[Callback] = (),
+        rule: GradientRule | None = None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.program, self.path, self.info, self.device, self.log, self.on_step = (
-            program,
-            path,
-            info,
-            device,
-            log,
-            on_step,
-        )
-        self.settings = info["training"]
-        self.dataset = dataset
-        self.train_rows = self._usable("train")
-        if not len(self.train_rows):
-            raise DataError(f"{dataset.name}: no training row has what {type(program).__name__} learns from.")
-        self._check_seen()
-        self.valid = dataset.take(self._usable("valid"))
-        self.train = self._placed(dataset.take(self.train_rows))
-        graph = device.type == "cuda"  # which is not waited for
-        self.patterns = None if graph else MissingnessPatterns.of(self.train.observed)
-        self.batch_size = min(self.settings["batch_size"], len(self.train))
-        self.per_epoch = -(-len(self.train) // self.batch_size)
-        self.steps = self.per_epoch * self.settings["epochs"]
-        self.optimiser = adam(program, self.settings["lr"], device)
-        self.clock = LRSchedule(program, self.optimiser, self.settings, self.steps)
-        self.step = Step(program, precision=self.settings["precision"], replay=not graph, log=log)
-        state = partial(mutable_state, program, self.optimiser)
-        self.captured = CapturedStep(self.step, self._update, state, log=log) if graph else None
-        if self.settings["patience"] and not len(self.valid):
-            self.log("There are no validation rows: --patience has nothing to watch, and is ignored.")
-        self.patience = self.settings["patience"] if len(self.valid) else None
-        self.counters: dict[str, Any] = {"epoch": 0, "step": 0, "seconds": 0.0, "best": math.inf, "best_epoch": 0}
-        self.writing = 0.0  # seconds spent on states in this process
-
-    def _usable(self, split: Literal["train", "valid"]) -> Tensor:
-        rows = self.dataset.rows(split)
-        good = self.program.usable({k: v[rows] for k, v in self.dataset.observed.items()})
-        left_out = int((~good).sum())
-        if left_out:
-            self.log(
-                f"{left_out} of {len(rows)} {split} rows lack what {type(self.program).__name__} learns from: left out."
-            )
-        return rows[good]
-
-    def _check_seen(self) -> None:
-        """A modality that no training row has would be answered with noise; a class that none has is told, and kept in
-        run.json."""
-        unseen = {}
-        for m in self.program.modalities:
-            rows = self.train_rows[self.dataset.observed[m.name][self.train_rows]]
-            if not len(rows):
-                raise DataError(
-                    f"{self.dataset.name}: {m.name!r} is observed in no row that {type(self.program).__name__} learns "
-                    f"from; leave it out (--as {m.name}=ignore), or hide less."
-                )
-            if m.classes and m.size == 1:
-                counts = self.dataset.values[m.name][rows].flatten().bincount(minlength=len(m.classes))
-                if classes := [c for c, count in zip(m.classes, counts.tolist()) if not count]:
-                    unseen[m.name] = classes
-        if unseen:
-            self.info["data"]["unseen"] = unseen
-            for line in unseen_classes(unseen):
-                self.log(line)
-
-    def _placed(self, dataset: Dataset) -> Dataset:
-        """The same rows on the device of the fit."""
-        values = {name: value.to(self.device) for name, value in dataset.values.items()}
-        return replace(dataset, values=values, observed={n: o.to(self.device) for n, o in dataset.observed.items()})
+        self.program, self.settings, self.callbacks, self.log = program, settings, list(callbacks), log
+        self.device = program.progress.device
+        self.plan = plan_stages(program, settings.epochs, rule)
+        self.rows = Rows(program, dataset, settings.batch_size, self.device, log)
+        for line in unseen_classes(self.rows.unseen):
+            log(line)
+        self.steps = self.rows.per_epoch * settings.epochs
+        if settings.patience and not len(self.rows.valid):
+            log("There are no validation rows: --patience has nothing to watch, and is ignored.")
+        self.patience = settings.patience if len(self.rows.valid) else None
+        self.counters = Counters()
+        self.stage: GradientStage | WholeDataStage | None = None
+        self.lines: list[dict[str, Any]] = []
+        self.better = self.last = False
+        self._checked = False
+        self._steppers = [c for c in self.callbacks if type(c).on_step is not Callback.on_step]
 
     def run(self) -> None:
-        started = time.monotonic()
-        counters = load_state(self.path, self.program, self.optimiser)
-        if counters is not None:
-            self.counters = counters
-            self.log(f"{self.path}: goes on after epoch {counters['epoch']}.")
-        before = self.counters["seconds"]
-        self._cut_metrics(self.counters["epoch"])
-        lines: dict[str, Any] = {}
-        for epoch in range(self.counters["epoch"] + 1, self.settings["epochs"] + 1):
-            if self.counters["epoch"] and self._patience_is_over():
-                break  # killed after its last state
-            lines = self._epoch(epoch, before - started)
-            better = lines["loss"]["valid"] is not None and lines["loss"]["valid"] < self.counters["best"]
-            self.counters |= {"epoch": epoch, "seconds": before + time.monotonic() - started}
-            if better:
-                self.counters |= {"best": lines["loss"]["valid"], "best_epoch": epoch}
-            self._log(lines)
-            last = epoch == self.settings["epochs"] or self._patience_is_over()
-            if better or last:
-                self._write_weights(better or self.patience is None)
-            if last or self.writing < CHECKPOINT_SHARE * (time.monotonic() - started):
-                begun = time.monotonic()
-                save_state(self.path, self.counters["step"], self.program, self.optimiser, self.counters)
-                self.writing += time.monotonic() - begun
-            if last:
-                break
-        self._finish(self._cut_metrics(self.counters["epoch"]))
+        """Train to the end.
 
-    def _epoch(self, epoch: int, offset: float) -> dict[str, Any]:
-        begun = time.monotonic()
-        self.program.train()
-        values = self.train
-        if self.dataset.refresh is not None:
-            values = self._refreshed(epoch)
-        order = torch.randperm(len(self.train), generator=generator(self.info["seed"], "order", epoch)).to(self.device)
-        sums: dict[str, Tensor] = {}
-        for number, rows in enumerate(order.split(self.batch_size), 1):
-            batch = replace(values.batch(rows, self.program.encoded), patterns=self.patterns)
-            self.clock.set(self.counters["step"])
-            outcome = self.captured(batch) if self.captured else self.step(batch)
-            loss = float(outcome.loss)
-            if not math.isfinite(loss):
-                bad = [n for n, v in outcome.values.items() if not math.isfinite(float(v))]
-                raise FitError(
-                    f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
-                    "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
-                )
-            if not self.captured:
-                self._update()
-            self.counters["step"] += 1
-            for name, value in outcome.values.items():
-                sums[name] = sums.get(name, 0.0) + value.double() * len(rows)
-            self._report(epoch, number, loss, begun, time.monotonic() + offset)
-        if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
-            raise FitError(
-                f"a gradient was not finite in epoch {epoch}, though the loss was. The last good state is kept; "
-                "fit again to another --out with a smaller --lr or --clip."
-            )
-        train = {name: float(total) / len(self.train) for name, total in sums.items()}
-        weights = {name: float(w) for name, w in outcome.weights.items()}
-        valid = self._validate() if len(self.valid) else {}
+        Raises:
+            FitError: something is not finite.
+        """
+        started = time.monotonic() - self.counters.seconds
+        for callback in self.callbacks:
+            callback.on_start(self)
+        while not self._is_over():
+            self._epoch(self.counters.epoch + 1, started)
+        for callback in self.callbacks:
+            callback.on_end(self)
+
+    def stage_at(self, epoch: int) -> GradientStage | WholeDataStage:
+        """The stage of an epoch, at its beginning."""
+        planned = at_epoch(self.plan, epoch)
+        check = None if self._checked else self._check_terms
+        if planned.stage.update != "gradient":
+            return WholeDataStage(self.program, planned, self.settings, check)
+        per_epoch = self.rows.per_epoch
+        steps, first = per_epoch * planned.epochs, per_epoch * (planned.first - 1)
+        return GradientStage(self.program, planned, self.settings, steps, first, check=check, log=self.log)
+
+    def _check_terms(self, names: Sequence[str]) -> None:
+        check_terms(self.program, self.plan, names)
+        self._checked = True
+
+    def _epoch(self, epoch: int, started: float) -> None:
+        self.begun, self.started = time.monotonic(), started
+        planned = at_epoch(self.plan, epoch)
+        if self.stage is None or self.stage.planned != planned:
+            self.stage = self.stage_at(epoch)
+        if epoch == planned.first:  # the losses of two stages cannot be compared
+            self.counters.best, self.counters.best_epoch = math.inf, epoch - 1
+        self.counters.stage = planned.number
+        train, weights = self.stage.epoch(self, epoch)
+        valid = self._validate(planned, epoch) if len(self.rows.valid) else {}
+        loss = {"train": _loss(train, weights), "valid": _loss(valid, weights) if valid else None}
+        line: dict[str, Any] = {"epoch": epoch, "stage": planned.stage.name, "train": train, "valid": valid}
+        line |= {"weights": weights, "loss": loss, "metrics": {}, "seconds": 0.0}
+        self.better = loss["valid"] is not None and loss["valid"] < self.counters.best
+        if self.better:
+            self.counters.best, self.counters.best_epoch = float(loss["valid"] or 0.0), epoch
+        self.counters.epoch, self.counters.seconds = epoch, time.monotonic() - started
+        self.last = self._is_over()
+        self.lines.append(line)
+        line["seconds"] = time.monotonic() - self.begun
+        for callback in self.callbacks:
+            callback.on_epoch(self, line)
+
+    def _is_over(self) -> bool:
+        counters, epochs = self.counters, self.settings.epochs
+        if counters.epoch == 0 or self.patience is None or counters.stage < len(self.plan) - 1:
+            return counters.epoch >= epochs
+        return counters.epoch >= epochs or counters.epoch - counters.best_epoch >= self.patience
+
+    def _validate(self, planned: PlannedStage, epoch: int) -> dict[str, float]:
+        """Every term on the validation rows."""
+        batches = self.rows.in_order(self.rows.placed(self.rows.valid))
+        valid, _ = mean_terms(
+            self.program,
+            batches,
+            seed=self.settings.seed,
+            precision=self.settings.precision,
+            terms=planned.stage.terms,
+        )
         bad = [n for n, v in valid.items() if not math.isfinite(v)]
         if bad:
             raise FitError(f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Try a smaller --lr.")
-        return {
-            "epoch": epoch,
-            "train": train,
-            "valid": valid,
-            "weights": weights,
-            "loss": {"train": _loss(train, weights), "valid": _loss(valid, weights) if valid else None},
-            "metrics": self._metrics() if len(self.valid) else {},
-            "seconds": time.monotonic() - begun,
-        }
+        return valid
 
-    def _update(self) -> None:
-        """Clip the gradients and move the parameters."""
-        if self.settings["clip"] is not None:
-            for parameter in self.program.parameters():
-                if parameter.grad is not None:
-                    parameter.grad = parameter.grad.clone()  # two may share memory
-            torch.nn.utils.clip_grad_norm_(self.program.parameters(), self.settings["clip"])
-        self.optimiser.step()
+    def set_progress(self) -> None:
+        """Move the program's clock to this step."""
+        self.program.progress.fill_(self.counters.step / self.steps)
 
-    def _refreshed(self, epoch: int) -> Dataset:
-        """The training rows with the values that the data set makes anew for this epoch."""
-        assert self.dataset.refresh is not None
-        fresh = self.dataset.refresh(self.info["seed"], epoch)
-        position = torch.full((len(self.dataset),), -1)
-        position[self.dataset.rows("train")] = torch.arange(len(self.dataset.rows("train")))
-        rows = position[self.train_rows]
-        return self.train.replaced({name: value[rows].to(self.device) for name, value in fresh.items()})
-
-    def _report(self, epoch: int, number: int, loss: float, begun: float, seconds: float) -> None:
-        rate = number * self.batch_size / max(time.monotonic() - begun, 1e-9)
-        left = (self.steps - self.counters["step"]) * self.batch_size / rate
+    def advance(self, batches: int, loss: float) -> None:
+        """Count batches that are done, and tell how far the fit has come."""
+        counters, size = self.counters, self.rows.batch_size
+        counters.step += batches
+        if not self._steppers:
+            return
+        now = time.monotonic()
+        done = counters.step - counters.epoch * self.rows.per_epoch  # in this epoch
+        rate = done * size / max(now - self.begun, 1e-9)
         progress = Progress(
-            epoch, self.settings["epochs"], self.counters["step"], self.steps, loss, seconds, rate, left
+            epoch=counters.epoch + 1,
+            epochs=self.settings.epochs,
+            step=counters.step,
+            steps=self.steps,
+            loss=loss,
+            seconds=now - self.started,
+            rows_per_second=rate,
+            eta_seconds=(self.steps - counters.step) * size / rate,
         )
-        self.log(progress)
-        if self.on_step is not None:
-            self.on_step(progress)
+        for callback in self._steppers:
+            callback.on_step(self, progress)
 
-    def _validate(self) -> dict[str, float]:
-        """Every term on the validation rows, without gradient, with noise that is the same each epoch."""
-        self.program.eval()
-        sums: dict[str, Tensor] = {}
-        valid = self._placed(self.valid)
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(self.info["seed"])
-            for rows in torch.arange(len(valid), device=self.device).split(self.batch_size):
-                with autocast(self.settings["precision"], self.device):
-                    terms = terms_of(self.program, valid.batch(rows, self.program.encoded))
-                for name, (value, _) in terms.items():
-                    sums[name] = sums.get(name, 0.0) + value.double() * len(rows)
-        return {name: float(total) / len(self.valid) for name, total in sums.items()}
+    def optimiser_state(self) -> dict[str, Tensor]:
+        """What the optimisers of the stage that goes on keep."""
+        return {} if self.stage is None else self.stage.state()
 
-    def _metrics(self) -> dict[str, float]:
-        """Error rate of each label on (the first) validation rows, given all else that a row has."""
-        self.program.eval()
-        metrics: dict[str, float] = {}
-        labels = [m for m in self.program.modalities if m.role == "label" and m.classes]
-        good = torch.ones(len(self.valid), dtype=torch.bool)
-        for name in self.program.conditions:
-            good &= self.valid.observed[name]
-        valid = self.valid.take(good.nonzero().squeeze(-1)[:VALID_ROWS])
-        if not labels or not len(valid):
-            return metrics
-        program = self.program if self.device.type == "cpu" else copy.deepcopy(self.program).cpu()
-        answer = ask(program, valid, want=[m.name for m in labels], draws=4, seed=self.info["seed"])
-        for m in labels:
-            known = valid.observed[m.name].numpy()
-            truth = valid.values[m.name].cpu().numpy()[known]
-            if len(truth):
-                guess = answer.want[m.name]["prob"].argmax(-1)[known]
-                metrics[f"error.{m.name}"] = float((guess != truth).mean())
-        return metrics
+    def restore(self, counters: Counters, optimisers: dict[str, Tensor]) -> None:
+        """Go on after an epoch, the program's weights being those of its end.
 
-    def _patience_is_over(self) -> bool:
-        return self.patience is not None and self.counters["epoch"] - self.counters["best_epoch"] >= self.patience
+        Raises:
+            ValueError: the state is of another stage or of other parameters.
+        """
+        if counters.epoch > self.settings.epochs or at_epoch(self.plan, counters.epoch).number != counters.stage:
+            raise ValueError(f"epoch {counters.epoch} is not one of stage {counters.stage + 1}")
+        self.counters, self.stage = counters, self.stage_at(counters.epoch)
+        self.stage.load(optimisers)
 
-    def _write_weights(self, replace: bool) -> None:
-        if replace:
-            data = pack(dict(self.program.state_dict()))
-            write(self.path / "weights.safetensors", data)
-            self.info["sha256"]["weights.safetensors"] = sha256(data)
-            write_info(self.path, self.info)
-
-    def _log(self, line: dict[str, Any]) -> None:
-        with open(self.path / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # no state outlives the lines of its epochs
-
-    def _cut_metrics(self, epochs: int) -> list[dict[str, Any]]:
-        """Keep the first `epochs` whole lines of metrics.jsonl (a killed fit may have written more)."""
-        file = self.path / "metrics.jsonl"
-        try:
-            text = file.read_text().splitlines()[:epochs] if file.is_file() else []
-            lines = [json.loads(line) for line in text]
-        except ValueError:
-            raise DataError(f"{file}: damaged. Restore it, or remove {self.path} and fit again.") from None
-        if len(lines) != epochs:
-            raise DataError(f"{file}: has {len(lines)} of {epochs} epochs. Restore it, or fit again to another --out.")
-        write(file, "".join(line + "\n" for line in text).encode())
-        return lines
-
-    def _finish(self, lines: list[dict[str, Any]]) -> None:
-        kept = self.counters["best_epoch"] if self.patience and self.counters["best_epoch"] else len(lines)
-        line = lines[kept - 1]
-        self.info["result"] = {
-            "epochs": len(lines),
-            "seconds": round(self.counters["seconds"], 3),
-            "loss": line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
-            "terms": line["valid"] or line["train"],
-            "weights": line["weights"],
-            "metrics": line["metrics"],
-        }
-        self.info["sha256"]["metrics.jsonl"] = sha256((self.path / "metrics.jsonl").read_bytes())
-        self.info["status"] = "done"
-        write_card(self.path, self.info)
-        write_info(self.path, self.info)
+    def result(self) -> ResultRecord:
+        """How the fit has ended: of the epoch whose weights are kept."""
+        kept = self.counters.best_epoch if self.patience and self.counters.best_epoch else len(self.lines)
+        line = self.lines[kept - 1]
+        return ResultRecord(
+            epochs=len(self.lines),
+            seconds=round(self.counters.seconds, 3),
+            loss=line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
+            terms=line["valid"] or line["train"],
+            weights=line["weights"],
+            metrics=line["metrics"],
+        )
 
 
 def _loss(values: Mapping[str, float], weights: Mapping[str, float]) -> float:

@@ -1,45 +1,144 @@
-"""The optimiser and its learning-rate schedule."""
+"""The optimisers of the groups, their learning rates, and what of them a state keeps."""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..core.program import Program
+from ..core.stages import Group
+from ..errors import UsageError, suggest
+from .settings import FitSettings
+
+CLASSES: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+OURS = {"params", "lr", "fused", "foreach", "capturable", "differentiable", "maximize", "amsgrad"}  # no one's options
+MOMENTS = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+MOMENTS["adamw"] = MOMENTS["adam"]
+
+
+def optimiser_of(group: Group, lr: float, device: torch.device) -> torch.optim.Optimizer:
+    """The optimiser of a group, in one pass over its parameters; on a GPU one that a graph can hold, with its rate in
+    the GPU's memory.
+
+    Args:
+        group: says which.
+        lr: for a group that names none.
+        device: of the parameters.
+
+    Raises:
+        UsageError: an option that the optimiser does not have.
+    """
+    cls, parameters = CLASSES[group.optimiser], list(group.parameters)
+    known = [name for name in inspect.signature(cls).parameters if name not in OURS]
+    for name in group.options:
+        if name not in known:
+            raise UsageError(
+                f"group {group.name!r}: {group.optimiser} has no option {name!r}; it has {', '.join(known)}."
+                + suggest(name, known)
+            )
+    options: dict[str, Any] = {
+        **group.options,
+        "fused": {p.dtype for p in parameters} <= {torch.float32, torch.float64},
+    }
+    rate: float | Tensor = group.lr or lr
+    if device.type == "cuda":
+        rate = torch.tensor(rate, device=device)
+        options |= {"capturable": True} if "capturable" in inspect.signature(cls).parameters else {}
+    made: torch.optim.Optimizer = cls(parameters, lr=rate, **options)
+    return made
+
+
+def adam(program: Program, lr: float, device: torch.device) -> torch.optim.Optimizer:
+    """The optimiser of a program that declares no groups: Adam over all parameters."""
+    return optimiser_of(Group("program", program.parameters()), lr, device)
 
 
 class LRSchedule:
-    """The learning-rate schedule and the program's progress, as functions of the step."""
+    """The learning rates of some optimisers as a function of the step.
 
-    def __init__(self, program: Program, optimiser: torch.optim.Adam, training: Mapping[str, Any], steps: int) -> None:
-        self.program, self.optimiser, self.steps = program, optimiser, steps
-        self.lr, self.schedule = training["lr"], training["schedule"]
+    Args:
+        optimisers: their rates, as they are now, are those at the beginning.
+        settings: name the schedule.
+        steps: that it runs over.
+        first: the step at which it begins.
+    """
+
+    def __init__(
+        self, optimisers: Sequence[torch.optim.Optimizer], settings: FitSettings, steps: int, first: int = 0
+    ) -> None:
+        self.steps, self.first = steps, first
+        groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+        self.rates = [(group, float(group["lr"])) for group in groups] if settings.schedule == "cosine" else []
 
     def set(self, step: int) -> None:
-        done = step / self.steps
-        self.program.progress.fill_(done)
-        if self.schedule == "cosine":
-            for group in self.optimiser.param_groups:
-                lr = self.lr * 0.5 * (1 + math.cos(math.pi * done))
-                if isinstance(group["lr"], Tensor):  # a captured optimiser reads it from the GPU's memory
-                    group["lr"].fill_(lr)
-                else:
-                    group["lr"] = lr
+        """Set the rates of this step, counted over the whole fit."""
+        done = (step - self.first) / self.steps
+        for group, begin in self.rates:
+            lr = begin * 0.5 * (1 + math.cos(math.pi * done))
+            if isinstance(group["lr"], Tensor):  # a captured optimiser reads it from the GPU's memory
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
 
 
-def adam(program: Program, lr: float, device: torch.device) -> torch.optim.Adam:
-    """Adam in one pass over all parameters; on a GPU one that a graph can hold, with its rate in the GPU's memory."""
-    fused = {p.dtype for p in program.parameters()} <= {torch.float32, torch.float64}
-    if device.type != "cuda":
-        return torch.optim.Adam(program.parameters(), lr=lr, fused=fused)
-    return torch.optim.Adam(program.parameters(), lr=torch.tensor(lr, device=device), fused=fused, capturable=True)
+def move(groups: Sequence[tuple[Group, torch.optim.Optimizer]], clip: float | None) -> None:
+    """Clip the gradients of each group by their norm, and move its parameters."""
+    for group, optimiser in groups:
+        if clip is not None:
+            for parameter in group.parameters:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.clone()  # two may share memory
+            torch.nn.utils.clip_grad_norm_(group.parameters, clip)
+        optimiser.step()
 
 
-def mutable_state(program: Program, optimiser: torch.optim.Adam) -> list[Tensor]:
+def mutable_state(program: Program, optimisers: Sequence[torch.optim.Optimizer]) -> list[Tensor]:
     """Everything that a step changes in place."""
-    moments = [t for state in optimiser.state.values() for t in state.values()]
+    moments = [
+        value
+        for optimiser in optimisers
+        for state in optimiser.state.values()
+        for value in state.values()
+        if isinstance(value, Tensor)
+    ]
     return [*program.parameters(), *program.buffers(), *moments]
+
+
+def moments_of(program: Program, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """ "KEY/PARAMETER" → what the optimisers keep of each parameter."""
+    states = [optimiser.state for optimiser in optimisers]
+    return {
+        f"{key}/{name}": torch.as_tensor(value)
+        for name, parameter in program.named_parameters()
+        for state in states
+        for key, value in state.get(parameter, {}).items()
+        if value is not None
+    }
+
+
+def load_moments(
+    program: Program, optimisers: Sequence[tuple[Group, torch.optim.Optimizer]], moments: Mapping[str, Tensor]
+) -> None:
+    """Give each optimiser back what `moments_of` took from it.
+
+    Raises:
+        ValueError: a moment that is not of its parameter's shape, or of no parameter.
+    """
+    left = dict(moments)
+    names = {parameter: name for name, parameter in program.named_parameters()}
+    for group, optimiser in optimisers:
+        for parameter in group.parameters:
+            name, keys = names[parameter], MOMENTS[group.optimiser]
+            state = {key: left.pop(f"{key}/{name}") for key in keys if f"{key}/{name}" in left}
+            shapes = {key: () if key == "step" else parameter.shape for key in keys}
+            if state and {key: tuple(value.shape) for key, value in state.items()} != shapes:
+                raise ValueError(f"the optimiser's moments of {name} do not fit")
+            if state:
+                optimiser.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+    if left:
+        raise ValueError(f"moments of no parameter that moves ({min(left)})")

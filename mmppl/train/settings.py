@@ -1,43 +1,135 @@
-"""Settings of a fit."""
+"""Settings of a fit: `FitSettings`, its defaults, and where they come from."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 import torch
 
+from ..base.typed_json import from_json
 from ..core.hyperparameters import check_hyper, hyper_parameters
 from ..core.program import Program
 from ..errors import UsageError, suggest
 
-DEFAULTS: dict[str, Any] = dict(
-    epochs=30, batch_size=128, lr=1e-3, schedule="cosine", clip=None, patience=None, precision="fp32"
-)
+OF_THE_RECORD = ("seed", "device")  # settings that run.json has beside `training`, not in it
 
 
-OF_THE_FIT = (*DEFAULTS, "seed", "device", "data", "program", "hide")
+@dataclass(frozen=True)
+class FitSettings:
+    """How a program is trained. Plain data, checked when made; run.json has it as `training`.
+
+    Args:
+        epochs: passes over the training rows, of all stages together.
+        batch_size: rows per step.
+        lr: learning rate of the groups that name none.
+        schedule: of the learning rate over each stage: "cosine" falls to 0, "constant" stays.
+        clip: bound of the norm of each group's gradient; None: no bound.
+        patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights instead
+            of the last one's (watched in the last stage); None: never.
+        precision: "bf16" runs the networks under autocast.
+        seed: of all random draws; 64 bits.
+        device: "cpu", "cuda", or "auto": the GPU where there is a usable one.
+        gradient_rule: name of the function that combines gradients, given in the call; None: their sum.
+        version: of these settings.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Example:
+        >>> FitSettings(epochs=2).batch_size
+        128
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    lr: float = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip: float | None = None
+    patience: int | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gradient_rule: str | None = None
+    version: int = 1
+
+    VERSION: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name.replace('_', '-')} {getattr(self, name)} is not positive.")
+        if self.clip is not None and not self.clip > 0:
+            raise UsageError(f"clip {self.clip} is not positive.")
+        if self.patience is not None and self.patience < 1:
+            raise UsageError(f"patience {self.patience} is not at least one epoch.")
+        if not self.lr > 0 or not math.isfinite(self.lr):
+            raise UsageError(f"lr {self.lr} is not positive.")
+        if not -(2**63) <= self.seed < 2**64:
+            raise UsageError(f"seed {self.seed} has more than 64 bits; choose a smaller one.")
+        for name in ("schedule", "precision", "device"):
+            words, value = get_args(get_type_hints(FitSettings)[name]), getattr(self, name)
+            if value not in words:
+                raise UsageError(f"{name} {value!r} is none of {', '.join(words)}.{suggest(str(value), words)}")
+        if self.version != self.VERSION:
+            raise UsageError(f"settings of version {self.version}, this one reads {self.VERSION}; fit again.")
+
+    def to_json(self) -> dict[str, Any]:
+        """`training` of run.json."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in OF_THE_RECORD}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, seed: int, device: str = "auto") -> FitSettings:
+        """The settings of what `to_json` gave, with the seed and device that it leaves out.
+
+        Raises:
+            ValueError: a setting is missing, unknown or of another type.
+        """
+        return from_json(cls, {**data, "seed": seed, "device": device}, "training.", whole=True)
 
 
+OF_A_PROGRAM = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")
+"""What a program, a preset or a call may set."""
+
+OF_THE_FIT = (*OF_A_PROGRAM, *OF_THE_RECORD, "gradient_rule", "version", "data", "program", "hide")
 """What a run is told apart by beside its hyper-parameters, none of which can have one of these names."""
 
 
-def _settings(
-    cls: type[Program], hyper: Mapping[str, Any], preset: str | None, **given: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Hyper-parameters and training settings: the call over the preset over the program's over the library's."""
+def settings_for(
+    cls: type[Program],
+    hyper: Mapping[str, Any],
+    preset: str | None,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    **given: Any,
+) -> tuple[dict[str, Any], FitSettings]:
+    """Hyper-parameters and settings: the call over the preset over the program's over the library's.
+
+    Args:
+        cls: the program.
+        hyper: hyper-parameters of the call.
+        preset: a name in `cls.presets`.
+        seed: of the fit.
+        device: of the fit.
+        given: settings of the call by name; None where it gives none.
+
+    Raises:
+        UsageError: an unknown preset, setting or hyper-parameter, or a value that is out of range.
+    """
     for name in hyper_parameters(cls):
         if name in OF_THE_FIT:
             raise UsageError(
                 f"{cls.__name__}: a hyper-parameter cannot be called {name}, as what belongs to every fit; rename it."
             )
     for name in cls.training:
-        if name not in DEFAULTS:
-            known = list(DEFAULTS)
+        if name not in OF_A_PROGRAM:
             raise UsageError(
-                f"{cls.__name__}: no training setting is called {name!r}; there are {', '.join(known)}."
-                + suggest(name, known)
+                f"{cls.__name__}: no training setting is called {name!r}; there are {', '.join(OF_A_PROGRAM)}."
+                + suggest(name, OF_A_PROGRAM)
             )
     chosen: dict[str, Any] = {}
     if preset is not None:
@@ -48,28 +140,19 @@ def _settings(
                 + suggest(preset, known)
             )
         chosen = cls.presets[preset]
-    training = {**DEFAULTS, **cls.training, **{k: v for k, v in chosen.items() if k in DEFAULTS}}
+    training = {**cls.training, **{k: v for k, v in chosen.items() if k in OF_A_PROGRAM}}
     training |= {k: v for k, v in given.items() if v is not None}
-    for name in ("epochs", "batch_size"):
-        if training[name] < 1:
-            raise UsageError(f"{name.replace('_', '-')} {training[name]} is not positive.")
-    if training["clip"] is not None and not training["clip"] > 0:
-        raise UsageError(f"clip {training['clip']} is not positive.")
-    if training["patience"] is not None and training["patience"] < 1:
-        raise UsageError(f"patience {training['patience']} is not at least one epoch.")
-    if not training["lr"] > 0 or not math.isfinite(training["lr"]):
-        raise UsageError(f"lr {training['lr']} is not positive.")
-    for name, words in (("schedule", ("cosine", "constant")), ("precision", ("fp32", "bf16"))):
-        if training[name] not in words:
-            raise UsageError(f"{name} {training[name]!r} is neither {words[0]} nor {words[1]}.")
-    hyper = {**{k: v for k, v in chosen.items() if k not in DEFAULTS}, **hyper}
-    return check_hyper(cls, hyper), training
+    hyper = {**{k: v for k, v in chosen.items() if k not in OF_A_PROGRAM}, **hyper}
+    settings = FitSettings(**training, seed=seed, device=device)  # type: ignore[arg-type]
+    return check_hyper(cls, hyper), settings
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is a usable one; UsageError for "cuda" where there is none."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device {name!r} is none of auto, cpu, cuda.")
+    """The device of a fit.
+
+    Raises:
+        UsageError: "cuda", and there is no usable GPU.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("device cuda: this machine has no usable GPU. Use --device cpu.")
     return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")

@@ -22,9 +22,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from ..base.precision import full_precision
 from ..core.batch import Batch
 from ..core.program import Program, terms_of
-from ..core.terms import Weight
+from ..core.stages import Group
+from ..core.terms import Terms, Weight
+from ..errors import UsageError
 from ..kernels.codegen.triton_backend import in_short
 from .fx_graph import simplify
+from .gradients import gradients_of
 
 CHECKS = 2  # batches on which a recording is compared with the eager step: the second has other holes, another progress
 
@@ -42,21 +45,34 @@ class Step:
 
     Args:
         program: in training mode; its Python state must not change between steps (`progress` and other buffers may).
+        groups: of the parameters that get gradients; None: all, which descend all terms.
+        terms: names of those that count, the others have weight 0; None: all.
+        check: hears the names of the objective's terms at the first batch.
         precision: "bf16" runs the networks under autocast.
         replay: False never records.
-        say: hears the one line when a program cannot be recorded.
+        log: hears the one line when a program cannot be recorded.
+
+    Raises:
+        UsageError: at the first batch, where no term that counts depends on a group.
     """
 
     def __init__(
         self,
         program: Program,
         *,
+        groups: Sequence[Group] | None = None,
+        terms: Sequence[str] | None = None,
+        check: Callable[[Sequence[str]], None] | None = None,
         precision: str = "fp32",
         replay: bool = True,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.program, self.precision, self.log = program, precision, log
-        self.parameters = [p for p in program.parameters() if p.requires_grad]
+        self.groups = [Group("program", [p for p in program.parameters() if p.requires_grad])]
+        if groups is not None:
+            self.groups = list(groups)
+        self.terms, self.check = terms, check
+        self.parameters = [p for group in self.groups for p in group.parameters]
         self.replay = replay
         self.checks = CHECKS
         self.recorded: Callable[..., Any] | None = None
@@ -83,7 +99,9 @@ class Step:
         if self.shape is None:  # the first batch: validate what Pyro can
             self.shape = shape
             with pyro.validation_enabled(True):
-                return self._eager(batch)
+                outcome, overflow = self._eager(batch)
+            self._check_groups()
+            return outcome, overflow
         with pyro.validation_enabled(False):
             if self.replay and self.checks and shape == self.shape:
                 return self._checked(batch, tensors)
@@ -95,6 +113,14 @@ class Step:
                 loss, values, gradients, moving, overflow = recorded(dict(self.program.named_buffers()), *tensors)
         self._keep(gradients)
         return Outcome(loss, dict(zip(self.names, values)), {**self.weights, **moving}), overflow
+
+    def _check_groups(self) -> None:
+        for group in self.groups:
+            if all(p.grad is None for p in group.parameters):
+                raise UsageError(
+                    f"{type(self.program).__name__}: no term that counts depends on the parameters of group "
+                    f"{group.name!r}; let one count that does, or leave the group out of the stage."
+                )
 
     def _keep(self, gradients: Sequence[Tensor | None]) -> None:
         for parameter, gradient in zip(self.parameters, gradients):
@@ -119,10 +145,15 @@ class Step:
             batch = replace(batch, patterns=replace(batch.patterns, overflow=overflows))
         with autocast(self.precision, batch.index.device):
             terms = terms_of(self.program, batch)
-            loss = terms.loss
-        gradients: list[Tensor | None] = [*torch.autograd.grad(loss, self.parameters, allow_unused=True)]
+            if self.check is not None:
+                self.check(list(terms))
+                self.check = None
+            counting = terms if self.terms is None else Terms({n: terms[n] for n in terms if n in self.terms})
+            loss = counting.loss
+        gradients = gradients_of(counting, loss, self.groups)
         values = {name: full_precision(value.detach()) for name, (value, _) in terms.items()}
-        weights = {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in terms.items()}
+        weights: dict[str, Weight] = dict.fromkeys(terms, 0.0)
+        weights |= {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in counting.items()}
         overflow = torch.stack(overflows).any() if overflows else None
         return Outcome(loss.detach(), values, weights), gradients, overflow
 

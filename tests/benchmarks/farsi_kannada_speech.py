@@ -40,7 +40,7 @@ def score(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:
     metrics = run.evaluate(data, metrics=["error.label", "coherence"], draws=draws)["metrics"]
     found["accuracy.test"] = {given: 1 - error for given, error in metrics.pop("error.label").items()}
     found |= {name: value for name, value in metrics.items() if name.startswith(("coherence.", "judge_accuracy"))}
-    return found | missing(run, data, draws) | {"seconds": run.info["result"]["seconds"]}
+    return found | missing(run, data, draws) | {"seconds": run.record.result.seconds}
 
 
 def missing(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:

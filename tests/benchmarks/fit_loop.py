@@ -2,8 +2,8 @@
 
     python tests/benchmarks/fit_loop.py [--hidden 64 512] [--threads 1] [--rounds 15] [--json [FILE]]
 
-Ours is `training.Training._epoch` itself: batches, clock, step, finite check, Adam, sums of the terms, progress. Plain
-has the same shapes, data path and settings, knows that every sample is complete, and needs no masks; it is timed with
+Ours is `Training._epoch` itself: batches, clock, step, finite check, Adam, sums of the terms, progress. Plain has the
+same shapes, data path and settings, knows that every sample is complete, and needs no masks; it is timed with
 `nn.Dropout`, as one would write it, and with our cheaper `nets.Dropout`, which leaves the loop alone to compare. The
 limit is the matrix products of a step alone, which no loop can beat. Nothing is timed unless ours and plain give the
 same loss and gradients with the same weights and noise.
@@ -31,7 +31,9 @@ from mmppl.base.precision import matmul_precision, probe_matmul
 from mmppl.bench.harness import circumstances, figure, interleave, ratio
 from mmppl.nn.mlp import Dropout
 from mmppl.programs.cmmd import CMMD
+from mmppl.train.gradient_stage import GradientStage
 from mmppl.train.loop import Training
+from mmppl.train.settings import FitSettings
 from mmppl.train.step import Step
 
 PIXELS, CLASSES, LATENT, LAYERS, BATCH, DROPOUT = 784, 10, 50, 3, 200, 0.2
@@ -130,9 +132,17 @@ def our_training(data: Dataset, hidden: int) -> Training:
     """What `mmppl.fit` runs its epochs on. The epochs are so many that the cosine hardly moves."""
     shape = {"latent_dim": LATENT, "hidden": hidden, "decoder_hidden": None, "layers": LAYERS, "dropout": DROPOUT}
     program = CMMD(data.modalities, **shape, omega=OMEGA, alpha=ALPHA, mmd_lambda=LAMBDA, kernel="paper")
-    training = {"epochs": 10_000, "batch_size": BATCH, "lr": 1e-3, "schedule": "cosine", "precision": "fp32"}
-    info = {"training": training | {"clip": None, "patience": None}, "seed": 0}
-    return Training(program, data, Path(), info, torch.device("cpu"), lambda message: None, None)
+    settings = FitSettings(epochs=10_000, batch_size=BATCH, lr=1e-3)
+    training = Training(program, data, settings)
+    training.stage = training.stage_at(1)
+    return training
+
+
+def step_of(training: Training) -> Step:
+    """The recorded step of its one stage."""
+    assert isinstance(training.stage, GradientStage)
+    (evaluation,) = training.stage.evaluations
+    return evaluation.step
 
 
 def matched(plain: Plain, program: CMMD) -> list[tuple[nn.Parameter, nn.Parameter]]:
@@ -149,13 +159,13 @@ def matched(plain: Plain, program: CMMD) -> list[tuple[nn.Parameter, nn.Paramete
 def disagreement(training: Training, plain: Plain, train: bool) -> float:
     """Give `plain` our weights; → the largest relative difference of loss and gradients between ours and plain with
     the same noise. With `train`: dropout on, and the step first eager, then as the loop goes on with it."""
-    program, data = training.program, training.train
-    batch = replace(data.batch(torch.arange(BATCH), program.encoded), patterns=training.patterns)  # as the loop has it
+    program, data, recorded = training.program, training.rows.train, step_of(training)
+    batch = replace(data.batch(torch.arange(BATCH), program.encoded), patterns=training.rows.patterns)  # as in the loop
     x_o, x_m, y = (batch.values[name] for name in ("rotated", "noisy", "label"))
     pairs = matched(plain, program)  # type: ignore[arg-type]
     program.train(train)
     plain.train(train)
-    step = training.step if train else Step(program, replay=False)
+    step = recorded if train else Step(program, replay=False)
     worst = 0.0
     for seed in (1, 2, 3):
         with torch.no_grad():
@@ -200,7 +210,7 @@ def measure(hidden: int, rows: int, rounds: int) -> dict[str, Any]:
     difference = max(disagreement(training, same, train=True), disagreement(training, plain, train=False))
     if not difference < TOLERANCE:
         raise ValueError(f"hidden {hidden}: loss or gradients differ by {difference:.1e} from the hand-written model's")
-    lr, steps = training.settings["lr"], training.per_epoch
+    lr, steps = training.settings.lr, training.rows.per_epoch
     multiply = products(plain)
     epochs = itertools.count(1)
     times = interleave(
@@ -223,7 +233,7 @@ def measure(hidden: int, rows: int, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "steps_per_epoch": steps,
         "disagreement": difference,
-        "recorded": training.step.recorded is not None,
+        "recorded": step_of(training).recorded is not None,
         "milliseconds_per_step": {name: figure(values)._asdict() for name, values in wall.items()},
         "throughput_over": {name: ratio(wall[name], wall["ours"])._asdict() for name in rivals},
         "throughput_over_by_cpu_time": {name: ratio(cpu[name], cpu["ours"])._asdict() for name in rivals},

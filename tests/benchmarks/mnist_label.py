@@ -44,9 +44,9 @@ def score(run: mmppl.Run, data: mmppl.Dataset, split: str) -> dict[str, float]:
     row["W2²"] = float(apart.sum(-1).mean())
     if "style" in run.program.query_options:
         row |= {f"pixel sd over styles, z of {n}": style_sd(run, data, split, n) for n in ("label", "image")}
-    terms = run.info["result"]["terms"]
+    terms = run.record.result.terms
     row |= {f"valid {name}": terms[name] for name in terms if name.startswith("kl")}
-    return row | {"seconds": run.info["result"]["seconds"]}
+    return row | {"seconds": run.record.result.seconds}
 
 
 def style_sd(run: mmppl.Run, data: mmppl.Dataset, split: str, source: str, number: int = 60) -> float:

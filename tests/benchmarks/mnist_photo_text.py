@@ -41,7 +41,7 @@ def score(run: mmppl.Run, data: mmppl.Dataset) -> dict[str, Any]:
             metrics[name]["mean"] = float(np.mean(list(metrics[name].values())))
     if type(run.program).__name__ == "MMVAE":
         metrics["probe500.label, one component"] = of_one_component(run, data)
-    return metrics | {"seconds": run.info["result"]["seconds"]}
+    return metrics | {"seconds": run.record.result.seconds}
 
 
 def of_one_component(run: mmppl.Run, data: mmppl.Dataset, seed: int = 0) -> dict[str, float]:

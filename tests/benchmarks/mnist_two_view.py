@@ -26,9 +26,9 @@ def score(run: mmppl.Run, data: mmppl.Dataset, generative: bool) -> dict[str, fl
         for name, value in run.evaluate(data, metrics=names, split=split, draws=8)["metrics"].items():
             if "." in name:
                 row[f"{split} {name.split('.')[0]}"] = 100 * float(value["rotated"])
-    if "kl.z" in run.info["result"]["terms"]:
-        row["valid kl"] = run.info["result"]["terms"]["kl.z"]
-    row["seconds"] = run.info["result"]["seconds"]
+    if "kl.z" in run.record.result.terms:
+        row["valid kl"] = run.record.result.terms["kl.z"]
+    row["seconds"] = run.record.result.seconds
     return row
 
 

@@ -54,9 +54,9 @@ def test_a_fit_reads_once_and_looks_at_the_values_once(file, tmp_path, monkeypat
     counted(monkeypatch, module, "row_digests", counts)
     run = mmppl.fit("mvae", file, hide=hide, hyper={"hidden": 4, "latent_dim": 2}, epochs=1, out=tmp_path / "run")
     assert counts == {"read_npz": 1, "row_digests": 4}  # of four arrays
-    stored = run.info["data"]
+    stored = run.record.data
     for hidden, name in ((True, "fingerprint"), (False, "unhidden")):
-        assert mmppl.Run.load(run.folder).data(hidden=hidden).fingerprint() == stored[name]
+        assert mmppl.Run.load(run.folder).data(hidden=hidden).fingerprint() == getattr(stored, name)
 
 
 def test_every_stage_runs_once(file):

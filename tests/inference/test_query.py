@@ -475,6 +475,6 @@ def test_rows_that_were_not_asked_and_fits_that_are_not_finished_are_told(tmp_pa
     assert run.query(given="a", want="b").warnings == []
     other = {name: array + 1 for name, array in arrays.items()}
     assert run.query(other, given="a", want="b").n == 60
-    run.info["status"] = "running"
+    run.record = dataclasses.replace(run.record, status="running")
     (note,) = run.query(other, given="a", want="b").warnings
     assert "the fit is not finished" in note and "--resume" in note

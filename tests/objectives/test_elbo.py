@@ -12,7 +12,7 @@ from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo,
 from mmppl.core.program import terms_of
 from mmppl.data.dataset import Dataset
 from mmppl.modalities.subsets import full_and_singletons, random_subsets
-from mmppl.train.settings import _settings
+from mmppl.train.settings import settings_for
 
 
 @pytest.fixture(scope="module")
@@ -197,9 +197,9 @@ def test_presets_have_the_papers_networks():
 
     for name, depth in (("mvae", 3), ("jmvae", 2)):
         cls = load_program(name)
-        hyper, training = _settings(cls, {}, "paper-mnist")
+        hyper, training = settings_for(cls, {}, "paper-mnist")
         program = cls(mnist, **hyper)
-        assert (training["batch_size"], training["lr"], program.encoded) == (100, 1e-3, ("image", "label"))
+        assert (training.batch_size, training.lr, program.encoded) == (100, 1e-3, ("image", "label"))
         assert widths(program.encoders["image"]) == [784, 512, 512, 128]
         assert widths(program.encoders["label"]) == [10, 512, 512, 128]
         assert widths(program.decoders["image"]) == [64, *[512] * depth, 784]

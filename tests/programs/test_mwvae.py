@@ -14,7 +14,7 @@ from mmppl.core.row_selection import MissingnessPatterns
 from mmppl.data.dataset import Dataset
 from mmppl.distributions.style_bank import StyleBank
 from mmppl.inference.query import ask
-from mmppl.runs.record import read_info, write_info
+from mmppl.runs.record import read_record, write_record
 
 NAMES, SIZES, STYLE = ["a", "b", "c"], {"a": 4, "b": 3, "c": 5}, 1
 exact = pytest.mark.usefixtures("float64")
@@ -368,7 +368,7 @@ def test_a_run_with_weights_and_sizes_of_each_is_opened_again(tmp_path):
     program = Run.load(tmp_path / "run").program
     assert program.cross == {"a": 0.1, "b": 0.0, "label": 20.0} and program.private == {"a": 2, "label": 1}
     fit("mwvae", data, hyper=dict(weights="", hidden=4, latent_dim=2), epochs=1, out=tmp_path / "none")
-    write_info(tmp_path / "none", read_info(tmp_path / "none") | {"status": "running"})
+    write_record(tmp_path / "none", dataclasses.replace(read_record(tmp_path / "none"), status="running"))
     fit("mwvae", data, hyper=dict(weights="", hidden=4, latent_dim=2), epochs=1, out=tmp_path / "none", resume=True)
     assert Run.load(tmp_path / "none").program.weights == {"a": 1.0, "b": 1.0, "label": 20.0}
 

@@ -1,4 +1,4 @@
-"""The files of a run folder: the lock and run.json, and what is told of those that are not what was written."""
+"""The lock of a run folder."""
 
 import errno
 import os
@@ -9,9 +9,7 @@ import sys
 import pytest
 from filelock import FileLock
 
-from mmppl import Modality
 from mmppl.errors import DataError, LockedError, UsageError
-from mmppl.runs.record import read_info, write_info
 from mmppl.runs.storage import locked
 
 
@@ -59,41 +57,3 @@ def test_a_file_system_without_locks(number, tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(UsageError, match="^[^\n]*has no locks[^\n]*--out[^\n]*$"), locked(tmp_path):
         pass
-
-
-@pytest.mark.parametrize("data", [b"[]", b"{}", b"3", b"\xff", b"[" * 100_000])
-def test_a_damaged_run_json(data, tmp_path):
-    (tmp_path / "run.json").write_bytes(data)
-    with pytest.raises(DataError, match="^[^\n]*run.json: damaged[^\n]*$"):
-        read_info(tmp_path)
-
-
-WHOLE = {
-    "format": 1,
-    "program": {"name": "mvae", "sha256": "0"},
-    "modalities": [Modality("a", (2,)).to_json()],
-    "data": {"options": {}},
-    "status": "done",
-    "seed": 0,
-    **{name: {} for name in ("hyper", "training", "sha256")},
-}
-
-
-@pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("wrong", [None, 3.5, [], [{}]], ids=str)
-def test_a_run_json_with_the_right_hash_that_lacks_something(name, wrong, tmp_path):
-    write_info(tmp_path, WHOLE | {name: wrong})
-    with pytest.raises(DataError, match="^[^\n]*run.json: (lacks what a fit writes|format)[^\n]*$"):
-        read_info(tmp_path)
-
-
-def test_a_run_json_that_cannot_be_read(tmp_path, monkeypatch):
-    write_info(tmp_path, WHOLE)
-    assert read_info(tmp_path) == WHOLE
-
-    def refuse(path):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
-    with pytest.raises(DataError, match="^[^\n]*run.json: cannot be read .Permission denied.[^\n]*Restore[^\n]*$"):
-        read_info(tmp_path)

@@ -1,5 +1,6 @@
 """States that a fit resumes from: which are kept, and what is told of those that are not what was written."""
 
+import dataclasses
 import json
 import math
 
@@ -8,24 +9,47 @@ import torch
 from torch import nn
 
 from mmppl.base.files import pack, sha256, unpack, write
+from mmppl.core.stages import Group
 from mmppl.errors import DataError
-from mmppl.train.checkpoint import load_state, save_state, sweep
+from mmppl.train.checkpoint import Counters, save_state, sweep
+from mmppl.train.checkpoint import load_state as load
+from mmppl.train.optimiser import load_moments, moments_of, optimiser_of
 
-COUNTERS = {"epoch": 2, "step": 10, "best_epoch": 1, "seconds": 1.5, "best": math.inf}
+COUNTERS = Counters(epoch=2, step=10, best_epoch=1, seconds=1.5, best=math.inf)
 
 
-def trained(size=3):
-    """A module and its Adam after one step."""
+def trained(size=3, optimiser="adam"):
+    """A module and its optimiser after one step."""
     program = nn.Linear(size, 2)
-    optimiser = torch.optim.Adam(program.parameters())
+    group = Group("program", program.parameters(), optimiser, options={} if optimiser != "sgd" else {"momentum": 0.9})
+    optimiser = optimiser_of(group, 1e-3, torch.device("cpu"))
     program(torch.ones(1, size)).sum().backward()
     optimiser.step()
-    return program, optimiser
+    return program, group, optimiser
+
+
+def save(run, program, group, optimiser, counters=COUNTERS):
+    save_state(run, program, moments_of(program, [optimiser]), counters)
+
+
+def load_state(run, program, group, optimiser):
+    """The counters of the state that was loaded; None where there is none."""
+    found = []
+
+    def restore(counters, moments):
+        load_moments(program, [(group, optimiser)], moments)
+        found.append(counters)
+
+    return found[0] if load(run, program, restore) else None
+
+
+def at(step):
+    return dataclasses.replace(COUNTERS, step=step)
 
 
 @pytest.fixture
 def run(tmp_path):
-    save_state(tmp_path, 10, *trained(), COUNTERS)
+    save(tmp_path, *trained())
     return tmp_path
 
 
@@ -41,38 +65,39 @@ def rewrite(run, name, data):
     (place / "hashes.json").write_text(json.dumps(hashes | {name: sha256(data)}))
 
 
-def test_a_state_comes_back_whole(tmp_path):
-    program, optimiser = trained()
-    save_state(tmp_path, 10, program, optimiser, COUNTERS)
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_a_state_comes_back_whole(tmp_path, kind):
+    program, group, optimiser = trained(optimiser=kind)
+    save(tmp_path, program, group, optimiser)
     drawn = torch.rand(3)
-    again = nn.Linear(3, 2)
-    fresh = torch.optim.Adam(again.parameters())
-    assert load_state(tmp_path, again, fresh) == COUNTERS
+    again, group, fresh = trained(optimiser=kind)
+    assert load_state(tmp_path, again, group, fresh) == COUNTERS
     assert torch.equal(torch.rand(3), drawn) and torch.equal(again.weight, program.weight)
+    assert optimiser.state[program.weight]
     for key, value in optimiser.state[program.weight].items():
         assert torch.equal(fresh.state[again.weight][key], value)
 
 
 def test_the_new_state_and_the_one_before_are_kept(run):
     for step in (20, 30):
-        save_state(run, step, *trained(), COUNTERS)
+        save(run, *trained(), at(step))
     assert states(run) == {"LATEST", "step-20", "step-30"}
 
 
 def test_started_anew_the_old_states_go_and_not_the_new_ones(run):
     for step in (90, 100):
-        save_state(run, step, *trained(), COUNTERS)
+        save(run, *trained(), at(step))
     (run / "state" / "LATEST").unlink()
     assert load_state(run, *trained()) is None
     for step, kept in ((5, {"step-5"}), (10, {"step-5", "step-10"}), (15, {"step-10", "step-15"})):
-        save_state(run, step, *trained(), COUNTERS)
+        save(run, *trained(), at(step))
         assert states(run) == {"LATEST", *kept}
-        assert load_state(run, *trained()) == COUNTERS
+        assert load_state(run, *trained()) == at(step)
 
 
 def test_what_is_no_state_is_left_alone(run):
     (run / "state" / "step-foo").mkdir()
-    save_state(run, 20, *trained(), COUNTERS)
+    save(run, *trained(), at(20))
     assert "step-foo" in states(run)
 
 
@@ -81,13 +106,13 @@ def test_what_is_no_state_is_left_alone(run):
 )
 def test_a_latest_that_names_no_state(run, latest):
     (run / "state" / "LATEST").write_bytes(latest)
-    for call in (lambda: load_state(run, *trained()), lambda: save_state(run, 20, *trained(), COUNTERS)):
+    for call in (lambda: load_state(run, *trained()), lambda: save(run, *trained(), at(20))):
         with pytest.raises(DataError, match="^[^\n]*LATEST: damaged[^\n]*Remove it to start anew.$"):
             call()
 
 
 def changed(**counters):
-    return json.dumps(COUNTERS | counters).encode()
+    return json.dumps(dataclasses.asdict(COUNTERS) | counters).encode()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +162,7 @@ def test_a_state_folder_that_is_a_link_is_refused(run, tmp_path_factory):
     (run / "state").rename(elsewhere / "state")
     (run / "state").symlink_to(elsewhere / "state")
     (elsewhere / "state" / ".mine.part").write_text("mine")
-    calls = (lambda: load_state(run, *trained()), lambda: save_state(run, 20, *trained(), COUNTERS), lambda: sweep(run))
+    calls = (lambda: load_state(run, *trained()), lambda: save(run, *trained(), at(20)), lambda: sweep(run))
     for call in calls:
         with pytest.raises(DataError, match="^[^\n]*state: a link[^\n]*$"):
             call()

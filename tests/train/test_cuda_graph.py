@@ -1,5 +1,7 @@
 """The captured step: with a stand-in for CUDA graphs on the CPU, the real ones on a GPU."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from mmppl import load_program, read
 from mmppl.train.cuda_graph import WARM_UP, CapturedStep, cuda_graph
 from mmppl.train.loop import Training as Epochs
 from mmppl.train.optimiser import LRSchedule, adam, mutable_state
+from mmppl.train.settings import FitSettings
 from mmppl.train.step import Step
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
@@ -50,7 +53,7 @@ class Training:
         self.step.wanted = graphs
 
     def state(self):
-        return mutable_state(self.program, self.optimiser)
+        return mutable_state(self.program, [self.optimiser])
 
     def stand_in(self, work):
         return stand_in(work, self.state, self.spoil)
@@ -106,24 +109,25 @@ def test_what_cannot_be_captured_runs_from_python(data):
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])
-def test_the_epochs_of_a_fit_are_the_same_captured(data, clip, tmp_path):
+def test_the_epochs_of_a_fit_are_the_same_captured(data, clip):
     """The loop of `fit` itself, clipping and the last, smaller batch included."""
-    training = dict(epochs=2, batch_size=300, lr=1e-2, schedule="cosine", precision="fp32", clip=clip, patience=None)
+    settings = FitSettings(epochs=2, batch_size=300, lr=1e-2, clip=clip)
 
     def losses(captured):
         torch.manual_seed(0)
         program = load_program("mvae")(data.modalities, hidden=16)
-        info = {"training": training, "seed": 0}
-        epochs = Epochs(program, data, tmp_path, info, torch.device("cpu"), lambda message: None, None)
-        epochs.patterns = None  # a GPU's steps leave nothing out
+        epochs = Epochs(program, data, settings)
+        epochs.rows.patterns = None  # a GPU's steps leave nothing out
+        epochs.stage = stage = epochs.stage_at(1)
+        (evaluation,) = stage.evaluations
         if captured:
-            step, state = Step(program, replay=False), lambda: mutable_state(program, epochs.optimiser)
-            record = lambda work: stand_in(work, state)  # noqa: E731
-            epochs.captured = CapturedStep(step, epochs._update, state, record=record)
+            state = partial(mutable_state, program, [optimiser for _, optimiser in stage.optimisers])
+            step, record = Step(program, replay=False), partial(stand_in, state=state)
+            evaluation.captured = CapturedStep(step, evaluation.moves, state, record=record)
         torch.manual_seed(1)
-        found = [epochs._epoch(epoch, 0.0)["loss"] for epoch in (1, 2)]
-        assert not captured or epochs.captured.replay is not None
-        return found, [p.detach().clone() for p in program.parameters()]
+        epochs.run()
+        assert not captured or evaluation.captured.replay is not None
+        return [line["loss"] for line in epochs.lines], [p.detach().clone() for p in program.parameters()]
 
     want, got = losses(False), losses(True)
     assert got[0] == want[0] and all(torch.equal(a, b) for a, b in zip(got[1], want[1]))
@@ -133,5 +137,5 @@ def test_the_rate_of_a_captured_optimiser_stays_in_its_memory(data):
     program = load_program("mvae")(data.modalities, hidden=16)
     optimiser = adam(program, 0.1, torch.device("cpu"))
     rate = optimiser.param_groups[0]["lr"] = torch.tensor(0.1)
-    LRSchedule(program, optimiser, {"lr": 0.1, "schedule": "cosine"}, 4).set(2)
+    LRSchedule([optimiser], FitSettings(), 4).set(2)
     assert optimiser.param_groups[0]["lr"] is rate and rate.item() == pytest.approx(0.05)

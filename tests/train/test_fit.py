@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from safetensors.numpy import load_file
 
 from mmppl import DataError, FitError, Run, UsageError, fit, load_program, read
 from mmppl.core.loading import installed_programs
-from mmppl.train.settings import DEFAULTS, _settings
+from mmppl.runs.record import read_record, write_record
+from mmppl.train.settings import OF_A_PROGRAM, settings_for
 
 SMALL = dict(hidden=16, latent_dim=4)
 
@@ -48,7 +50,7 @@ def test_same_seed_same_bits_and_the_callers_state_is_untouched(data, tmp_path):
     c = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "c", seed=1)
     assert same(a, b) and not same(a, c)
     assert set(a.summary()) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics"}
-    assert a.info["result"]["loss"] == pytest.approx(
+    assert a.record.result.loss == pytest.approx(
         sum(a.summary()["weights"][n] * v for n, v in a.summary()["terms"].items())
     )
 
@@ -127,7 +129,7 @@ def test_random_subsets_and_warm_up_go_on_after_a_resume(name, options, tmp_path
 def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
     run = fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
     assert same(fit("cmmd", data, hyper=SMALL, epochs=1, out=run.folder, resume=True), run)  # nothing left to do
-    hidden = run.info["hyper"]["hidden"]
+    hidden = run.record.hyper["hidden"]
     for change, words in (
         ({"hyper": SMALL | {"hidden": 17}}, f"cannot resume: hidden 17, the run has {hidden}. Go on"),
         ({"epochs": 3, "lr": 0.5}, "epochs 3, the run has 1; lr 0.5, the run has 0.002. Go on"),
@@ -148,7 +150,7 @@ def test_patience_keeps_the_best_epoch(data, tmp_path):
     losses = [line["loss"]["valid"] for line in run.metrics]
     best = int(np.argmin(losses))
     assert len(losses) < 40 and len(losses) - 1 - best == 2
-    assert run.info["result"]["loss"] == losses[best]
+    assert run.record.result.loss == losses[best]
     again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=2, out=tmp_path / "b")
     assert same(run, again)
 
@@ -163,15 +165,13 @@ def test_a_loss_that_is_not_finite_names_term_epoch_and_batch(data, tmp_path):
 def test_settings_come_from_the_call_then_the_preset_then_the_program():
     cls = load_program("cmmd")
     nothing = dict(epochs=None, batch_size=None, lr=None, schedule=None, clip=None, patience=None, precision=None)
-    hyper, training = _settings(cls, {"hidden": 8}, "paper-mnist", **nothing | {"epochs": 3})
-    assert (
-        hyper["hidden"] == 8 and hyper["encoder_hidden"] == 2500 and training["epochs"] == 3 and training["lr"] == 1e-4
-    )
+    hyper, training = settings_for(cls, {"hidden": 8}, "paper-mnist", **nothing | {"epochs": 3})
+    assert hyper["hidden"] == 8 and hyper["encoder_hidden"] == 2500 and training.epochs == 3 and training.lr == 1e-4
     with pytest.raises(UsageError, match="Did you mean paper-mnist"):
-        _settings(cls, {}, "papermnist", **nothing)
+        settings_for(cls, {}, "papermnist", **nothing)
     for bad in ({"epochs": 0}, {"lr": -1.0}, {"schedule": "linear"}):
         with pytest.raises(UsageError):
-            _settings(cls, {}, None, **nothing | bad)
+            settings_for(cls, {}, None, **nothing | bad)
 
 
 def test_settings_are_checked_before_data_are_read(tmp_path):
@@ -201,10 +201,8 @@ def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
     observed = {n: o.clone() for n, o in data.observed.items()}
     rows = data.rows("train")[:17]
     observed["rotated"][rows] = False
-    import dataclasses
-
     said = []
-    holed = dataclasses.replace(data, observed=observed)
+    holed = replace(data, observed=observed)
     run = fit("cmmd", holed, hyper=SMALL, epochs=1, out=tmp_path / "a", log=said.append)
     assert any(isinstance(s, str) and s.startswith("17 of ") for s in said)
     with pytest.raises(UsageError, match="17 rows .* lack rotated"):
@@ -222,11 +220,11 @@ def test_a_full_disk_is_one_line(data, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmppl.train.loop.save_state", full)
+    monkeypatch.setattr("mmppl.train.callbacks.save_state", full)
     with pytest.raises(FitError, match="disk is full"):
         fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a")
     monkeypatch.undo()
-    assert fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a", resume=True).info["status"] == "done"
+    assert fit("cmmd", data, hyper=SMALL, epochs=1, out=tmp_path / "a", resume=True).record.status == "done"
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -245,7 +243,7 @@ def test_a_run_keeps_the_path_of_its_kernels(tmp_path, wanted):
     inside = []
     with compiled_kernels(not wanted):
         run = fit("mvae", resume=True, on_step=lambda progress: inside.append(available()), **options)
-    assert run.info["kernels"] == path and set(inside) == {path == "compiled"}
+    assert run.record.kernels == path and set(inside) == {path == "compiled"}
 
 
 def test_the_gemm_path_is_scoped():
@@ -340,22 +338,17 @@ def test_an_error_in_the_users_program_names_its_line(tmp_path):
 
 
 def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
-    from mmppl.runs.record import read_info, write_info
-
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=tmp_path / "a")
-    info = read_info(run.folder)
     before = lines(run)
-    write_info(run.folder, {**info, "status": "running"})
+    write_record(run.folder, replace(read_record(run.folder), status="running"))
     again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=run.folder, resume=True)
     assert lines(again) == before
 
 
 def test_a_log_whose_last_line_is_half_written(tmp_path):
-    from mmppl.runs.record import read_info, write_info
-
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=2, out=tmp_path / "a")
     whole, log = run.metrics, run.folder / "metrics.jsonl"
-    write_info(run.folder, read_info(run.folder) | {"status": "running"})
+    write_record(run.folder, replace(read_record(run.folder), status="running"))
     log.write_text(log.read_text() + '{"epoch": 3, "tra')
     assert Run.load(run.folder).metrics == whole
     log.write_text("{" + log.read_text())
@@ -376,12 +369,12 @@ def test_a_fit_that_has_not_ended_has_no_summary(tmp_path):
 
 
 def test_papers_train_at_the_rate_that_they_name():
-    nothing = dict.fromkeys(DEFAULTS)
+    nothing = dict.fromkeys(OF_A_PROGRAM)
     for name in installed_programs():
         cls = load_program(name)
         for preset in cls.presets:
-            _, training = _settings(cls, {}, preset, **nothing)
-            assert training["schedule"] == "constant", (name, preset)
+            _, training = settings_for(cls, {}, preset, **nothing)
+            assert training.schedule == "constant", (name, preset)
 
 
 def test_large_seeds_and_clipping(data, tmp_path):
@@ -424,10 +417,10 @@ def test_what_a_fit_hides_changes_nothing_of_it(tmp_path):
         np.savez(tmp_path / "data.npz", **content)
         out = tmp_path / f"run{number}"
         runs.append(fit("mvae", tmp_path / "data.npz", hyper={"hidden": 8}, epochs=2, hide=0.5, seed=3, out=out))
-        assert runs[-1].data().fingerprint() == runs[-1].info["data"]["fingerprint"]
-        assert runs[-1].data(hidden=False).fingerprint() == runs[-1].info["data"]["unhidden"]
+        assert runs[-1].data().fingerprint() == runs[-1].record.data.fingerprint
+        assert runs[-1].data(hidden=False).fingerprint() == runs[-1].record.data.unhidden
     one, other = runs
-    assert one.modalities == other.modalities and one.info["data"]["fingerprint"] == other.info["data"]["fingerprint"]
+    assert one.modalities == other.modalities and one.record.data.fingerprint == other.record.data.fingerprint
     for a, b in zip(one.program.parameters(), other.program.parameters(), strict=True):
         assert torch.equal(a, b)
     train = one.data().take(one.data().rows("train"))

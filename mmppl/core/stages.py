@@ -1,0 +1,122 @@
+"""What a program says of its training: groups of parameters with optimisers of their own, and stages. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor, nn
+
+from ..errors import UsageError, suggest
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .program import Program
+
+GradientRule = Callable[[dict[str, Tensor]], Tensor]
+"""Name of a term → its weighted gradient, (P,) over a group's P numbers; to the (P,) gradient that is descended."""
+
+Update = Callable[["Program", Iterable["Batch"]], None]
+"""Sets parameters from all training rows, which the iterable gives batch by batch and, asked again, anew."""
+
+OPTIMISERS = ("adam", "adamw", "sgd")
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Parameters that one optimiser moves.
+
+    A batch is evaluated as often as the group with the most `steps` wants, each time with new noise; a group moves at
+    the last `steps` of these evaluations, together with the others that do, on gradients at the same point.
+
+    Args:
+        name: of the group.
+        parameters: of the program.
+        optimiser: "adam", "adamw" or "sgd".
+        lr: learning rate; None: that of the fit.
+        steps: how often it moves per batch.
+        maximises: names of terms that it ascends, while it descends the others.
+        options: further arguments of the optimiser, such as betas, weight_decay, momentum.
+        rule: combines the gradients of single terms, such as those of several decoders, into one; None: their sum.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Example:
+        >>> Group("critic", nn.Linear(2, 1).parameters(), lr=1e-4, steps=5, maximises=("tc",)).optimiser
+        'adam'
+    """
+
+    name: str
+    parameters: Iterable[nn.Parameter]
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float | None = None
+    steps: int = 1
+    maximises: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    rule: GradientRule | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", tuple(dict.fromkeys(self.parameters)))
+        object.__setattr__(self, "maximises", _names(self.maximises))
+        if self.optimiser not in OPTIMISERS:
+            known = ", ".join(OPTIMISERS)
+            raise UsageError(
+                f"group {self.name}: no optimiser {self.optimiser!r}; choose from {known}."
+                + suggest(str(self.optimiser), OPTIMISERS)
+            )
+        if self.lr is not None and not self.lr > 0:
+            raise UsageError(f"group {self.name}: lr {self.lr} is not positive.")
+        if self.steps < 1:
+            raise UsageError(f"group {self.name}: {self.steps} steps per batch; choose at least one.")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a fit: which groups move, which terms count, and for how long.
+
+    Parameters of other groups keep their bits over a stage. Each stage begins with new optimisers, and the schedule of
+    the learning rate runs over each; `progress` runs over the whole fit.
+
+    Args:
+        name: of the stage.
+        share: of the epochs that stages without `epochs` divide among themselves, relative to their other shares.
+        epochs: a number of epochs; None: see `share`.
+        groups: names of the groups that move; None: all.
+        terms: names of the terms that count, the others have weight 0; None: all.
+        update: "gradient": a step of each group's optimiser per batch; "lbfgs": L-BFGS on all training rows, one call
+            of torch.optim.LBFGS per epoch, dropout off and always the same noise; a function: called once per epoch
+            with the program and an iterable of batches, without gradient, it sets parameters of the stage's groups in
+            place, in closed form or as one iteration of EM. What it has to keep from call to call belongs in buffers.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    Example:
+        >>> Stage("finish", epochs=5, groups=("decoder",), terms=("nll.image",)).update
+        'gradient'
+    """
+
+    name: str = "fit"
+    share: float = 1.0
+    epochs: int | None = None
+    groups: tuple[str, ...] | None = None
+    terms: tuple[str, ...] | None = None
+    update: Literal["gradient", "lbfgs"] | Update = "gradient"
+
+    def __post_init__(self) -> None:
+        for name in ("groups", "terms"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _names(getattr(self, name)))
+        if self.epochs is not None and self.epochs < 1:
+            raise UsageError(f"stage {self.name}: {self.epochs} epochs; choose at least one.")
+        if not self.share > 0:
+            raise UsageError(f"stage {self.name}: share {self.share} is not positive.")
+        if not callable(self.update) and self.update not in ("gradient", "lbfgs"):
+            raise UsageError(f"stage {self.name}: update {self.update!r} is neither gradient, lbfgs nor a function.")
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    """One name, which may stand alone, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)

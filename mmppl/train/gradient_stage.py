@@ -1,0 +1,152 @@
+"""A stage of gradient steps: for each batch, the evaluations at which its groups move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..core.batch import Batch
+from ..core.program import Program
+from ..core.stages import Group
+from ..errors import FitError
+from .cuda_graph import CapturedStep
+from .optimiser import LRSchedule, load_moments, moments_of, move, mutable_state, optimiser_of
+from .plan import PlannedStage
+from .settings import FitSettings
+from .step import Outcome, Step
+
+if TYPE_CHECKING:
+    from .loop import Training
+
+
+class Evaluation:
+    """One evaluation of the objective on a batch, after which some groups move; recorded, or on a GPU captured.
+
+    Args:
+        step: leaves the gradients of the groups in their parameters.
+        moves: clips them and moves the parameters.
+        captured: does both, on a GPU.
+    """
+
+    def __init__(self, step: Step, moves: Callable[[], None], captured: CapturedStep | None) -> None:
+        self.step, self.moves, self.captured = step, moves, captured
+
+    def __call__(self, batch: Batch) -> tuple[Outcome, float]:
+        """The outcome and its loss; where that is not finite, no parameter has moved (on the CPU)."""
+        outcome = self.captured(batch) if self.captured else self.step(batch)
+        loss = float(outcome.loss)
+        if self.captured is None and math.isfinite(loss):
+            self.moves()
+        return outcome, loss
+
+
+class GradientStage:
+    """The optimisers and steps of a planned stage.
+
+    Args:
+        program: on its device.
+        planned: which groups move, and which terms count.
+        settings: of the fit.
+        steps: batches of the stage.
+        first: the step of the fit at which the stage begins.
+        check: hears the names of the objective's terms.
+        log: hears what a user should know.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        planned: PlannedStage,
+        settings: FitSettings,
+        steps: int,
+        first: int,
+        *,
+        check: Callable[[Sequence[str]], None] | None = None,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.program, self.planned, self.settings, self.check, self.log = program, planned, settings, check, log
+        self.device = program.progress.device
+        made = [(group, optimiser_of(group, settings.lr, self.device)) for group in planned.groups]
+        self.optimisers: list[tuple[Group, torch.optim.Optimizer]] = made
+        self.schedule = LRSchedule([optimiser for _, optimiser in made], settings, steps, first)
+        most = max(group.steps for group in planned.groups)
+        kinds: dict[tuple[str, ...], Evaluation] = {}
+        self.evaluations = []
+        for left in range(most, 0, -1):  # a group moves at the last of them
+            moving = [(group, optimiser) for group, optimiser in made if group.steps >= left]
+            names = tuple(group.name for group, _ in moving)
+            if names not in kinds:
+                kinds[names] = self._evaluation(moving)
+            self.evaluations.append(kinds[names])
+
+    def _evaluation(self, moving: list[tuple[Group, torch.optim.Optimizer]]) -> Evaluation:
+        graph = self.device.type == "cuda"
+        step = Step(
+            self.program,
+            groups=[group for group, _ in moving],
+            terms=self.planned.stage.terms,
+            check=self.check,
+            precision=self.settings.precision,
+            replay=not graph,
+            log=self.log,
+        )
+        moves = partial(move, moving, self.settings.clip)
+        if not graph:
+            return Evaluation(step, moves, None)
+        state = partial(mutable_state, self.program, [optimiser for _, optimiser in self.optimisers])
+        return Evaluation(step, moves, CapturedStep(step, moves, state, log=self.log))
+
+    def epoch(self, fit: Training, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
+        """One pass over the training rows.
+
+        Returns:
+            name → mean value of each term, and name → weight.
+
+        Raises:
+            FitError: a loss or a gradient is not finite.
+        """
+        self.program.train()
+        sums: dict[str, Tensor] = {}
+        outcome: Outcome | None = None
+        rows = 0
+        for number, batch in enumerate(fit.rows.shuffled(self.settings.seed, epoch), 1):
+            self.schedule.set(fit.counters.step)
+            fit.set_progress()
+            for evaluate in self.evaluations:
+                outcome, loss = evaluate(batch)
+                if not math.isfinite(loss):
+                    bad = [n for n, v in outcome.values.items() if not math.isfinite(float(v))]
+                    raise FitError(
+                        f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
+                        "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
+                    )
+            assert outcome is not None
+            for name, value in outcome.values.items():
+                sums[name] = sums.get(name, 0.0) + value.double() * len(batch)
+            rows += len(batch)
+            fit.advance(1, loss)
+        assert outcome is not None
+        if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
+            raise FitError(
+                f"a gradient was not finite in epoch {epoch}, though the loss was. The last good state is kept; "
+                "fit again to another --out with a smaller --lr or --clip."
+            )
+        values = {name: float(total) / rows for name, total in sums.items()}
+        return values, {name: float(w) for name, w in outcome.weights.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """What the optimisers keep."""
+        return moments_of(self.program, [optimiser for _, optimiser in self.optimisers])
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on with what `state` gave.
+
+        Raises:
+            ValueError: it is of other parameters.
+        """
+        load_moments(self.program, self.optimisers, state)

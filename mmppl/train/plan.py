@@ -1,0 +1,149 @@
+"""The plan of a fit: the groups of a program's parameters, and which stage each epoch belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from ..core.program import Program
+from ..core.stages import GradientRule, Group, Stage
+from ..errors import UsageError, suggest
+
+REST = "program"  # name of the group of all parameters that no other group names
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage with its place in a fit.
+
+    Args:
+        number: counted from 0.
+        stage: as the program gives it.
+        groups: that move in it.
+        first: its first epoch, counted from 1.
+        epochs: how many it has.
+    """
+
+    number: int
+    stage: Stage
+    groups: tuple[Group, ...]
+    first: int
+    epochs: int
+
+    @property
+    def last(self) -> int:
+        """Its last epoch."""
+        return self.first + self.epochs - 1
+
+
+def groups_of(program: Program, rule: GradientRule | None = None) -> dict[str, Group]:
+    """Name → group, of all parameters that can move, each in one group.
+
+    Args:
+        program: declares groups.
+        rule: of the groups that have none.
+
+    Raises:
+        UsageError: a group without a parameter or of another's, two groups of one name, or one parameter in two groups.
+    """
+    who = type(program).__name__
+    names = {parameter: name for name, parameter in program.named_parameters()}
+    owner: dict[nn.Parameter, str] = {}
+    found: dict[str, Group] = {}
+    for group in program.parameter_groups():
+        if group.name in found or group.name == REST:
+            raise UsageError(f"{who}: two groups are called {group.name!r}; rename one.")
+        for parameter in group.parameters:
+            if parameter not in names:
+                raise UsageError(f"{who}: group {group.name!r} has a parameter that is none of the program's; drop it.")
+            if parameter in owner:
+                raise UsageError(
+                    f"{who}: {names[parameter]} is in the groups {owner[parameter]!r} and {group.name!r}, and cannot "
+                    "have two optimisers; leave it in one."
+                )
+            owner[parameter] = group.name
+        moving = [parameter for parameter in group.parameters if parameter.requires_grad]
+        if not moving:
+            raise UsageError(f"{who}: group {group.name!r} names no parameter that can move; drop the group.")
+        found[group.name] = replace(group, parameters=moving)
+    rest = [parameter for parameter in names if parameter.requires_grad and parameter not in owner]
+    if rest:
+        found = {REST: Group(REST, rest)} | found
+    return {name: group if group.rule else replace(group, rule=rule) for name, group in found.items()}
+
+
+def plan_stages(program: Program, epochs: int, rule: GradientRule | None = None) -> tuple[PlannedStage, ...]:
+    """The stages of a fit of so many epochs.
+
+    Raises:
+        UsageError: no stage, an unknown group, a stage that names no parameter, or epochs that do not fit the stages'.
+    """
+    who, stages, groups = type(program).__name__, list(program.stages()), groups_of(program, rule)
+    if not stages:
+        raise UsageError(f"{who}: stages() gives none; give at least Stage().")
+    planned: list[PlannedStage] = []
+    for number, (stage, count) in enumerate(zip(stages, _epochs_of(who, stages, epochs))):
+        for name in stage.groups or ():
+            if name not in groups:
+                known = list(groups)
+                raise UsageError(
+                    f"{who}: stage {stage.name!r} names no group of the program by {name!r}; there are "
+                    f"{', '.join(known)}.{suggest(name, known)}"
+                )
+        moving = tuple(group for name, group in groups.items() if stage.groups is None or name in stage.groups)
+        if not moving:
+            raise UsageError(f"{who}: stage {stage.name!r} names no parameter; give it a group, or drop it.")
+        if stage.terms == ():
+            raise UsageError(f"{who}: in stage {stage.name!r} no term counts; name one, or drop the stage.")
+        if stage.update == "lbfgs" and any(group.maximises or group.rule for group in moving):
+            raise UsageError(f"{who}: stage {stage.name!r}: L-BFGS neither maximises a term nor follows a rule.")
+        first = planned[-1].last + 1 if planned else 1
+        planned.append(PlannedStage(number, stage, moving, first, count))
+    return tuple(planned)
+
+
+def _epochs_of(who: str, stages: Sequence[Stage], epochs: int) -> list[int]:
+    """Epochs of each stage: as it says, or its share of what the others leave."""
+    fixed = sum(stage.epochs or 0 for stage in stages)
+    shares = [stage.share for stage in stages if stage.epochs is None]
+    left = epochs - fixed
+    if left < len(shares) or (left and not shares):
+        needed = f"at least {fixed + len(shares)}" if shares else f"exactly {fixed}"
+        raise UsageError(f"{who}: epochs {epochs} do not fit its {len(stages)} stages; they need {needed}.")
+    found, before, ends = [], 0, 0.0
+    for stage in stages:
+        if stage.epochs is not None:
+            found.append(stage.epochs)
+            continue
+        shares = shares[1:]
+        ends += stage.share
+        total = sum(s.share for s in stages if s.epochs is None)
+        end = min(max(round(left * ends / total), before + 1), left - len(shares))  # each stage gets one at least
+        found.append(end - before)
+        before = end
+    return found
+
+
+def at_epoch(plan: Sequence[PlannedStage], epoch: int) -> PlannedStage:
+    """The stage that an epoch, counted from 1, belongs to."""
+    return next(planned for planned in plan if epoch <= planned.last)
+
+
+def check_terms(program: Program, plan: Sequence[PlannedStage], names: Sequence[str]) -> None:
+    """Whether the objective has all terms that stages and groups speak of.
+
+    Raises:
+        UsageError: it lacks one.
+    """
+    for planned in plan:
+        speaks = [(f"stage {planned.stage.name!r}", planned.stage.terms or ())]
+        speaks += [(f"group {group.name!r}", group.maximises) for group in planned.groups]
+        for who, wanted in speaks:
+            for name in wanted:
+                if name not in names:
+                    raise UsageError(
+                        f"{type(program).__name__}: {who} names no term of the objective by {name!r}; there are "
+                        f"{', '.join(names)}.{suggest(name, list(names))}"
+                    )

@@ -1,0 +1,75 @@
+"""The terms of a program on all rows at once, without gradient, and the error of its labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..core.batch import Batch
+from ..core.program import Program, terms_of
+from ..data.dataset import Dataset
+from ..inference.query import ask
+from .step import autocast
+
+LABELLED_ROWS = 2000  # of the validation rows are asked for the metrics of each epoch
+
+
+def mean_terms(
+    program: Program, batches: Iterable[Batch], *, seed: int, precision: str, terms: Sequence[str] | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The mean over the rows of every term, with noise that is the same at each call, and the weights.
+
+    Args:
+        program: is left in evaluation mode.
+        batches: of all rows.
+        seed: of the noise.
+        precision: of the networks.
+        terms: names of those that count; None: all.
+
+    Returns:
+        name → value, and name → weight (0 of those that do not count).
+    """
+    program.eval()
+    sums: dict[str, Tensor] = {}
+    weights, count = {}, 0
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for batch in batches:
+            with autocast(precision, batch.index.device):
+                found = terms_of(program, batch)
+            for name, (value, _) in found.items():
+                sums[name] = sums.get(name, 0.0) + value.double() * len(batch)
+            count += len(batch)
+        weights = {n: float(w) if terms is None or n in terms else 0.0 for n, (_, w) in found.items()}
+    return {name: float(total) / count for name, total in sums.items()}, weights
+
+
+def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float]:
+    """Error rate of each label on (the first) validation rows, given all else that a row has.
+
+    Args:
+        program: on any device.
+        valid: validation rows, on the CPU.
+        seed: of the draws.
+    """
+    program.eval()
+    labels = [m for m in program.modalities if m.role == "label" and m.classes]
+    good = torch.ones(len(valid), dtype=torch.bool)
+    for name in program.conditions:
+        good &= valid.observed[name]
+    asked = valid.take(good.nonzero().squeeze(-1)[:LABELLED_ROWS])
+    if not labels or not len(asked):
+        return {}
+    on_cpu = program if program.progress.device.type == "cpu" else copy.deepcopy(program).cpu()
+    answer = ask(on_cpu, asked, want=[m.name for m in labels], draws=4, seed=seed)
+    metrics = {}
+    for m in labels:
+        known = asked.observed[m.name].numpy()
+        truth = asked.values[m.name].cpu().numpy()[known]
+        if len(truth):
+            guess = answer.want[m.name]["prob"].argmax(-1)[known]
+            metrics[f"error.{m.name}"] = float((guess != truth).mean())
+    return metrics
