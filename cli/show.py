@@ -19,8 +19,10 @@ from .query import example
 
 if TYPE_CHECKING:
     from mmppl import Program
+    from mmppl.kernels.codegen.generate import Formula
     from mmppl.runs.record import RunRecord
 
+CODE = {"torch": "", "triton": "_triton"}  # what is generated from a formula → suffix of its file
 
 def show(
     what: Annotated[str, typer.Argument(metavar="PROGRAM|RUN", help="A program (name or file) or a run folder.")],
@@ -86,18 +88,27 @@ def _program(cls: "type[Program]") -> dict[str, Any]:
 
 def _kernels(name: str | None, json: bool) -> str:
     """The formulas that are known once a program has been loaded, or the generated source of one."""
-    from mmppl.formulas import generated
+    from mmppl.kernels.codegen.generate import FORMULAS
+    from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 
-    known = {g.name: g for g in generated()}
-    if name is not None and name not in known:
-        raise UsageError(f"no formula {name!r}; known are {', '.join(known)}.{suggest(name, list(known))}")
+    for likelihood in LIKELIHOODS:
+        LIKELIHOODS[likelihood]  # imported here: a program that is only shown has not needed them
+    if name is not None and name not in FORMULAS:
+        raise UsageError(f"no formula {name!r}; known are {', '.join(FORMULAS)}.{suggest(name, list(FORMULAS))}")
+    known = [_generated(formula) for key, formula in FORMULAS.items() if name in (None, key)]
     if json:
-        return as_json({"kernels": [g._asdict() for g in known.values() if name in (None, g.name)]})
+        return as_json({"kernels": known})
     if name is None:
-        return columns([[g.name, g.formula, g.torch_path] for g in known.values()])
-    one = known[name]
-    sources = ((one.torch_path, one.torch_source), (one.triton_path, one.triton_source))
-    return "\n\n".join(f"# {path}\n{source.strip()}" for path, source in sources)
+        return columns([[g["name"], g["formula"], g["torch_path"]] for g in known])
+    return "\n\n".join(f"# {g[f'{code}_path']}\n{g[f'{code}_source'].strip()}" for g in known for code in CODE)
+
+
+def _generated(formula: "Formula") -> dict[str, str]:
+    """A formula, where its modules lie, and their text; generated here if it was not yet."""
+    files = {code: formula.written(suffix) for code, suffix in CODE.items()}
+    paths = {f"{code}_path": str(file) for code, file in files.items()}
+    texts = {f"{code}_source": file.read_text(encoding="utf-8") for code, file in files.items()}
+    return {"name": formula.name, "formula": formula.text, **paths, **texts}
 
 
 def _type(parameter: inspect.Parameter) -> str:
