@@ -3,12 +3,14 @@
 import hashlib
 import json
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 SMALL = ["--epochs", "1", "--set", "hidden=16", "--set", "layers=1", "--set", "latent_dim=3"]
 MAIN = [sys.executable, "-m", "mmppl"]
 
 
+@dataclass
 class Result:
     """What a command line came to."""
 
