@@ -50,7 +50,7 @@ def test_fit_tells_what_came_out_and_what_to_ask(mmppl, mine, tmp_path):
     assert line == f"query {tmp_path}/run --given a --want label,b --rows 0:5"
     asked = mmppl(*line.split())
     assert asked.code == 0 and asked.out.count("row ") == 5
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["options"]["hide"] == 0.3
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["hide"] == 0.3
 
 
 @pytest.mark.parametrize(
