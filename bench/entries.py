@@ -16,7 +16,6 @@ import inspect
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -166,6 +165,8 @@ class Version:
 
 
 def _of_children() -> float:
+    import resource  # there is none on Windows
+
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

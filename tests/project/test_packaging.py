@@ -64,7 +64,8 @@ def test_what_is_imported_is_declared():
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
     imported = {name.partition(".")[0] for name in imported}
     declared = {re.match("[a-z-]+", line)[0] for line in PROJECT["project"]["dependencies"]}
-    modules = {{"pyro-ppl": "pyro", "scikit-learn": "sklearn"}.get(name, name) for name in declared}
+    renamed = {"pyro-ppl": "pyro", "scikit-learn": "sklearn", "lazy-loader": "lazy_loader"}
+    modules = {renamed.get(name, name) for name in declared}
     assert imported - set(sys.stdlib_module_names) - {"mmppl"} == modules
 
 
