@@ -56,7 +56,7 @@ def check_program(
         program = cls(modalities, **small).eval()
         with torch.no_grad():
             for parameter in program.parameters():
-                parameter += 0.1 * torch.randn(parameter.shape)  # what begins at 0 or 1 is to differ, too
+                parameter.add_(0.1 * torch.randn(parameter.shape))  # what begins at 0 or 1 is to differ, too
         return program
 
     with torch.random.fork_rng(devices=[]):

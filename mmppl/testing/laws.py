@@ -22,7 +22,7 @@ from .linear_gaussian import World, exact
 from .samples import overwritten, turned
 
 ROWS = 32  # that are looked at together
-ROUNDING = dict(rtol=2e-4, atol=2e-5)
+ROUNDING: dict[str, Any] = dict(rtol=2e-4, atol=2e-5)
 Densities = dict[str, Tensor]
 
 
@@ -262,13 +262,14 @@ def _loss_and_gradients(program: Program, batch: Batch) -> dict[str, Tensor | No
         for buffer, value in zip(program.buffers(), before):
             buffer.copy_(value)
     program.eval()
-    return {"the loss": loss.detach()} | {f"the gradient of {n}": g for n, g in zip(names, gradients)}
+    found: dict[str, Tensor | None] = {"the loss": loss.detach()}
+    return found | {f"the gradient of {n}": g for n, g in zip(names, gradients)}
 
 
 def _answers(program: Program, data: Dataset) -> dict[str, np.ndarray]:
     """Everything about everything, by both methods, given what each row has."""
     given = [n for n in program.encoded if program.modality(n).role == "modality"]
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for method in ("guide", "importance"):
         answer = ask(
             program.eval(), data, given=given, want=["z", "evidence", *program.targets()], draws=20, method=method

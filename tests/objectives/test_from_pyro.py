@@ -73,7 +73,7 @@ def test_it_answers_about_a_modality(run, data):
 
 
 def test_it_is_loaded_with_the_class(run, data):
-    again = Run.load(run.path, program=from_pyro(regression, AutoNormal(regression)))
+    again = Run.load(run.folder, program=from_pyro(regression, AutoNormal(regression)))
     asked = dict(given=["x"], want=["height"], split="test")
     assert (again.query(data, **asked)["height"]["mean"] == run.query(data, **asked)["height"]["mean"]).all()
 
