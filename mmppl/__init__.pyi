@@ -58,6 +58,7 @@ from .objectives.alignment import alignment as alignment
 from .objectives.elbo import elbo as elbo
 from .objectives.elbo import kl as kl
 from .objectives.elbo import nll as nll
+from .objectives.from_pyro import from_pyro as from_pyro
 from .objectives.importance import stratified as stratified
 from .objectives.svi import ObjectiveELBO as ObjectiveELBO
 from .objectives.traces import Traces as Traces

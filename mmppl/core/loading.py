@@ -24,11 +24,25 @@ def installed_programs() -> dict[str, Path]:
     return {f.stem: f for f in files if not f.stem.startswith("_")}
 
 
-def load_program(program: str | Path) -> type[Program]:
+def load_program(program: type[Program] | str | Path) -> type[Program]:
     """The one Program class of a file, or of an installed program by name.
 
-    Raises: UsageError for an unknown name, a file that cannot be read or run (file:line), no class or several.
+    Args:
+        program: a file or a name; a Program class is returned as it is.
+    Returns:
+        the class.
+    Raises:
+        UsageError: for an unknown name, a file that cannot be read or run (file:line), no class or several, and for
+            what is neither, such as a plain Pyro model.
     """
+    if isinstance(program, type) and issubclass(program, Program):
+        return program
+    if not isinstance(program, str | Path):
+        what = getattr(program, "__name__", type(program).__name__)
+        raise UsageError(
+            f"{what} is no program: neither a Program class, nor a file or a name. Make one of a Pyro model and guide "
+            "by mmppl.from_pyro(model, guide)."
+        )
     installed = installed_programs()
     if str(program) in installed:
         path = installed[str(program)]

@@ -100,7 +100,7 @@ def fit(
         FitError: a loss is not finite, or the disk is full.
     """
     used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
-    cls = program if isinstance(program, type) else load_program(program)
+    cls = load_program(program)
     hear = log or (lambda message: None)
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,

@@ -77,7 +77,7 @@ def test_svi_learns():
     program, batch = made("mvae", rows=64)
     svi = SVI(program.model, program.guide, pyro.optim.Adam({"lr": 1e-2}), loss=TraceMeanField_ELBO())
     losses = [svi.step(batch) for _ in range(30)]
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 def test_a_second_program_of_the_class_takes_the_place_of_the_first():

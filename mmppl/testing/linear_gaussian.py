@@ -1,0 +1,174 @@
+"""A world with a closed-form answer: z ~ N(0, I), x_m = W_m z + b_m + N(0, s_m²), any x_m missing.
+
+With orthogonal columns in every W_m the posterior is a product of diagonal experts, so that a product-of-experts guide
+can be exact; with any other W_m it is only the best diagonal one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.batch import Batch
+from ..core.program import Program
+from ..data.dataset import Dataset
+from ..modalities.modality import Modality
+
+
+@dataclass
+class World:
+    """Weights (d_m, D), offsets (d_m,) and noise sds of the modalities, float64."""
+
+    weights: dict[str, Tensor]
+    offsets: dict[str, Tensor]
+    sds: dict[str, float]
+
+    @classmethod
+    def make(cls, sizes: dict[str, int], latent: int, *, orthogonal: bool, seed: int = 0) -> World:
+        rng = torch.Generator().manual_seed(seed)
+        weights, offsets, sds = {}, {}, {}
+        for name, size in sizes.items():
+            w = torch.randn(size, latent, generator=rng, dtype=torch.float64)
+            if orthogonal:
+                w = torch.linalg.qr(w).Q * (0.5 + torch.rand(latent, generator=rng, dtype=torch.float64))
+            weights[name] = w
+            offsets[name] = torch.randn(size, generator=rng, dtype=torch.float64)
+            sds[name] = 0.5 + torch.rand((), generator=rng, dtype=torch.float64).item()
+        return cls(weights, offsets, sds)
+
+    @property
+    def latent(self) -> int:
+        return next(iter(self.weights.values())).shape[1]
+
+    def modalities(self) -> list[Modality]:
+        return [Modality(n, (len(w),), "normal", scale=self.sds[n]) for n, w in self.weights.items()]
+
+    def sample(self, rows: int, seed: int = 1) -> Dataset:
+        return self.simulate(rows, seed)[1]
+
+    def simulate(self, rows: int, seed: int = 1) -> tuple[Tensor, Dataset]:
+        """Latents (rows, D), and what they gave rise to."""
+        rng = torch.Generator().manual_seed(seed)
+        z = torch.randn(rows, self.latent, generator=rng, dtype=torch.float64)
+        values = {
+            n: z @ w.T + self.offsets[n] + self.sds[n] * torch.randn(rows, len(w), generator=rng, dtype=torch.float64)
+            for n, w in self.weights.items()
+        }
+        observed = {n: torch.ones(rows, dtype=torch.bool) for n in values}
+        split = np.full(rows, 2, dtype=np.int8)
+        return z, Dataset("world", tuple(self.modalities()), values, observed, np.arange(rows), split, True)
+
+    def expert(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (B, D) and log-variance (D,) of the likelihood of x as a (diagonal) Gaussian in z."""
+        w = self.weights[name]
+        precision = (w.T @ w).diagonal() / self.sds[name] ** 2
+        return (x - self.offsets[name]) @ w / self.sds[name] ** 2 / precision, -precision.log()
+
+    def posterior(self, data: dict[str, Tensor], names: list[str]) -> tuple[Tensor, Tensor]:
+        """Mean (B, D) and covariance (D, D) of p(z | x_names), information form."""
+        precision = torch.eye(self.latent, dtype=torch.float64)
+        shift = torch.zeros(len(next(iter(data.values()))), self.latent, dtype=torch.float64)
+        for n in names:
+            precision = precision + self.weights[n].T @ self.weights[n] / self.sds[n] ** 2
+            shift = shift + (data[n] - self.offsets[n]) @ self.weights[n] / self.sds[n] ** 2
+        covariance = torch.linalg.inv(precision)
+        return shift @ covariance, covariance
+
+    def log_evidence(self, data: dict[str, Tensor], names: list[str]) -> Tensor:
+        """ln p(x_names), (B,), from the joint normal of the observations."""
+        w = torch.cat([self.weights[n] for n in names])
+        b = torch.cat([self.offsets[n] for n in names])
+        noise = torch.cat([torch.full((len(self.weights[n]),), self.sds[n] ** 2, dtype=torch.float64) for n in names])
+        joint = torch.distributions.MultivariateNormal(b, w @ w.T + torch.diag(noise))
+        return joint.log_prob(torch.cat([data[n] for n in names], -1))
+
+    def log_evidence_by_conditioning(self, data: dict[str, Tensor], names: list[str]) -> Tensor:
+        """The same by Bayes' rule at z = 0: ln p(x | 0) + ln p(0) − ln p(0 | x)."""
+        mean, covariance = self.posterior(data, names)
+        zero = torch.zeros(self.latent, dtype=torch.float64)
+        total = torch.distributions.MultivariateNormal(zero, torch.eye(self.latent, dtype=torch.float64)).log_prob(zero)
+        total = total - torch.distributions.MultivariateNormal(mean, covariance).log_prob(zero)
+        for n in names:
+            total = total + torch.distributions.Normal(self.offsets[n], self.sds[n]).log_prob(data[n]).sum(-1)
+        return total
+
+    def predictive(self, data: dict[str, Tensor], given: list[str], target: str) -> tuple[Tensor, Tensor]:
+        """Mean (B, d) and variance (d,) of p(x_target | x_given)."""
+        mean, covariance = self.posterior(data, given)
+        w = self.weights[target]
+        return mean @ w.T + self.offsets[target], (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
+
+
+def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper: Any) -> Program:
+    """A program of affine networks, with `layers=0`, whose experts and decoders are the world's own.
+
+    A joint network gets the posterior given all, and single encoders beside it those given one modality. Learned
+    exponents are put to work, and the experts made so much wider that their product stays exact.
+
+    Args:
+        cls: of a program with `encoders` and `decoders`, one of each for every modality.
+        posteriors: all encoders are the posteriors, and not the likelihoods as Gaussians in z.
+        hyper: further hyper-parameters.
+    Returns:
+        the program, in float64 and evaluation mode.
+    Raises:
+        ValueError: its networks are of another build.
+    """
+    program: Any = cls(world.modalities(), latent_dim=world.latent, layers=0, **hyper).double()  # type: ignore[call-arg]
+    if not _is_affine(program, world):
+        raise ValueError(f"{cls.__name__} has not one layer from each modality to a latent, and one back.")
+    own = 1.0 if posteriors or hasattr(program, "joint") else 0.0  # the prior's share in an encoder's precision
+    exponents = torch.linspace(0.4, 1.7, len(world.weights), dtype=torch.float64)
+    if getattr(program, "log_exponents", None) is None:
+        exponents = torch.ones_like(exponents)
+    gains = {n: w.T / world.sds[n] ** 2 for n, w in world.weights.items()}
+    precisions = {n: (gains[n] @ w).diagonal() for n, w in world.weights.items()}
+    shifts = {n: -gains[n] @ world.offsets[n] for n in world.weights}
+
+    def affine(network: Any, names: list[str], own: float, exponent: Tensor) -> None:
+        precision = own + sum(precisions[n] for n in names)
+        weight = torch.cat([gains[n] for n in names], 1) / precision[:, None]
+        layer = _layers(network)[0]
+        layer.weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
+        loc = sum(shifts[n] for n in names) / precision
+        layer.bias.copy_(torch.cat([loc, exponent.log() - precision.log()]))
+
+    with torch.no_grad():
+        for n, w, exponent in zip(world.weights, world.weights.values(), exponents):
+            affine(program.encoders[n], [n], own, exponent)
+            decoder = _layers(program.decoders[n])[0]
+            decoder.weight.copy_(w)
+            decoder.bias.copy_(world.offsets[n])
+        if getattr(program, "log_exponents", None) is not None:
+            program.log_exponents.copy_(exponents.log())
+        if hasattr(program, "joint"):
+            affine(program.joint.head, list(world.weights), own, torch.ones((), dtype=torch.float64))
+    return program.eval()
+
+
+def _layers(network: Any) -> list[Any]:
+    """The layers of a network that have weights."""
+    return [m for m in network.modules() if not list(m.children()) and list(m.parameters())]
+
+
+def _is_affine(program: Any, world: World) -> bool:
+    """Whether the networks are those that `exact` can set: of one layer, from a modality or the latent."""
+    inputs = {name: len(w) for name, w in world.weights.items()}
+    for role, sizes in (("encoders", inputs), ("decoders", dict.fromkeys(inputs, world.latent))):
+        networks = getattr(program, role, {})
+        if set(networks) != set(sizes):
+            return False
+        for name, network in networks.items():
+            layers = _layers(network)
+            if len(layers) != 1 or layers[0].weight.shape[1] != sizes[name]:
+                return False
+    return True
+
+
+def batch_of(data: Dataset, encoded: tuple[str, ...]) -> Batch:
+    """All rows of a data set as one batch."""
+    return data.batch(torch.arange(len(data)), encoded)

@@ -1,0 +1,56 @@
+"""Small data on which a program is checked: one modality of each kind, any of them missing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from ..data.dataset import Dataset
+from ..modalities.modality import Modality
+
+
+def small_data(rows: int = 48, seed: int = 0) -> Dataset:
+    """An image in [0, 1], a signal, a word and a label of three classes, which all depend on the class.
+
+    Args:
+        rows: how many.
+        seed: of everything random.
+    Returns:
+        the data, in which a quarter of everything is missing, from the first row nothing, from the last row all.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    label = torch.randint(0, 3, (rows,), generator=rng)
+    shade = label.reshape(-1, 1, 1) / 4 + 0.4 * torch.rand(rows, 4, 4, generator=rng)
+    values = {
+        "image": shade,
+        "signal": torch.randn(rows, 5, generator=rng) + label.unsqueeze(-1),
+        "word": (torch.randint(0, 2, (rows, 3), generator=rng) + label.unsqueeze(-1)) % 4,
+        "label": label,
+    }
+    observed = {name: torch.rand(rows, generator=rng) >= 0.25 for name in values}
+    for seen in observed.values():
+        seen[0], seen[-1] = True, False
+    modalities = (
+        Modality("image", (4, 4), "bernoulli"),
+        Modality("signal", (5,), "normal", scale="learned"),
+        Modality("word", (3,), "categorical", classes=("a", "b", "c", "d")),
+        Modality("label", (), "categorical", role="label", classes=(0, 1, 2)),
+    )
+    return Dataset("small data", modalities, values, observed, np.arange(rows), np.zeros(rows, dtype=np.int8), True)
+
+
+def overwritten(data: Dataset, filler: float) -> Dataset:
+    """The same data with other numbers (1000 for classes) where nothing was observed."""
+    values = {name: value.clone() for name, value in data.values.items()}
+    for name, value in values.items():
+        value[~data.observed[name]] = filler if value.is_floating_point() else 1000
+    return dataclasses.replace(data, values=values)
+
+
+def turned(data: Dataset) -> Dataset:
+    """The same data with its modalities in the opposite order."""
+    order = data.modalities[::-1]
+    values, observed = ({m.name: of[m.name] for m in order} for of in (data.values, data.observed))
+    return dataclasses.replace(data, modalities=order, values=values, observed=observed)
