@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 import torch
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start beside each other
 sys.path.insert(0, str(Path(__file__).parent))  # `from reference.linear_gaussian import ...`
 torch.set_num_threads(1)
 torch.manual_seed(0)  # for what a module draws when it is imported

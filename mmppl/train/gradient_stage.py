@@ -23,6 +23,8 @@ from .step import Outcome, Step
 if TYPE_CHECKING:
     from .loop import Training
 
+WORTH_RECORDING = 200  # steps: on small networks a recording (1 s, with the imports that it takes) pays from there on
+
 
 class Evaluation:
     """One evaluation of the objective on a batch, after which some groups move; recorded, or on a GPU captured.
@@ -92,7 +94,7 @@ class GradientStage:
             terms=self.planned.stage.terms,
             check=self.check,
             precision=self.settings.precision,
-            replay=not graph,
+            replay=not graph and self.schedule.steps >= WORTH_RECORDING,
             log=self.log,
         )
         moves = partial(move, moving, self.settings.clip)

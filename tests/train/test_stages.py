@@ -29,6 +29,11 @@ def a_state_at_every_epoch(monkeypatch):
     monkeypatch.setattr("mmppl.train.callbacks.CHECKPOINT_SHARE", 1e9)
 
 
+@pytest.fixture(autouse=True)
+def recorded_however_short(monkeypatch):
+    monkeypatch.setattr("mmppl.train.gradient_stage.WORTH_RECORDING", 0)
+
+
 def trained(cls, data, replay=True, callbacks=(), **settings):
     """(lines, weights, training) of a fit without a folder."""
     torch.manual_seed(0)
@@ -85,6 +90,16 @@ def test_each_evaluation_of_a_stage_is_recorded(data):
 
     trained(toy.Staged, data, callbacks=[Watch()])
     assert steps == [[True, True], [True, True], [True], [True]]
+
+
+def test_a_short_stage_is_not_recorded(data, monkeypatch):
+    """A recording takes as long as some hundred small steps; the bits are the same."""
+    _, weights, recorded = trained(toy.Staged, data)
+    monkeypatch.setattr("mmppl.train.gradient_stage.WORTH_RECORDING", 1 + recorded.rows.per_epoch * 6)
+    _, same, eager = trained(toy.Staged, data)
+    assert equal(weights, same)
+    assert recorded.stage.evaluations[0].step.recorded is not None
+    assert eager.stage.evaluations[0].step.recorded is None
 
 
 def test_what_is_frozen_keeps_its_bits_and_what_moves_does_not(data):
