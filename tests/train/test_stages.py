@@ -25,8 +25,9 @@ def data():
 
 
 @pytest.fixture(autouse=True)
-def a_state_at_every_epoch(monkeypatch):
+def a_state_at_every_epoch_and_every_step_recorded(monkeypatch):
     monkeypatch.setattr("mmppl.train.callbacks.CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("mmppl.train.gradient_stage.RECORD_FROM", 0)
 
 
 def trained(cls, data, replay=True, callbacks=(), **settings):
@@ -85,6 +86,15 @@ def test_each_evaluation_of_a_stage_is_recorded(data):
 
     trained(toy.Staged, data, callbacks=[Watch()])
     assert steps == [[True, True], [True, True], [True], [True]]
+
+
+def test_a_short_stage_is_not_recorded_and_has_the_same_bits(data, monkeypatch):
+    recorded = trained(toy.Staged, data)
+    monkeypatch.setattr("mmppl.train.gradient_stage.RECORD_FROM", 19)  # the first stage has 18 evaluations
+    lines, weights, training = trained(toy.Staged, data)
+    assert [evaluation.step.recorded for evaluation in training.stage_at(1).evaluations] == [None] * 3
+    assert not training.stage_at(1).records and training.stage_at(1).schedule.steps == 6
+    assert lines == recorded[0] and equal(weights, recorded[1])
 
 
 def test_what_is_frozen_keeps_its_bits_and_what_moves_does_not(data):
