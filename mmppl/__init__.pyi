@@ -8,8 +8,6 @@ from .core.program import Program as Program
 from .core.program import class_label as class_label
 from .core.stages import Group as Group
 from .core.stages import Stage as Stage
-from .core.stages import Group as Group
-from .core.stages import Stage as Stage
 from .core.terms import Terms as Terms
 from .data.dataset import Dataset as Dataset
 from .data.read import read as read
@@ -69,7 +67,6 @@ from .objectives.weights import likelihood_weights as likelihood_weights
 from .objectives.weights import warmup as warmup
 from .runs.record import RunRecord as RunRecord
 from .runs.run import Run as Run
-from .train.callbacks import Callback as Callback
 from .train.callbacks import Callback as Callback
 from .train.fit import fit as fit
 from .train.settings import FitSettings as FitSettings
