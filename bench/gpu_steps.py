@@ -42,7 +42,7 @@ class Stepper:
         self.optimiser = adam(self.program, 1e-3, device)
         on_gpu = device.type == "cuda"
         self.step = Step(self.program, precision=precision, replay=captured and not on_gpu, log=self.said.append)
-        state = partial(mutable_state, self.program, self.optimiser)
+        state = partial(mutable_state, self.program, [self.optimiser])
         self.graph: CapturedStep | None = None
         if captured and on_gpu:
             self.graph = CapturedStep(self.step, self.optimiser.step, state, log=self.said.append)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .codegen.c_backend import working
-from .codegen.dispatch import fast, generated, masked_rows, operator, same_kind
+from .codegen.dispatch import broadcast_shapes, fast, generated, masked_rows, operator, same_kind
 
 
 def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -26,7 +26,7 @@ def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None =
             f"{tuple(codes.shape)}."
         )
     same_kind("categorical", logits)
-    lead = torch.broadcast_shapes(codes.shape[:-1], logits.shape[:-2], mask.shape if mask is not None else ())
+    lead = broadcast_shapes(codes.shape[:-1], logits.shape[:-2], mask.shape if mask is not None else ())
     kept = masked_rows("categorical", mask, lead)
     if not fast(logits):
         return _plain(logits, codes, None if kept is None else kept.reshape(lead))
@@ -40,7 +40,7 @@ def _plain(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         logits = torch.where(mask[..., None, None], logits, 0.0)
         codes = torch.where(mask.unsqueeze(-1), codes, 0)
-    lead = torch.broadcast_shapes(codes.shape, logits.shape[:-1])
+    lead = broadcast_shapes(codes.shape, logits.shape[:-1])
     logits = logits.to(working(logits.dtype))
     chosen = logits.expand(*lead, -1).gather(-1, codes.expand(lead).unsqueeze(-1)).squeeze(-1)
     total = (chosen - torch.logsumexp(logits, -1)).sum(-1)

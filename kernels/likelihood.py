@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .codegen.dispatch import code, fast, masked_rows, operator, rows_of, same_kind, scalar
+from .codegen.dispatch import broadcast_shapes, code, fast, masked_rows, operator, rows_of, same_kind, scalar
 from .codegen.generate import Formula
 
 # Of a predicted variance: one feature that never varies must not take over the loss.
@@ -54,7 +54,7 @@ class LikelihoodKernel:
         same_kind(self.name, x, *at, stored=output)
         if any(p.ndim > 1 or (p.ndim == 1 and len(p) != size) for p in at):
             raise ValueError(f"{self.name}: a parameter is a number or a ({size},) tensor.")
-        lead = torch.broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
+        lead = broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
         kept = masked_rows(self.name, mask, lead)
         if not fast(output) or x.requires_grad:
             return self._twin(x, output, at, None if kept is None else kept.reshape(lead))

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +55,15 @@ def generated(kernel: str, function: str) -> Callable[..., Any]:
         return getattr(code(kernel, _first_tensor(arguments)), function)(*arguments)
 
     return run
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
+    """The shape that all of these broadcast to; PyTorch's own function imports SymPy for it.
+
+    Raises:
+        ValueError: they do not broadcast.
+    """
+    return torch.Size(np.broadcast_shapes(*map(tuple, shapes)))
 
 
 def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None) -> None:

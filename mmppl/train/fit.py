@@ -47,7 +47,7 @@ def fit(
     clip: float | None = None,
     patience: int | None = None,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Literal["auto", "cpu", "cuda"] | str = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -115,7 +115,7 @@ def fit(
         spec=_spec(spec),
         name=dataset.name,
         n=len(dataset),
-        **dataset.fingerprints(),
+        **dataset.fingerprints(),  # type: ignore[arg-type]
         root=os.path.abspath(root) if root else None,
         declared=dict(as_),
         hide=hide,

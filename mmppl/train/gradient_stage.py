@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ..core.batch import Batch
@@ -15,7 +14,7 @@ from ..core.program import Program
 from ..core.stages import Group
 from ..errors import FitError
 from .cuda_graph import CapturedStep
-from .optimiser import LRSchedule, load_moments, moments_of, move, mutable_state, optimiser_of
+from .optimiser import LRSchedule, Optimiser, load_moments, moments_of, move, mutable_state, optimiser_of
 from .plan import PlannedStage
 from .settings import FitSettings
 from .step import Outcome, Step
@@ -23,7 +22,7 @@ from .step import Outcome, Step
 if TYPE_CHECKING:
     from .loop import Training
 
-WORTH_RECORDING = 200  # steps: on small networks a recording (1 s, with the imports that it takes) pays from there on
+RECORD_FROM = 150  # evaluations: to record a step takes as long as about 120 steps from Python
 
 
 class Evaluation:
@@ -74,9 +73,10 @@ class GradientStage:
         self.program, self.planned, self.settings, self.check, self.log = program, planned, settings, check, log
         self.device = program.progress.device
         made = [(group, optimiser_of(group, settings.lr, self.device)) for group in planned.groups]
-        self.optimisers: list[tuple[Group, torch.optim.Optimizer]] = made
+        self.optimisers: list[tuple[Group, Optimiser]] = made
         self.schedule = LRSchedule([optimiser for _, optimiser in made], settings, steps, first)
         most = max(group.steps for group in planned.groups)
+        self.records = steps * most >= RECORD_FROM
         kinds: dict[tuple[str, ...], Evaluation] = {}
         self.evaluations = []
         for left in range(most, 0, -1):  # a group moves at the last of them
@@ -86,7 +86,7 @@ class GradientStage:
                 kinds[names] = self._evaluation(moving)
             self.evaluations.append(kinds[names])
 
-    def _evaluation(self, moving: list[tuple[Group, torch.optim.Optimizer]]) -> Evaluation:
+    def _evaluation(self, moving: list[tuple[Group, Optimiser]]) -> Evaluation:
         graph = self.device.type == "cuda"
         step = Step(
             self.program,
@@ -94,7 +94,7 @@ class GradientStage:
             terms=self.planned.stage.terms,
             check=self.check,
             precision=self.settings.precision,
-            replay=not graph and self.schedule.steps >= WORTH_RECORDING,
+            replay=self.records and not graph,
             log=self.log,
         )
         moves = partial(move, moving, self.settings.clip)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +11,18 @@ from torch import Tensor
 from ..core.program import Program
 from ..core.stages import Group
 from ..errors import UsageError, suggest
+from .fused_adam import FusedAdam
 from .settings import FitSettings
 
-CLASSES: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-OURS = {"params", "lr", "fused", "foreach", "capturable", "differentiable", "maximize", "amsgrad"}  # no one's options
-MOMENTS = {"adam": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
-MOMENTS["adamw"] = MOMENTS["adam"]
+Optimiser = FusedAdam | torch.optim.Optimizer
+
+MOMENTS = dict.fromkeys(("adam", "adamw"), ("step", "exp_avg", "exp_avg_sq")) | {"sgd": ("momentum_buffer",)}
+OPTIONS = dict.fromkeys(("adam", "adamw"), ("betas", "eps", "weight_decay"))
+OPTIONS["sgd"] = ("momentum", "dampening", "weight_decay", "nesterov")
+WEIGHT_DECAY = {"adamw": 1e-2}  # where a group names none, as in PyTorch
 
 
-def optimiser_of(group: Group, lr: float, device: torch.device) -> torch.optim.Optimizer:
+def optimiser_of(group: Group, lr: float, device: torch.device) -> Optimiser:
     """The optimiser of a group, in one pass over its parameters; on a GPU one that a graph can hold, with its rate in
     the GPU's memory.
 
@@ -31,29 +32,30 @@ def optimiser_of(group: Group, lr: float, device: torch.device) -> torch.optim.O
         device: of the parameters.
 
     Raises:
-        UsageError: an option that the optimiser does not have.
+        UsageError: an option that the optimiser does not have, or a parameter that is neither float32 nor float64.
     """
-    cls, parameters = CLASSES[group.optimiser], list(group.parameters)
-    known = [name for name in inspect.signature(cls).parameters if name not in OURS]
+    known = OPTIONS[group.optimiser]
     for name in group.options:
         if name not in known:
             raise UsageError(
                 f"group {group.name!r}: {group.optimiser} has no option {name!r}; it has {', '.join(known)}."
                 + suggest(name, known)
             )
-    options: dict[str, Any] = {
-        **group.options,
-        "fused": {p.dtype for p in parameters} <= {torch.float32, torch.float64},
-    }
-    rate: float | Tensor = group.lr or lr
-    if device.type == "cuda":
-        rate = torch.tensor(rate, device=device)
-        options |= {"capturable": True} if "capturable" in inspect.signature(cls).parameters else {}
-    made: torch.optim.Optimizer = cls(parameters, lr=rate, **options)
-    return made
+    for parameter in group.parameters:
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise UsageError(
+                f"group {group.name!r}: a parameter is {parameter.dtype}; keep parameters in float32 or float64 "
+                "(--precision bf16 runs networks in bfloat16)."
+            )
+    rate = group.lr or lr
+    placed = torch.tensor(rate, device=device) if device.type == "cuda" else rate
+    if group.optimiser == "sgd":
+        return torch.optim.SGD(group.parameters, lr=placed, fused=True, **group.options)
+    decay = {"weight_decay": WEIGHT_DECAY.get(group.optimiser, 0.0)}
+    return FusedAdam(group.parameters, placed, decoupled=group.optimiser == "adamw", **{**decay, **group.options})
 
 
-def adam(program: Program, lr: float, device: torch.device) -> torch.optim.Optimizer:
+def adam(program: Program, lr: float, device: torch.device) -> Optimiser:
     """The optimiser of a program that declares no groups: Adam over all parameters."""
     return optimiser_of(Group("program", program.parameters()), lr, device)
 
@@ -68,9 +70,7 @@ class LRSchedule:
         first: the step at which it begins.
     """
 
-    def __init__(
-        self, optimisers: Sequence[torch.optim.Optimizer], settings: FitSettings, steps: int, first: int = 0
-    ) -> None:
+    def __init__(self, optimisers: Sequence[Optimiser], settings: FitSettings, steps: int, first: int = 0) -> None:
         self.steps, self.first = steps, first
         groups = [group for optimiser in optimisers for group in optimiser.param_groups]
         self.rates = [(group, float(group["lr"])) for group in groups] if settings.schedule == "cosine" else []
@@ -86,7 +86,7 @@ class LRSchedule:
                 group["lr"] = lr
 
 
-def move(groups: Sequence[tuple[Group, torch.optim.Optimizer]], clip: float | None) -> None:
+def move(groups: Sequence[tuple[Group, Optimiser]], clip: float | None) -> None:
     """Clip the gradients of each group by their norm, and move its parameters."""
     for group, optimiser in groups:
         if clip is not None:
@@ -97,7 +97,7 @@ def move(groups: Sequence[tuple[Group, torch.optim.Optimizer]], clip: float | No
         optimiser.step()
 
 
-def mutable_state(program: Program, optimisers: Sequence[torch.optim.Optimizer]) -> list[Tensor]:
+def mutable_state(program: Program, optimisers: Sequence[Optimiser]) -> list[Tensor]:
     """Everything that a step changes in place."""
     moments = [
         value
@@ -109,7 +109,7 @@ def mutable_state(program: Program, optimisers: Sequence[torch.optim.Optimizer])
     return [*program.parameters(), *program.buffers(), *moments]
 
 
-def moments_of(program: Program, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Tensor]:
+def moments_of(program: Program, optimisers: Sequence[Optimiser]) -> dict[str, Tensor]:
     """ "KEY/PARAMETER" → what the optimisers keep of each parameter."""
     states = [optimiser.state for optimiser in optimisers]
     return {
@@ -122,7 +122,7 @@ def moments_of(program: Program, optimisers: Sequence[torch.optim.Optimizer]) ->
 
 
 def load_moments(
-    program: Program, optimisers: Sequence[tuple[Group, torch.optim.Optimizer]], moments: Mapping[str, Tensor]
+    program: Program, optimisers: Sequence[tuple[Group, Optimiser]], moments: Mapping[str, Tensor]
 ) -> None:
     """Give each optimiser back what `moments_of` took from it.
 

@@ -17,7 +17,6 @@ import pyro
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..base.precision import full_precision
 from ..core.batch import Batch
@@ -196,6 +195,8 @@ class Step:
 
     def _record(self, batch: Batch, tensors: list[Tensor]) -> None:
         """Record the step on `batch`, for any batch and for those that miss no more than it does."""
+        from torch.fx.experimental.proxy_tensor import make_fx  # a second's import, which short fits can do without
+
         names = list(batch.values)
         call = _Call(self)
 

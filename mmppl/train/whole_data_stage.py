@@ -81,7 +81,7 @@ class WholeDataStage:
         with pyro.validation_enabled(False):
             if self.lbfgs is not None:
                 self.program.eval()
-                self.lbfgs.step(lambda: self._loss(batches))  # type: ignore[arg-type, no-untyped-call]
+                self.lbfgs.step(lambda: self._loss(batches))
             else:
                 self.program.train()
                 self._call(stage.update, batches)  # type: ignore[arg-type]
@@ -115,8 +115,7 @@ class WholeDataStage:
     def _loss(self, batches: Batches) -> Tensor:
         """The loss of all training rows, always with the same noise; its gradients go to the parameters."""
         counting, total = self.planned.stage.terms, torch.zeros(())
-        for parameter in self.parameters:
-            parameter.grad = torch.zeros_like(parameter)
+        slopes = [torch.zeros_like(parameter) for parameter in self.parameters]
         with torch.random.fork_rng():
             torch.manual_seed(self.settings.seed)
             for batch in batches:
@@ -127,10 +126,12 @@ class WholeDataStage:
                     moving = {n: pair for n, pair in found.items() if counting is None or n in counting}
                     loss = Terms(moving).loss * (len(batch) / batch.size)
                 gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
-                for parameter, gradient in zip(self.parameters, gradients):
+                for slope, gradient in zip(slopes, gradients):
                     if gradient is not None:
-                        parameter.grad += gradient
+                        slope += gradient
                 total = total.to(loss.device) + loss.detach()
+        for parameter, slope in zip(self.parameters, slopes):
+            parameter.grad = slope
         return total
 
     def state(self) -> dict[str, Tensor]:

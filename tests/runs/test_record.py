@@ -7,7 +7,7 @@ import pytest
 
 from mmppl import Modality
 from mmppl.errors import DataError
-from mmppl.runs.record import DataRecord, ProgramRecord, ResultRecord, RunRecord, read_record, write_record
+from mmppl.runs.record import DataRecord, ProgramRecord, ResultRecord, RunRecord, UsedFile, read_record, write_record
 
 WHOLE = RunRecord(
     program=ProgramRecord("mvae", "0"),
@@ -26,6 +26,7 @@ WHOLE = RunRecord(
     status="done",
     sha256={},
     mmppl="0",
+    use=(UsedFile("mine.py", "4"),),
     result=ResultRecord(2, 1.5, 3.0, {"kl.z": 1}, {"kl.z": 1.0}, {}),
 )
 
@@ -48,7 +49,9 @@ class Spoilt:
         return self.data
 
 
-@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(RunRecord) if f.name not in ("format", "result")])
+@pytest.mark.parametrize(
+    "name", [f.name for f in dataclasses.fields(RunRecord) if f.name not in ("format", "result", "use")]
+)
 @pytest.mark.parametrize("wrong", [None, 3.5, [], [{}], "gone"], ids=str)
 def test_a_field_that_is_not_there_or_of_another_type(name, wrong, tmp_path):
     data = WHOLE.to_json() | {name: wrong}

@@ -25,13 +25,9 @@ def data():
 
 
 @pytest.fixture(autouse=True)
-def a_state_at_every_epoch(monkeypatch):
+def a_state_at_every_epoch_and_every_step_recorded(monkeypatch):
     monkeypatch.setattr("mmppl.train.callbacks.CHECKPOINT_SHARE", 1e9)
-
-
-@pytest.fixture(autouse=True)
-def recorded_however_short(monkeypatch):
-    monkeypatch.setattr("mmppl.train.gradient_stage.WORTH_RECORDING", 0)
+    monkeypatch.setattr("mmppl.train.gradient_stage.RECORD_FROM", 0)
 
 
 def trained(cls, data, replay=True, callbacks=(), **settings):
@@ -92,14 +88,13 @@ def test_each_evaluation_of_a_stage_is_recorded(data):
     assert steps == [[True, True], [True, True], [True], [True]]
 
 
-def test_a_short_stage_is_not_recorded(data, monkeypatch):
-    """A recording takes as long as some hundred small steps; the bits are the same."""
-    _, weights, recorded = trained(toy.Staged, data)
-    monkeypatch.setattr("mmppl.train.gradient_stage.WORTH_RECORDING", 1 + recorded.rows.per_epoch * 6)
-    _, same, eager = trained(toy.Staged, data)
-    assert equal(weights, same)
-    assert recorded.stage.evaluations[0].step.recorded is not None
-    assert eager.stage.evaluations[0].step.recorded is None
+def test_a_short_stage_is_not_recorded_and_has_the_same_bits(data, monkeypatch):
+    recorded = trained(toy.Staged, data)
+    monkeypatch.setattr("mmppl.train.gradient_stage.RECORD_FROM", 19)  # the first stage has 18 evaluations
+    lines, weights, training = trained(toy.Staged, data)
+    assert [evaluation.step.recorded for evaluation in training.stage_at(1).evaluations] == [None] * 3
+    assert not training.stage_at(1).records and training.stage_at(1).schedule.steps == 6
+    assert lines == recorded[0] and equal(weights, recorded[1])
 
 
 def test_what_is_frozen_keeps_its_bits_and_what_moves_does_not(data):

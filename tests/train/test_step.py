@@ -158,7 +158,7 @@ def test_a_recording_that_fails_without_a_word_runs_eagerly_too(data, monkeypatc
     def fails(*arguments):
         raise error
 
-    monkeypatch.setattr("mmppl.train.step.make_fx", lambda step: fails)
+    monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", lambda step: fails)
     said = []
     _, _, step = steps(data, True, cls=Warm, said=said)
     assert step.recorded is None and len(said) == 1 and said[0].endswith(f"{type(error).__name__}: no reason given")

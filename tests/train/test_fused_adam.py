@@ -1,0 +1,47 @@
+"""Our Adam has the bits of PyTorch's."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from mmppl.train.fused_adam import FusedAdam
+
+
+def parameters():
+    torch.manual_seed(0)
+    shapes = [(3, 5), (7,), (), (2, 3, 4)]
+    made = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    return [*made, nn.Parameter(torch.randn(4, dtype=torch.float64))]
+
+
+@pytest.mark.parametrize(("decoupled", "decay"), [(False, 0.0), (False, 0.1), (True, 0.1)])
+def test_it_has_the_bits_of_pytorchs(decoupled, decay):
+    ours, theirs = parameters(), parameters()
+    options = dict(lr=0.1, betas=(0.8, 0.95), eps=1e-6, weight_decay=decay)
+    mine = FusedAdam(ours, decoupled=decoupled, **options)
+    cls = torch.optim.AdamW if decoupled else torch.optim.Adam
+    other = cls(theirs, fused=True, **options)
+    for step in range(5):
+        mine.param_groups[0]["lr"] = other.param_groups[0]["lr"] = 0.1 / (step + 1)
+        for number, (a, b) in enumerate(zip(ours, theirs)):
+            gradient = torch.randn(a.shape, dtype=a.dtype)
+            absent = number == 1 and step in (0, 3)  # begins later than the others, and misses a step
+            a.grad, b.grad = (None, None) if absent else (gradient, gradient.clone())
+        mine.step()
+        other.step()
+    for a, b in zip(ours, theirs):
+        assert torch.equal(a, b)
+        for key, value in other.state[b].items():
+            assert torch.equal(mine.state[a][key], value), key
+
+
+def test_to_make_one_does_not_import_the_compiler():
+    code = (
+        "import sys, torch; from mmppl.train.fused_adam import FusedAdam\n"
+        "p = torch.nn.Parameter(torch.ones(2)); o = FusedAdam([p]); p.grad = torch.ones(2); o.step()\n"
+        "raise SystemExit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
