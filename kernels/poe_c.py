@@ -238,7 +238,19 @@ def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Te
 def product_backward(
     g_mean: Tensor, g_log_var: Tensor, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """The gradients for loc and log_var, from those for the products' means and log-variances."""
+    """The gradients of the products for their experts.
+
+    Args:
+        g_mean: (S, B, D) gradients for the products' means.
+        g_log_var: (S, B, D) gradients for the products' log-variances.
+        loc: as in `product`.
+        log_var: as in `product`.
+        seen: as in `product`.
+        prior: as in `product`.
+
+    Returns:
+        Gradients for loc and log_var.
+    """
     d_loc, d_log_var = torch.zeros_like(loc), torch.zeros_like(loc)
     inputs = [loc, log_var, seen, None, None, None, g_mean, g_log_var, None]
     _run("backward", loc, seen, prior, [*inputs, d_loc, d_log_var, None, None])
@@ -276,7 +288,21 @@ def sample_backward(
     target: Sequence[Tensor],
     prior: bool,
 ) -> list[Tensor]:
-    """The gradients for loc and log_var, and for those of the target if there is one."""
+    """The gradients of draws and KL divergences for the experts.
+
+    Args:
+        g_z: (S, B, D) gradients for the draws; None without noise.
+        g_kl: (S, B) gradients for the KL divergences.
+        loc: as in `sample`.
+        log_var: as in `sample`.
+        seen: as in `sample`.
+        noise: as in `sample`.
+        target: as in `sample`.
+        prior: as in `sample`.
+
+    Returns:
+        Gradients for loc and log_var, and for those of the target if there is one.
+    """
     gradients = [torch.zeros_like(loc), torch.zeros_like(loc), *(torch.zeros_like(t) for t in target)]
     inputs = [loc, log_var, seen, noise, *_pair(target), g_z, None, g_kl]
     _run("backward", loc, seen, prior, [*inputs, *gradients, *([] if target else [None, None])])

@@ -190,7 +190,19 @@ def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Te
 def product_backward(
     g_mean: Tensor, g_log_var: Tensor, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """The gradients for loc and log_var, from those for the products' means and log-variances."""
+    """The gradients of the products for their experts.
+
+    Args:
+        g_mean: (S, B, D) gradients for the products' means.
+        g_log_var: (S, B, D) gradients for the products' log-variances.
+        loc: as in `product`.
+        log_var: as in `product`.
+        seen: as in `product`.
+        prior: as in `product`.
+
+    Returns:
+        Gradients for loc and log_var.
+    """
     plan = _planned(loc, seen, SHARED)
     d_loc, d_log_var = plan.partial(loc), plan.partial(loc)
     inputs = [g_mean, g_log_var, loc, log_var, as_bytes(seen)]
@@ -231,7 +243,21 @@ def sample_backward(
     target: Sequence[Tensor],
     prior: bool,
 ) -> list[Tensor]:
-    """The gradients for loc and log_var, and for those of the target if there is one."""
+    """The gradients of draws and KL divergences for the experts.
+
+    Args:
+        g_z: (S, B, D) gradients for the draws; None without noise.
+        g_kl: (S, B) gradients for the KL divergences.
+        loc: as in `sample`.
+        log_var: as in `sample`.
+        seen: as in `sample`.
+        noise: as in `sample`.
+        target: as in `sample`.
+        prior: as in `sample`.
+
+    Returns:
+        Gradients for loc and log_var, and for those of the target if there is one.
+    """
     plan = _planned(loc, seen, SHARED)
     into = [loc, log_var, *target]
     gradients = [plan.partial(t) for t in into]

@@ -91,7 +91,15 @@ class Writer:
         return self.dialect.functions[type(e).__name__].format(*(self.expression(a) for a in e.args))
 
     def power(self, base: Any, exponent: float) -> str:
-        """Return the source of a power."""
+        """Return the source of a power.
+
+        Args:
+            base: a sympy expression.
+            exponent: any number.
+
+        Returns:
+            Source text.
+        """
         if exponent < 0:
             return f"({self.dialect.number(1.0)}/{self.power(base, -exponent)})"
         if exponent == 0.5:
@@ -106,14 +114,31 @@ class Writer:
         return self.whole_power(text, int(exponent))
 
     def whole_power(self, base: str, n: int) -> str:
-        """Return the source of a whole power, by repeated squaring."""
+        """Return the source of a whole power, by repeated squaring.
+
+        Args:
+            base: source text.
+            n: at least 1.
+
+        Returns:
+            Source text.
+        """
         if n == 1:
             return base
         half = self.whole_power(base, n // 2)
         return self.named(base, n, f"{half}*{half}" if n % 2 == 0 else f"{half}*{half}*{base}")
 
     def named(self, base: str, n: int, text: str) -> str:
-        """Return the name of a power, which gets a statement when it is first asked for."""
+        """Return the name of a power, which gets a statement when it is first asked for.
+
+        Args:
+            base: source text of the base.
+            n: the exponent.
+            text: source text of the power.
+
+        Returns:
+            The name.
+        """
         if (base, n) not in self.powers:
             self.powers[base, n] = f"_p{len(self.powers)}"
             self.statements.append((self.powers[base, n], text))
