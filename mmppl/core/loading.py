@@ -1,4 +1,4 @@
-"""Loading a program class by path or by name, with the errors of its file told as file:line."""
+"""Loading a program class by path or by name, with the errors of its file reported as file:line."""
 
 from __future__ import annotations
 
