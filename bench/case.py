@@ -1,4 +1,6 @@
-"""One thing to be timed: ours, its rivals, the least that the machine must do for it, and the check before it all."""
+"""One case of a benchmark: our call, its rivals, the least that the machine has to do for it, and the check before it
+all.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,12 @@ class Case:
     """What is timed.
 
     Args:
-        name, shape: of the row.
-        ours: the call to be timed.
+        name: name of the rows of the table.
+        shape: shape of the inputs, for the table.
+        ours: the call that is timed.
         rivals: name → the same done otherwise.
         limit: does the unavoidable work and no more (moves the bytes, multiplies the matrices); None: not known.
-        error: how far ours is from the truth, and how far it may be; called before anything is timed.
+        error: returns how far ours is from the truth and how far it may be; called before anything is timed.
         around: settings under which all of it runs.
     """
 
@@ -38,10 +41,12 @@ class Row(NamedTuple):
     """A line of the table: ours against one rival.
 
     Args:
+        name: name of the case.
+        shape: shape of the inputs.
         ms: median milliseconds of ours.
-        ratio: rival's time over ours, median over the rounds.
+        ratio: the rival's time over ours, median over the rounds.
         over: the rival.
-        limit_ratio: ours over the limit's time; None where no limit is known.
+        limit_ratio: our time over the limit's; None where no limit is known.
         spread: interquartile range of `ratio` as a share of it.
     """
 
@@ -55,13 +60,22 @@ class Row(NamedTuple):
 
 
 class WrongResult(AssertionError):
-    """The correctness check of a case failed: there is no figure."""
+    """The correctness check of a case failed, so there is no figure."""
 
 
 def measure(case: Case, *, rounds: int = 7, seconds: float = 0.25) -> list[Row]:
-    """Check, then time; one row per rival.
+    """Check a case, then time it.
 
-    Raises: WrongResult when ours is further from the truth than it may be.
+    Args:
+        case: the case.
+        rounds: see `interleave`.
+        seconds: see `interleave`.
+
+    Returns:
+        One row per rival.
+
+    Raises:
+        WrongResult: ours is further from the truth than it may be.
     """
     with case.around():
         error, allowed = case.error()
@@ -88,6 +102,14 @@ def _nothing() -> None:
 
 
 def apart(found: Any, truth: Any) -> float:
-    """Largest relative difference of norms over pairs of tensors, in float64."""
+    """Compute the largest relative difference of norms over pairs of tensors, in float64.
+
+    Args:
+        found: tensors.
+        truth: as many tensors, by whose norms the differences are divided.
+
+    Returns:
+        The largest of the ratios.
+    """
     pairs = [(a.detach().double(), b.detach().double()) for a, b in zip(found, truth, strict=True)]
     return max(float((a - b).norm() / b.norm().clamp_min(1e-300)) for a, b in pairs)

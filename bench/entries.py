@@ -29,22 +29,26 @@ from types import FrameType
 from typing import Any
 
 HERE = Path(__file__).resolve().parents[1]
-SOURCES = ("mmppl", "kernels", "programs", "cli")  # of a checkout, what these calls may enter
+SOURCES = ("mmppl", "kernels", "programs", "cli")  # folders of a checkout that these calls may enter
 WARM = ("read", "fit", "query", "evaluate")
 COLD = "cold query"
-REPEATS = {"read": 10, "query": 10}  # calls per round; one of the others, which take seconds
-ROWS = 200  # of the .npz file
+REPEATS = {"read": 10, "query": 10}  # calls per round; the others take seconds and are called once
+ROWS = 200  # rows of the .npz file
 
 
 def entries(call: Callable[[], object], tree: Path) -> int:
-    """How often `call` passes from one source file of a checkout into another.
+    """Count how often a call passes from one source file of a checkout into another.
 
-    A call counts if its code lies in the checkout, and its caller's code lies in another file (one outside the checkout
-    included, since a callback from a foreign library enters a file, too). Each resumption of a generator is a call.
+    A function call counts if its code lies in the checkout and its caller's code lies in another file (one outside the
+    checkout included, since a callback from a foreign library enters a file, too). Each resumption of a generator is a
+    call.
 
     Args:
         call: is called once.
         tree: the root of the checkout.
+
+    Returns:
+        The count.
     """
     count = 0
     roots = tuple(str((tree / name).resolve()) + os.sep for name in SOURCES)
@@ -72,7 +76,7 @@ def entries(call: Callable[[], object], tree: Path) -> int:
 
 
 def calls(folder: Path) -> dict[str, Callable[[], Any]]:
-    """The four calls by name, and "run": the run that is asked, fitted into FOLDER/run when it is first needed."""
+    """Make the four calls by name, and "run": the run that is queried, fitted into FOLDER/run on first use."""
     import numpy as np
 
     import mmppl
@@ -100,9 +104,13 @@ def calls(folder: Path) -> dict[str, Callable[[], Any]]:
 
 
 def serve(folder: Path, tree: Path) -> None:
-    """Answer the commands that come line by line, "prepare NAME", "count NAME" and "time NAME", by a line of JSON each.
+    """Answer the commands "prepare NAME", "count NAME" and "time NAME" on stdin by a line of JSON each.
 
-    NAME is a key of `calls`; what its first call imports or caches is neither counted nor timed.
+    NAME is a key of `calls`. What its first call imports or caches is neither counted nor timed.
+
+    Args:
+        folder: where runs and data are written.
+        tree: the root of the checkout that is measured.
     """
     answer = sys.stdout
     with redirect_stdout(sys.stderr):
@@ -128,11 +136,16 @@ def serve(folder: Path, tree: Path) -> None:
 
 
 class Version:
-    """One checkout, measured in a process of its own that stays warm."""
+    """One checkout, measured in a process of its own that stays warm.
+
+    Args:
+        tree: the root of the checkout.
+        folder: where its runs and data are written.
+    """
 
     def __init__(self, tree: Path, folder: Path) -> None:
         self.tree, self.folder = tree, folder
-        # nothing in front of the checkout: neither this file's folder nor the current one
+        # nothing may come before the checkout: neither this file's folder nor the current one
         self.environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
         arguments = [sys.executable, __file__, "--serve", str(folder), "--tree", str(tree)]
         self.process = subprocess.Popen(
@@ -140,6 +153,7 @@ class Version:
         )
 
     def ask(self, *words: str) -> Any:
+        """Send a command to the measuring process and return its answer."""
         assert self.process.stdin is not None and self.process.stdout is not None
         print(*words, file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
@@ -148,7 +162,7 @@ class Version:
         return json.loads(line)
 
     def seconds(self, name: str) -> list[float]:
-        """On the clock, and of processor time."""
+        """Return the seconds of one call: on the clock, and of processor time."""
         if name != COLD:
             found: list[float] = self.ask("time", name)
             return found
@@ -172,7 +186,16 @@ def _of_children() -> float:
 
 
 def measure(trees: Sequence[Path], names: Sequence[str], rounds: int) -> dict[str, Any]:
-    """{"versions": one per tree, in their order, with its measures; "ratios": of the first over the second}."""
+    """Measure checkouts side by side.
+
+    Args:
+        trees: the roots of one or two checkouts.
+        names: the calls that are measured.
+        rounds: the number of rounds of timing.
+
+    Returns:
+        {"versions": one per tree, in their order, with its measures; "ratios": of the first over the second}.
+    """
     with tempfile.TemporaryDirectory() as folder:
         versions = []
         for i, tree in enumerate(trees):
@@ -187,7 +210,7 @@ def measure(trees: Sequence[Path], names: Sequence[str], rounds: int) -> dict[st
             taken: dict[str, list[list[list[float]]]] = {name: [[] for _ in versions] for name in names}
             for n in range(rounds):
                 for name in names:
-                    for i in range(len(versions)):  # in an order that turns
+                    for i in range(len(versions)):  # the order changes from round to round
                         which = (i + n) % len(versions)
                         taken[name][which].append(versions[which].seconds(name))
         finally:
@@ -220,7 +243,7 @@ def _ratios(counts: list[dict[str, int]], taken: list[list[list[float]]], name: 
 
 
 def commit(tree: Path) -> str | None:
-    """The commit that is checked out there, with "+" where files differ from it; None where git knows of none."""
+    """Return the commit that is checked out in a folder, with "+" where files differ from it; None outside git."""
     try:
         head, changed = (
             subprocess.run(["git", "-C", str(tree), *words], capture_output=True, text=True, check=True).stdout.strip()
@@ -232,8 +255,10 @@ def commit(tree: Path) -> str | None:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A markdown table, with columns for before, after and their ratio where there are two versions."""
-    versions = found["versions"][::-1]  # the other one is the one before
+    """Write the result as a markdown table, with columns for before, after and their ratio where there are two
+    versions.
+    """
+    versions = found["versions"][::-1]  # the version that this one is compared with comes first
     named = [""] if len(versions) == 1 else [" before", " after"]
     head = [""]
     for what in ("file entries", "seconds", "processor seconds"):

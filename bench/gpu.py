@@ -5,8 +5,8 @@
     python bench/gpu.py --table gpu.json   # the table of a result, in markdown
 
 Every section runs in a process of its own, since an illegal access spoils the GPU for the process that made it, and is
-stopped after its share of the time. No speed is reported of a kernel or step of which any check failed. The exit status
-is 1 if a check failed or a section did not end.
+stopped after its share of the time. No speed is reported for a kernel or step of which any check failed. The exit
+status is 1 if a check failed or a section did not end.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 345.0  # for everything
-SHARES = {"product": 75.0, "pairs": 75.0, "likelihood": 50.0, "step": 70.0, "fit": 40.0}  # at most, for each section
-WORKERS = 12  # of the tests, at most
-TESTS = {  # family → the file of its tests, by one of these names
+SHARES = {"product": 75.0, "pairs": 75.0, "likelihood": 50.0, "step": 70.0, "fit": 40.0}  # most that each may take
+WORKERS = 12  # most processes for the tests
+TESTS = {  # family → names that the file of its tests may have
     "product of experts": ("test_poe_triton.py",),
     "pair sums": ("test_pairwise_triton.py",),
     "likelihoods": ("test_likelihood_triton.py",),
@@ -46,9 +46,9 @@ def measure(dry: bool, save: Callable[[Found], object], seconds: float = SECONDS
     """Run all sections.
 
     Args:
-        dry: on the CPU, tiny shapes, in one process.
-        save: hears what has been found whenever a section has ended.
-        seconds: for all of it.
+        dry: whether it runs on the CPU, with tiny shapes, in one process.
+        save: receives what has been found whenever a section has ended.
+        seconds: time for all of it.
 
     Returns:
         {"where": device, versions and peaks, "dry", "seconds", "passed", "sections": name → what was found}.
@@ -70,7 +70,7 @@ def measure(dry: bool, save: Callable[[Found], object], seconds: float = SECONDS
 
 
 def _keep(found: Found, name: str, section: Found, begun: float, save: Callable[[Found], object]) -> None:
-    """Add a section that has ended, and save and say so: this program may be stopped at any time."""
+    """Add a section that has ended, save, and print a line: this program may be stopped at any time."""
     found["sections"][name], found["seconds"] = section, time.monotonic() - begun
     withhold(found)
     save(found)
@@ -81,7 +81,16 @@ def _keep(found: Found, name: str, section: Found, begun: float, save: Callable[
 
 
 def sections(names: Sequence[str], limit: float, dry: bool) -> Found:
-    """What some sections find, in one process; of one that is stopped or crashes, what it had found by then."""
+    """Run some sections in one process. If it is stopped or crashes, what it has found by then is kept.
+
+    Args:
+        names: names of the sections.
+        limit: seconds after which the process is stopped.
+        dry: whether it runs on the CPU, with tiny shapes.
+
+    Returns:
+        {"where", "sections": name → what was found}.
+    """
     environment = _environment() | ({"TRITON_INTERPRET": "1"} if dry else {})
     with tempfile.TemporaryDirectory() as folder:
         file, log = Path(folder) / "found.json", Path(folder) / "log"
@@ -107,7 +116,7 @@ def _environment() -> dict[str, str]:
 
 
 def _run(command: Sequence[str], limit: float, environment: Mapping[str, str], log: Path) -> tuple[int | None, float]:
-    """Exit status, None if it had to be stopped, and seconds; its output goes to a file."""
+    """Exit status (None if the command had to be stopped) and seconds. The output goes to a file."""
     begun = time.monotonic()
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -116,14 +125,22 @@ def _run(command: Sequence[str], limit: float, environment: Mapping[str, str], l
         try:
             code: int | None = process.wait(max(limit, 1.0))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its own workers, too
+            os.killpg(process.pid, signal.SIGKILL)  # with its own workers
             process.wait()
             code = None
     return code, time.monotonic() - begun
 
 
 def tests(limit: float, dry: bool) -> Found:
-    """Run the tests of the kernels and of the captured step on the GPU; a check for each file of tests."""
+    """Run the tests of the kernels and of the captured step on the GPU.
+
+    Args:
+        limit: seconds after which they are stopped.
+        dry: whether they run on the CPU.
+
+    Returns:
+        A section with one check for each file of tests.
+    """
     found = _nothing(None)
     named = {family: _tests_called(names) for family, names in TESTS.items() if not dry or family == "choice of Triton"}
     workers = min(WORKERS, os.cpu_count() or 1) if importlib.util.find_spec("xdist") and not dry else 0
@@ -139,7 +156,7 @@ def tests(limit: float, dry: bool) -> Found:
         found["error"] = f"pytest: exit {code}: {(lines or ['no output'])[-1][:200]}"
     for family, file in named.items():
         check = _outcomes(lines, file)
-        if check["failed"] or code is not None:  # of tests that were stopped, only what failed is known
+        if check["failed"] or code is not None:  # when tests were stopped, only failures are known
             passed = not check["failed"] and check["ran"] > 0
             reason = check["reason"] or ("" if check["ran"] else f"no test of {' or '.join(TESTS[family])} ran")
             shape = f"{check['ran']} passed, {check['failed']} failed, {check['skipped']} skipped"
@@ -149,20 +166,22 @@ def tests(limit: float, dry: bool) -> Found:
 
 
 def _tests_called(names: Sequence[str]) -> str:
-    """The path of the first test file of these names, "" where there is none."""
+    """The path of the first test file that has one of these names; "" where there is none."""
     found = [file for name in names for file in sorted((ROOT / "tests").rglob(name))]
     return str(found[0].relative_to(ROOT)) if found else ""
 
 
 def _outcomes(lines: Sequence[str], file: str) -> Found:
-    """How many tests of a file passed, failed and were skipped, by the lines of `pytest -v -rfE`, with xdist or not."""
+    """How many tests of a file passed, failed and were skipped, from the lines of `pytest -v -rfE`, with xdist or
+    without.
+    """
     counts = {"PASSED": 0, "FAILED": 0, "ERROR": 0, "SKIPPED": 0}
     reasons = []
     for line in lines if file else []:
         outcome = OUTCOME.search(line)
         if f"{file}::" not in line or not outcome:
             continue
-        if line.startswith(("FAILED", "ERROR")):  # the summary, which tells why; not counted again
+        if line.startswith(("FAILED", "ERROR")):  # lines of the summary, which give reasons and are not counted again
             reasons.append(line.partition("::")[2][:200])
         else:
             counts[outcome.group()] += 1
@@ -171,7 +190,7 @@ def _outcomes(lines: Sequence[str], file: str) -> Found:
 
 
 def withhold(found: Found) -> None:
-    """Take the figures out of rows of whose family any check failed."""
+    """Take the figures out of the rows of every family of which a check failed."""
     every = list(found["sections"].values())
     failed = {check["family"] for section in every for check in section["checks"] if not check["passed"]}
     for section in every:
@@ -182,7 +201,7 @@ def withhold(found: Found) -> None:
 
 
 def table(found: Found) -> str:
-    """The result in markdown, for RESULTS.md."""
+    """Write the result in markdown, for RESULTS.md."""
     rows = [row for section in found["sections"].values() for row in section["rows"]]
     kernels, others = [r for r in rows if "bytes" in r or "flops" in r], [r for r in rows if "bytes" not in r]
     parts = [_circumstances(found)]
@@ -264,7 +283,7 @@ def _ms(seconds: float | None) -> str:
 
 
 def _ratios(seconds: Mapping[str, float]) -> str:
-    """Of each other candidate's time over ours."""
+    """The time of each other candidate over ours."""
     ours, others = seconds.get("ours"), {name: value for name, value in seconds.items() if name != "ours"}
     return ", ".join(f"{value / ours:.3g} × ({name})" for name, value in others.items()) if ours and others else "-"
 

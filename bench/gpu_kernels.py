@@ -1,4 +1,6 @@
-"""The kernels on a GPU: how far they are from float64, beside PyTorch in the same precision, and how fast they are."""
+"""The kernels on a GPU: how far they are from float64, compared with PyTorch in the same precision, and how fast they
+are.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,14 @@ from .case import Case, apart
 from .gpu_section import Report
 
 PRODUCTS, PAIRS, LIKELIHOODS, CATEGORIES = "product of experts", "pair sums", "likelihoods", "categories"
-ULPS = 8  # of the largest number, allowed beside twice eager's error, which may happen to be nil
+ULPS = 8  # of the largest number; allowed in addition to twice eager's error, which may happen to be 0
 Call = Callable[..., Any]
 
 
 class Check(NamedTuple):
-    """A kernel and the same by hand, to be called alike: with `leaves`, which want gradients, then with `fixed`.
+    """A kernel and the same by hand, which are called alike: with `leaves`, which want gradients, then with `fixed`.
 
-    Tensors are on the CPU; floating-point ones are brought into the precision of the check. Calls give a tensor or
+    Tensors are on the CPU; floating-point ones are converted to the precision of the check. Calls return a tensor or
     several.
     """
 
@@ -40,10 +42,10 @@ class Check(NamedTuple):
     eager: Call
     leaves: Sequence[Tensor]
     fixed: Sequence[Tensor | None] = ()
-    stored: torch.dtype = torch.float32  # of the first leaf
+    stored: torch.dtype = torch.float32  # dtype of the first leaf
 
     def against_float64(self, device: str) -> dict[str, Any]:
-        """The error of the worst of all values and gradients, that of eager, and what is allowed."""
+        """Compare values and gradients with float64 on a device; what `worst` returns."""
 
         def rounded(t: Tensor | None, dtype: torch.dtype = torch.float32) -> Any:
             if t is None:
@@ -58,7 +60,7 @@ class Check(NamedTuple):
 
 
 def results(call: Call, leaves: Sequence[Tensor], fixed: Sequence[Tensor | None]) -> list[Tensor]:
-    """The outputs, and the gradients of a randomly weighted sum of them."""
+    """Compute the outputs of a call, and the gradients for `leaves` of a randomly weighted sum of them."""
     inputs = [t.detach().requires_grad_() for t in leaves]
     outputs = call(*inputs, *fixed)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -67,8 +69,12 @@ def results(call: Call, leaves: Sequence[Tensor], fixed: Sequence[Tensor | None]
 
 
 def worst(got: Sequence[Tensor], eager: Sequence[Tensor], exact: Sequence[Tensor]) -> dict[str, Any]:
-    """Of the tensor with the least room left: the largest error, that of eager, and twice the latter and some ulps,
-    which are allowed. Errors are NaN where a shape is wrong or a number is not finite."""
+    """Find the tensor with the least room between its error and what is allowed: twice eager's error and some ulps.
+
+    Returns:
+        The largest error of that tensor, eager's, and what is allowed. Errors are NaN where a shape is wrong or a
+        number is not finite.
+    """
     found = []
     for ours, theirs, truth in zip(got, eager, exact, strict=True):
         unit, largest = torch.finfo(ours.dtype).eps, float(truth.abs().max()) if truth.numel() else 0.0
@@ -84,11 +90,13 @@ def _furthest(found: Tensor, truth: Tensor) -> float:
 
 
 def random(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Draw standard normal tensors, in float64."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
 
 
 def chance(seed: int, share: float, *shape: int) -> Tensor:
+    """Draw bools that are True with a given probability."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < share
 
 
@@ -96,7 +104,7 @@ def chance(seed: int, share: float, *shape: int) -> Tensor:
 
 
 def product_by_hand(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool = True) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of every subset's product, every expert of every subset at once."""
+    """Mean and log-variance of every subset's product, with every expert of every subset at once."""
     precision = torch.exp(-log_var) * seen.movedim(-1, 1).unsqueeze(-1).to(loc.dtype)
     total = precision.sum(1) + float(prior)
     return (precision * loc).sum(1) / total, -torch.log(total)
@@ -115,15 +123,16 @@ def _sampled_by_hand(loc: Tensor, log_var: Tensor, *rest: Tensor) -> tuple[Tenso
 
 
 def product_checks(dry: bool = False) -> list[Check]:
-    """Odd numbers of subsets, experts, rows and features, with and without prior expert and target; and sizes of which
-    a program of the GPU adds up hundreds of subsets."""
+    """Odd numbers of subsets, experts, rows and features, with and without prior expert and target; and sizes for which
+    a program of the GPU adds up hundreds of subsets.
+    """
     shapes = [(3, 2, 5, 3)] if dry else [(1, 1, 1, 1), (7, 3, 33, 20), (31, 5, 17, 65), (1023, 10, 9, 33)]
     found = []
     for S, M, B, D in shapes:
         loc, log_var, noise, *target = random(S, (M, B, D), (M, B, D), (S, B, D), (B, D), (B, D))
         seen = chance(S, 0.6, S, B, M)
         some = seen.clone()
-        some[..., 0] = True  # without the prior, at least one has to be seen
+        some[..., 0] = True  # without the prior, at least one expert has to be seen
         no_prior = [partial(call, prior=False) for call in (gaussian_product, product_by_hand)]
 
         def alone(loc: Tensor, log_var: Tensor, a: Tensor, b: Tensor, seen: Tensor) -> Tensor:
@@ -150,8 +159,9 @@ def product_checks(dry: bool = False) -> list[Check]:
 
 
 def many_subsets(experts: int, rows: int, size: int, device: str) -> Case:
-    """KL of all 2^M − 1 products to N(0, I), and its gradients: what MoPoE adds to a step. By hand the sums over
-    experts are matrix products."""
+    """The KL of all 2^M − 1 products to N(0, I) and its gradients, which is what MoPoE adds to a step. By hand, the
+    sums over experts are matrix products.
+    """
     loc, log_var = (t.float().to(device).requires_grad_() for t in random(0, *[(experts, rows, size)] * 2))
     table = all_subsets(experts).to(device)
     seen = table.unsqueeze(1).expand(-1, rows, -1).contiguous()
@@ -180,7 +190,7 @@ def many_subsets(experts: int, rows: int, size: int, device: str) -> Case:
 
 
 def products(report: Report) -> None:
-    """Products of experts: draws and KL, and the KL of all subsets of ten."""
+    """Measure products of experts: draws and KL, and the KL of all subsets of ten."""
     with report.kernels():
         for check in product_checks(report.dry):
             report.check(PRODUCTS, check.name, check.shape, partial(check.against_float64, report.device))
@@ -214,7 +224,7 @@ def pair_checks(dry: bool = False) -> list[Check]:
             across, within = _pair_sums(kernel)
             shape = f"N={N} L={L} D={D}"
             found.append(Check(f"{name}, two samples", shape, *across, [x, y], [a, b]))
-            if name != "laplacian":  # by hand it has an infinite slope where a row meets itself
+            if name != "laplacian":  # written by hand, it has an infinite slope where a row meets itself
                 found.append(Check(f"{name}, one sample", f"N={N} D={D}", *within, [x], [a]))
     return found
 
@@ -237,7 +247,7 @@ def _pair_sums(kernel: Kernel) -> tuple[tuple[Call, Call], tuple[Call, Call]]:
 
 
 def pair_sums(report: Report) -> None:
-    """Sums over pairs, and MMD² with its gradients."""
+    """Measure sums over pairs, and MMD² with its gradients."""
     with report.kernels():
         for check in pair_checks(report.dry):
             report.check(PAIRS, check.name, check.shape, partial(check.against_float64, report.device))
@@ -251,7 +261,7 @@ def pair_sums(report: Report) -> None:
 
 
 def _masked(density: Call) -> Call:
-    """A log-density by hand, (output, *parameters, x, mask), 0 where the mask is False."""
+    """A log-density by hand, (output, *parameters, x, mask), which is 0 where the mask is False."""
 
     def call(output: Tensor, *rest: Tensor) -> Tensor:
         *parameters, x, mask = rest
@@ -292,13 +302,13 @@ def likelihood_checks(dry: bool = False) -> list[Check]:
         ]  # fmt: skip
         shape = f"S={S} B={B} D={D}"
         found += [Check(name, shape, *calls, leaves, [x, mask]) for name, calls, leaves in cases]
-        if not dry:  # the interpreter's bfloat16 is not a GPU's
+        if not dry:  # the interpreter's bfloat16 differs from a GPU's
             found.append(Check("Bernoulli, bfloat16", shape, *bernoulli, [output], [x, mask], torch.bfloat16))
     return found
 
 
 def category_checks(dry: bool = False) -> list[Check]:
-    """Labels and sequences, few classes and more than a block holds, with a mask; and logits in bfloat16."""
+    """Labels and sequences with few classes and with more than a block holds, with a mask; and logits in bfloat16."""
     found = []
     for S, B, L, K in [(2, 3, 2, 5)] if dry else [(1, 1, 1, 1), (3, 5, 1, 10), (2, 3, 4, 33), (1, 2, 2, 1500)]:
         (logits,) = random(K, (S, B, L, K))
@@ -317,7 +327,7 @@ def category_checks(dry: bool = False) -> list[Check]:
 
 
 def log_densities(report: Report) -> None:
-    """Log-densities with their gradients."""
+    """Measure log-densities with their gradients."""
     with report.kernels():
         for family, checks in ((LIKELIHOODS, likelihood_checks), (CATEGORIES, category_checks)):
             for check in checks(report.dry):

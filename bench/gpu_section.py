@@ -1,6 +1,6 @@
 """Runs sections of `bench/gpu.sh` in this process: `python -m mmppl.bench.gpu_section FILE NAME... [--dry]`.
 
-FILE is written anew after every check and every row, so that a section that is stopped or crashes loses nothing.
+FILE is rewritten after every check and every row, so that a section that is stopped or crashes loses nothing.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .gpu import UNFINISHED
 from .harness import circumstances, figure, interleave
 
 Bound = tuple[float, float]
-"""An error, and what is allowed."""
+"""An error, and the largest that is allowed."""
 
 
 class Report:
-    """What a section finds: checks and rows of the table, each of a family.
+    """What a section finds: checks, and rows of the table. Each belongs to a family.
 
     Args:
-        section: its name.
+        section: name of the section.
         save: writes what has been found so far.
-        dry: everything runs on the CPU, on tiny shapes.
+        dry: whether everything runs on the CPU, with tiny shapes.
 
     Attributes:
         found: {"seconds", "error" (None once the section has ended), "checks", "rows", "notes"}, for JSON.
@@ -46,31 +46,32 @@ class Report:
         self.found: dict[str, Any] = {"seconds": 0.0, "error": UNFINISHED, "checks": [], "rows": [], "notes": []}
 
     def save(self) -> None:
+        """Write what has been found so far."""
         self.found["seconds"] = time.perf_counter() - self._begun
         self._save()
 
     def kernels(self) -> AbstractContextManager[Any]:
-        """Inside, Triton's kernels run: on the GPU as ever, in a dry run in Triton's interpreter."""
+        """Let Triton's kernels run inside a `with` block: on the GPU or, in a dry run, in Triton's interpreter."""
         return interpreted() if self.dry else nullcontext()
 
     def check(self, family: str, name: str, shape: str, call: Callable[[], Mapping[str, Any] | Bound]) -> bool:
-        """Make a check and note it; an exception fails it, and is noted, too.
+        """Make a check and note its result. An exception makes it fail, and is noted, too.
 
         Args:
-            family: what it vouches for: no row of the same family is reported if it fails.
-            name: of the check.
-            shape: on which.
-            call: gives (error, allowed), or a mapping with "error", "allowed" and whatever else is to be noted.
+            family: what the check vouches for: if it fails, no row of the same family is reported.
+            name: name of the check.
+            shape: shape of the inputs.
+            call: returns (error, allowed), or a mapping with "error", "allowed" and whatever else is to be noted.
 
         Returns:
-            whether it passed: the error is a number and not above what is allowed.
+            Whether it passed: the error is a number and not above what is allowed.
         """
         noted: dict[str, Any] = {"family": family, "name": name, "shape": shape, "passed": False}
         try:
             found = call()
             noted |= dict(zip(("error", "allowed"), found)) if isinstance(found, tuple) else found
             noted["passed"] = bool(noted["error"] <= noted["allowed"])  # NaN fails
-        except Exception as error:  # the other checks are made all the same
+        except Exception as error:  # the other checks are still made
             noted["reason"] = in_short(error)
         noted = {key: _for_json(value) for key, value in noted.items()}
         self.found["checks"].append(noted)
@@ -78,7 +79,14 @@ class Report:
         return bool(noted["passed"])
 
     def row(self, family: str, name: str, shape: str, **numbers: Any) -> None:
-        """Note a row of the table."""
+        """Note a row of the table.
+
+        Args:
+            family: the family; its figures are withheld if one of its checks fails.
+            name: name of the row.
+            shape: shape of the inputs.
+            **numbers: the figures.
+        """
         self.found["rows"].append({"family": family, "name": name, "shape": shape, **numbers})
         self.save()
 
@@ -88,8 +96,14 @@ class Report:
         self.save()
 
     def time(self, family: str, case: Case, **numbers: Any) -> None:
-        """Check a case, then time it and its rivals, as they are called and, on a GPU, replayed as CUDA graphs, which
-        costs no Python; `numbers` go into the row."""
+        """Check a case, then time it and its rivals: as they are called and, on a GPU, replayed as CUDA graphs, which
+        cost no Python time.
+
+        Args:
+            family: the family of the row.
+            case: the case.
+            **numbers: further figures of the row.
+        """
         with case.around():
             if not self.check(family, f"{case.name}, as timed", case.shape, case.error):
                 self.row(family, case.name, case.shape)
@@ -107,9 +121,9 @@ class Report:
         self.row(family, case.name, case.shape, **row, **numbers)
 
     def _captured(self, case: Case, candidates: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], None]]:
-        """Those of the candidates that can be captured; what cannot is noted."""
+        """The candidates that can be captured. A line is noted for each that cannot."""
         found = {}
-        with validation_enabled(False):  # which waits for the GPU
+        with validation_enabled(False):  # validation waits for the GPU
             for name, call in candidates.items():
                 try:
                     found[name] = replayed(call)
@@ -118,7 +132,7 @@ class Report:
         return found
 
     def seconds(self, candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-        """Median seconds of each, interleaved."""
+        """Return the median seconds of each candidate, interleaved."""
         effort: dict[str, Any] = dict(rounds=2, seconds=0.0) if self.dry else dict(rounds=7, seconds=0.05)
         finish = (lambda: None) if self.dry else torch.cuda.synchronize
         times = interleave(candidates, finish=finish, **effort)
@@ -126,7 +140,7 @@ class Report:
 
 
 def _for_json(value: Any) -> Any:
-    """JSON has no NaN and no infinity: None."""
+    """None for NaN and infinity, which JSON does not have."""
     return None if isinstance(value, float) and not abs(value) < float("inf") else value
 
 
@@ -152,8 +166,9 @@ def replayed(call: Callable[[], object]) -> Callable[[], None]:
 
 
 def peaks(dry: bool = False) -> dict[str, float]:
-    """The most that this device reaches: bytes per second of a big copy, read and written, and float32 operations per
-    second of a big matrix product (TF32 off)."""
+    """Measure the most that this device reaches: bytes per second of a big copy, read and written, and float32
+    operations per second of a big matrix product (TF32 off).
+    """
     device, number, width = ("cpu", 2**18, 128) if dry else ("cuda", 2**29, 8192)
     source, target = (torch.zeros(number, device=device) for _ in range(2))
     a, b, product = (torch.randn(width, width, device=device) for _ in range(3))
@@ -173,7 +188,7 @@ def peaks(dry: bool = False) -> dict[str, float]:
 
 
 def where(dry: bool) -> dict[str, Any]:
-    """Device, versions and peaks."""
+    """Return the device, the versions and the peaks."""
     found = circumstances("cpu" if dry else "cuda")
     if not dry:
         properties = torch.cuda.get_device_properties(0)
@@ -205,7 +220,7 @@ def main() -> None:
         try:
             sections[name](report)
             report.found["error"] = None
-        except Exception as error:  # the other sections are run all the same
+        except Exception as error:  # the other sections are still run
             report.found["error"] = in_short(error)
         report.save()
 

@@ -24,16 +24,18 @@ from . import mopoe, step
 from .case import Case, apart
 from .gpu_section import Report
 
-STEPS = 8  # of which the first run from Python, and the last as replays
-CLOSE = 1e-4  # relative difference of losses that sums in another order can explain after so many steps
+STEPS = 8  # the first of them run from Python, the last are replays
+CLOSE = 1e-4  # relative difference of losses that another order of sums can explain after so many steps
 
 
 class Stepper:
-    """Callable: one step of `mmppl fit` on a batch; its loss.
+    """Callable: one step of `mmppl fit` on a batch, which returns its loss.
 
     Args:
-        program: is trained.
-        captured: on a GPU as a CUDA graph, on the CPU as a recording; else from Python.
+        program: the program that is trained.
+        batch: the batch.
+        precision: "fp32" or "bf16".
+        captured: whether the step is a CUDA graph (on a GPU) or a recording (on the CPU); else it runs from Python.
     """
 
     def __init__(self, program: Program, batch: Batch, precision: str, *, captured: bool) -> None:
@@ -56,15 +58,23 @@ class Stepper:
 
     @property
     def replays(self) -> bool:
-        """It no longer runs from Python."""
+        """Whether it no longer runs from Python."""
         return self.step.recorded is not None if self.graph is None else self.graph.replay is not None
 
 
 def repeats(program: Program, batch: Batch, precision: str) -> tuple[float, float]:
-    """Largest relative difference of the losses of a few steps, captured and from Python, from the same state.
+    """Compare the losses of a few steps, captured and from Python, from the same state.
+
+    Args:
+        program: the program.
+        batch: the batch.
+        precision: "fp32" or "bf16".
+
+    Returns:
+        The largest relative difference of the losses, and what is allowed.
 
     Raises:
-        RuntimeError: the step was not captured; with the reason.
+        RuntimeError: the step was not captured; the message says why.
     """
     losses = []
     for captured in (True, False):
@@ -77,7 +87,16 @@ def repeats(program: Program, batch: Batch, precision: str) -> tuple[float, floa
 
 
 def timed(report: Report, family: str, case: Case, made: Callable[[], Program], batch: Batch, precision: str) -> None:
-    """Check that the captured step repeats the one from Python, then time both and the rivals of the case."""
+    """Check that the captured step repeats the one from Python, then time both and the rivals of the case.
+
+    Args:
+        report: receives the checks and the row.
+        family: family of both.
+        case: the case, with any `ours`.
+        made: makes the program.
+        batch: the batch.
+        precision: "fp32" or "bf16".
+    """
     if not report.check(family, "captured repeats Python", case.shape, lambda: repeats(made(), batch, precision)):
         report.row(family, case.name, case.shape)
         return
@@ -93,15 +112,15 @@ def timed(report: Report, family: str, case: Case, made: Callable[[], Program], 
 
 
 def mvae_steps(report: Report) -> None:
-    """The step of the MVAE of three modalities, against idiomatic Pyro, too."""
+    """Measure the step of the MVAE of three modalities, also against idiomatic Pyro."""
     for rows, precision in [(4, "fp32")] if report.dry else [(256, "fp32"), (256, "bf16"), (4, "fp32")]:
-        pyro.clear_param_store()  # the idiomatic rival of the case before has left its networks there
+        pyro.clear_param_store()  # the idiomatic rival of the previous case has left its networks there
         case, batch = step.case(rows, precision, report.device), step.sample(rows, report.device)
         timed(report, f"MVAE step, {precision}, batch {rows}", case, step.program, batch, precision)
 
 
 def mopoe_step(report: Report) -> None:
-    """The step of MoPoE over all subsets of ten modalities, against hand-written PyTorch."""
+    """Measure the step of MoPoE over all subsets of ten modalities, against hand-written PyTorch."""
     count, rows = (3, 4) if report.dry else (10, 128)
     torch.manual_seed(0)
     made = partial(mopoe.program, mopoe.modalities(count))
@@ -111,7 +130,7 @@ def mopoe_step(report: Report) -> None:
     case = Case(
         "MoPoE step, fp32",
         f"modalities={count} of {mopoe.SIZE} subsets={2**count - 1} batch={rows}",
-        lambda: None,  # `timed` puts ours here
+        lambda: None,  # `timed` replaces this by ours
         {"hand-written PyTorch": step.scoped(mopoe.plain(by_hand, batch))},
         None,
         lambda: (kl_apart(made(), by_hand, batch), 1e-5),
@@ -120,14 +139,23 @@ def mopoe_step(report: Report) -> None:
 
 
 def moved(batch: Batch, device: str) -> Batch:
-    """The same rows on a device."""
+    """Return the same rows on a device."""
     values, observed = ({n: t.to(device) for n, t in part.items()} for part in (batch.values, batch.observed))
     return Batch(values, observed, batch.index.to(device), batch.size, batch.encoded)
 
 
 def kl_apart(program: Program, by_hand: mopoe.Plain, batch: Batch) -> float:
-    """Relative difference of the KL over all subsets and its gradients between our program and the hand-written model
-    with the same weights, both on the device of the batch."""
+    """Compute the relative difference of the KL over all subsets and of its gradients between our program and the
+    hand-written model with the same weights.
+
+    Args:
+        program: our program.
+        by_hand: the hand-written model, on the device of the batch.
+        batch: the batch.
+
+    Returns:
+        The larger of the differences.
+    """
     program = program.to(batch.index.device)
     other = copy.deepcopy(by_hand)
     pairs = [
@@ -145,24 +173,24 @@ def kl_apart(program: Program, by_hand: mopoe.Plain, batch: Batch) -> float:
 
 
 def steps(report: Report) -> None:
-    """Training steps."""
+    """Measure training steps."""
     mvae_steps(report)
     mopoe_step(report)
 
 
 def fit(report: Report) -> None:
-    """A fit on the recipe that comes with scikit-learn: its loss, its step, and the answers of the run."""
+    """Measure a fit on the recipe that comes with scikit-learn: its loss, its step, and the answers of the run."""
     family, said = "fit", list[str]()
     with tempfile.TemporaryDirectory() as folder:
         kept: list[Any] = []
 
-        def hear(message: Any) -> None:
+        def log(message: Any) -> None:
             if isinstance(message, str):
                 said.append(message)
 
         def fitted() -> tuple[float, float]:
             epochs = dict(epochs=1) if report.dry else {}
-            run = mmppl.fit("mvae", seed=0, device=report.device, out=Path(folder) / "run", log=hear, **epochs)  # type: ignore[arg-type]
+            run = mmppl.fit("mvae", seed=0, device=report.device, out=Path(folder) / "run", log=log, **epochs)  # type: ignore[arg-type]
             kept.append(run)
             return float(not math.isfinite(run.summary()["loss"])), 0.0
 
@@ -174,7 +202,7 @@ def fit(report: Report) -> None:
             return float(wrong), 1e-5
 
         def learnt() -> tuple[float, float]:
-            """Of the test rows, asked for their label from everything else."""
+            """The error of the test rows' labels, given everything else."""
             return kept[0].evaluate()["metrics"]["error.label"]["image+profile+word"], 0.1
 
         name = "mvae on its own recipe"
@@ -182,7 +210,7 @@ def fit(report: Report) -> None:
             from_python = [line for line in said if "not as a CUDA graph" in line]
             report.check(family, "the step is captured", name, lambda: (float(len(from_python)), 0.0))
             report.check(family, "the run answers", name, answers)
-            if not report.dry:  # one epoch teaches little
+            if not report.dry:  # a fit of one epoch has learned little
                 report.check(family, "error of the label", name, learnt)
             found = kept[0].summary()
             report.row(family, "fit of mvae", f"{found['epochs']} epochs", called={"ours": found["seconds"]})

@@ -41,13 +41,16 @@ def interleave(
     seconds: float = 0.25,
     finish: Callable[[], object] = lambda: None,
 ) -> dict[str, list[Round]]:
-    """Time each candidate once per round, in an order that turns from round to round, garbage collection off.
+    """Time each candidate once per round, in an order that changes from round to round, with garbage collection off.
 
     Args:
         candidates: name → function; called twice before anything is timed.
-        rounds: how many.
-        seconds: a candidate is called as often per round as takes about this long, and at least once.
+        rounds: the number of rounds.
+        seconds: per round, a candidate is called as often as takes about this long, and at least once.
         finish: waits until the calls have ended, where they run on another device.
+
+    Returns:
+        name → one `Round` per round.
     """
     calls = {}
     for name, call in candidates.items():
@@ -78,21 +81,21 @@ def interleave(
 
 
 def figure(values: list[float]) -> Figure:
-    """The figure of one value per round."""
+    """Return the figure of one value per round."""
     first, median, third = statistics.quantiles(values, n=4, method="inclusive")
     return Figure(median, (third - first) / median, min(values), max(values))
 
 
 def ratio(above: list[float], below: list[float]) -> Figure:
-    """The figure of the per-round ratios above/below."""
+    """Return the figure of the ratios above/below of each round."""
     return figure([a / b for a, b in zip(above, below, strict=True)])
 
 
 def peak_memory(call: Callable[[], object]) -> int:
-    """Bytes by which this process's resident memory grew beyond where it stood, at the most, during a call (Linux)."""
+    """Return by how many bytes this process's resident memory grows at most during a call (Linux)."""
     call()  # what is loaded and allocated once does not count
     gc.collect()
-    with suppress(OSError, AttributeError):  # glibc: memory that was freed earlier must not hide what the call takes
+    with suppress(OSError, AttributeError):  # glibc: memory that was freed earlier must not hide what the call needs
         ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, mapped = _resident("VmRSS"), _resident("RssFile")
@@ -107,7 +110,7 @@ def _resident(field: str) -> int:
 
 
 def circumstances(device: str = "cpu") -> dict[str, Any]:
-    """What a figure depends on besides the program: processor, threads, versions, command."""
+    """Return what a figure depends on besides the program: processor, threads, versions, command."""
     versions = {"python": platform.python_version()}
     for name in ("torch", "triton", "pyro-ppl", "numpy", "mmppl"):
         try:

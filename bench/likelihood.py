@@ -18,7 +18,15 @@ SCALE = 0.75
 
 
 def cases(device: str = "cpu", lead: tuple[int, int] = LEAD) -> list[Case]:
-    """Bernoulli, Laplace and Categorical on the features of the step, for `lead` = (subsets, rows)."""
+    """Bernoulli, Laplace and Categorical on the features of the step.
+
+    Args:
+        device: "cpu" or "cuda".
+        lead: the number of subsets and of rows.
+
+    Returns:
+        The cases.
+    """
     generator = torch.Generator().manual_seed(0)
     logits, loc, tokens = (
         torch.randn(*lead, n, generator=generator).to(device).requires_grad_() for n in (784, 3072, 8 * 71)
@@ -26,7 +34,7 @@ def cases(device: str = "cpu", lead: tuple[int, int] = LEAD) -> list[Case]:
     image = torch.rand(lead[1], 784, generator=generator).round().to(device)
     photo = torch.rand(lead[1], 3072, generator=generator).to(device)
     text = torch.randint(71, (lead[1], 8), generator=generator).to(device)
-    log_scale, scale = float(torch.tensor(SCALE).log()), torch.tensor(SCALE, device=device)  # not to be copied per call
+    log_scale, scale = float(torch.tensor(SCALE).log()), torch.tensor(SCALE, device=device)  # copied once, not per call
     return [
         _case("Bernoulli", logits, lambda o: bernoulli_log_density(o, image.to(o.dtype)),
               lambda o: dist.Bernoulli(logits=o).log_prob(image.to(o.dtype)).sum(-1)),

@@ -18,11 +18,12 @@ WIDTH, LATENT, SIZE = 400, 20, 32
 
 
 def modalities(count: int) -> list[Modality]:
+    """Make so many modalities of `SIZE` features each."""
     return [Modality(f"m{i:02d}", (SIZE,), "normal") for i in range(count)]
 
 
 def sample(count: int, rows: int) -> Batch:
-    """Random values, nothing missing."""
+    """Make a batch of random values, with nothing missing."""
     generator = torch.Generator().manual_seed(0)
     values = {m.name: torch.rand(rows, SIZE, generator=generator) for m in modalities(count)}
     observed = {name: torch.ones(rows, dtype=torch.bool) for name in values}
@@ -30,15 +31,18 @@ def sample(count: int, rows: int) -> Batch:
 
 
 def program(modalities: Sequence[Modality]) -> Program:
-    """The installed MoPoE with plain ReLU networks."""
+    """Make the installed MoPoE with plain ReLU networks."""
     mopoe: Any = load_program("mopoe")
     made: Program = mopoe(modalities, latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False)
     return made
 
 
 class Plain(nn.Module):
-    """The same by hand: every subset by one matrix product, and the choice of components by position, which costs
-    nothing."""
+    """The same by hand: every subset by one matrix product, and the components chosen by position, which costs nothing.
+
+    Args:
+        count: the number of modalities.
+    """
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -47,7 +51,14 @@ class Plain(nn.Module):
         self.subsets = all_subsets(count).float()
 
     def divergences(self, values: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Means and variances of every subset, (S, B, D), and the mean of their KLs over subsets, (B,)."""
+        """Compute the posteriors of all subsets and their KLs.
+
+        Args:
+            values: (B, SIZE) of each modality.
+
+        Returns:
+            Means and variances of every subset, (S, B, D), and the mean of their KLs over subsets, (B,).
+        """
         heads = torch.stack([encoder(x) for encoder, x in zip(self.encoders, values)])
         loc, log_var = heads.chunk(2, -1)
         precision = torch.exp(-log_var)
@@ -59,7 +70,7 @@ class Plain(nn.Module):
         return mean, variance, kl
 
     def loss(self, values: list[Tensor]) -> Tensor:
-        """Negative objective, mean over the rows, without the constants of the Normal."""
+        """The negative objective, mean over the rows, without the constants of the Normal."""
         mean, variance, kl = self.divergences(values)
         rows = torch.arange(len(values[0]))
         chosen = rows * len(self.subsets) // len(rows)
@@ -72,7 +83,7 @@ class Plain(nn.Module):
 
 
 def plain(model: Plain, batch: Batch) -> Callable[[], float]:
-    """A hand-written step with PyTorch's default Adam."""
+    """Make a hand-written step with PyTorch's default Adam."""
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     values = list(batch.values.values())
 
@@ -87,8 +98,17 @@ def plain(model: Plain, batch: Batch) -> Callable[[], float]:
 
 
 def disagreement(count: int, rows: int, other: Plain | None = None) -> float:
-    """Relative difference of the KL term and its gradients between our program and the hand-written model with the same
-    weights (the other term hangs on which components were drawn)."""
+    """Compute the relative difference of the KL term and its gradients between our program and the hand-written model
+    with the same weights. (The other term depends on which components were drawn.)
+
+    Args:
+        count: the number of modalities.
+        rows: the number of rows.
+        other: the hand-written model; None: a new one.
+
+    Returns:
+        The larger of the differences.
+    """
     mine, other, batch = program(modalities(count)), other or Plain(count), sample(count, rows)
     pairs = [
         pair
@@ -105,8 +125,16 @@ def disagreement(count: int, rows: int, other: Plain | None = None) -> float:
 
 
 def case(count: int = 10, rows: int = 128) -> Case:
-    """The step with `count` modalities of 32 features; the hand-written rival takes the matrix products as they come
-    and, in another row, by the path that `mmppl fit` takes."""
+    """The step with `count` modalities of 32 features. The hand-written rival takes matrix products as they come and,
+    in another row, in the way that `mmppl fit` computes them.
+
+    Args:
+        count: the number of modalities.
+        rows: the number of rows.
+
+    Returns:
+        The case.
+    """
     torch.manual_seed(0)
     batch = sample(count, rows)
     by_hand = plain(Plain(count), batch)

@@ -22,7 +22,7 @@ LABEL = Modality("label", (), "categorical", classes=tuple(range(CLASSES)), role
 
 
 def sample(rows: int) -> Batch:
-    """Random pixels and labels, nothing missing."""
+    """Make a batch of random pixels and labels, with nothing missing."""
     generator = torch.Generator().manual_seed(0)
     values = {
         "image": torch.rand(rows, PIXELS, generator=generator).round(),
@@ -33,7 +33,7 @@ def sample(rows: int) -> Batch:
 
 
 def program(name: str) -> Program:
-    """The installed program with plain ReLU networks of two hidden layers; gamma 1, cross weights 1."""
+    """Make the installed program with plain ReLU networks of two hidden layers, gamma 1 and cross weights 1."""
     cls: Any = load_program(name)
     more = dict(private=(PRIVATE, 0), styles=1) if name == "fmwvae" else {}
     plain: dict[str, Any] = dict(latent_dim=LATENT, hidden=WIDTH, layers=2, activation="relu", norm=False)
@@ -44,7 +44,8 @@ def program(name: str) -> Program:
 class Plain(nn.Module):
     """The same by hand, in plain PyTorch.
 
-    Args: private: size of the image's private latent; 0: MW-VAE.
+    Args:
+        private: size of the image's private latent; 0: MW-VAE.
     """
 
     def __init__(self, private: int) -> None:
@@ -56,7 +57,15 @@ class Plain(nn.Module):
         self.decoders = nn.ModuleList(mlp(inputs, WIDTH, outputs, **shape) for inputs, outputs in widths)
 
     def loss(self, image: Tensor, label: Tensor) -> Tensor:
-        """Mean over the rows; each latent decodes both, the label's with a style of the prior."""
+        """The loss, mean over the rows. Each latent decodes both; the label's takes a style of the prior.
+
+        Args:
+            image: (B, PIXELS).
+            label: (B,) codes.
+
+        Returns:
+            A scalar.
+        """
         inputs = [image, F.one_hot(label, CLASSES).to(image.dtype)]
         heads = torch.stack([encoder(x) for encoder, x in zip(self.encoders, inputs)])  # (2, B, 2 D)
         loc, log_var = heads.chunk(2, -1)
@@ -77,12 +86,20 @@ class Plain(nn.Module):
 
 
 def divergence(loc: Tensor, log_var: Tensor) -> Tensor:
-    """Sum of KL(N(loc, var) ‖ N(0, I))."""
+    """The sum of KL(N(loc, var) ‖ N(0, I)).
+
+    Args:
+        loc: (..., D).
+        log_var: (..., D).
+
+    Returns:
+        A scalar in nats.
+    """
     return 0.5 * (loc * loc + log_var.exp() - log_var - 1).sum()
 
 
 def plain(model: Plain, batch: Batch) -> Callable[[], float]:
-    """A hand-written step: loss, backward, fused Adam."""
+    """Make a hand-written step: loss, backward, fused Adam."""
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     image, label = batch.values.values()
 
@@ -97,8 +114,16 @@ def plain(model: Plain, batch: Batch) -> Callable[[], float]:
 
 
 def disagreement(name: str, rows: int) -> float:
-    """Largest relative difference of loss and gradients between our program and the hand-written model, with the same
-    weights and noise; the step first eager, then recorded."""
+    """Compute the largest relative difference of loss and gradients between our program and the hand-written model,
+    with the same weights and noise; the step is first eager, then recorded.
+
+    Args:
+        name: "mwvae" or "fmwvae".
+        rows: the number of rows.
+
+    Returns:
+        The difference.
+    """
     mine, other, batch = program(name), Plain(PRIVATE if name == "fmwvae" else 0), sample(rows)
     pairs = [(mine.encoders, other.encoders), (mine.decoders, other.decoders)]
     networks = [pair for ours_, others in pairs for pair in zip(ours_.values(), others)]  # type: ignore[operator]
@@ -109,8 +134,16 @@ def disagreement(name: str, rows: int) -> float:
 
 
 def products(private: int, rows: int) -> Callable[[], None]:
-    """The step's matrix products alone, into memory that is there: forward, and both gradients of every layer but for
-    those of the data."""
+    """Make a call of the step's matrix products alone, into existing memory: forward, and both gradients of every layer
+    except those of the data.
+
+    Args:
+        private: size of the image's private latent.
+        rows: the number of rows.
+
+    Returns:
+        The call.
+    """
     encoders = [(PIXELS, 2 * LATENT), (CLASSES, 2 * LATENT), *([(PIXELS, 2 * private)] if private else [])]
     layers = [(rows, i, o, n > 0) for first, last in encoders for n, (i, o) in enumerate(stack(first, last))]
     decoders = [(LATENT + private, PIXELS), (LATENT, CLASSES)]
@@ -119,12 +152,20 @@ def products(private: int, rows: int) -> Callable[[], None]:
 
 
 def stack(first: int, last: int) -> list[tuple[int, int]]:
-    """(inputs, outputs) of the layers of one network."""
+    """List (inputs, outputs) of the layers of one network."""
     return [(first, WIDTH), (WIDTH, WIDTH), (WIDTH, last)]
 
 
 def case(name: str, rows: int = 256) -> Case:
-    """The step on `rows` rows, matrix products by the path that `mmppl fit` takes."""
+    """The step, with matrix products in the way that `mmppl fit` computes them.
+
+    Args:
+        name: "mwvae" or "fmwvae".
+        rows: the number of rows.
+
+    Returns:
+        The case.
+    """
     torch.manual_seed(0)
     batch, private = sample(rows), PRIVATE if name == "fmwvae" else 0
     return Case(

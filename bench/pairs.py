@@ -15,7 +15,17 @@ TILE = (256, 1024)
 
 
 def whole(distances: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, variances: list[float]) -> Tensor:
-    """MMD² (V-statistic) by N×N matrices, as one writes it."""
+    """MMD² (V-statistic) by N×N matrices, as one would write it by hand.
+
+    Args:
+        distances: returns the matrix of squared distances.
+        x: (N, D).
+        y: (N, D).
+        variances: σ² of the RBF kernels, whose mean is taken.
+
+    Returns:
+        A scalar.
+    """
 
     def mean(a: Tensor, b: Tensor) -> Tensor:
         r2 = distances(a, b)
@@ -25,25 +35,43 @@ def whole(distances: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, v
 
 
 def cdist(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances by `torch.cdist`."""
     return torch.cdist(a, b).square()
 
 
 def addmm(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances by one matrix product."""
     squares = a.square().sum(-1, keepdim=True) + b.square().sum(-1)
     return torch.addmm(squares, a, b.T, alpha=-2).clamp_min(0)
 
 
 def samples(rows: int, size: int, device: str = "cpu", offset: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Two samples (N, D) of unequal means, which want gradients."""
+    """Draw two samples (N, D) of different means, which want gradients.
+
+    Args:
+        rows: N.
+        size: D.
+        device: "cpu" or "cuda".
+        offset: is added to both.
+
+    Returns:
+        The samples.
+    """
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, rows, size, generator=generator).to(device)
     return (x + offset).requires_grad_(), (y + 0.1 + offset).requires_grad_()
 
 
 def gradient_error(rows: int, offset: float, distances: Callable[[Tensor, Tensor], Tensor] | None = None) -> float:
-    """Relative error of the gradient of MMD² for x in float32 against float64, on data shifted by `offset`.
+    """Compute the relative error of the gradient of MMD² for x in float32 against float64.
 
-    Args: distances: None: ours; else that of `whole`.
+    Args:
+        rows: the size of the samples.
+        offset: by which the data are shifted.
+        distances: of `whole`; None: ours.
+
+    Returns:
+        The error.
     """
     variances = [5.0 * 2.0**i for i in range(5)]
     x, y = samples(rows, 20, offset=offset)
@@ -63,7 +91,18 @@ def case(
     rivals: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"torch.cdist": cdist, "addmm": addmm},
     device: str = "cpu",
 ) -> Case:
-    """MMD² of two samples of N rows under a mean of RBF kernels of doubling variances, and both gradients."""
+    """MMD² of two samples under a mean of RBF kernels of doubling variances, and both gradients.
+
+    Args:
+        rows: the size of each sample.
+        size: the number of features.
+        bandwidths: the number of kernels.
+        rivals: name → squared distances of `whole`.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The case.
+    """
     x, y = samples(rows, size, device)
     variances = [size * 2.0 ** (i - 1) for i in range(bandwidths)]
     kernel = rbf(*variances)
@@ -85,7 +124,7 @@ def case(
     tiles = max(1, round(2 * rows * rows / (TILE[0] * TILE[1])))  # xy, and half of xx and of yy
     left, right = torch.randn(TILE[0], size, device=device), torch.randn(TILE[1], size, device=device)
 
-    def limit() -> None:  # per tile: distances by a product, one exponential a pair, a product for each gradient
+    def limit() -> None:  # per tile: a product for distances, one exponential per pair, a product for each gradient
         for _ in range(tiles):
             torch.mm(left, right.T, out=block)
             block.neg_().exp_()

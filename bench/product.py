@@ -14,7 +14,17 @@ SHAPES = ((3, 7, 256, 20), (5, 31, 256, 64), (8, 255, 1024, 64))  # M, S, B, D
 
 
 def broadcast(loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """The product as one writes it: every expert of every subset at once."""
+    """The product as one would write it by hand: every expert of every subset at once.
+
+    Args:
+        loc: (M, B, D).
+        log_var: (M, B, D).
+        seen: (S, B, M) bool.
+        noise: (S, B, D).
+
+    Returns:
+        Draws and KL divergences.
+    """
     precision = torch.exp(-log_var) * seen.movedim(-1, 1).unsqueeze(-1)  # (S, M, B, D)
     total = 1 + precision.sum(1)
     mean = (precision * loc).sum(1) / total
@@ -24,7 +34,15 @@ def broadcast(loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor) -> tupl
 
 
 def case(shape: tuple[int, int, int, int], device: str = "cpu") -> Case:
-    """Draws and KL of every subset of M experts, with the gradients for all means and log-variances."""
+    """Draws and KL of every subset of M experts, with the gradients for all means and log-variances.
+
+    Args:
+        shape: M, S, B and D.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The case.
+    """
     experts, subsets, rows, size = shape
     generator = torch.Generator().manual_seed(0)
     loc, log_var, noise = (

@@ -38,7 +38,7 @@ MODALITIES = (
 
 
 def sample(rows: int, device: str = "cpu") -> Batch:
-    """Random values of the shapes above, nothing missing."""
+    """Make a batch of random values of the shapes above, with nothing missing."""
     generator = torch.Generator().manual_seed(0)
     values = {
         "image": torch.rand(rows, 784, generator=generator).round(),
@@ -51,7 +51,7 @@ def sample(rows: int, device: str = "cpu") -> Batch:
 
 
 def program() -> Program:
-    """The installed MVAE with plain ReLU networks."""
+    """Make the installed MVAE with plain ReLU networks."""
     mvae: Any = load_program("mvae")
     made: Program = mvae(MODALITIES, latent_dim=LATENT, hidden=WIDTH, layers=1)
     made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in MODALITIES})
@@ -60,7 +60,16 @@ def program() -> Program:
 
 
 def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[], float]:
-    """A step of `mmppl fit`: terms, gradients, fused Adam; on a GPU as one CUDA graph."""
+    """Make a step of `mmppl fit`: terms, gradients, fused Adam; on a GPU as one CUDA graph.
+
+    Args:
+        program: the program that is trained.
+        batch: the batch.
+        precision: "fp32" or "bf16".
+
+    Returns:
+        The step, which returns its loss.
+    """
     device = batch.index.device
     program = program.to(device).train()
     optimiser = adam(program, 1e-3, device)
@@ -79,7 +88,7 @@ def ours(program: Program, batch: Batch, precision: str = "fp32") -> Callable[[]
 
 
 def scoped(run: Callable[[], object]) -> Callable[[], None]:
-    """The same, with matrix products by the path that `mmppl fit` takes."""
+    """Make the same call with matrix products in the way that `mmppl fit` computes them."""
     path = probe_matmul()
 
     def inside() -> None:
@@ -90,7 +99,7 @@ def scoped(run: Callable[[], object]) -> Callable[[], None]:
 
 
 class Plain(nn.Module):
-    """The same by hand, in plain PyTorch: what a careful author writes for this one model."""
+    """The same by hand, in plain PyTorch, as a careful author would write it for this one model."""
 
     subsets: Tensor
 
@@ -102,7 +111,16 @@ class Plain(nn.Module):
         self.register_buffer("subsets", all_subsets(len(sizes)).float())
 
     def loss(self, image: Tensor, photo: Tensor, text: Tensor) -> Tensor:
-        """Sum of the negative ELBOs over the subsets, mean over the rows."""
+        """The sum of the negative ELBOs over the subsets, mean over the rows.
+
+        Args:
+            image: (B, 784).
+            photo: (B, 3072).
+            text: (B, 8) codes.
+
+        Returns:
+            A scalar.
+        """
         inputs = [image, photo, F.one_hot(text, CLASSES).flatten(1).to(image.dtype)]
         heads = [encoder(x) for encoder, x in zip(self.encoders, inputs)]
         loc, log_var = (torch.stack(t) for t in zip(*(h.float().chunk(2, 1) for h in heads)))
@@ -120,7 +138,16 @@ class Plain(nn.Module):
 
 
 def plain(model: Plain, batch: Batch, precision: str = "fp32") -> Callable[[], float]:
-    """A hand-written step: loss, backward, fused Adam."""
+    """Make a hand-written step: loss, backward, fused Adam.
+
+    Args:
+        model: the hand-written model.
+        batch: the batch.
+        precision: "fp32" or "bf16".
+
+    Returns:
+        The step, which returns its loss.
+    """
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     image, photo, text = batch.values.values()
 
@@ -136,7 +163,15 @@ def plain(model: Plain, batch: Batch, precision: str = "fp32") -> Callable[[], f
 
 
 def idiomatic(model: Plain, batch: Batch) -> Callable[[], float]:
-    """The step as Pyro's tutorials would have it: a model, a guide and an ELBO per subset, in a Python loop."""
+    """Make a step as in Pyro's tutorials: a model, a guide and an ELBO per subset, in a Python loop.
+
+    Args:
+        model: the hand-written model, whose networks it uses.
+        batch: the batch.
+
+    Returns:
+        The step, which returns its loss.
+    """
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     image, photo, text = batch.values.values()
     one_hot = F.one_hot(text, CLASSES).to(image.dtype)
@@ -176,8 +211,9 @@ def idiomatic(model: Plain, batch: Batch) -> Callable[[], float]:
 
 
 def products(rows: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Callable[[], None]:
-    """The step's matrix products alone, into memory that is there: forward, and both gradients of every layer but for
-    those of the data."""
+    """Make a call of the step's matrix products alone, into existing memory: forward, and both gradients of every layer
+    except those of the data.
+    """
     layers = []
     decode = rows * len(all_subsets(len(MODALITIES)))
     for m in MODALITIES:
@@ -189,7 +225,16 @@ def products(rows: int, dtype: torch.dtype = torch.float32, device: str = "cpu")
 def products_of(
     layers: Iterable[tuple[int, int, int, bool]], dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> Callable[[], None]:
-    """The matrix products of linear layers, (rows, inputs, outputs, whether the inputs need a gradient) each."""
+    """Make a call of the matrix products of linear layers.
+
+    Args:
+        layers: (rows, inputs, outputs, whether the inputs need a gradient) of each layer.
+        dtype: dtype of the matrices.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The call.
+    """
     jobs = []
     for n, i, o, inner in layers:
         x, w, g = (torch.randn(*shape, dtype=dtype, device=device) for shape in ((n, i), (o, i), (n, o)))
@@ -204,8 +249,9 @@ def products_of(
 
 
 def disagreement(batch: Batch) -> float:
-    """Largest relative difference of loss and gradients between our program and the hand-written model, with the same
-    weights and noise; the step first eager, then recorded."""
+    """Compute the largest relative difference of loss and gradients between our program and the hand-written model,
+    with the same weights and noise; the step is first eager, then recorded.
+    """
     device = batch.index.device
     mine, other = program().to(device), Plain().to(device)
     pairs = [
@@ -218,13 +264,16 @@ def disagreement(batch: Batch) -> float:
 
 
 def steps_apart(mine: Program, batch: Batch, theirs: Callable[[], Tensor], pairs: Sequence[tuple[Any, Any]]) -> float:
-    """Largest relative difference of loss and gradients between our step, first eager, then recorded, and a
-    hand-written loss, whose weights (the second of each pair) are made ours, and whose noise is ours."""
+    """Compute the largest relative difference of loss and gradients between our step, first eager, then recorded, and a
+    hand-written loss.
+
+    The hand-written model, whose parameters are the second of each pair, gets our weights and our noise.
+    """
     step, worst = Step(mine.train()), 0.0
     for seed in range(3):
         with torch.no_grad():
             for a, b in pairs:
-                b.copy_(a.mul_(0.99))  # moved each time: a step that clings to old weights is found out
+                b.copy_(a.mul_(0.99))  # changed each time, so that a step that keeps old weights is found out
         torch.manual_seed(seed)
         found = step(batch)
         torch.manual_seed(seed)
@@ -235,8 +284,17 @@ def steps_apart(mine: Program, batch: Batch, theirs: Callable[[], Tensor], pairs
 
 
 def case(rows: int = 256, precision: str = "fp32", device: str = "cpu") -> Case:
-    """The step on `rows` rows, matrix products by the path that `mmppl fit` takes, but for the idiomatic rival, which
-    is taken as it comes."""
+    """The step, with matrix products in the way that `mmppl fit` computes them, except for the idiomatic rival, which
+    takes them as they come.
+
+    Args:
+        rows: the number of rows.
+        precision: "fp32" or "bf16".
+        device: "cpu" or "cuda".
+
+    Returns:
+        The case.
+    """
     torch.manual_seed(0)
     batch = sample(rows, device)
     rivals = {
@@ -255,12 +313,20 @@ def case(rows: int = 256, precision: str = "fp32", device: str = "cpu") -> Case:
 
 
 def with_holes(rate: float, rows: int = 256) -> Case:
-    """The step where that share of the modalities is missing at random: decoding what is scored, against everything."""
+    """The step with modalities missing at random: decoding only what is scored, against decoding everything.
+
+    Args:
+        rate: the share that is missing.
+        rows: the number of rows.
+
+    Returns:
+        The case.
+    """
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     whole = sample(rows)
     observed = {name: torch.rand(rows, generator=generator) >= rate for name in whole.values}
-    observed["image"] |= ~torch.stack(list(observed.values())).any(0)  # a row with nothing teaches nothing
+    observed["image"] |= ~torch.stack(list(observed.values())).any(0)  # nothing is learned from an empty row
     batch = Batch(whole.values, observed, whole.index, rows, whole.encoded)
     packed = replace(batch, patterns=MissingnessPatterns.of(observed))
 

@@ -1,4 +1,4 @@
-"""The table of `mmppl bench`: which cases there are, and what a row says."""
+"""The table of `mmppl bench`: which cases there are, and what its rows hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ GROUPS = ("product", "pairs", "likelihood", "step")
 
 
 def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Case]:
-    """The cases of the groups, made one at a time."""
+    """Go through the cases of some groups, which are made one at a time.
+
+    Args:
+        groups: names in `GROUPS`.
+        device: "cpu" or "cuda".
+
+    Yields:
+        The cases.
+    """
     if "product" in groups:
         yield from (product.case(shape, device) for shape in product.SHAPES)
     if "pairs" in groups:
@@ -40,13 +48,21 @@ def table(
     seconds: float = 0.25,
     logged: Callable[[Row], None] = lambda row: None,
 ) -> dict[str, object]:
-    """{"device", "versions", ..., "rows"}, rows in the order of `cases`.
+    """Measure the cases of some groups.
 
     Args:
-        threads: of PyTorch's; set back afterwards.
-        rounds, seconds: of the harness.
-        heard: gets each row as it is made.
-    Raises: WrongResult where a correctness check fails.
+        groups: names in `GROUPS`.
+        device: "cpu" or "cuda".
+        threads: the number of PyTorch's threads, which is restored afterwards.
+        rounds: see `interleave`.
+        seconds: see `interleave`.
+        logged: receives each row as it is made.
+
+    Returns:
+        {"device", "versions", ..., "rows"}, rows in the order of `cases`.
+
+    Raises:
+        WrongResult: a correctness check fails.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

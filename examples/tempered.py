@@ -1,4 +1,4 @@
-"""An MVAE whose experts have a temperature each: what an expert says too surely, or twice, comes to count less."""
+"""An MVAE whose experts have a temperature each: an expert that is too sure, or repeats another, counts less."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,7 @@ class Tempered(Program):
     """p(z) Π_m p(x_m | z) with q(z | x_S) ∝ p(z) Π_{m in S} q(z | x_m)^(1/T_m), ln T_m ~ N(0, 1).
 
     Args:
+        modalities: the schema of the data.
         latent_dim: size of z.
         hidden: width of the hidden layers.
         beta: weight of the KL.
@@ -46,7 +47,7 @@ class Tempered(Program):
             pyro.sample("z", product_of_experts(loc, log_var, batch.seen, exponents=exponents))
 
     def objective(self, batch: Batch) -> Terms:
-        """The ELBOs of all subsets in one trace; and −ln p(T) in nats, of which each row bears its share."""
+        """The ELBOs of all subsets in one trace, and −ln p(T) in nats, of which each row has its share."""
         terms = elbo(self, batch.under(all_subsets(len(self.encoded))), beta=self.beta)
         terms["prior.temperature"] = (self.log_temperature.square().sum() / 2, 1 / batch.size)
         return terms

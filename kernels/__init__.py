@@ -1,1 +1,1 @@
-"""Numerical kernels: each file says what it means in plain PyTorch and offers the public function. No Pyro here."""
+"""Numerical kernels. Each file has the meaning in plain PyTorch and the public function; nothing here knows Pyro."""

@@ -1,4 +1,4 @@
-"""Log-density of classes and of sequences of classes given logits."""
+"""Log-density of classes, and of sequences of classes, given logits."""
 
 import math
 from typing import Any
@@ -11,14 +11,18 @@ from .codegen.dispatch import broadcast_shapes, fast, generated, masked_rows, op
 
 
 def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Σ_l ln softmax(logits_l)[code_l] in nats, over the L positions of a sequence (a label: L = 1).
+    """Σ_l ln softmax(logits_l)[code_l] in nats, over the L positions of a sequence (for a label, L = 1).
 
     Args:
-        logits: (..., B, L, K), unnormalised; bfloat16 ones are read as they lie, and summed in float32.
-        codes: (..., B, L) integers in [0, K); leading axes broadcast.
-        mask: (..., B) bool; where False the value is 0 and nothing is looked at.
-    Returns: (..., B).
-    Raises: ValueError on shapes that disagree.
+        logits: (..., B, L, K), unnormalised. Those in bfloat16 are read as they are and summed in float32.
+        codes: (..., B, L) integers in [0, K). Leading axes broadcast.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+
+    Returns:
+        (..., B).
+
+    Raises:
+        ValueError: shapes, dtypes or devices disagree.
     """
     if logits.ndim < 3 or codes.shape[-1] != logits.shape[-2] or not logits.shape[-1]:
         raise ValueError(
@@ -36,7 +40,7 @@ def categorical_log_density(logits: Tensor, codes: Tensor, mask: Tensor | None =
 
 
 def _plain(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    """The meaning, in PyTorch's own differentiable operations."""
+    """The meaning, in PyTorch's differentiable operations."""
     if mask is not None:
         logits = torch.where(mask[..., None, None], logits, 0.0)
         codes = torch.where(mask.unsqueeze(-1), codes, 0)

@@ -1,4 +1,4 @@
-"""Categorical log-density in C: maximum, sum of exponentials and choice in one visit of each row."""
+"""Categorical log-density in C: each row is read once for its maximum, its sum of exponentials and its class."""
 
 import torch
 from torch import Tensor
@@ -49,7 +49,19 @@ void backward(int64_t L, int64_t K, const stored *logits, const int64_t *codes, 
 
 
 def forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    """logits (R, L, K) contiguous, codes (R, L) int64, mask (R,) → (R,); IndexError where a code is no class."""
+    """The log-density of each row.
+
+    Args:
+        logits: (R, L, K), contiguous.
+        codes: (R, L) int64.
+        mask: (R,), or None.
+
+    Returns:
+        (R,).
+
+    Raises:
+        IndexError: a code is not a class.
+    """
     rows, length, classes = logits.shape
     out = logits.new_empty(rows, dtype=working(logits.dtype))
     bad = torch.zeros(1, dtype=torch.int64)
@@ -62,7 +74,17 @@ def forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    """Gradient of Σ g·forward for the logits."""
+    """The gradient of Σ g·forward for the logits.
+
+    Args:
+        g: (R,).
+        logits: (R, L, K), contiguous.
+        codes: (R, L) int64.
+        mask: (R,), or None.
+
+    Returns:
+        (R, L, K).
+    """
     rows, length, classes = logits.shape
     slope = torch.empty_like(logits)
     code, codes = library(SOURCE, working(logits.dtype), logits.dtype), codes.contiguous()

@@ -1,6 +1,7 @@
-"""Categorical log-density in Triton, a position at a time: maximum and sum of exponentials in one visit of its logits.
+"""Categorical log-density in Triton, one position at a time: its logits are read once for maximum and sum of
+exponentials.
 
-Unlike in C, a code that is no class raises nothing, for which the GPU would have to be waited for: the row's value and
+Unlike in C, a code that is not a class raises no error, since that would have to wait for the GPU: the row's value and
 its gradient are NaN.
 """
 
@@ -19,7 +20,9 @@ WARPS = 8
 
 @triton.jit
 def _positions(logits, codes, mask, P, L, K, ROWS: tl.constexpr):
-    """Of positions [ROWS]: their numbers, "inside", "not masked", codes, "is a class", where the logits begin."""
+    """For positions [ROWS]: their numbers, whether they exist and are not masked, their codes, whether these are
+    classes, and where their logits begin.
+    """
     p = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = p < P
     kept = inside
@@ -31,7 +34,7 @@ def _positions(logits, codes, mask, P, L, K, ROWS: tl.constexpr):
 
 @triton.jit
 def _peak_and_mass(row, kept, K, sums: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Of rows of K logits [ROWS]: a number m, the maximum if that is finite, and the sum of exp(logit - m)."""
+    """For rows of K logits [ROWS]: a number m, the maximum if it is finite, and the sum of exp(logit - m)."""
     peak, mass = tl.full([ROWS], float("-inf"), sums), tl.zeros([ROWS], sums)
     for start in range(0, K, BLOCK):
         k = start + tl.arange(0, BLOCK)[None, :]
@@ -45,7 +48,7 @@ def _peak_and_mass(row, kept, K, sums: tl.constexpr, ROWS: tl.constexpr, BLOCK: 
 
 @triton.jit
 def _forward_kernel(logits, codes, mask, out, P, L, K, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """out (P): one number per position."""
+    """Writes out (P): one number per position."""
     p, inside, kept, code, valid, row = _positions(logits, codes, mask, P, L, K, ROWS)
     peak, mass = _peak_and_mass(row, kept, K, out.dtype.element_ty, ROWS, BLOCK)
     chosen = wide(tl.load(row + code, mask=kept & valid, other=0.0))
@@ -55,7 +58,7 @@ def _forward_kernel(logits, codes, mask, out, P, L, K, ROWS: tl.constexpr, BLOCK
 
 @triton.jit
 def _backward_kernel(g, logits, codes, mask, slope, P, L, K, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """slope (P, K): g at the code's place, less g times the probabilities."""
+    """Writes slope (P, K): g at the code's place, minus g times the probabilities."""
     p, inside, kept, code, valid, row = _positions(logits, codes, mask, P, L, K, ROWS)
     w = tl.where(valid, wide(tl.load(g + p // L, mask=inside, other=0.0)), float("nan"))
     peak, mass = _peak_and_mass(row, kept, K, w.dtype, ROWS, BLOCK)
@@ -69,7 +72,16 @@ def _backward_kernel(g, logits, codes, mask, slope, P, L, K, ROWS: tl.constexpr,
 
 
 def forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    """logits (R, L, K) contiguous, codes (R, L) int64, mask (R,) → (R,), NaN where a code is no class."""
+    """The log-density of each row.
+
+    Args:
+        logits: (R, L, K), contiguous.
+        codes: (R, L) int64.
+        mask: (R,), or None.
+
+    Returns:
+        (R,), NaN where a code is not a class.
+    """
     rows, length, classes = logits.shape
     out = logits.new_empty(rows, length, dtype=accumulated(logits))
     _launch(_forward_kernel, [logits, codes.contiguous(), as_bytes(mask), out], logits.shape)
@@ -77,7 +89,17 @@ def forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
-    """Gradient of Σ g·forward for the logits."""
+    """The gradient of Σ g·forward for the logits.
+
+    Args:
+        g: (R,).
+        logits: (R, L, K), contiguous.
+        codes: (R, L) int64.
+        mask: (R,), or None.
+
+    Returns:
+        (R, L, K).
+    """
     slope = torch.empty_like(logits)
     _launch(_backward_kernel, [g, logits, codes.contiguous(), as_bytes(mask), slope], logits.shape)
     return slope
@@ -91,13 +113,13 @@ def _launch(kernel: Any, tensors: list[Tensor | None], shape: torch.Size) -> Non
 
 
 def _table(classes: int) -> dict[str, int]:
-    """Constants and warps for K classes."""
+    """The constants and the number of warps for K classes."""
     block = min(NUMBERS, triton.next_power_of_2(max(classes, 1)))
     return {"ROWS": NUMBERS // block, "BLOCK": block, "num_warps": WARPS}
 
 
 def aot() -> Configurations:
-    """One class, a few and many, with a mask and without."""
+    """The configurations for one class, a few and many, with a mask and without."""
     types = {"codes": "*i64", "mask": "*u8", "P": "i32", "L": "i32", "K": "i32"}
     ones = dict.fromkeys("PLK", 1)  # at a launch, a size of 1 is a constant
     narrow = types | {"logits": "*bf16", "slope": "*bf16"}

@@ -12,13 +12,20 @@ from .mmd import Kernel, squared_distances
 def hsic(x: Tensor, y: Tensor, x_kernel: Kernel, y_kernel: Kernel, *, weight: Tensor | None = None) -> Tensor:
     """HSIC of the pairs (x_i, y_i): MMD² between them and all pairs (x_i, y_j), under the product of the kernels.
 
-    The V-statistic tr(KHLH)/n², ≥ 0; of independent samples it is of the order 1/n. Holds n×n numbers.
+    It is the V-statistic tr(KHLH)/n² ≥ 0, of the order 1/n for independent samples. It holds n×n numbers in memory.
 
     Args:
-        x: (n, D); y: (n, E).
-        x_kernel, y_kernel: of squared distances, e.g. `rbf(1.0)`.
+        x: (n, D).
+        y: (n, E).
+        x_kernel: kernel of squared distances between rows of x, e.g. `rbf(1.0)`.
+        y_kernel: kernel of squared distances between rows of y.
         weight: (n,) non-negative weights of the rows; None: ones. A row of weight 0 may hold anything.
-    Returns: scalar; 0 where no weight is left.
+
+    Returns:
+        A scalar; 0 where no weight is left.
+
+    Raises:
+        ValueError: the shapes disagree.
     """
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ValueError(f"hsic: expected x (n, D) and y (n, E); got {tuple(x.shape)} and {tuple(y.shape)}.")

@@ -1,8 +1,8 @@
 """Log-densities of observations given decoder outputs: elementwise formulas, masked and summed over the features.
 
-The observation is broadcast over subsets and draws in front of the batch axis. A formula is written once; value,
-gradient, the C code of the CPU path (`likelihood_c`) and the Triton code of the GPU's (`likelihood_triton`) are
-generated from it. Without a compiler, and where the observation needs a gradient, the generated PyTorch twin runs.
+The observation is broadcast over subsets and draws in front of the batch axis. A formula is written once. Its value,
+its gradient, the C code of the CPU path (`likelihood_c`) and the Triton code of the GPU path (`likelihood_triton`) are
+generated from it. Without a compiler, and where the observation needs a gradient, the generated PyTorch code runs.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from torch import Tensor
 from .codegen.dispatch import broadcast_shapes, code, fast, masked_rows, operator, rows_of, same_kind, scalar
 from .codegen.generate import Formula
 
-# Of a predicted variance: one feature that never varies must not take over the loss.
+# Log-variances that a decoder predicts stay in this range: one feature that never varies must not dominate the loss.
 PREDICTED_LOG_VAR_RANGE = (-7.0, 7.0)
 _formulas: dict[str, Formula] = {}
 
 
 class LikelihoodKernel:
-    """Σ_d f(x_d; outputs_d, parameters_d) with the fast paths and the gradient that follow from the formula.
+    """Σ_d f(x_d; outputs_d, parameters_d), with the fast paths and the gradient that follow from the formula.
 
     Args:
-        name: a Python name, not yet taken by another formula.
-        text: the formula of x, the outputs and the parameters; see `kernels.formula`.
-        outputs: symbols of decoder outputs (the output's last axis holds the features of one after those of the other).
+        name: a Python name that no other formula has.
+        text: the formula of x, the outputs and the parameters; see `kernels.codegen.formula`.
+        outputs: symbols of decoder outputs. On the output's last axis, the features of one come after those of another.
         parameters: symbols that stand for a number, a 0-d tensor or one value per feature.
     """
 
@@ -36,11 +36,21 @@ class LikelihoodKernel:
         _formulas[self.formula.key] = self.formula
 
     def __call__(self, x: Tensor, output: Tensor, *parameters: Tensor | float, mask: Tensor | None = None) -> Tensor:
-        """x (..., B, D), output (..., B, K·D), parameters numbers, 0-d or (D,), mask (..., B) bool → (..., B) in nats.
+        """Compute the log-density in nats. Leading axes broadcast.
 
-        Leading axes broadcast. Where the mask is False the value is 0, nothing is computed, and not even a NaN matters.
-        The output may be bfloat16 where all else is float32: it is read as it lies, and summed in float32.
-        Raises: ValueError on shapes, dtypes or devices that disagree.
+        The output may be bfloat16 where all else is float32: it is read as it is, and summed in float32.
+
+        Args:
+            x: (..., B, D).
+            output: (..., B, K·D) for K symbols of outputs.
+            *parameters: numbers, 0-d tensors or (D,).
+            mask: (..., B) bool; where it is False the value is 0, nothing is computed, and not even a NaN matters.
+
+        Returns:
+            (..., B).
+
+        Raises:
+            ValueError: shapes, dtypes or devices disagree.
         """
         size = x.shape[-1]
         if output.ndim < 2 or x.ndim < 1 or output.shape[-1] != len(self.outputs) * size:
@@ -57,15 +67,15 @@ class LikelihoodKernel:
         lead = broadcast_shapes(x.shape[:-1], output.shape[:-1], mask.shape if mask is not None else ())
         kept = masked_rows(self.name, mask, lead)
         if not fast(output) or x.requires_grad:
-            return self._twin(x, output, at, None if kept is None else kept.reshape(lead))
+            return self._reference(x, output, at, None if kept is None else kept.reshape(lead))
         rows = rows_of(output.expand(*lead, output.shape[-1]))
         value = _Fast.apply(self, rows_of(x.expand(*lead, size)), rows, kept, *(p.contiguous() for p in at))
         return value.reshape(lead)
 
-    def _twin(self, x: Tensor, output: Tensor, parameters: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """The meaning, in PyTorch's own differentiable operations."""
+    def _reference(self, x: Tensor, output: Tensor, parameters: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """The meaning, in PyTorch's differentiable operations."""
         parts = output.to(x.dtype).unflatten(-1, (len(self.outputs), -1)).unbind(-2)
-        if mask is not None:  # 0 * NaN is NaN: the arguments are masked, too
+        if mask is not None:  # 0 * NaN is NaN, so the arguments have to be masked, too
             x, *parts = (torch.where(mask.unsqueeze(-1), t, torch.zeros_like(t)) for t in (x, *parts))
         total = self.formula.value(x, *parts, *parameters).sum(-1)
         return total if mask is None else torch.where(mask, total, 0.0)
@@ -117,9 +127,13 @@ laplace = LikelihoodKernel("laplace", "-abs(x - m)*exp(-s) - s - log(2)", parame
 def bernoulli_log_density(logits: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Σ_d x ln p + (1 − x) ln(1 − p), p = sigmoid(logits), in nats.
 
-    Args: logits (..., B, D); x (B, D) in [0, 1] (grey values count as probabilities: then not a normalised density);
-        mask (..., B) bool, False: 0 and nothing is looked at.
-    Returns: (..., B).
+    Args:
+        logits: (..., B, D).
+        x: (B, D) in [0, 1]. Grey values count as probabilities; the density is not normalised then.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+
+    Returns:
+        (..., B).
     """
     return bernoulli(x, logits, mask=mask)
 
@@ -127,18 +141,29 @@ def bernoulli_log_density(logits: Tensor, x: Tensor, mask: Tensor | None = None)
 def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float, mask: Tensor | None = None) -> Tensor:
     """Σ_d ln N(x; loc, e^log_var) in nats.
 
-    Args: x (B, D); loc (..., B, D); log_var (D,), 0-d or a number; mask as above.
-    Returns: (..., B).
+    Args:
+        x: (B, D).
+        loc: (..., B, D).
+        log_var: (D,), 0-d or a number.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+
+    Returns:
+        (..., B).
     """
     return normal(x, loc, log_var, mask=mask)
 
 
 def normal_predicted_log_density(x: Tensor, output: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Σ_d ln N(x; loc, e^log_var) in nats, where the decoder gives both; the log-variance is held within
+    """Σ_d ln N(x; loc, e^log_var) in nats, where the decoder predicts both. The log-variance is clamped to
     PREDICTED_LOG_VAR_RANGE.
 
-    Args: x (B, D); output (..., B, 2D): loc, then log_var; mask as above.
-    Returns: (..., B).
+    Args:
+        x: (B, D).
+        output: (..., B, 2D): loc, then log_var.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+
+    Returns:
+        (..., B).
     """
     return normal_predicted(x, output, mask=mask)
 
@@ -146,7 +171,13 @@ def normal_predicted_log_density(x: Tensor, output: Tensor, mask: Tensor | None 
 def laplace_log_density(x: Tensor, loc: Tensor, log_scale: Tensor | float, mask: Tensor | None = None) -> Tensor:
     """Σ_d −|x − loc|/b − ln 2b, b = e^log_scale, in nats.
 
-    Args: x (B, D); loc (..., B, D); log_scale (D,), 0-d or a number; mask as above.
-    Returns: (..., B).
+    Args:
+        x: (B, D).
+        loc: (..., B, D).
+        log_scale: (D,), 0-d or a number.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+
+    Returns:
+        (..., B).
     """
     return laplace(x, loc, log_scale, mask=mask)

@@ -1,4 +1,4 @@
-"""The likelihood skeleton in C: one pass per row for the value, one for the gradient, rows under the mask left out."""
+"""The likelihood template in C: one pass per row for the value and one for the gradient. Masked rows are left out."""
 
 from functools import cache
 from typing import Any
@@ -14,7 +14,17 @@ BLOCK = 512  # features summed in the tensors' own precision before they enter t
 
 @cache
 def source(formula: Formula, outputs: int, per_feature: tuple[bool, ...], parameters_wanted: bool) -> str:
-    """C source of `forward` and `backward`."""
+    """Make the C source of `forward` and `backward`.
+
+    Args:
+        formula: the formula of one feature.
+        outputs: the number of decoder outputs per feature.
+        per_feature: for each parameter, whether it has one value per feature.
+        parameters_wanted: whether `backward` computes the gradients for the parameters.
+
+    Returns:
+        C source.
+    """
     parameters = "".join(f"const real *p{i}, " for i in range(len(per_feature)))
     scalars = "".join(f"    const real q{i} = p{i}[0];\n" for i, f in enumerate(per_feature) if not f)
     at = [f"p{i}[d]" if f else f"q{i}" for i, f in enumerate(per_feature)]
@@ -63,7 +73,18 @@ void backward(const int64_t *n, const real *x, const stored *o, {parameters}cons
 
 
 def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
-    """x (S or 1 by stride, B, D), output (S, B, K·D), parameters 0-d or (D,), mask (S·B,) → (S·B,)."""
+    """The log-density of each row.
+
+    Args:
+        formula: the formula of one feature.
+        x: (S, B, D), where S may be 1 by stride.
+        output: (S, B, K·D).
+        parameters: 0-d or (D,) each.
+        mask: (S·B,), or None.
+
+    Returns:
+        (S·B,).
+    """
     size, code = _prepared(formula, x, output, parameters, False)
     out = x.new_empty(output.shape[0] * output.shape[1])
     at = [address(t) for t in (x, output, *parameters, mask, out)]
@@ -74,7 +95,20 @@ def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor
 def backward(
     formula: Formula, g: Tensor, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None, wanted: bool
 ) -> list[Tensor]:
-    """Gradients of Σ g·forward for the output and, where `wanted`, the parameters."""
+    """The gradients of Σ g·forward.
+
+    Args:
+        formula: the formula of one feature.
+        g: (S·B,).
+        x: (S, B, D), where S may be 1 by stride.
+        output: (S, B, K·D).
+        parameters: 0-d or (D,) each.
+        mask: (S·B,), or None.
+        wanted: whether the gradients for the parameters are computed.
+
+    Returns:
+        The gradient for the output and, where `wanted`, for each parameter.
+    """
     size, code = _prepared(formula, x, output, parameters, wanted)
     slope = torch.empty(output.shape, dtype=output.dtype, device=output.device)
     rows, width = output.shape[0] * output.shape[1], x.shape[-1]
@@ -93,7 +127,7 @@ def backward(
 
 
 def _prepared(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], wanted: bool) -> tuple[Any, Any]:
-    """Sizes and strides, and the library."""
+    """The sizes and strides, and the compiled library."""
     per_feature = tuple(p.ndim > 0 for p in parameters)
     outputs = len(formula.wrt) - len(parameters)
     code = library(source(formula, outputs, per_feature, wanted), x.dtype, output.dtype)

@@ -1,4 +1,5 @@
-"""The likelihood skeleton in Triton: one pass over rows for the value, one for the gradient, masked rows left out.
+"""The likelihood template in Triton: one pass over rows for the value and one for the gradient. Masked rows are left
+out.
 
 The kernels of a formula are one generated module in the cache folder, which begins with the formula's own functions.
 """
@@ -26,7 +27,7 @@ from mmppl.kernels.codegen.primitives_triton import wide
 
 @triton.jit
 def rows(x, output, mask, r, R, B, x_s, x_b, o_s, o_b):
-    """Where rows r [ROWS] of x and of the output begin, and which of them count, as [ROWS, 1]."""
+    """Where rows r [ROWS] of x and of the output begin, and which rows count, as [ROWS, 1]."""
     kept = r < R
     if mask is not None:
         kept = kept & (tl.load(mask + r, mask=kept, other=0) != 0)
@@ -67,7 +68,15 @@ def backward(
 
 @cache
 def generated(formula: Formula, parameters: int) -> ModuleType:
-    """The module with `forward` and `backward`; the last `parameters` of the derivatives are by parameters."""
+    """Return the module with `forward` and `backward`.
+
+    Args:
+        formula: the formula of one feature.
+        parameters: how many of its last derivatives are by parameters.
+
+    Returns:
+        The module, which is generated if the cache folder does not have it.
+    """
     outputs = len(formula.wrt) - parameters
 
     def lines(indent: int, text: str, count: int, first: int = 0) -> str:
@@ -96,9 +105,17 @@ def generated(formula: Formula, parameters: int) -> ModuleType:
 
 
 def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None) -> Tensor:
-    """x (S or 1 by stride, B, D), output (S, B, K·D), parameters 0-d or (D,), mask (S·B,) → (S·B,).
+    """The log-density of each row. An output in bfloat16 is read as float32, and the value is float32.
 
-    An output in bfloat16 is read as float32, and the value is float32.
+    Args:
+        formula: the formula of one feature.
+        x: (S, B, D), where S may be 1 by stride.
+        output: (S, B, K·D).
+        parameters: 0-d or (D,) each.
+        mask: (S·B,), or None.
+
+    Returns:
+        (S·B,).
     """
     kernel, sizes, table = _prepared(formula, x, output, parameters)
     out = output.new_empty(output.shape[0] * output.shape[1], dtype=accumulated(output))
@@ -110,7 +127,20 @@ def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor
 def backward(
     formula: Formula, g: Tensor, x: Tensor, output: Tensor, parameters: list[Tensor], mask: Tensor | None, wanted: bool
 ) -> list[Tensor]:
-    """Gradients of Σ g·forward for the output and, where `wanted`, the parameters, each in its own dtype."""
+    """The gradients of Σ g·forward, each in the dtype of its tensor.
+
+    Args:
+        formula: the formula of one feature.
+        g: (S·B,).
+        x: (S, B, D), where S may be 1 by stride.
+        output: (S, B, K·D).
+        parameters: 0-d or (D,) each.
+        mask: (S·B,), or None.
+        wanted: whether the gradients for the parameters are computed.
+
+    Returns:
+        The gradient for the output and, where `wanted`, for each parameter.
+    """
     kernel, sizes, table = _prepared(formula, x, output, parameters)
     slope = torch.empty(output.shape, dtype=output.dtype, device=output.device)
     width = x.shape[-1]
@@ -129,7 +159,7 @@ def backward(
 def _prepared(
     formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor]
 ) -> tuple[ModuleType, list[int], dict[str, int]]:
-    """Kernels, sizes and strides, and the launch table."""
+    """The kernels, the sizes and strides, and the launch table."""
     subsets, rows = output.shape[:2]
     countable(formula.name, subsets * rows)
     steps = [p.stride(0) if p.ndim else 0 for p in parameters]
@@ -138,13 +168,15 @@ def _prepared(
 
 
 def _table(width: int) -> dict[str, int]:
-    """Constants and warps for D features."""
+    """The constants and the number of warps for D features."""
     block = min(NUMBERS, triton.next_power_of_2(max(width, 1)))
     return {"ROWS": NUMBERS // block, "BLOCK": block, "num_warps": WARPS}
 
 
 def aot() -> Configurations:
-    """The built-in formulas for few and many features, with all optional tensors and with none; one for one feature."""
+    """The configurations of the built-in formulas, for few and many features, with all optional tensors and with none;
+    and of one formula for one feature.
+    """
     from .likelihood import bernoulli, laplace, normal, normal_predicted
 
     found: Configurations = []

@@ -15,7 +15,9 @@ from .pairwise import PairKernel
 
 
 class Kernel(NamedTuple):
-    """A formula of the squared distance with its parameters; calling it gives k at squared distances of any shape."""
+    """A formula of the squared distance together with its parameters. Calling it gives k at squared distances of any
+    shape.
+    """
 
     formula: PairKernel
     parameters: tuple[float | Tensor, ...] = ()
@@ -25,7 +27,14 @@ class Kernel(NamedTuple):
 
 
 def rbf(*variances: float | Tensor) -> Kernel:
-    """exp(−r²/(2σ²)); several σ² give the arithmetic mean of their kernels."""
+    """exp(−r²/(2σ²)).
+
+    Args:
+        *variances: σ²; several give the arithmetic mean of their kernels.
+
+    Returns:
+        The kernel.
+    """
     numbers = sorted(v for v in variances if not isinstance(v, Tensor))
     doubles = len(numbers) > 1 and all(b == 2 * a for a, b in itertools.pairwise(numbers))
     if doubles and len(numbers) == len(variances):
@@ -34,12 +43,26 @@ def rbf(*variances: float | Tensor) -> Kernel:
 
 
 def imq(*constants: float | Tensor) -> Kernel:
-    """C/(C + r²), the inverse multi-quadric; several C give the mean."""
+    """C/(C + r²), the inverse multi-quadric.
+
+    Args:
+        *constants: C; several give the arithmetic mean of their kernels.
+
+    Returns:
+        The kernel.
+    """
     return Kernel(_mean("imq", "{0}/({0} + r2)", len(constants)), constants)
 
 
 def laplacian(*scales: float | Tensor) -> Kernel:
-    """exp(−r/s); several s give the mean."""
+    """exp(−r/s).
+
+    Args:
+        *scales: s; several give the arithmetic mean of their kernels.
+
+    Returns:
+        The kernel.
+    """
     return Kernel(_mean("laplacian", "exp(-sqrt(r2)/{})", len(scales)), scales)
 
 
@@ -59,7 +82,14 @@ def _doubling(count: int) -> PairKernel:
 
 
 def paper_kernel(dimension: int) -> Kernel:
-    """exp(−r²/D²): 2σ² = D². Far wider than the data, so little more than the means is compared."""
+    """exp(−r²/D²), so 2σ² = D². It is far wider than the data, so that it compares little more than the means.
+
+    Args:
+        dimension: D.
+
+    Returns:
+        The kernel.
+    """
     return rbf(dimension**2 / 2)
 
 
@@ -71,7 +101,19 @@ def median_mixture(
     x_weight: Tensor | None = None,
     y_weight: Tensor | None = None,
 ) -> Kernel:
-    """Mean of RBF kernels at `factors` times the median-heuristic σ² of the pooled sample (no gradient through it)."""
+    """The mean of RBF kernels at several multiples of the median-heuristic σ² of the pooled sample (without its
+    gradient).
+
+    Args:
+        x: (n, D).
+        y: (l, D), n + l ≥ 2.
+        factors: the multiples.
+        x_weight: (n,); rows of weight 0 do not take part. None: all do.
+        y_weight: (l,); rows of weight 0 do not take part. None: all do.
+
+    Returns:
+        The kernel.
+    """
     base = median_heuristic(x, y, x_weight=x_weight, y_weight=y_weight)
     if len(factors) > 1 and all(b == 2 * a for a, b in itertools.pairwise(factors)):
         return Kernel(_doubling(len(factors)), (base * factors[-1],))
@@ -79,29 +121,42 @@ def median_mixture(
 
 
 def median_heuristic(x: Tensor, y: Tensor, *, x_weight: Tensor | None = None, y_weight: Tensor | None = None) -> Tensor:
-    """σ² = ½ · median over pairs i < j of r² in the pooled sample; computed without gradient.
+    """σ² = ½ · median over pairs i < j of r² in the pooled sample, computed without a gradient.
 
     Args:
-        x: (n, D); y: (l, D), n + l ≥ 2.
-        x_weight, y_weight: (n,), (l,); rows of weight 0 do not take part. None: all do.
-    Returns: scalar tensor, at least the smallest positive number of the dtype; that where fewer than two rows are left.
+        x: (n, D).
+        y: (l, D), n + l ≥ 2.
+        x_weight: (n,); rows of weight 0 do not take part. None: all do.
+        y_weight: (l,); rows of weight 0 do not take part. None: all do.
+
+    Returns:
+        A scalar tensor, at least the smallest positive number of the dtype; exactly that where fewer than two rows are
+        left.
     """
     with torch.no_grad():
         n = len(x) + len(y)
         weights = [torch.ones_like(p[:, 0]) if w is None else w for p, w in ((x, x_weight), (y, y_weight))]
         kept = torch.cat([w > 0 for w in weights])
-        pooled = torch.where(kept.unsqueeze(-1), torch.cat([x, y]), 0.0)  # the centre is of all of them
+        pooled = torch.where(kept.unsqueeze(-1), torch.cat([x, y]), 0.0)  # all rows enter the centre: no NaN may stay
         i, j = torch.triu_indices(n, n, 1, device=x.device)
         pairs = kept[i] & kept[j]
-        r2 = torch.where(pairs, squared_distances(pooled, pooled)[i, j], torch.inf).sort().values  # the others last
+        r2 = torch.where(pairs, squared_distances(pooled, pooled)[i, j], torch.inf).sort().values  # other pairs last
         count = pairs.sum()
-        low, high = (((count - k).clamp_min(0) // 2).unsqueeze(0) for k in (1, 0))  # torch.median takes the lower only
+        low, high = (((count - k).clamp_min(0) // 2).unsqueeze(0) for k in (1, 0))  # torch.median has the lower only
         median = 0.5 * (r2.gather(0, low) + r2.gather(0, high)).squeeze(0)
         return torch.where(count > 0, 0.5 * median, 0.0).clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """(n, D), (l, D) → (n, l) of ‖x_i − y_j‖², centred first so that a common offset costs no digits; never below 0."""
+    """‖x_i − y_j‖² for all pairs. The samples are centred first, so that a common offset costs no digits.
+
+    Args:
+        x: (n, D).
+        y: (l, D).
+
+    Returns:
+        (n, l), never below 0.
+    """
     centre = torch.cat([x, y]).mean(0).detach()
     x, y = x - centre, y - centre
     with torch.autocast(x.device.type, enabled=False):  # a product rounded to bf16 costs all the digits of a difference
@@ -120,19 +175,28 @@ def mmd2(
     """MMD² between the samples x and y.
 
     Args:
-        x: (n, D); y: (l, D).
-        kernel: of squared distances, e.g. `rbf(1.0)`.
+        x: (n, D).
+        y: (l, D).
+        kernel: kernel of squared distances, e.g. `rbf(1.0)`.
         unbiased: False: V-statistic (diagonals included, ≥ 0); True: U-statistic (without them, may be negative).
-        x_weight, y_weight: (n,), (l,) non-negative weights of the rows; None: ones. Rows of weight 0 do not matter
-            as long as they are finite. No weight left on one side (or too little for U): 0.
-    Returns: scalar. Source: Gretton et al. 2012, eqs. 3 and 5.
+        x_weight: (n,) non-negative weights of the rows; None: ones. Rows of weight 0 do not matter as long as they are
+            finite.
+        y_weight: (l,) non-negative weights of the rows; None: ones.
+
+    Returns:
+        A scalar; 0 where one side has no weight left (or too little for the U-statistic).
+
+    Raises:
+        ValueError: the shapes disagree.
+
+    Source: Gretton et al. 2012, eqs. 3 and 5.
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"mmd2: expected x (n, D) and y (l, D); got {tuple(x.shape)} and {tuple(y.shape)}.")
     with torch.autocast(x.device.type, enabled=False):
         a = x.new_ones(len(x)) if x_weight is None else x_weight.detach().to(x.dtype)
         b = y.new_ones(len(y)) if y_weight is None else y_weight.detach().to(y.dtype)
-        mass = [w.double().sum() for w in (a, b)]  # what cancels must be weighed alike to the last digit
+        mass = [w.double().sum() for w in (a, b)]  # float64: the terms cancel, so their weights must agree
         own = [w.double().square().sum() for w in (a, b)]  # a row paired with itself
         shares = [_ratio(mass[0].new_ones(()), m * m - o if unbiased else m * m) for m, o in zip(mass, own)]
         across = _ratio(mass[0].new_full((), -2.0), mass[0] * mass[1])
@@ -144,10 +208,20 @@ def mmd2(
 
 
 def mmd2_linear(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
-    """Unbiased estimate of MMD² in linear time, from successive pairs of rows (an odd last row is left out).
+    """An unbiased estimate of MMD² in linear time, from successive pairs of rows. An odd last row is left out.
 
-    Args: x, y (n, D), n ≥ 2; kernel as of `mmd2`.
-    Returns: scalar. Source: Gretton et al. 2012, lemma 14.
+    Args:
+        x: (n, D), n ≥ 2.
+        y: (n, D).
+        kernel: kernel of squared distances, e.g. `rbf(1.0)`.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: the shapes disagree.
+
+    Source: Gretton et al. 2012, lemma 14.
     """
     if x.ndim != 2 or x.shape != y.shape or len(x) < 2:
         raise ValueError(f"mmd2_linear: expected x and y (n, D), n ≥ 2; got {tuple(x.shape)} and {tuple(y.shape)}.")
@@ -159,5 +233,5 @@ def mmd2_linear(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
 
 
 def _ratio(total: Tensor, mass: Tensor) -> Tensor:
-    """total / mass, 0 where there is no mass."""
+    """total / mass, or 0 where there is no mass."""
     return torch.where(mass > 0, total / mass.clamp_min(torch.finfo(mass.dtype).tiny), 0.0)

@@ -1,8 +1,8 @@
-"""Sums of a kernel over all pairs of two samples, with gradients, never holding N×N numbers.
+"""Sums of a kernel over all pairs of two samples, with gradients, that never hold N×N numbers.
 
-A kernel is a scalar formula of the squared distance r2 and of parameters; the C code of the CPU path (`pairwise_c`)
-and the Triton code of the GPU's (`pairwise_triton`) are generated from it. Without a compiler, tiles of PyTorch's own
-operations run.
+A kernel is a scalar formula of the squared distance r2 and of parameters. The C code of the CPU path (`pairwise_c`)
+and the Triton code of the GPU path (`pairwise_triton`) are generated from it. Without a compiler, PyTorch's operations
+run on tiles.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ _formulas: dict[str, Formula] = {}
 
 
 class PairKernel:
-    """k(r2; parameters) with everything that follows from its formula.
+    """k(r2; parameters), with everything that follows from its formula.
 
     Args:
-        name: a Python name, not yet taken by another formula.
-        text: the formula of r2 and the parameters; see `kernels.formula`.
+        name: a Python name that no other formula has.
+        text: the formula of r2 and the parameters; see `kernels.codegen.formula`.
         parameters: symbols, each a positive number or 0-d tensor in a call.
     """
 
@@ -42,13 +42,20 @@ class PairKernel:
         x_weight: Tensor | None = None,
         y_weight: Tensor | None = None,
     ) -> Tensor:
-        """Σ_ij w_i v_j k(‖x_i − y_j‖²), differentiable in x, y and the parameters (not in the weights).
+        """Σ_ij w_i v_j k(‖x_i − y_j‖²), differentiable in x, y and the parameters, but not in the weights.
 
         Args:
-            x: (N, D); y: (L, D), or None: x itself, and the sum over i ≠ j.
-            x_weight, y_weight: (N,), (L,), not negative; None: ones. A row of weight 0 may hold anything, NaN included.
-        Returns: scalar.
-        Raises: ValueError on shapes, dtypes or devices that disagree, and on negative weights or parameters.
+            x: (N, D).
+            y: (L, D), or None: x itself, and the sum over i ≠ j.
+            parameters: positive numbers or 0-d tensors, in the order of their symbols.
+            x_weight: (N,) weights w, not negative; None: ones. A row of weight 0 may hold anything, NaN included.
+            y_weight: (L,) weights v, likewise.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ValueError: shapes, dtypes or devices disagree, or a weight or parameter is negative.
         """
         if y is None:
             return self._summed(x, x, parameters, (x_weight, x_weight), (1.0, None, None))
@@ -64,10 +71,23 @@ class PairKernel:
         x_weight: Tensor | None = None,
         y_weight: Tensor | None = None,
     ) -> Tensor:
-        """a Σ_{i≠j} k(x_i, x_j) + b Σ_{i≠j} k(y_i, y_j) + c Σ_ij k(x_i, y_j), weighted, for coefficients a, b, c (0-d).
+        """a Σ_{i≠j} k(x_i, x_j) + b Σ_{i≠j} k(y_i, y_j) + c Σ_ij k(x_i, y_j), weighted.
 
-        The three sums and their gradients meet in float64, so that what cancels between them costs no digits. The
-        coefficients get no gradient. Otherwise as `sum`.
+        The three sums and their gradients are added in float64, so that what cancels between them costs no digits.
+
+        Args:
+            x: (N, D).
+            y: (L, D).
+            parameters: positive numbers or 0-d tensors, in the order of their symbols.
+            coefficients: a, b and c, numbers or 0-d tensors, which get no gradient.
+            x_weight: (N,) weights, as in `sum`.
+            y_weight: (L,) weights, as in `sum`.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            ValueError: shapes, dtypes or devices disagree, or a weight or parameter is negative.
         """
         return self._summed(x, y, parameters, (x_weight, y_weight), coefficients)
 
@@ -79,7 +99,7 @@ class PairKernel:
         weights: tuple[Tensor | None, Tensor | None],
         coefficients: Sequence[Tensor | float | None],
     ) -> Tensor:
-        """The parts (x with x, y with y, x with y) whose coefficient is not None."""
+        """The weighted sums (x with x, y with y, x with y) whose coefficient is not None."""
         if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
             raise ValueError(
                 f"{self.name}: expected samples (N, D) and (L, D); got {tuple(x.shape)} and {tuple(y.shape)}."
@@ -110,7 +130,15 @@ class PairKernel:
         return weight.detach().to(x.dtype)
 
     def at(self, r2: Tensor, parameters: Sequence[float | Tensor] = ()) -> Tensor:
-        """k at given squared distances, elementwise, in PyTorch's own differentiable operations."""
+        """Compute k at squared distances, elementwise, in PyTorch's differentiable operations.
+
+        Args:
+            r2: squared distances, of any shape.
+            parameters: positive numbers or 0-d tensors, in the order of their symbols.
+
+        Returns:
+            The shape of `r2`.
+        """
         return self.formula.value(r2, *(scalar(p, r2.dtype, r2.device) for p in parameters))
 
 
@@ -170,7 +198,22 @@ def _path(x: Tensor) -> Any:
 def tiled(
     formula: Formula, x: Tensor, y: Tensor, a: Tensor, b: Tensor, parameters: Tensor, within: bool, gradients: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The meaning, in tiles of PyTorch's operations: distances by one product of the centred samples."""
+    """The meaning of a pair sum, in tiles of PyTorch's operations. Distances come from one product of the centred
+    samples.
+
+    Args:
+        formula: the formula of r2 and the parameters.
+        x: (N, D).
+        y: (L, D).
+        a: (N,) weights of x.
+        b: (L,) weights of y.
+        parameters: (P,).
+        within: whether y is x and the sum is over i ≠ j.
+        gradients: whether the gradients for x and y are computed.
+
+    Returns:
+        The sum, and its gradients for x, y and the parameters, in float64.
+    """
     centre = torch.cat([x, y]).mean(0)
     x, y = x - centre, y - centre
     gx, gy = torch.zeros_like(x), torch.zeros_like(y)
@@ -185,7 +228,7 @@ def tiled(
                     rows = torch.arange(i, i + len(xi), device=x.device)
                     apart = rows[:, None] != torch.arange(j, j + len(yj), device=x.device)
                     weight = weight * apart
-                r2 = torch.where(weight != 0, r2, 1.0)  # where k may be infinite, its weight of 0 would make a NaN
+                r2 = torch.where(weight != 0, r2, 1.0)  # where k is infinite, a weight of 0 would make a NaN
                 k, slope, *by_parameter = formula.value_and_grad(r2, *parameters.unbind())
                 value = value + (weight * k).sum()
                 gp = gp + torch.stack([(weight * s).sum() for s in by_parameter]) if by_parameter else gp

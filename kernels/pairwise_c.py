@@ -1,6 +1,6 @@
-"""The pairwise skeleton in C: blocks of pairs in registers, exact differences (no cancellation), gradients on the way.
+"""The pairwise template in C: blocks of pairs in registers, exact differences (no cancellation), gradients on the way.
 
-Four rows of x meet four vectors of y at a time; y lies feature by feature. Nothing of size N×N is ever held.
+Four rows of x meet four vectors of y at a time; y is stored feature by feature. Nothing of size N×N is ever held.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ LANES = 64  # pairs of one row in a block: the second sample is padded to a mult
 
 @cache
 def source(formula: Formula) -> str:
-    """C source of `pairs`."""
+    """Make the C source of `pairs` for a formula."""
     count = len(formula.arguments) - 1
     values = "".join(f", q[{i}]" for i in range(count))
     gradients = "".join(f", &s{i}" for i in range(count))
@@ -134,10 +134,20 @@ def pair_sum(
     within: bool,
     gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients for x, y (empty unless `slopes`) and the parameters (P,),
-    all in float64.
+    """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients.
 
-    within: y is x; the sum over i ≠ j, and the gradient for x in both its places.
+    Args:
+        formula: the formula of r2 and the parameters.
+        x: (N, D).
+        y: (L, D).
+        x_weight: (N,) weights w.
+        y_weight: (L,) weights v.
+        parameters: (P,).
+        within: whether y is x; then the sum is over i ≠ j, and the gradient for x is that in both its places.
+        gradients: whether the gradients for x and y are computed.
+
+    Returns:
+        The sum, and its gradients for x and y (empty unless `gradients`) and for the parameters (P,), all in float64.
     """
     lanes = LANES * 4 // x.element_size()
     padded = -(-len(y) // lanes) * lanes
@@ -158,6 +168,6 @@ def pair_sum(
     parts = in_parallel(part, -(-len(x) // 32), len(x) * padded * x.shape[1] // 4)
     sums = torch.stack([s for s, _ in parts]).sum(0)
     gy = torch.stack([g for _, g in parts]).sum(0)[:, : len(y)].T if gradients else gx
-    if within:  # half of the pairs; x has both ends of each
+    if within:  # only half of the pairs were summed, and both ends of each are rows of x
         sums, gx, gy = 2 * sums, 2 * (gx + gy) if gradients else gx, gx[:0]
     return sums[0], gx, gy, sums[1:]

@@ -1,8 +1,8 @@
-"""The pairwise skeleton in Triton: a program takes a band of rows of x past blocks of y and sums what each row meets.
+"""The pairwise template in Triton: a program takes a band of rows of x past blocks of y and sums what each row meets.
 
-Sums go over y only: for every row of x, Σ_j v_j times k, its derivatives by the parameters, c = 2k' and c y_j, from
-which value and gradients follow by sums over rows; the gradient for y comes from a second launch with the roles
-swapped. Each program writes rows of its own, so a sum has one order, and nothing of size N×N is ever held.
+The sums go over y only. For every row of x they are Σ_j v_j times k, its derivatives by the parameters, c = 2k' and
+c y_j, from which value and gradients follow by sums over rows. The gradient for y comes from a second launch with the
+roles swapped. Each program writes rows of its own, so a sum has one order, and nothing of size N×N is ever held.
 """
 
 from functools import cache
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from .codegen.generate import Formula
 
-PROGRAMS = 512  # fill a GPU; more rows than they have in their bands get one program a band
+PROGRAMS = 512  # enough to fill a GPU; where there are more bands of rows, each gets one program
 RUN = 8  # blocks summed in the inputs' precision before they join a float64 total: in MMD² such sums cancel
 REGISTERS = 128
 
 
 class Tiles(NamedTuple):
-    """How the work is cut for one number of features."""
+    """How the work is cut into tiles for one number of features."""
 
     band: int  # rows of x
     block: int  # rows of y at a time
@@ -30,11 +30,12 @@ class Tiles(NamedTuple):
 
 
 def tiles(features: int) -> Tiles:
-    """The launch table: 0 bytes spilled, at most REGISTERS registers.
+    """Choose the tiles for a number of features, so that 0 bytes are spilled and at most REGISTERS registers are used.
 
-    Few features: distances by differences, exact, and the sums Σ c y_j of a row stay in registers. A thread takes two
-    rows, so that an element of y, once loaded, serves both; more features leave room for fewer pairs. Many: products
-    of matrices, a chunk of features at a time (more would spill), and the sums gather in memory.
+    With few features, distances come from differences, which are exact, and the sums Σ c y_j of a row stay in
+    registers. A thread takes two rows, so that an element of y, once loaded, serves both; more features leave room for
+    fewer pairs. With many features, distances come from products of matrices, a chunk of features at a time (more would
+    spill), and the sums gather in memory.
     """
     if features <= 8:
         return Tiles(256, 8, 4)
@@ -45,14 +46,14 @@ def tiles(features: int) -> Tiles:
 
 @cache
 def cusped(formula: Formula) -> bool:
-    """True where k has infinite slope at r2 = 0: it would magnify the rounding of distances taken from products."""
+    """Return whether k has an infinite slope at r2 = 0, which would magnify the rounding of distances from products."""
     ones = [torch.ones(()) for _ in formula.arguments[1:]]
     return not torch.as_tensor(formula.value_and_grad(torch.zeros(()), *ones)[1]).isfinite().item()
 
 
 @triton.jit
 def _by_differences(x, y, N, D, WIDTH: tl.constexpr, BAND: tl.constexpr, BLOCK: tl.constexpr):
-    """[BLOCK, BAND] of r2, exact where rows are close."""
+    """[BLOCK, BAND] of r2, exact where rows are close to each other."""
     i = tl.arange(0, BAND)[None, :]
     j = tl.arange(0, BLOCK)[:, None] * WIDTH
     r2 = tl.zeros([BLOCK, BAND], x.dtype.element_ty)
@@ -66,7 +67,7 @@ def _by_differences(x, y, N, D, WIDTH: tl.constexpr, BAND: tl.constexpr, BLOCK: 
 
 @triton.jit
 def _by_products(x, y, N, D, WIDTH: tl.constexpr, BAND: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
-    """[BLOCK, BAND] of r2 = |x|² + |y|² − 2xy: half the arithmetic."""
+    """[BLOCK, BAND] of r2 = |x|² + |y|² − 2xy, which takes half the arithmetic."""
     i = tl.arange(0, BAND)
     j = tl.arange(0, BLOCK) * WIDTH
     d = tl.arange(0, CHUNK)
@@ -123,7 +124,7 @@ def _rows_kernel(
             counts = v != 0.0
             if WITHIN:
                 counts = counts & (j[:, None] - i[None, :] != (band - block).to(tl.int32))
-            r2 = tl.where(counts, r2, 1.0)  # where k may be infinite, its weight of 0 would make a NaN
+            r2 = tl.where(counts, r2, 1.0)  # where k is infinite, a weight of 0 would make a NaN
             v = tl.where(counts, v, 0.0)
             k = BOTH(r2, *at)
             sums = (totals[0] + tl.sum(v * k[0], 0),)
@@ -158,16 +159,28 @@ def pair_sum(
     within: bool,
     gradients: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients for x, y (empty unless `slopes`) and the parameters (P,),
-    all in float64. float32 and bfloat16 are computed in float32, float64 in float64.
+    """Σ w_i v_j k(‖x_i − y_j‖²; parameters) and its gradients.
 
-    within: y is x; the sum over i ≠ j, and the gradient for x in both its places.
+    float32 and bfloat16 are computed in float32, float64 in float64.
+
+    Args:
+        formula: the formula of r2 and the parameters.
+        x: (N, D).
+        y: (L, D).
+        x_weight: (N,) weights w.
+        y_weight: (L,) weights v.
+        parameters: (P,).
+        within: whether y is x; then the sum is over i ≠ j, and the gradient for x is that in both its places.
+        gradients: whether the gradients for x and y are computed.
+
+    Returns:
+        The sum, and its gradients for x and y (empty unless `gradients`) and for the parameters (P,), all in float64.
     """
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     x, y, x_weight, y_weight, parameters = (t.to(real).contiguous() for t in (x, y, x_weight, y_weight, parameters))
     mass = (x_weight.sum() + y_weight.sum()).clamp_min(torch.finfo(real).tiny)
     sums = [(w.unsqueeze(-1) * t).sum(0) for t, w in ((x, x_weight), (y, y_weight))]
-    centre = (sums[0] + sums[1]) / mass  # c x − c y is taken apart: a common offset would cost it digits
+    centre = (sums[0] + sums[1]) / mass  # c x and c y are summed apart, where a common offset would cost digits
     x, y = x - centre, y - centre
     rows = _rows(formula, x, y, x_weight, y_weight, parameters, within, gradients)
     total, count = rows.sum(0), 1 + len(parameters)
@@ -210,7 +223,17 @@ def _rows(
 def configuration(
     formula: Formula, features: int, within: bool, gradients: bool
 ) -> tuple[dict[str, Any], dict[str, int]]:
-    """The constants and options that `_rows_kernel` is compiled with."""
+    """Choose the constants and options that `_rows_kernel` is compiled with.
+
+    Args:
+        formula: the formula of r2 and the parameters.
+        features: D.
+        within: whether y is x and the sum is over i ≠ j.
+        gradients: whether the gradients for x and y are computed.
+
+    Returns:
+        The constants, and the options of the launch.
+    """
     band, block, warps, chunk = tiles(features)
     fixed = dict(
         BOTH=formula.triton.value_and_grad, PARAMETERS=len(formula.arguments) - 1, WITHIN=within, SLOPES=gradients,
@@ -221,7 +244,7 @@ def configuration(
 
 
 def aot() -> list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]:
-    """(kernel, signature, constexprs, options) of the configurations of the kernels of `mmd`."""
+    """(kernel, signature, constants, options) for the kernels of `mmd`."""
     from . import mmd
 
     inputs = dict.fromkeys(("x", "y", "weight", "parameters"), "*fp32") | {"out": "*fp64"}

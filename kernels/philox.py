@@ -1,4 +1,4 @@
-"""Counter-based random numbers: the same whatever is asked beside them, in whatever order.
+"""Counter-based random numbers: a number depends only on its key and counter, not on what else is drawn, or when.
 
 Source: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3": Philox 4×32, 10 rounds.
 """
@@ -15,9 +15,14 @@ WEYL = (0x9E3779B9, 0xBB67AE85)
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Four words of 32 random bits for each counter.
+    """Compute four words of 32 random bits for each counter.
 
-    Args: counter: four int64 tensors of 32-bit words, broadcast against each other; key: two 32-bit words.
+    Args:
+        counter: four int64 tensors of 32-bit words, which broadcast against each other.
+        key: two 32-bit words.
+
+    Returns:
+        Four int64 tensors of 32-bit words.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -31,13 +36,21 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 def keyed_uniforms(
     key: tuple[int, int], rows: Tensor, first: int, draws: int, size: int, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """(draws, B, size) uniforms in (0, 1), the word w as (w + ½)/2³² (which float32 may round to 1).
+    """Draw uniforms in (0, 1): the word w becomes (w + ½)/2³² (which float32 may round to 1).
 
     Args:
         key: two 32-bit words.
         rows: (B, 2) int64 words of 32 bits that name each row.
-        first: number of the first draw.
-    Raises: ValueError: if `rows` is not (B, 2) int64.
+        first: the number of the first draw.
+        draws: the number of draws.
+        size: the number of uniforms per row and draw.
+        dtype: of the uniforms.
+
+    Returns:
+        (draws, B, size).
+
+    Raises:
+        ValueError: `rows` is not (B, 2) int64.
     """
     if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != torch.int64:
         raise ValueError(f"keyed_uniforms: expected rows (B, 2) int64; got {tuple(rows.shape)} {rows.dtype}.")

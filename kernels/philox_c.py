@@ -1,4 +1,4 @@
-"""Philox in C: a counter per lane, no word of it in memory."""
+"""Philox in C: each lane has a counter of its own, and no word of it is kept in memory."""
 
 from torch import Tensor
 
@@ -34,7 +34,14 @@ void fill(int64_t B, int64_t size, int64_t draw, int64_t k0, int64_t k1, const i
 
 
 def fill(out: Tensor, key: tuple[int, int], rows: Tensor, first: int) -> None:
-    """Fill out (draws, B, size), contiguous; rows (B, 2) int64."""
+    """Fill a tensor with uniforms; see `philox.keyed_uniforms`.
+
+    Args:
+        out: (draws, B, size), contiguous.
+        key: two 32-bit words.
+        rows: (B, 2) int64 words.
+        first: the number of the first draw.
+    """
     draws, number, size = out.shape
     code, rows = library(SOURCE, out.dtype), rows.contiguous()
     fixed = numbers(number, size, first, *key)

@@ -1,6 +1,7 @@
 """Product of diagonal-Gaussian experts with missing modalities, for all subsets at once.
 
-Source: Cao & Fleet 2014, arXiv:1410.7827; prior expert as in arXiv:1802.05335. Log-precision domain, no epsilon.
+Source: Cao & Fleet 2014, arXiv:1410.7827; prior expert as in arXiv:1802.05335. Computed from log-precisions, without an
+epsilon.
 """
 
 from typing import Any
@@ -17,18 +18,20 @@ Target = tuple[Tensor, Tensor]
 def gaussian_product(
     loc: Tensor, log_var: Tensor, seen: Tensor, *, exponents: Tensor | None = None, prior: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Fuse one Gaussian expert per modality, and a standard-normal prior expert, for every subset at once.
+    """Multiply one Gaussian expert per modality, and a standard-normal prior expert, for every subset at once.
 
     Args:
         loc: (M, B, D) means of the M experts.
         log_var: (M, B, D) log-variances (natural log).
         seen: (B, M) or (S, B, M) bool; False leaves that expert out for that sample (and subset).
         exponents: (M,) tempering powers ≥ 0 of the experts' densities; None: ones. 0 leaves an expert out.
-        prior: count N(0, I) as one more expert.
+        prior: whether N(0, I) counts as one more expert.
+
     Returns:
         loc and log_var, (B, D) or (S, B, D) each; with the prior 0 and 0 where nothing is seen.
+
     Raises:
-        ValueError: if shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
+        ValueError: shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
     """
     log_var, seen = _checked("gaussian_product", loc, log_var, seen, exponents, prior)
     if not fast(loc):
@@ -49,15 +52,24 @@ def gaussian_product_sample(
     prior: bool = True,
     target: Target | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Reparametrised draws from the product of experts and its KL divergence, without writing its parameters to memory.
+    """Draw from the product of experts (reparametrised) and compute its KL divergence.
+
+    The parameters of the product are not written to memory.
 
     Args:
-        loc, log_var, seen, exponents, prior: as of `gaussian_product`.
+        loc: (M, B, D) means of the M experts.
+        log_var: (M, B, D) log-variances (natural log).
+        seen: (B, M) or (S, B, M) bool, as in `gaussian_product`.
         noise: (B, D) or (S, B, D) standard normal draws.
+        exponents: (M,) tempering powers ≥ 0, as in `gaussian_product`.
+        prior: whether N(0, I) counts as one more expert.
         target: mean and log-variance, (B, D) each, of the Gaussian that the KL is taken to; None: N(0, I).
+
     Returns:
-        draws, shaped as the noise, and KL(product ‖ target) in nats, (B,) or (S, B).
-    Raises: ValueError as `gaussian_product`.
+        Draws, shaped as the noise, and KL(product ‖ target) in nats, (B,) or (S, B).
+
+    Raises:
+        ValueError: shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
     """
     where = "gaussian_product_sample"
     log_var, seen = _checked(where, loc, log_var, seen, exponents, prior)
@@ -78,11 +90,21 @@ def gaussian_product_kl(
     prior: bool = True,
     target: Target | None = None,
 ) -> Tensor:
-    """KL(product of experts ‖ target) in nats, without writing the product's parameters to memory.
+    """KL(product of experts ‖ target) in nats. The parameters of the product are not written to memory.
 
-    Args: as of `gaussian_product_sample`.
-    Returns: (B,) or (S, B).
-    Raises: ValueError as `gaussian_product`.
+    Args:
+        loc: (M, B, D) means of the M experts.
+        log_var: (M, B, D) log-variances (natural log).
+        seen: (B, M) or (S, B, M) bool, as in `gaussian_product`.
+        exponents: (M,) tempering powers ≥ 0, as in `gaussian_product`.
+        prior: whether N(0, I) counts as one more expert.
+        target: mean and log-variance, (B, D) each, of the Gaussian that the KL is taken to; None: N(0, I).
+
+    Returns:
+        (B,) or (S, B).
+
+    Raises:
+        ValueError: shapes, dtypes or devices disagree, or nothing is seen in some row and there is no prior.
     """
     where = "gaussian_product_kl"
     log_var, seen = _checked(where, loc, log_var, seen, exponents, prior)
@@ -93,7 +115,7 @@ def gaussian_product_kl(
 def _drawn(
     where: str, loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, target: Target | None, prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Draws (S, B, D), none without noise, and KL (..., B)."""
+    """Draws (S, B, D), an empty tensor without noise, and KL (..., B)."""
     if any(t.shape != loc.shape[1:] for t in target or ()):
         raise ValueError(
             f"{where}: expected a target of {tuple(loc.shape[1:])}; got {[tuple(t.shape) for t in target or ()]}."
@@ -110,7 +132,7 @@ def _drawn(
 def _checked(
     where: str, loc: Tensor, log_var: Tensor, seen: Tensor, exponents: Tensor | None, prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Log-variances and `seen` with the exponents counted in."""
+    """Log-variances and `seen` after the exponents have been applied."""
     if loc.ndim != 3 or log_var.shape != loc.shape or seen.ndim < 2 or seen.shape[-2:] != (loc.shape[1], loc.shape[0]):
         raise ValueError(
             f"{where}: expected loc (M, B, D), log_var (M, B, D), seen (..., B, M); got "
@@ -135,7 +157,7 @@ def _checked(
 
 
 def _product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
-    """The meaning, in PyTorch's own differentiable operations."""
+    """The meaning, in PyTorch's differentiable operations."""
     keep = seen.movedim(-1, 0).unsqueeze(-1)  # (M, ..., B, 1)
     lead = [1] * (seen.ndim - 2)  # subset axes in front of (B, M)
     loc, log_var = (t.reshape(t.shape[0], *lead, *t.shape[1:]) for t in (loc, log_var))

@@ -1,7 +1,8 @@
-"""Product of experts in C: tiles of rows stay in the cache while every subset is fused, sampled and measured.
+"""Product of experts in C: tiles of rows stay in the cache while every subset is multiplied, sampled and measured.
 
-Precisions are taken once per expert, not once per subset; rows that hold log-variances beyond ±80, or means
-that overflow times them, go the way of logsumexp instead. The backward pass computes everything anew from the inputs.
+Precisions are computed once per expert, not once per subset. Rows that hold log-variances beyond ±80, or means whose
+products with precisions overflow, go through logsumexp instead. The backward pass computes everything again from the
+inputs.
 """
 
 from collections.abc import Callable, Sequence
@@ -217,7 +218,17 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
 
 
 def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
-    """loc, log_var (M, B, D), seen (S, B, M) uint8 → mean and log-variance (S, B, D)."""
+    """The products of all subsets.
+
+    Args:
+        loc: (M, B, D).
+        log_var: (M, B, D).
+        seen: (S, B, M) bool.
+        prior: whether N(0, I) counts as one more expert.
+
+    Returns:
+        Mean and log-variance, (S, B, D) each.
+    """
     shape = (*seen.shape[:2], loc.shape[-1])
     mean, fused = loc.new_empty(shape), loc.new_empty(shape)
     _run("forward", loc, seen, prior, [loc, log_var, seen, None, None, None, mean, fused, None])
@@ -227,7 +238,19 @@ def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Te
 def product_backward(
     g_mean: Tensor, g_log_var: Tensor, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients for loc and log_var."""
+    """The gradients of the products for their experts.
+
+    Args:
+        g_mean: (S, B, D) gradients for the products' means.
+        g_log_var: (S, B, D) gradients for the products' log-variances.
+        loc: as in `product`.
+        log_var: as in `product`.
+        seen: as in `product`.
+        prior: as in `product`.
+
+    Returns:
+        Gradients for loc and log_var.
+    """
     d_loc, d_log_var = torch.zeros_like(loc), torch.zeros_like(loc)
     inputs = [loc, log_var, seen, None, None, None, g_mean, g_log_var, None]
     _run("backward", loc, seen, prior, [*inputs, d_loc, d_log_var, None, None])
@@ -237,7 +260,19 @@ def product_backward(
 def sample(
     loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, target: Sequence[Tensor], prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Draws (S, B, D), none without noise, and KL (S, B) to `target`, mean and log-variance (B, D) each; empty: N(0, I)."""
+    """Draws from the products of all subsets, and their KL divergences.
+
+    Args:
+        loc: (M, B, D).
+        log_var: (M, B, D).
+        seen: (S, B, M) bool.
+        noise: (S, B, D), or None: nothing is drawn.
+        target: mean and log-variance (B, D) of the Gaussian that the KL is taken to; empty: N(0, I).
+        prior: whether N(0, I) counts as one more expert.
+
+    Returns:
+        Draws (S, B, D), an empty tensor without noise, and KL (S, B).
+    """
     z, kl = loc.new_empty(0) if noise is None else torch.empty_like(noise), loc.new_empty(seen.shape[:2])
     _run("forward", loc, seen, prior, [loc, log_var, seen, noise, *_pair(target), z, None, kl])
     return z, kl
@@ -253,7 +288,21 @@ def sample_backward(
     target: Sequence[Tensor],
     prior: bool,
 ) -> list[Tensor]:
-    """Gradients for loc, log_var and the two of the target, if there is one."""
+    """The gradients of draws and KL divergences for the experts.
+
+    Args:
+        g_z: (S, B, D) gradients for the draws; None without noise.
+        g_kl: (S, B) gradients for the KL divergences.
+        loc: as in `sample`.
+        log_var: as in `sample`.
+        seen: as in `sample`.
+        noise: as in `sample`.
+        target: as in `sample`.
+        prior: as in `sample`.
+
+    Returns:
+        Gradients for loc and log_var, and for those of the target if there is one.
+    """
     gradients = [torch.zeros_like(loc), torch.zeros_like(loc), *(torch.zeros_like(t) for t in target)]
     inputs = [loc, log_var, seen, noise, *_pair(target), g_z, None, g_kl]
     _run("backward", loc, seen, prior, [*inputs, *gradients, *([] if target else [None, None])])

@@ -1,7 +1,7 @@
 """Product of experts on the GPU: a program keeps the experts of a few rows in registers while it goes over subsets.
 
-Everything is taken in the log-precision domain, off the largest of each feature. The backward pass computes everything
-anew from the inputs; its sums over subsets are taken in one order, without atomics.
+Everything is computed from log-precisions, less the largest of each feature. The backward pass computes everything
+again from the inputs; its sums over subsets have one order, without atomics.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,17 @@ from torch import Tensor
 
 from .codegen.primitives_triton import Configurations, accumulated, as_bytes, configuration, wide
 
-COLUMNS = 32  # (row, feature) pairs of a program: with one to a lane, sums over experts stay in registers
-PER_THREAD = 8  # experts, at most, of which a thread keeps means, log-precisions, shares and two sums in registers
+COLUMNS = 32  # (row, feature) pairs of a program; with one per lane, sums over experts stay in registers
+PER_THREAD = 8  # most experts whose means, log-precisions, shares and two sums a thread keeps in registers
 PROGRAMS = 2048  # of a few warps each, enough to fill a large GPU
-SHARED = 4  # subsets, if there are as many, that a program of the backward pass adds up before it writes a partial sum
+SHARED = 4  # subsets that a program of the backward pass adds up, if there are as many, before it writes a partial sum
 
 
 @triton.jit
 def _place(B, D, S, chunk, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Of this program: block of features; row, place in (B, D) and "inside" of its columns [ROWS·BLOCK]; subsets."""
+    """This program's block of features, the row and place in (B, D) of its columns [ROWS·BLOCK] and whether they exist,
+    and its subsets.
+    """
     blocks = tl.cdiv(D, BLOCK)
     column = tl.arange(0, ROWS * BLOCK)
     block = tl.program_id(0) % blocks
@@ -34,7 +36,7 @@ def _place(B, D, S, chunk, ROWS: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _experts(loc, log_var, at, inside, size, M: tl.constexpr, EXPERTS: tl.constexpr):
-    """Means and log-precisions [EXPERTS, columns], their places in (M, B, D), and "inside"."""
+    """Means and log-precisions [EXPERTS, columns], their places in (M, B, D), and whether they exist."""
     m = tl.arange(0, EXPERTS).to(tl.int64)[:, None]
     places, ok = m * size + at[None, :], (m < M) & inside[None, :]
     mu = wide(tl.load(loc + places, mask=ok, other=0.0))
@@ -43,7 +45,7 @@ def _experts(loc, log_var, at, inside, size, M: tl.constexpr, EXPERTS: tl.conste
 
 @triton.jit
 def _fused(mu, log_precision, ok, seen, row, M: tl.constexpr, EXPERTS: tl.constexpr, PRIOR: tl.constexpr):
-    """One subset's mean and log-precision [columns]; which experts it sees, and their shares [EXPERTS, columns]."""
+    """Mean and log-precision of one subset [columns], which experts it sees, and their shares [EXPERTS, columns]."""
     m = tl.arange(0, EXPERTS)[:, None]
     keep = tl.load(seen + row[None, :] * M + m, mask=ok, other=0) != 0
     log_precision = tl.where(keep, log_precision, float("-inf"))
@@ -106,7 +108,7 @@ def _sample_kernel(
     loc, log_var, seen, noise, target_loc, target_log_var, z, kl, B, D, S, size, chunk,
     PRIOR: tl.constexpr, M: tl.constexpr, EXPERTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """z: (S, B, D), and kl: (blocks of features, S, B), summed over the features of a block."""
+    """Writes z (S, B, D) and kl (blocks of features, S, B), summed over the features of a block."""
     block, b, at, inside, first, last = _place(B, D, S, chunk, ROWS, BLOCK)
     mu, log_precision, places, ok = _experts(loc, log_var, at, inside, size, M, EXPERTS)
     if target_loc is not None:
@@ -168,7 +170,17 @@ def _sample_backward_kernel(
 
 
 def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance (S, B, D) of the products; loc and log_var (M, B, D), seen (S, B, M), contiguous."""
+    """The products of all subsets.
+
+    Args:
+        loc: (M, B, D), contiguous.
+        log_var: (M, B, D), contiguous.
+        seen: (S, B, M) bool, contiguous.
+        prior: whether N(0, I) counts as one more expert.
+
+    Returns:
+        Mean and log-variance, (S, B, D) each.
+    """
     mean, fused = (loc.new_empty(*seen.shape[:2], loc.shape[-1]) for _ in range(2))
     plan = _planned(loc, seen, 1)
     plan.run(_product_kernel, [loc, log_var, as_bytes(seen), mean, fused], prior)
@@ -178,7 +190,19 @@ def product(loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool) -> tuple[Te
 def product_backward(
     g_mean: Tensor, g_log_var: Tensor, loc: Tensor, log_var: Tensor, seen: Tensor, prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Gradients for loc and log_var."""
+    """The gradients of the products for their experts.
+
+    Args:
+        g_mean: (S, B, D) gradients for the products' means.
+        g_log_var: (S, B, D) gradients for the products' log-variances.
+        loc: as in `product`.
+        log_var: as in `product`.
+        seen: as in `product`.
+        prior: as in `product`.
+
+    Returns:
+        Gradients for loc and log_var.
+    """
     plan = _planned(loc, seen, SHARED)
     d_loc, d_log_var = plan.partial(loc), plan.partial(loc)
     inputs = [g_mean, g_log_var, loc, log_var, as_bytes(seen)]
@@ -189,9 +213,18 @@ def product_backward(
 def sample(
     loc: Tensor, log_var: Tensor, seen: Tensor, noise: Tensor | None, target: Sequence[Tensor], prior: bool
 ) -> tuple[Tensor, Tensor]:
-    """Draws (S, B, D), none without noise, and KL (S, B) to `target`.
+    """Draws from the products of all subsets, and their KL divergences.
 
-    The target is a mean and a log-variance, (B, D) each; empty: N(0, I).
+    Args:
+        loc: (M, B, D), contiguous.
+        log_var: (M, B, D), contiguous.
+        seen: (S, B, M) bool, contiguous.
+        noise: (S, B, D), or None: nothing is drawn.
+        target: mean and log-variance (B, D) of the Gaussian that the KL is taken to; empty: N(0, I).
+        prior: whether N(0, I) counts as one more expert.
+
+    Returns:
+        Draws (S, B, D), an empty tensor without noise, and KL (S, B).
     """
     z = None if noise is None else torch.empty_like(noise)
     plan = _planned(loc, seen, 1)
@@ -210,7 +243,21 @@ def sample_backward(
     target: Sequence[Tensor],
     prior: bool,
 ) -> list[Tensor]:
-    """Gradients for loc, log_var and the two of the target, if there is one."""
+    """The gradients of draws and KL divergences for the experts.
+
+    Args:
+        g_z: (S, B, D) gradients for the draws; None without noise.
+        g_kl: (S, B) gradients for the KL divergences.
+        loc: as in `sample`.
+        log_var: as in `sample`.
+        seen: as in `sample`.
+        noise: as in `sample`.
+        target: as in `sample`.
+        prior: as in `sample`.
+
+    Returns:
+        Gradients for loc and log_var, and for those of the target if there is one.
+    """
     plan = _planned(loc, seen, SHARED)
     into = [loc, log_var, *target]
     gradients = [plan.partial(t) for t in into]
@@ -228,7 +275,7 @@ class _Plan(NamedTuple):
     table: dict[str, int]
 
     def partial(self, t: Tensor) -> Tensor:
-        """Where every chunk of subsets leaves its part of a sum shaped like `t`."""
+        """Memory in which every chunk of subsets leaves its part of a sum shaped like `t`."""
         return t.new_empty(self.grid[1], *t.shape, dtype=accumulated(t))
 
     def run(self, kernel: Any, tensors: Sequence[Tensor | None], prior: bool) -> None:
@@ -248,7 +295,7 @@ def _planned(loc: Tensor, seen: Tensor, shared: int) -> _Plan:
 
 
 def _table(experts: int, width: int) -> dict[str, int]:
-    """Constants and warps for M experts and D features."""
+    """The constants and the number of warps for M experts and D features."""
     padded = triton.next_power_of_2(max(experts, 1))
     block = min(COLUMNS, triton.next_power_of_2(max(width, 1)))
     warps = min(16, max(1, padded // PER_THREAD))  # beyond 128 experts, registers spill
@@ -264,7 +311,7 @@ def _total(parts: Tensor, like: Tensor) -> Tensor:
 
 
 def aot() -> Configurations:
-    """Wide and narrow rows, few experts and many, with all optional tensors and with none."""
+    """The configurations for wide and narrow rows, few experts and many, with all optional tensors and with none."""
     kernels = (_product_kernel, _product_backward_kernel, _sample_kernel, _sample_backward_kernel)
     sizes = ("B", "D", "S", "size", "chunk")
     types = {"seen": "*u8"} | dict.fromkeys(sizes, "i32")

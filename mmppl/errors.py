@@ -1,42 +1,90 @@
-"""Errors of the user's making. Each carries the exit code that the command line returns for it."""
+"""Errors that a user can mend. Each class carries the exit code that the command line returns for it."""
 
 
 class MMPPLError(Exception):
-    """Something that a user can mend; the message is one line: what is wrong, where, what to do."""
+    """An error that a user can mend. Its message is one line that says what is wrong, where, and what to do.
+
+    Attributes:
+        exit_code: the code with which the command line ends.
+
+    Example:
+        >>> try:
+        ...     raise DataError("rows.npz: it is truncated. Restore it.")
+        ... except MMPPLError as error:
+        ...     print(error.exit_code, error)
+        5 rows.npz: it is truncated. Restore it.
+    """
 
     exit_code = 1
 
 
 class FitError(MMPPLError):
-    """A fit that cannot go on although its input was fine (a loss that is not finite, a full disk)."""
+    """A fit cannot go on although its input was fine, for example because the loss is not finite or the disk is full.
+
+    Example:
+        >>> FitError("epoch 3: the term nll.image is not finite; lower --lr.").exit_code
+        1
+    """
 
 
 class UsageError(MMPPLError):
-    """A wrong option, name, value, preset, subset or program file."""
+    """An option, name, value, preset, subset or program file is wrong.
+
+    Example:
+        >>> UsageError("no program 'mave'. Did you mean mvae?").exit_code
+        2
+    """
 
     exit_code = 2
 
 
 class UntrustedError(MMPPLError):
-    """A run whose program would have to be executed and is not known to be the user's own."""
+    """Answering would execute the program of a run, and that program is not known to be the user's own.
+
+    Example:
+        >>> UntrustedError("runs/a: its program is unknown; pass --program FILE.").exit_code
+        3
+    """
 
     exit_code = 3
 
 
 class LockedError(MMPPLError):
-    """A run folder that another fit is writing."""
+    """Another fit is writing to the run folder.
+
+    Example:
+        >>> LockedError("runs/a: another fit is writing to it; choose another --out.").exit_code
+        4
+    """
 
     exit_code = 4
 
 
 class DataError(MMPPLError):
-    """A data or run file that is missing, truncated, corrupt or inconsistent."""
+    """A data file or run file is missing, truncated, corrupt or inconsistent.
+
+    Example:
+        >>> DataError("rows.npz: no such file. Check the path.").exit_code
+        5
+    """
 
     exit_code = 5
 
 
 def suggest(name: str, known: "list[str] | tuple[str, ...]") -> str:
-    """' Did you mean X?' for the nearest known name, or '' when none is near."""
+    """Suggest the known name that is nearest to a misspelt one.
+
+    Args:
+        name: the name that was not found.
+        known: the names that exist.
+
+    Returns:
+        " Did you mean X?", or an empty text when no known name is near.
+
+    Example:
+        >>> suggest("mopo", ["mvae", "mopoe"])
+        ' Did you mean mopoe?'
+    """
     import difflib
 
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

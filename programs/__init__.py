@@ -1,1 +1,1 @@
-"""The models, one file each, runnable by path or name."""
+"""The models, one file each. Each can be run by its path or its name."""

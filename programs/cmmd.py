@@ -42,24 +42,27 @@ class CMMD(Program):
     Minimises nll(x_M) + omega KL(q ‖ p) + (1 − omega) lambda MMD²(q̄, p̄) + alpha nll(y).
 
     Args:
-        observed: x_O, given at test time (comma-separated); default: the first modality.
-        latent_dim: D.
+        modalities: the schema of the data.
+        observed: x_O, the modalities that are given at test time (comma-separated); default: the first modality.
+        latent_dim: D, the size of z.
         hidden: width of the hidden layers of encoder, prior and decoder.
-        encoder_hidden, decoder_hidden: widths of the encoder's and the decoders', where they differ (none: hidden).
-        layers: their number of hidden layers.
+        encoder_hidden: width of the encoder's hidden layers, if it differs (none: hidden).
+        decoder_hidden: width of the decoders' hidden layers, if it differs (none: hidden).
+        layers: number of hidden layers of encoder, prior and decoder.
         classifier_hidden: width of the classifier's two hidden layers.
-        dropout: on hidden outputs.
-        input_dropout: on what prior and encoder take in.
-        activation: of all networks.
+        dropout: rate of the dropout on hidden outputs.
+        input_dropout: rate of the dropout on the inputs of prior and encoder.
+        activation: activation of all networks.
         trunk: "mlp", or "conv" for the image modalities.
-        channels: of the first convolutions (a multiple of 8), where trunk is "conv".
+        channels: channels of the first convolutions (a multiple of 8), where trunk is "conv".
         omega: 1 = the ELBO, 0 = mutual information only.
         alpha: weight of the label's mean cross-entropy, in nats per row. The authors' code sums it over the batch, so
-            its alpha = 10 is alpha = 10 · batch size here: what the paper presets have.
-        kernel: of the MMD: "paper" exp(−r²/D²) (little more than the means), or "mixture" (median heuristic).
+            its alpha = 10 is alpha = 10 · batch size here, as in the paper presets.
+        kernel: kernel of the MMD: "paper" exp(−r²/D²) (little more than the means), or "mixture" (median heuristic).
         mmd_lambda: weight lambda; default 1000 for "paper" (the paper's), 10 for "mixture" (chosen on validation rows).
-        classify: from the prior's "mean" (the authors' code) or a "sample" (the paper's text).
-        generative: False leaves prior and classifier only: the fair baseline of the generative terms.
+        classify: what is classified: the prior's "mean" (the authors' code) or a "sample" of it (the paper's text).
+        generative: whether there is a decoder and a guide; False leaves only prior and classifier, the fair baseline of
+            the generative terms.
     """
 
     default_data = "digits-two-view"
@@ -113,7 +116,7 @@ class CMMD(Program):
             raise UsageError("CMMD: generative=false leaves the classifier alone, and the data have no label for it.")
         self.check_fraction(omega=omega)
         self.check_nonnegative(alpha=alpha, mmd_lambda=mmd_lambda or 0.0)
-        self.encoded = tuple(m.name for m in modalities)  # this guide sees the label too
+        self.encoded = tuple(m.name for m in modalities)  # this guide sees the label, too
         self.missing = [self.modality(n) for n in views if n not in self.conditions]
         self.given = [self.modality(n) for n in self.conditions]
         self.labels = [m for m in self.modalities if m.role == "label"]
@@ -162,13 +165,15 @@ class CMMD(Program):
                 observe(m, self.classifiers[m.name], code, batch)
 
     def guide(self, batch: Batch) -> None:
-        """q(z | x_O, x_M, y); what is not seen enters as zeros."""
+        """q(z | x_O, x_M, y). What is not seen enters as zeros."""
         loc, log_var = self.posterior(batch)
         with batch.plates(), poutine.mask(mask=self.informed(batch)):
             pyro.sample("z", Gaussian(loc, log_var))
 
     def query_guide(self, batch: Batch) -> None:
-        """p(z | x_O) where no missing modality is seen (y adds nothing: it hangs on x_O alone), else the guide."""
+        """p(z | x_O) where no missing modality is seen, else the guide. (y adds nothing to x_O: it depends on x_O
+        alone.)
+        """
         loc, log_var = gaussian_head(self.prior(torch.cat([batch.input(m) for m in self.given], -1)))
         sees = torch.stack([batch.sees(m.name) for m in self.missing]).any(0).unsqueeze(-1)
         posterior = self.posterior(batch)
@@ -197,21 +202,48 @@ class CMMD(Program):
         return torch.stack([observed[n] for n in self.conditions]).all(0) & torch.stack(others).any(0)
 
     def informed(self, batch: Batch) -> Tensor:
-        """(B,) bool: some x_M is observed, so that z has something to explain; elsewhere it drops out of the loss."""
+        """Where z has something to explain, since some x_M is observed. In other rows z drops out of the loss.
+
+        Args:
+            batch: the batch.
+
+        Returns:
+            (B,) bool.
+        """
         return torch.stack([batch.observed[m.name] for m in self.missing]).any(0)
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | what is seen), (B, D) each."""
+        """Mean and log-variance of q(z | what is seen).
+
+        Args:
+            batch: the batch.
+
+        Returns:
+            (B, D) each.
+        """
         return gaussian_head(self.encoder(self.seen_input(batch)))
 
     def targets(self) -> tuple[str, ...]:
-        """The labels, and unless they were left out the missing modalities."""
+        """Return the labels and, unless they were left out, the missing modalities."""
         return tuple(m.name for m in (*(self.missing if self.generative else ()), *self.labels))
 
 
 class Trunk(nn.Module):
-    """Concatenated inputs of some modalities → (..., outputs). With `channels`, images pass a convolutional trunk that
-    starts so wide, and the features are concatenated before one hidden layer."""
+    """An encoder of several modalities: concatenated inputs → (..., outputs).
+
+    With `channels`, each image passes through a convolutional trunk whose first block has that many channels, and the
+    features are concatenated before one hidden layer.
+
+    Args:
+        modalities: the modalities that are encoded.
+        hidden: width of the hidden layers.
+        outputs: the size of the output.
+        channels: channels of the first convolutions; None: there are no convolutions.
+        layers: number of hidden layers.
+        activation: activation of the hidden layers.
+        dropout: rate of the dropout on hidden outputs.
+        input_dropout: rate of the dropout on the inputs.
+    """
 
     def __init__(
         self,

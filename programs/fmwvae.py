@@ -1,11 +1,12 @@
 """FMW-VAE: MW-VAE with a common latent, which is aligned, and a private one for each modality: its style.
 
 Source: S. S. Azam, "Variational Auto-Encoder for Multimodal Representation Learning" (course report, 2022); code:
-shams-sam/MultiModal-VAE. Differs, beside what `mwvae` says: private latents for any modality, of any size; what another
-modality has encoded is decoded, too, by default with a style from the prior, so that the common latent has to say what
-they share (in the authors' second version with the row's own style); a term that makes private and common independent.
-The authors generate with the average style of the true class, which hands the class to the decoder: coherent even where
-any other style is not. It is here to be reproduced (`style=class`), and no measure of cross-generation.
+shams-sam/MultiModal-VAE. Differs, besides what `mwvae` lists: private latents for any modality, of any size; what
+another modality has encoded is decoded, too, by default with a style from the prior, so that the common latent has to
+hold what they share (in the authors' second version with the row's own style); a term that makes private and common
+latents independent. The authors generate with the average style of the true class, which passes the class to the
+decoder: the result is coherent even where it is not with any other style. It can be reproduced here (`style=class`),
+but it does not measure cross-generation.
 """
 
 from collections.abc import Sequence
@@ -51,32 +52,38 @@ class FMWVAE(Program):
     over what each row has, with q_m = q(z | x_m).
 
     Args:
+        modalities: the schema of the data.
         latent_dim: D, the size of the common z.
         private: size of each modality's private latent, 0 for labels; or one number for each modality in their order,
-            labels included. 0: it has none.
-        align: W2² by its "pairwise" definition, at a cost of M², or from the "barycentre", of M: the same number.
+            labels included. A modality of size 0 has none.
+        align: how W2² is computed: by its "pairwise" definition, at a cost of M², or from the "barycentre", at a cost
+            of M. The number is the same.
         gamma: weight of W2², a sum over D dimensions.
-        cross: weight of the cross-reconstructions beside w_m: one for all, or one of each modality in their order,
+        cross: weight of the cross-reconstructions beside w_m: one for all, or one for each modality in their order,
             labels included.
-        cross_style: with which a modality is reconstructed from another's z: of the "prior", or of the "row" itself.
-        style: with which a query generates what it has not seen: of the "prior"; of "another" row, any of the last
-            `styles` that were trained on; or "class": their average over the class that is seen (no class: the prior).
-            No weight depends on it: `--set style=another` of a query, or `run.with_options(style="another")`.
-        styles: how many training rows' private posteriors are kept.
-        separate: a term that draws z and the private latents of the same row apart, by "hsic" or by "mmd" between rows
-            and rows with shuffled private latents.
-        separate_weight: its weight. HSIC and MMD² of latents are far below 1: on MNIST a weight of 100 did nothing.
-        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
-        see_labels: labels are modalities like any other, with encoders; else all that is encoded decodes them.
+        cross_style: the style with which a modality is reconstructed from another's z: of the "prior", or of the "row"
+            itself.
+        style: the style with which a query generates what it has not seen: of the "prior"; of "another" row, any of the
+            last `styles` training rows; or of the "class": their average over the class that is seen (if none is, of
+            the prior). No weight depends on it: `--set style=another` of a query, or
+            `run.with_options(style="another")`.
+        styles: the number of training rows whose private posteriors are kept.
+        separate: a term that makes z and the private latents of a row independent: "hsic", or "mmd" between rows and
+            rows with shuffled private latents.
+        separate_weight: weight of that term. HSIC and MMD² of latents are far below 1: on MNIST a weight of 100 had no
+            effect.
+        options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
+        see_labels: whether labels are modalities like any other, with encoders; else they are only decoded.
         beta: weight of the KLs.
-        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
+            over its own.
         label_weight: weight of the labels' log-likelihood.
     """
 
     default_data = "digits-three"
     training = dict(epochs=60, batch_size=128, lr=2e-3)
     presets = {
-        # in place of its convolutions for 28×28 images, an MLP; its ten Bernoullis are --as label=bernoulli
+        # an MLP replaces its convolutions for 28×28 images; its ten Bernoullis are --as label=bernoulli
         "paper-mnist": dict(
             latent_dim=64, private=64, hidden=400, activation="relu", norm=False, cross=0.0, style="class",
             label_weight=1.0, epochs=50, batch_size=64, lr=1e-4, schedule="constant",
@@ -133,7 +140,7 @@ class FMWVAE(Program):
                 self.styles[m.name] = StyleBank(styles, size, self.label.n_classes if self.label else 0)
 
     def _sizes(self, private: int | tuple[int, ...]) -> dict[str, int]:
-        """name → size of its private latent."""
+        """The size of the private latent by name."""
         if isinstance(private, int):
             private = tuple(private if m.role == "modality" else 0 for m in self.modalities)
         sizes = {m.name: size for m, size in zip(self.modalities, private)}
@@ -151,15 +158,20 @@ class FMWVAE(Program):
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
             inputs = {}
             for name, size in self.private.items():
-                with poutine.mask(mask=batch.sees(name)):  # a style costs nothing where only z is under examination
+                with poutine.mask(mask=batch.sees(name)):  # a style costs nothing where only z is examined
                     style = pyro.sample(f"private.{name}", self.standard_normal(size))
                 inputs[name] = torch.cat([z, style], -1)
             for m in self.each_modality():
                 observe(m, self.decoders[m.name], inputs.get(m.name, z), batch)
 
     def guide(self, batch: Batch, style: str = "prior") -> None:
-        """q(z | seen x), the barycentre of the seen modalities' posteriors, and q(s_m | x_m) of those that are seen; of
-        the others a style of the prior, of the "row" itself, of "another", or the average of its "class"."""
+        """q(z | seen x), the barycentre of the seen modalities' posteriors, and q(s_m | x_m) of the seen modalities.
+
+        Args:
+            batch: the batch.
+            style: the style of the other modalities: of the "prior", of the "row" itself, of "another", or the average
+                of its "class".
+        """
         loc, log_var = self.experts(batch)
         own = {n: gaussian_head(net(batch.input(self.modality(n)))) for n, net in self.private_encoders.items()}
         with batch.plates():
@@ -168,11 +180,11 @@ class FMWVAE(Program):
                 pyro.sample(f"private.{name}", self.style_of(name, *expert, batch, style))
 
     def query_guide(self, batch: Batch) -> None:
-        """The guide with the style that was asked for."""
+        """The guide with the style that the hyper-parameter names."""
         self.guide(batch, self.style)
 
     def objective(self, batch: Batch) -> Terms:
-        """An ELBO for each modality alone, in one trace, in which the others are scored, too; and W2² of z."""
+        """An ELBO for each modality alone, in one trace that also scores the others; and W2² of z."""
         alone = torch.eye(len(self.encoded), dtype=torch.bool)
         crossing = any(self.cross.values())
         guide = partial(self.guide, style=self.cross_style)
@@ -185,7 +197,18 @@ class FMWVAE(Program):
         return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align) | self.separated(traces, batch)
 
     def style_of(self, name: str, loc: Tensor, log_var: Tensor, batch: Batch, style: str) -> TorchDistribution:
-        """A modality's private latent: its own where it is seen."""
+        """The distribution of a modality's private latent: its own where the modality is seen, else that of a style.
+
+        Args:
+            name: name of the modality.
+            loc: (B, P) means of the rows' own posteriors.
+            log_var: (B, P) log-variances of the rows' own posteriors.
+            batch: the batch.
+            style: see `guide`.
+
+        Returns:
+            A distribution of event shape (P,).
+        """
         seen, kept = batch.sees(name), self._styles(name)
         if style == "another":
             return kept.another(loc, log_var, seen)
@@ -195,7 +218,15 @@ class FMWVAE(Program):
         return barycentre(loc.unsqueeze(0), log_var.unsqueeze(0), looks.unsqueeze(-1))  # of one or none
 
     def separated(self, traces: Traces, batch: Batch) -> Terms:
-        """How far z and the private latent of the same modality are from independent, for each that has one."""
+        """The terms that measure how far z and the private latent of each modality are from independent.
+
+        Args:
+            traces: the traces of the objective.
+            batch: the batch.
+
+        Returns:
+            The terms `hsic.MODALITY` or `mmd.MODALITY`, none with `separate="none"`.
+        """
         terms = Terms()
         if self.separate == "none":
             return terms
@@ -213,14 +244,27 @@ class FMWVAE(Program):
         return terms
 
     def keep_styles(self, traces: Traces, batch: Batch) -> None:
-        """The batch's private posteriors take the places of older ones."""
+        """Put the batch's private posteriors in the place of older ones.
+
+        Args:
+            traces: the traces of the objective.
+            batch: the batch.
+        """
         codes = self.codes(batch, None if self.label is None else batch.observed[self.label.name])
         for name in self.private:
             (loc,), (log_var,), _ = traces.guide.nodes[f"private.{name}"]["fn"].experts
             self._styles(name).keep(loc, log_var, batch.observed[name], codes)
 
     def codes(self, batch: Batch, known: Tensor | None) -> Tensor:
-        """(B,) classes where they are known."""
+        """Codes of the classes of the rows.
+
+        Args:
+            batch: the batch.
+            known: (..., B) bool, where the class is known; None: nowhere.
+
+        Returns:
+            (..., B) codes, `StyleBank.UNKNOWN` where the class is not known.
+        """
         if self.label is None or known is None:
             return torch.full_like(batch.index, StyleBank.UNKNOWN)
         return torch.where(known, batch.value(self.label.name), StyleBank.UNKNOWN)

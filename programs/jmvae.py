@@ -1,9 +1,9 @@
-"""JMVAE: a joint posterior that sees all modalities, and one posterior per modality that is drawn to it.
+"""JMVAE: a joint posterior that sees all modalities, and one posterior per modality that is trained towards it.
 
 Source: Suzuki, Nakayama, Matsuo 2016, arXiv:1611.01891, the objective JMVAE-KL. Differs: given two or more but not all
 modalities, the answer is the product of their posteriors, without the prior (the paper needs a network per subset; the
 substitute is that of Senellart et al.'s MultiVae); the joint network takes the inputs concatenated (the authors' has a
-first layer for each); heads give log-variances, not variances by softplus; LayerNorm, unless off.
+first layer for each); heads return log-variances, not variances by softplus; LayerNorm, unless it is turned off.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,14 +41,16 @@ class JMVAE(Program):
     modalities. The last terms are named `kl.MODALITY`.
 
     Args:
+        modalities: the schema of the data.
         latent_dim: D, the size of z.
-        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
-        see_labels: labels are modalities like any other: all encoders see them.
+        options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
+        see_labels: whether labels are modalities like any other: all encoders see them.
         alpha: weight of the KL to each modality's posterior; the paper tries 0.01, 0.1 and 1.
         beta: weight of the KL to the prior.
-        warm_up: share of the training over which beta rises linearly from 0. Losses of that time do not compare with
-            later ones: no place for an early stop (patience).
-        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        warm_up: share of the training over which beta rises linearly from 0. Losses from that time do not compare with
+            later ones, so an early stop (patience) must not see them.
+        weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
+            over its own.
         label_weight: weight of the labels' log-likelihood.
     """
 
@@ -93,13 +95,15 @@ class JMVAE(Program):
             self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
-        """q(z | x_1, ..., x_M); right for rows of which all modalities are seen; what is not seen enters as zeros."""
+        """q(z | x_1, ..., x_M), for rows of which all modalities are seen. What is not seen enters as zeros."""
         loc, log_var = self.posterior(batch)
         with batch.plates():
             pyro.sample("z", Gaussian(loc, log_var))
 
     def query_guide(self, batch: Batch) -> None:
-        """The guide where all modalities are seen, else the product of the seen ones' posteriors, else the prior."""
+        """The guide where all modalities are seen, the product of the seen ones' posteriors where some are, else the
+        prior.
+        """
         alone = product_of_experts(*self.experts(batch), batch.seen, prior=False)
         loc, log_var = self.posterior(batch)
         every = batch.seen.all(-1, keepdim=True)
@@ -107,7 +111,7 @@ class JMVAE(Program):
             pyro.sample("z", Gaussian(torch.where(every, loc, alone.loc), torch.where(every, log_var, alone.log_var)))
 
     def objective(self, batch: Batch) -> Terms:
-        """The paper's J_KL with its sign turned. Rows that lack a modality add nothing."""
+        """The paper's J_KL with its sign changed. Rows that lack a modality add nothing."""
         batch = batch.requiring(self.encoded)
         traces = trace(self, batch)
         terms = nll(traces, self.weights) | kl(traces, warmup(self.beta, self.progress, self.warm_up))

@@ -1,8 +1,8 @@
 """MMVAE: one shared latent whose posterior is a mixture of the modalities' own posteriors.
 
-Source: Shi et al. 2019, arXiv:1911.03393. Differs: a row's mixture is over the modalities that it has; the ELBO has the
-mixture's density and decodes each draw into everything (the authors' code re-weighs instead); K draws come from every
-component of a row at once; Adam without amsgrad.
+Source: Shi et al. 2019, arXiv:1911.03393. Differs: a row's mixture is over the modalities that it has; the ELBO uses
+the mixture's density and decodes each draw into everything (the authors' code re-weighs instead); K draws come from
+every component of a row at once; Adam without amsgrad.
 """
 
 from collections.abc import Sequence
@@ -36,16 +36,18 @@ class MMVAE(Program):
     """p(z) Π_m p(x_m | z) with q(z | x) = 1/n Σ_m q(z | x_m) over the n modalities that a row has.
 
     Args:
+        modalities: the schema of the data.
         objective: bound that is maximised: the stratified "elbo", "iwae" (ln of the mean of all n·K importance weights)
             or "looser" (mean over the modalities of ln of the mean over K, the paper's).
-        draws: K, from each component.
-        dreg: the doubly reparametrised gradient.
+        draws: K, the number of draws from each component.
+        dreg: whether the gradient is doubly reparametrised.
         latent: "normal", or "laplace" as in the paper (posterior scales softmax(head)·D + 1e-6).
-        learn_prior: learn the prior's scales, softmax(·)·D; else they are 1.
+        learn_prior: whether the prior's scales, softmax(·)·D, are learned; else they are 1.
         latent_dim: D, the size of z.
-        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
+        options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
         beta: weight of ln q(z | x) − ln p(z).
-        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
+            over its own.
         label_weight: weight of the labels' log-likelihood.
     """
 
@@ -102,7 +104,7 @@ class MMVAE(Program):
             self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
-        """q(z | seen x): the expert of one of the modalities seen, each as likely as the others."""
+        """q(z | seen x): the expert of one of the seen modalities, all equally likely."""
         laplace = self.latent == "laplace"
         experts = self.experts(batch, laplace_head if laplace else gaussian_head)
         with batch.plates():

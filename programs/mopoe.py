@@ -31,15 +31,17 @@ class MoPoE(Program):
     Minimises Σ_m w_m nll_m + beta 1/n Σ_S KL(q_S ‖ p), with one draw from the mixture per row.
 
     Args:
+        modalities: the schema of the data.
         latent_dim: D, the size of z.
-        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
+        options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
         beta: weight of the KL.
-        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
+            over its own.
         label_weight: weight of the labels' log-likelihood.
-        prior_expert: N(0, I) as one more expert: in the component of all modalities ("full", as in the authors' code;
-            so that a subset is asked about with the component that was trained), "always" or "never".
-        answers: of queries: the "mixture" that was trained, or its component of all that is seen, the "product" (what
-            the authors evaluate). No weight depends on it: `--set answers=product` of a query.
+        prior_expert: where N(0, I) is one more expert: in the component of all modalities ("full", as in the authors'
+            code; so that a query on a subset uses the component that was trained), "always" or "never".
+        answers: what queries use: the "mixture" that was trained, or its component of all that is seen, the "product"
+            (what the authors evaluate). No weight depends on it: `--set answers=product` of a query.
     """
 
     default_data = "digits-three"
@@ -82,7 +84,7 @@ class MoPoE(Program):
             self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
-        """q(z | seen x): one of the products over the subsets of what is seen, each as likely as the others."""
+        """q(z | seen x): one of the products over the subsets of what is seen, all equally likely."""
         loc, log_var = self.experts(batch)
         with batch.plates():
             pyro.sample("z", mixture_of_products(loc, log_var, batch.seen, prior_expert=self.prior_expert))
@@ -99,5 +101,5 @@ class MoPoE(Program):
             pyro.sample("z", product_of_experts(loc, log_var, seen, prior=self.prior_expert == "always"))
 
     def objective(self, batch: Batch) -> Terms:
-        """Negative ELBO with the mixture's KL bounded by the mean of its components'."""
+        """The negative ELBO, in which the mixture's KL is bounded by the mean of its components' KLs."""
         return elbo(self, batch, beta=self.beta, weights=self.weights)

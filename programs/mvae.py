@@ -2,8 +2,9 @@
 
 Source: Wu & Goodman 2018, arXiv:1802.05335, sec. 2.1 (product) and 2.2 (sub-sampled objective); exponents as in Cao &
 Fleet 2014, arXiv:1410.7827. Differs: by default the objective is the sum of the ELBOs under all non-empty subsets, each
-scoring all that is observed, labels included (the three-modality variant with a label head); likelihood weights are the
-same in every ELBO (the authors' CelebA code drops them from some); no epsilon in the variances; LayerNorm, unless off.
+of which scores all that is observed, labels included (the three-modality variant with a label head); likelihood weights
+are the same in every ELBO (the authors' CelebA code drops them from some); no epsilon in the variances; LayerNorm,
+unless it is turned off.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from mmppl import (
     warmup,
 )
 
-MOST = 10  # modalities of which all subsets are examined: 1,023
+MAX_MODALITIES = 10  # all subsets of so many are still decoded: 1,023 of them
 
 
 class MVAE(Program):
@@ -41,20 +42,24 @@ class MVAE(Program):
     Minimises Σ_S [Σ_m w_m nll_m + beta KL(q(z | x_S) ‖ p(z))].
 
     Args:
+        modalities: the schema of the data.
         latent_dim: D, the size of z.
-        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
-        decoder_layers: of the decoders, where they have another number (none: layers).
+        options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
+        decoder_layers: number of hidden layers of the decoders, if it differs from `layers`.
         subsets: "all" non-empty subsets of what a row has, for at most 10 modalities; or "sampled" (sec. 2.2): all that
-            a row has, each modality alone and `extra` random subsets per batch, each cut down to what a row has and
-            left out where nothing is.
-        extra: k, random subsets of a size uniform in 2..M − 1 (none below three modalities); for "sampled".
-        scored: by each ELBO: all that is "observed", or only what is "seen" in it (Wu & Goodman) and the labels.
-        see_labels: labels are modalities like any other: they have experts, and subsets hold them.
+            a row has, each modality alone, and `extra` random subsets per batch, each cut down to what a row has and
+            left out where nothing is left.
+        extra: k, the number of random subsets, each of a size uniform in 2..M − 1 (none below three modalities); for
+            "sampled".
+        scored: what each ELBO scores: all that is "observed", or only what is "seen" in it (Wu & Goodman) and the
+            labels.
+        see_labels: whether labels are modalities like any other: they have experts, and subsets hold them.
         temper: "learned" learns one exponent t_m > 0 per expert (starts at 1); "none": 1.
         beta: weight of the KL.
-        warm_up: share of the training over which beta rises linearly from 0. Losses of that time do not compare with
-            later ones: no place for an early stop (patience).
-        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        warm_up: share of the training over which beta rises linearly from 0. Losses from that time do not compare with
+            later ones, so an early stop (patience) must not see them.
+        weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
+            over its own.
         label_weight: weight of the labels' log-likelihood.
     """
 
@@ -92,11 +97,11 @@ class MVAE(Program):
         self.check_fraction(warm_up=warm_up)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
-        if subsets == "all" and len(self.encoded) > MOST:
+        if subsets == "all" and len(self.encoded) > MAX_MODALITIES:
             raise UsageError(
                 f"MVAE: all {2 ** len(self.encoded) - 1:,} subsets of {len(self.encoded)} modalities decode every one, "
-                f"more than memory holds (at most {MOST} modalities); choose subsets=sampled, or put columns that "
-                "belong together into one modality (modality:column in a DataFrame)."
+                f"more than memory holds (at most {MAX_MODALITIES} modalities); choose subsets=sampled, or put columns "
+                "that belong together into one modality (modality:column in a DataFrame)."
             )
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
         self.subsets, self.extra = subsets, extra
@@ -115,14 +120,14 @@ class MVAE(Program):
             self.observe_each(z, batch)
 
     def guide(self, batch: Batch) -> None:
-        """q(z | seen x) = product of the seen experts, each to its power, and the prior."""
+        """q(z | seen x): the product of the prior and the seen experts, each to its power."""
         loc, log_var = self.experts(batch)
         exponents = None if self.log_exponents is None else self.log_exponents.exp()
         with batch.plates():
             pyro.sample("z", product_of_experts(loc, log_var, batch.seen, exponents=exponents))
 
     def objective(self, batch: Batch) -> Terms:
-        """Sum of the ELBOs under the subsets, in one trace."""
+        """The sum of the ELBOs under the subsets, in one trace."""
         number = len(self.encoded)
         if self.subsets == "all":
             batch = batch.under(all_subsets(number), self.scored)

@@ -1,11 +1,12 @@
-"""MW-VAE: a VAE for each modality, their posteriors drawn together by W2², and what one has encoded decoded by all.
+"""MW-VAE: a VAE for each modality. W2² pulls their posteriors together, and all decode what one of them has encoded.
 
 Source: S. S. Azam, "Variational Auto-Encoder for Multimodal Representation Learning" (course report, 2022); code:
 shams-sam/MultiModal-VAE. Its M-VAE is `variant=joint`, or as in the code and the figures `unaligned`; its MW-VAE is
-`aligned` with cross=0. Differs: any number of modalities, any of them missing; the exact W2² between what the encoders
-say (the code mixes up variances and sds and leaves squares out; the printed formula lacks one); cross-reconstruction,
-without which no gamma makes one modality generate another; given several, the answer is their barycentre; labels weigh
-20, since of weight 1 their posterior collapses; images in [0, 1], not standardised; no BatchNorm, which leaks fillers.
+`aligned` with cross=0. Differs: any number of modalities, any of them missing; the exact W2² between the encoders'
+posteriors (the code mixes up variances and standard deviations and leaves out squares; the printed formula lacks one);
+cross-reconstruction, without which no gamma makes one modality generate another; given several modalities, the answer
+is their barycentre; labels have weight 20, since with weight 1 their posterior collapses; images in [0, 1], not
+standardised; no BatchNorm, through which fillers leak.
 """
 
 from collections.abc import Sequence
@@ -43,25 +44,28 @@ class MWVAE(Program):
     what each row has: nll_n from a draw of q(z | x_n), cross_m (x_m from a draw of another's) summed over the others.
 
     Args:
+        modalities: the schema of the data.
         variant: "aligned"; "unaligned": gamma and cross are 0 (W2² is logged all the same); or "joint": one encoder
-            that sees everything, what is missing as zeros. It has learnt to answer from less than all only as far as
+            that sees everything, with zeros for what is missing. It learns to answer from a part only as far as
             training rows lack the rest (fit with `hide`); from nothing it answers with the prior.
-        align: W2² by its "pairwise" definition, at a cost of M², or from the "barycentre", of M: the same number.
+        align: how W2² is computed: by its "pairwise" definition, at a cost of M², or from the "barycentre", at a cost
+            of M. The number is the same.
         gamma: weight of W2², a sum over D dimensions.
-        cross: weight of the cross-reconstructions beside w_m: one for all, or one of each modality in their order,
+        cross: weight of the cross-reconstructions beside w_m: one for all, or one for each modality in their order,
             labels included.
         latent_dim: D, the size of z.
-        options: of encoders and decoders; its fields are hyper-parameters like the others (`hidden=64`).
-        see_labels: labels are modalities like any other, with encoders; else all that is encoded decodes them.
+        options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
+        see_labels: whether labels are modalities like any other, with encoders; else they are only decoded.
         beta: weight of the KLs.
-        weights: of the modalities' log-likelihoods, in their order; "size": features of the largest over its own.
+        weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
+            over its own.
         label_weight: weight of the labels' log-likelihood.
     """
 
     default_data = "digits-three"
     training = dict(epochs=60, batch_size=128, lr=2e-3)
     presets = {
-        # in place of its convolutions for 28×28 images, an MLP; its ten Bernoullis are --as label=bernoulli
+        # an MLP replaces its convolutions for 28×28 images; its ten Bernoullis are --as label=bernoulli
         "paper-mnist": dict(
             latent_dim=64, hidden=400, activation="relu", norm=False, cross=0.0, label_weight=1.0,
             epochs=50, batch_size=64, lr=1e-4, schedule="constant",
@@ -112,7 +116,7 @@ class MWVAE(Program):
             pyro.sample("z", q)
 
     def objective(self, batch: Batch) -> Terms:
-        """An ELBO for each modality alone, in one trace, in which the others are scored, too; and W2²."""
+        """An ELBO for each modality alone, in one trace that also scores the others; and W2²."""
         if self.variant == "joint":
             return elbo(self, batch, beta=self.beta, weights=self.weights)
         alone = torch.eye(len(self.encoded), dtype=torch.bool)
@@ -124,6 +128,13 @@ class MWVAE(Program):
         return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align)
 
     def joint_posterior(self, batch: Batch) -> Gaussian:
-        """Of everything seen, with zeros for the rest; N(0, I) where nothing is."""
+        """The joint encoder's posterior given everything seen, with zeros for the rest; N(0, I) where nothing is seen.
+
+        Args:
+            batch: the batch.
+
+        Returns:
+            A Gaussian of batch shape (..., B).
+        """
         something = batch.seen.any(-1, keepdim=True)
         return Gaussian(*(torch.where(something, t, 0.0) for t in gaussian_head(self.joint(self.seen_input(batch)))))

@@ -1,1 +1,1 @@
-"""Scalar formula → derivative → PyTorch, C and Triton source; which of them runs where."""
+"""From a formula to generated PyTorch, C and Triton code."""

@@ -1,8 +1,8 @@
-"""C source → a loaded library: the compiled path of the CPU kernels, absent where there is no compiler.
+"""Compiling C source and loading it as a library: the fast path of the CPU kernels, absent where there is no compiler.
 
-Plain C by the system's compiler (a quarter of a second) rather than PyTorch's inductor (half a minute for the same
-lines, and it keeps the compiler from vectorising loops). Libraries are kept in a folder of the user's, by the hash of
-all that went into them.
+The system's C compiler takes a quarter of a second. PyTorch's inductor takes half a minute for the same lines, and
+keeps the compiler from vectorising loops. Libraries are kept in the user's cache folder, by the hash of everything that
+went into them.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ FLAGS = [
     "-std=gnu11",
 ]
 C_TYPES = {torch.float32: "float", torch.float64: "double"}
-HALF = torch.bfloat16  # what decoder outputs may be stored in beside float32
+HALF = torch.bfloat16  # decoder outputs may be stored in it where all else is float32
 PREAMBLE = r"""
 #include <math.h>
 #include <stdint.h>
@@ -89,7 +89,7 @@ void trial(real *a, int64_t n) {
     #pragma GCC unroll 4
     for (int l = 0; l < 4; l++) v[l] += sum - v[l] * v[l];
 }
-"""  # all that the kernels ask of a compiler
+"""  # everything that the kernels need of a compiler
 
 Result = TypeVar("Result")
 _wanted: ContextVar[bool] = ContextVar("compiled kernels are wanted", default=True)
@@ -97,7 +97,11 @@ _wanted: ContextVar[bool] = ContextVar("compiled kernels are wanted", default=Tr
 
 @contextmanager
 def compiled_kernels(wanted: bool) -> Iterator[None]:
-    """Inside, the CPU kernels take the compiled path (where there is a compiler) or the PyTorch path."""
+    """Let the CPU kernels take the compiled path (where there is a compiler) or the PyTorch path inside a `with` block.
+
+    Args:
+        wanted: True for the compiled path.
+    """
     token = _wanted.set(wanted)
     try:
         yield
@@ -106,23 +110,27 @@ def compiled_kernels(wanted: bool) -> Iterator[None]:
 
 
 def available() -> bool:
-    """True where kernels run compiled: a C compiler is there, works, and is wanted."""
+    """Return whether kernels run compiled: there is a C compiler, it works, and the compiled path is wanted."""
     return _wanted.get() and _works()
 
 
 def working(stored: torch.dtype) -> torch.dtype:
-    """The dtype of sums over numbers stored in this one: float32 for bfloat16, else the same."""
+    """Return the dtype of sums over numbers that are stored in this one: float32 for bfloat16, else the same."""
     return torch.float32 if stored == HALF else stored
 
 
 def runs(t: Tensor) -> bool:
-    """True where a kernel on this tensor runs compiled."""
+    """Return whether a kernel on this tensor runs compiled."""
     return t.is_cpu and working(t.dtype) in C_TYPES and available()
 
 
 @cache
 def compiler() -> str | None:
-    """Path of the C compiler: $MMPPL_CC ("none": no compiler), else $CC, cc, gcc or clang; None where there is none."""
+    """Find the C compiler.
+
+    Returns:
+        The path of $MMPPL_CC ("none": no compiler), else of $CC, cc, gcc or clang; None where there is none.
+    """
     chosen = os.environ.get("MMPPL_CC")
     if chosen is not None:
         return shutil.which(chosen)
@@ -132,7 +140,7 @@ def compiler() -> str | None:
 
 @cache
 def _works() -> bool:
-    """One trial; if it fails, one line says what is done instead."""
+    """Compile a trial. If that fails, one line says what is done instead."""
     if compiler() is None:
         log.warning("No C compiler (cc, gcc, clang or $MMPPL_CC): kernels run on PyTorch, more slowly.")
         return False
@@ -147,10 +155,15 @@ def _works() -> bool:
 
 @cache
 def library(source: str, dtype: torch.dtype, stored: torch.dtype | None = None) -> ctypes.CDLL:
-    """The library of `source`, in which `real` stands for `dtype` (float32 or float64); call `available` first.
+    """Compile and load source in which `real` stands for one dtype. Call `available` first.
 
     Args:
-        stored: what `stored` stands for, in which decoder outputs lie: `dtype`, or bfloat16 beside float32.
+        source: C source.
+        dtype: what `real` stands for: float32 or float64.
+        stored: what `stored`, the type of decoder outputs, stands for: `dtype` (None), or bfloat16 beside float32.
+
+    Returns:
+        The library.
     """
     half = "#define HALF\n" if stored == HALF else ""
     return _load(f"#define real {C_TYPES[dtype]}\n{half}{PREAMBLE}{source}")
@@ -164,7 +177,7 @@ def _load(source: str) -> ctypes.CDLL:
     name = hashlib.sha256(what.encode()).hexdigest()[:24]
     place = cache_folder() / f"{name}.so"
     if place.exists():
-        with suppress(OSError):  # a damaged file is made anew
+        with suppress(OSError):  # a damaged file is compiled again
             return ctypes.CDLL(str(place))
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
         code, made = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
@@ -182,7 +195,7 @@ def _version(cc: str) -> str:
 
 
 def _processor() -> str:
-    """What `-march=native` depends on: a folder may be shared between machines."""
+    """What `-march=native` depends on, since several machines may share a folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -191,31 +204,45 @@ def _processor() -> str:
 
 
 def address(t: Tensor | None) -> ctypes.c_void_p:
-    """Where a tensor's memory begins; NULL for None."""
+    """Return where a tensor's memory begins; NULL for None."""
     return ctypes.c_void_p(None if t is None else t.data_ptr())
 
 
 def numbers(*values: int) -> list[ctypes.c_int64]:
-    """Integers as arguments of 64 bits (ctypes passes a bare Python number as 32)."""
+    """Return integers as arguments of 64 bits (ctypes passes a bare Python number as 32)."""
     return [ctypes.c_int64(value) for value in values]
 
 
 def array(*values: int) -> ctypes.Array[ctypes.c_int64]:
-    """Sizes and strides as one C array."""
+    """Return sizes and strides as one C array."""
     return (ctypes.c_int64 * len(values))(*values)
 
 
 def over_rows(call: Callable[[int, int], Result], rows: int, work: int) -> list[Result]:
-    """The results, in order, of `call(first, last)` over `rows` split among PyTorch's threads (C code needs no lock).
+    """Split rows among PyTorch's threads. (C code needs no lock.)
 
     Args:
-        work: elementary operations in all; too few are not worth a second thread.
+        call: is called with the first row and the one after the last.
+        rows: the number of rows.
+        work: elementary operations in all; for too few, a second thread does not pay.
+
+    Returns:
+        The results, in order.
     """
     return in_parallel(lambda number, of: call(rows * number // of, rows * (number + 1) // of), rows, work)
 
 
 def in_parallel(call: Callable[[int, int], Result], most: int, work: int) -> list[Result]:
-    """The results of `call(number, of)` for the numbers 0 to of − 1, one per thread, `of` ≤ `most`."""
+    """Call a function once per thread.
+
+    Args:
+        call: is called with the number of the thread and the number of threads.
+        most: the largest number of threads.
+        work: elementary operations in all; for too few, a second thread does not pay.
+
+    Returns:
+        The results, in order.
+    """
     threads = max(1, min(torch.get_num_threads(), most, work // 200_000))
     if threads == 1:
         return [call(0, 1)]

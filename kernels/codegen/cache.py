@@ -1,4 +1,4 @@
-"""Where generated and compiled files are kept, and what is said about it."""
+"""The folder in which generated and compiled files are kept, and the log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger("mmppl")
 
 @cache
 def cache_folder() -> Path:
-    """The folder for what is generated, compiled or trained once, made where there is none.
+    """Return the folder for what is generated, compiled or trained once. It is made if it does not exist.
 
     Returns:
-        $MMPPL_CACHE, else the user's cache folder of this system (on Linux ~/.cache/mmppl); where that cannot be
-        written, a temporary folder, and a line that says so.
+        $MMPPL_CACHE, else the user's cache folder of this system (on Linux ~/.cache/mmppl). Where that cannot be
+        written, a temporary folder, and one line in the log says so.
     """
     try:
         folder = _chosen()

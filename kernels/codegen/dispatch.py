@@ -1,4 +1,4 @@
-"""What the skeletons share: operators that a recorded step keeps as one call, and the checks of their arguments."""
+"""What the templates share: operators that a recorded step keeps as one call, and the checks of their arguments."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,12 +17,19 @@ _library = torch.library.Library("mmppl", "DEF")
 
 
 def fast(t: Tensor) -> bool:
-    """True where a kernel on this tensor runs as generated code: C on the CPU, Triton on a GPU."""
+    """Return whether a kernel on this tensor runs as generated code: C on the CPU, Triton on a GPU."""
     return triton_backend.runs(t) or c_backend.runs(t)
 
 
 def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: a function on tensors, without gradient, as the PyTorch operator `mmppl::schema`."""
+    """Make a decorator that registers a function on tensors, without gradient, as the PyTorch operator `mmppl::schema`.
+
+    Args:
+        schema: name, arguments and results, as `torch.library.Library.define` takes them.
+
+    Returns:
+        A decorator that returns the operator.
+    """
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
@@ -44,12 +51,28 @@ def _first_tensor(arguments: Sequence[Any]) -> Tensor:
 
 
 def code(kernel: str, t: Tensor) -> ModuleType:
-    """The module `KERNEL_triton` or `KERNEL_c`, whichever serves this tensor; imported when it is first needed."""
+    """Import the module `KERNEL_triton` or `KERNEL_c`, whichever serves a tensor.
+
+    Args:
+        kernel: name of the kernel.
+        t: the tensor.
+
+    Returns:
+        The module.
+    """
     return import_module(f"..{kernel}_{'triton' if triton_backend.runs(t) else 'c'}", __package__)
 
 
 def generated(kernel: str, function: str) -> Callable[..., Any]:
-    """FUNCTION of the module `code(KERNEL, first tensor among its arguments)`."""
+    """Make a function that calls generated code.
+
+    Args:
+        kernel: name of the kernel.
+        function: name of a function of the kernel's modules.
+
+    Returns:
+        The function, which chooses the module by the first tensor among its arguments.
+    """
 
     def run(*arguments: Any) -> Any:
         return getattr(code(kernel, _first_tensor(arguments)), function)(*arguments)
@@ -67,7 +90,16 @@ def broadcast_shapes(*shapes: Sequence[int]) -> torch.Size:
 
 
 def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None) -> None:
-    """ValueError unless all share one floating dtype and one device; `stored` may be bfloat16 beside float32."""
+    """Check that tensors share one floating dtype and one device.
+
+    Args:
+        where: the function that the error message names.
+        *tensors: tensors, or None.
+        stored: a tensor that may be bfloat16 beside float32.
+
+    Raises:
+        ValueError: they do not.
+    """
     first, *others = [t for t in (*tensors, stored) if t is not None]
     for other in others:
         dtype = c_backend.working(other.dtype) if other is stored else other.dtype
@@ -81,8 +113,19 @@ def same_kind(where: str, *tensors: Tensor | None, stored: Tensor | None = None)
 
 
 def scalar(value: float | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number or one-element tensor as a 0-d tensor, made on the device itself: nothing can be copied there while a
-    CUDA graph is captured, which has to own the memory, too."""
+    """Make a number or one-element tensor a 0-d tensor.
+
+    It is made on the device itself, since nothing can be copied there while a CUDA graph, which has to own the memory,
+    is captured.
+
+    Args:
+        value: the number.
+        dtype: dtype of the result.
+        device: device of the result.
+
+    Returns:
+        A 0-d tensor.
+    """
     if isinstance(value, Tensor):
         return value.to(device, dtype).reshape(())
     if device.type != "cpu":
@@ -97,17 +140,36 @@ def _filled(value: float, dtype: torch.dtype) -> Tensor:
 
 @operator("require(Tensor holds, str message) -> ()")
 def require(holds: Tensor, message: str) -> None:
-    """ValueError(message) unless a boolean tensor is True throughout.
+    """Check that a boolean tensor is True throughout.
 
-    An operator, so that a step that checks values can still be recorded (the recording leaves the check out). On a GPU,
-    which would have to be waited for, nothing is checked.
+    This is an operator, so that a step that checks values can still be recorded (the recording leaves the check out).
+    On a GPU nothing is checked, since that would have to wait for the GPU.
+
+    Args:
+        holds: bool.
+        message: the message of the error.
+
+    Raises:
+        ValueError: an element is False.
     """
     if holds.is_cpu and not bool(holds.all()):
         raise ValueError(message)
 
 
 def masked_rows(where: str, mask: Tensor | None, lead: tuple[int, ...]) -> Tensor | None:
-    """A mask (..., B) as contiguous bools, one per row of `lead`; None stays None."""
+    """Make a mask contiguous.
+
+    Args:
+        where: the function that the error message names.
+        mask: (..., B) bool, or None.
+        lead: the shape that it is expanded to.
+
+    Returns:
+        One bool per row of `lead`; None for None.
+
+    Raises:
+        ValueError: the mask is not bool.
+    """
     if mask is None:
         return None
     if mask.dtype != torch.bool:
@@ -116,6 +178,8 @@ def masked_rows(where: str, mask: Tensor | None, lead: tuple[int, ...]) -> Tenso
 
 
 def rows_of(t: Tensor) -> Tensor:
-    """(..., B, D) → (S, B, D) with unit stride along D, by a view wherever one exists (expanded tensors included)."""
+    """Reshape (..., B, D) to (S, B, D) with unit stride along D, by a view wherever one exists (also of expanded
+    tensors).
+    """
     t = t.reshape(math.prod(t.shape[:-2]), *t.shape[-2:])
     return t if t.shape[-1] <= 1 or t.stride(-1) == 1 else t.contiguous()

@@ -1,4 +1,4 @@
-"""Expressions → source text in three dialects: PyTorch, Triton and C."""
+"""Expressions as source text in three dialects: PyTorch, Triton and C."""
 
 from __future__ import annotations
 
@@ -47,7 +47,15 @@ C = Dialect(
 
 
 class Writer:
-    """Expressions → statements of one dialect: common subexpressions once, integer powers by squaring."""
+    """Writes expressions as statements of one dialect. Common subexpressions are computed once, integer powers by
+    squaring.
+
+    Args:
+        dialect: the language.
+
+    Attributes:
+        statements: (name, expression), in order.
+    """
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -55,7 +63,7 @@ class Writer:
         self.powers: dict[tuple[str, int], str] = {}
 
     def write(self, expressions: Sequence[Any]) -> list[str]:
-        """The results' expressions; `statements` (name, expression) come before them, in order."""
+        """Return the results' expressions. The statements that come before them are added to `statements`."""
         import sympy
 
         shared, results = sympy.cse(expressions, symbols=sympy.numbered_symbols("_t"), optimizations=[])
@@ -64,6 +72,7 @@ class Writer:
         return [self.expression(e) for e in results]
 
     def expression(self, e: Any) -> str:
+        """Return the source of an expression."""
         if e.is_number:
             return self.dialect.number(float(e))
         if e.is_Symbol:
@@ -82,6 +91,15 @@ class Writer:
         return self.dialect.functions[type(e).__name__].format(*(self.expression(a) for a in e.args))
 
     def power(self, base: Any, exponent: float) -> str:
+        """Return the source of a power.
+
+        Args:
+            base: a sympy expression.
+            exponent: any number.
+
+        Returns:
+            Source text.
+        """
         if exponent < 0:
             return f"({self.dialect.number(1.0)}/{self.power(base, -exponent)})"
         if exponent == 0.5:
@@ -96,12 +114,31 @@ class Writer:
         return self.whole_power(text, int(exponent))
 
     def whole_power(self, base: str, n: int) -> str:
+        """Return the source of a whole power, by repeated squaring.
+
+        Args:
+            base: source text.
+            n: at least 1.
+
+        Returns:
+            Source text.
+        """
         if n == 1:
             return base
         half = self.whole_power(base, n // 2)
         return self.named(base, n, f"{half}*{half}" if n % 2 == 0 else f"{half}*{half}*{base}")
 
     def named(self, base: str, n: int, text: str) -> str:
+        """Return the name of a power, which gets a statement when it is first asked for.
+
+        Args:
+            base: source text of the base.
+            n: the exponent.
+            text: source text of the power.
+
+        Returns:
+            The name.
+        """
         if (base, n) not in self.powers:
             self.powers[base, n] = f"_p{len(self.powers)}"
             self.statements.append((self.powers[base, n], text))

@@ -1,4 +1,4 @@
-"""One scalar formula, written as text → its value and its symbolic derivatives, as expressions.
+"""One scalar formula, written as text, becomes its value and its symbolic derivatives, as expressions.
 
 A formula is Python arithmetic over its arguments with the functions of FUNCTIONS and `pi`; in "u = exp(-r2); u + u**2"
 an intermediate has a name. It is read from Python's own syntax tree, so nothing is executed.
@@ -14,10 +14,10 @@ from sympy.core.function import ArgumentIndexError
 
 
 class FormulaError(ValueError):
-    """A formula that cannot be read or derived; says which, where and what is allowed."""
+    """A formula cannot be read or derived. The message says which one, where, and what is allowed."""
 
 
-class exp(sympy.Function):  # own classes: sympy's would rewrite exp(a)**2 to a second exp(2a), and branch over signs
+class exp(sympy.Function):  # own classes, as sympy's rewrite exp(a)**2 to a second exp(2a), and branch over signs
     def fdiff(self, argindex: int = 1) -> Any:
         return self
 
@@ -74,7 +74,7 @@ class inside(sympy.Function):
 
 
 class clip(sympy.Function):
-    """a held within [low, high], which are numbers."""
+    """a, clamped to [low, high], which are numbers."""
 
     def fdiff(self, argindex: int = 1) -> Any:
         if argindex != 1:
@@ -83,10 +83,10 @@ class clip(sympy.Function):
 
 
 class floor(sympy.Function):
-    """Has no derivative worth the name: only of what is not derived by."""
+    """The floor. It has no useful derivative, so a formula cannot be derived by what stands in it."""
 
 
-FUNCTIONS: dict[str, tuple[Any, int, Callable[..., float]]] = {  # name → class, number of arguments, of numbers
+FUNCTIONS: dict[str, tuple[Any, int, Callable[..., float]]] = {  # name → class, number of arguments, value at numbers
     "exp": (exp, 1, math.exp),
     "log": (log, 1, math.log),
     "log1p": (log1p, 1, math.log1p),
@@ -109,10 +109,19 @@ OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
 
 
 def derive(name: str, text: str, arguments: Sequence[str], wrt: Sequence[str]) -> tuple[Any, list[Any]]:
-    """(value, derivatives by each of `wrt`) of the formula, as sympy expressions over symbols named as the arguments.
+    """Read a formula and derive it.
+
+    Args:
+        name: the name of the formula, for messages.
+        text: the formula.
+        arguments: its symbols.
+        wrt: the symbols that it is derived by.
+
+    Returns:
+        The value, and the derivative by each of `wrt`, as sympy expressions over symbols named as the arguments.
 
     Raises:
-        FormulaError: unknown symbol or function, wrong number of arguments, no derivative; named, with its position.
+        FormulaError: a symbol or function is unknown, has the wrong number of arguments, or has no derivative.
     """
     reader = _Reader(name, text, arguments)
     value = reader.read()
@@ -127,12 +136,12 @@ def derive(name: str, text: str, arguments: Sequence[str], wrt: Sequence[str]) -
 
 
 class _Reader:
-    """Text → sympy expression."""
+    """Reads text as a sympy expression."""
 
     def __init__(self, name: str, text: str, arguments: Sequence[str]) -> None:
         self.name, self.text = name, text
         self.known: dict[str, Any] = {a: sympy.Symbol(a, real=True) for a in arguments} | {"pi": sympy.pi}
-        self.positions: dict[str, int] = {}  # of functions, where first used
+        self.positions: dict[str, int] = {}  # where each function is first used
 
     def error(self, what: str, position: int) -> FormulaError:
         return FormulaError(f"formula {self.name!r}: {what}, at position {position} of {self.text!r}.")

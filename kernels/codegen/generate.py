@@ -1,7 +1,8 @@
 """Code from a formula: its value and derivatives as PyTorch, Triton and C source.
 
-The PyTorch and Triton sources are modules in the cache folder, named by formula and hash, to be read and imported;
-the C and Triton sources are placed into the skeletons of `likelihood_c`, `likelihood_triton` and `pairwise_c`.
+The PyTorch and Triton sources are modules in the cache folder, named by formula and hash, to be read and imported.
+The C and Triton sources are placed into the templates of `likelihood_c`, `likelihood_triton`, `pairwise_c` and
+`pairwise_triton`.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from .cache import cache_folder
 from .emit import TORCH, TRITON, C, Writer, _body
 
 END = "\n# end of the generated module\n"
-RESERVED = re.compile(  # names that formulas, or the code made of them, use themselves
+RESERVED = re.compile(  # names that formulas, or the code made from them, use themselves
     "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|value_and_grad"
     "|real|int|float|double|long|short|char|void"
 )
@@ -34,13 +35,16 @@ FORMULAS: dict[str, "Formula"] = {}
 
 @dataclass(frozen=True)
 class Formula:
-    """A scalar formula, generated on first use.
+    """A scalar formula, whose code is generated on first use.
 
     Args:
         name: a Python name.
-        text: see `kernels.formula`.
+        text: the formula; see `kernels.codegen.formula`.
         arguments: its symbols, in the order of the generated functions' arguments.
-        wrt: those that it is derived by.
+        wrt: the symbols that it is derived by.
+
+    Raises:
+        ValueError: the name of the formula or of an argument cannot be a name.
     """
 
     name: str
@@ -55,11 +59,11 @@ class Formula:
         FORMULAS[self.name] = self
 
     def value(self, *arguments: Tensor | float) -> Tensor:
-        """The formula on broadcast tensors, in PyTorch's own differentiable operations."""
+        """Compute the formula on broadcast tensors, in PyTorch's differentiable operations."""
         return self.reference.value(*arguments)
 
     def value_and_grad(self, *arguments: Tensor | float) -> tuple[Tensor, ...]:
-        """(value, derivative by each of `wrt`), from the symbolic derivatives."""
+        """Compute (value, derivative by each of `wrt`), from the symbolic derivatives."""
         return self.reference.value_and_grad(*arguments)
 
     @property
@@ -74,7 +78,7 @@ class Formula:
 
     @cached_property
     def triton(self) -> ModuleType:
-        """The generated Triton module: `value_and_grad`, a device function (value, derivatives...)."""
+        """The generated Triton module, whose device function `value_and_grad` returns (value, derivatives...)."""
         return self._module("_triton")
 
     def _module(self, suffix: str) -> ModuleType:
@@ -86,7 +90,7 @@ class Formula:
         return self.written("_triton").read_text().removesuffix(END)
 
     def written(self, suffix: str = "") -> Path:
-        """`path`, written whole if it was not yet."""
+        """Return `path`. The file is written first if it is absent or incomplete."""
         path = self.path(suffix)
         if not path.exists() or not path.read_text().endswith(END):
             self._write()
@@ -94,12 +98,12 @@ class Formula:
 
     @cached_property
     def key(self) -> str:
-        """Name and hash: another formula of the same name has another key."""
+        """Name and hash. Another formula of the same name has another key."""
         made_of = repr((self.name, self.text, self.arguments, self.wrt)).encode() + _generator()
         return f"{self.name}_{hashlib.sha256(made_of).hexdigest()[:12]}"
 
     def path(self, suffix: str = "") -> Path:
-        """Where the generated source lies (suffix "" or "_triton")."""
+        """Return where the generated source lies (suffix "" or "_triton")."""
         return cache_folder() / f"{self.key}{suffix}.py"
 
     def _write(self) -> None:
@@ -107,7 +111,7 @@ class Formula:
 
         value, derivatives = derive(self.name, self.text, self.arguments, self.wrt)
         _place(self.path("_triton"), _triton_module(self, value, derivatives))
-        _place(self.path(), _twin_module(self, value, derivatives))
+        _place(self.path(), _reference_module(self, value, derivatives))
         try:
             check_derivatives(self)
         except Exception:
@@ -118,7 +122,7 @@ class Formula:
 
 
 def _place(path: Path, source: str) -> None:
-    """Write a module whole or not at all."""
+    """Write a module completely or not at all."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
         file.write(source + END)
     os.replace(file.name, path)
@@ -133,7 +137,15 @@ def _imported(path: Path) -> ModuleType:
 
 
 def module(name: str, source: str) -> ModuleType:
-    """The module of generated source, in the cache folder by NAME and hash; written whole if it was not yet."""
+    """Import generated source from the cache folder.
+
+    Args:
+        name: the name of the module, to which a hash of the source is added.
+        source: the source, which is written if the folder does not have it completely.
+
+    Returns:
+        The module.
+    """
     path = cache_folder() / f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}.py"
     if not path.exists() or not path.read_text().endswith(END):
         _place(path, source)
@@ -141,9 +153,16 @@ def module(name: str, source: str) -> ModuleType:
 
 
 def check_derivatives(formula: Formula, points: int = 64) -> None:
-    """Compares the generated derivatives with central differences in float64; ValueError where they disagree.
+    """Compare the generated derivatives with central differences in float64.
 
     Points at which the formula is not finite (outside its domain) are left out.
+
+    Args:
+        formula: the formula.
+        points: the number of random points.
+
+    Raises:
+        ValueError: they disagree.
     """
     generator = torch.Generator().manual_seed(0)
     arguments = list(2 * torch.rand(len(formula.arguments), points, generator=generator, dtype=torch.float64) + 0.1)
@@ -168,7 +187,7 @@ def _head(formula: Formula) -> str:
     return f'"""{formula.name}({", ".join(formula.arguments)}) = {formula.text} - generated, not to be edited."""\n'
 
 
-def _twin_module(formula: Formula, value: Any, derivatives: Sequence[Any]) -> str:
+def _reference_module(formula: Formula, value: Any, derivatives: Sequence[Any]) -> str:
     arguments = ", ".join(formula.arguments)
     writer = Writer(C)
     results = writer.write([value, *derivatives])

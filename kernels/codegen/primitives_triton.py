@@ -1,4 +1,4 @@
-"""Stable scalar functions on the GPU, from the few that Triton has everywhere (its interpreter included)."""
+"""Stable scalar functions on the GPU, made from the few that Triton has everywhere (its interpreter included)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 Configurations = list[tuple[Any, dict[str, str], dict[str, Any], dict[str, int]]]
-"""(kernel, signature, constants, options) of all that a module can launch: what a check without a GPU compiles."""
+"""(kernel, signature, constants, options) of everything that a module can launch, for a check that needs no GPU."""
 
 
 @triton.jit
@@ -52,7 +52,7 @@ def inside(a, low, high):
 
 @triton.jit
 def wide(a):
-    """In the precision that sums are taken in: float64 stays, all else becomes float32."""
+    """In the precision of sums: float64 stays, all else becomes float32."""
     return a if a.dtype == tl.float64 else a.to(tl.float32)
 
 
@@ -63,7 +63,14 @@ def _trial_kernel(a, BLOCK: tl.constexpr):
 
 
 def trial(device: torch.device) -> None:
-    """Compile and run a small kernel on this GPU; raises whatever hinders it."""
+    """Compile and run a small kernel on a GPU, and let its errors through.
+
+    Args:
+        device: the GPU.
+
+    Raises:
+        RuntimeError: the result is wrong.
+    """
     a = torch.zeros(16, device=device)
     _trial_kernel[(1,)](a, BLOCK=16)
     if not torch.allclose(a, torch.full_like(a, 0.6931472)):
@@ -71,23 +78,41 @@ def trial(device: torch.device) -> None:
 
 
 def accumulated(t: Tensor) -> torch.dtype:
-    """The precision that sums over a tensor's numbers are kept in."""
+    """Return the precision of sums over a tensor's numbers."""
     return torch.promote_types(t.dtype, torch.float32)
 
 
 def countable(where: str, rows: int) -> None:
-    """ValueError for more rows than a kernel can number with 32 bits."""
+    """Check that a kernel can number rows with 32 bits.
+
+    Args:
+        where: the function that the error message names.
+        rows: the number of rows.
+
+    Raises:
+        ValueError: there are too many.
+    """
     if rows >= 2**31:
         raise ValueError(f"{where}: {rows} rows; at most {2**31 - 1} at a time. Split the draws or the batch.")
 
 
 def as_bytes(mask: Tensor | None) -> Tensor | None:
-    """A mask as kernels read it."""
+    """Return a mask as kernels read it; None for None."""
     return None if mask is None else mask.view(torch.uint8)
 
 
 def configuration(kernel: Any, table: dict[str, int], types: dict[str, str], constants: dict[str, Any]) -> Any:
-    """One of `Configurations`, of a launch table with its number of warps; a tensor without a type is in float32."""
+    """Make one of `Configurations` from a launch table.
+
+    Args:
+        kernel: the kernel.
+        table: constants, and "num_warps".
+        types: name → type of an argument; a tensor without a type is float32.
+        constants: further constants.
+
+    Returns:
+        (kernel, signature, constants, options).
+    """
     fixed = {name: value for name, value in {**table, **constants}.items() if name in kernel.arg_names}
     signature = {n: "constexpr" if n in fixed else types.get(n, "*fp32") for n in kernel.arg_names}
     return kernel, signature, fixed, {"num_warps": table["num_warps"]}

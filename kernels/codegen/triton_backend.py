@@ -1,4 +1,6 @@
-"""Which tensors Triton's kernels serve: those on a GPU that compiles them; for tests, any in Triton's interpreter."""
+"""Which tensors Triton's kernels serve: those on a GPU for which Triton compiles; in tests, any in Triton's
+interpreter.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -17,9 +19,12 @@ log = logging.getLogger("mmppl")
 
 @contextmanager
 def interpreted() -> Iterator[None]:
-    """Inside, Triton's interpreter runs the kernels on CPU tensors, float64 too: slowly, to check them without a GPU.
+    """Run the kernels in Triton's interpreter on CPU tensors inside a `with` block, to check them without a GPU.
 
-    Raises: RuntimeError unless TRITON_INTERPRET=1 stood in the environment when Triton was imported.
+    The interpreter is slow. It takes float64, too.
+
+    Raises:
+        RuntimeError: TRITON_INTERPRET=1 was not in the environment when Triton was imported.
     """
     import triton
 
@@ -33,7 +38,7 @@ def interpreted() -> Iterator[None]:
 
 
 def runs(t: Tensor) -> bool:
-    """True where a kernel on this tensor runs on Triton."""
+    """Return whether a kernel on this tensor runs on Triton."""
     if t.is_cuda:
         return t.dtype in DTYPES and supported(t.device.index or 0)
     return _interpreted.get() and t.is_cpu
@@ -41,7 +46,7 @@ def runs(t: Tensor) -> bool:
 
 @cache
 def supported(device: int) -> bool:
-    """True where Triton is there and compiles for this GPU; where not, one line says so."""
+    """Return whether Triton is installed and compiles for this GPU. Where it does not, one line in the log says so."""
     capability = torch.cuda.get_device_capability(device)
     reason = ""
     if capability < CAPABILITY:
@@ -61,6 +66,6 @@ def supported(device: int) -> bool:
 
 
 def in_short(error: Exception) -> str:
-    """Type and first line of an error, for a message that goes on without what failed."""
+    """Return the type and the first line of an error, for a message of code that goes on without what failed."""
     lines = str(error).strip().splitlines() or ["no reason given"]
     return f"{type(error).__name__}: {lines[0][:160]}"

@@ -1,4 +1,4 @@
-"""Values of annotated types: what callers write, also as text, read as the type that a signature asks for."""
+"""Reading values as the types that a signature annotates, from Python values or from text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from ..errors import suggest
 
 
 def not_of(kind: Any, value: Any) -> str:
-    """What is wrong with a value that is not of a type, to follow "name=value is"."""
+    """Say why a value is not of a type, in words that follow "name=value is".
+
+    Args:
+        kind: the annotated type.
+        value: the value that could not be read as it.
+
+    Returns:
+        The end of an error message, with the nearest word where the type is a `Literal`.
+    """
     if typing.get_origin(kind) is typing.Literal:
         words = [str(word) for word in typing.get_args(kind)]
         return f"none of {', '.join(words)}.{suggest(str(value), words)}"
@@ -21,12 +29,12 @@ def not_of(kind: Any, value: Any) -> str:
 
 
 def in_words(kind: Any) -> str:
-    """An annotation as one would write it."""
+    """Return an annotation as one would write it in source code."""
     return inspect.formatannotation(kind).replace("typing.", "")
 
 
 def readable(kind: Any) -> bool:
-    """Whether `as_type` knows a type, and the types of its parts."""
+    """Return whether `as_type` can read a type and all of its parts."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType, tuple, list):
         return bool(arguments) and all(readable(one) for one in arguments if one is not Ellipsis)
@@ -37,12 +45,16 @@ def as_type(value: Any, kind: Any) -> Any:
     """Read a value as a type.
 
     Args:
-        value: of that type already, or a text that says it.
+        value: a value of that type, or a text that spells one.
         kind: bool, int, float, str, None, a path, Literal[...], or a tuple, list or union of these.
+
+    Returns:
+        The value, of that type.
+
     Raises:
-        TypeError: it is no value of that type.
-        ValueError: the same.
-        KeyError: the same.
+        TypeError: the value is not of that type.
+        ValueError: the value is not of that type, or a float is not finite.
+        KeyError: the value is not of that type.
     """
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):

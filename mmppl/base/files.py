@@ -1,4 +1,4 @@
-"""Files that a killed process never leaves half-written."""
+"""Writing files so that a killed process never leaves one half-written."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from ..errors import DataError
 
 
 def sha256(data: bytes) -> str:
-    """64 hexadecimal digits."""
+    """Return the SHA-256 hash of some bytes as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`: written beside it, flushed to the disk, then renamed."""
+    """Replace a file. The data are written beside it and flushed to the disk, and then take its name.
+
+    Args:
+        path: the file to replace or to create.
+        data: its new contents.
+    """
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     staged.unlink(missing_ok=True)
     try:
@@ -38,7 +43,12 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Replace `path` by `data` as indented JSON."""
+    """Replace a file by data as indented JSON.
+
+    Args:
+        path: the file to replace or to create.
+        data: what `json.dumps` takes.
+    """
     write(path, json.dumps(data, indent=1).encode())
 
 
@@ -53,12 +63,23 @@ def _sync_folder(folder: Path) -> None:
 
 
 def pack(tensors: dict[str, Tensor]) -> bytes:
-    """Tensors as safetensors bytes, on the CPU and contiguous."""
+    """Return named tensors, on any device, as the bytes of a safetensors file."""
     return save_tensors({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
 
 
 def unpack(data: bytes, where: Path) -> dict[str, Tensor]:
-    """What `pack` made; DataError, which names `where`, for anything else."""
+    """Read the tensors that `pack` has packed.
+
+    Args:
+        data: the bytes of a safetensors file.
+        where: the file that the error message names.
+
+    Returns:
+        The tensors by name, on the CPU.
+
+    Raises:
+        DataError: the bytes are not a safetensors file.
+    """
     try:
         return load_tensors(data)
     except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch lacks

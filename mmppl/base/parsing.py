@@ -1,4 +1,4 @@
-"""What callers may write for names, sizes, counts and rows, in Python as on the command line."""
+"""Reading names, sizes, counts and rows in the forms that Python callers and the command line may write them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,31 @@ UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 def names(text: str | Iterable[str]) -> list[str]:
-    """Names, or a text with commas between them → a list, each name once; an empty text is an empty list."""
+    """Split a list of names, given as a text with commas or as names.
+
+    Args:
+        text: "a,b", or the names themselves. An empty text stands for no name.
+
+    Returns:
+        The names in their order, each once.
+    """
     parts = (part.strip() for part in text.split(",")) if isinstance(text, str) else text
     return list(dict.fromkeys(part for part in parts if part))
 
 
 def size(option: str, text: str) -> int:
-    """2GB, 500 MB, 1.5e9 → bytes (1 kB = 1,000). `option` is what the message of a UsageError begins with."""
+    """Read a size such as "2GB", "500 MB" or "1.5e9" in bytes; 1 kB is 1,000 bytes.
+
+    Args:
+        option: the option that the error message names.
+        text: the size.
+
+    Returns:
+        The number of bytes.
+
+    Raises:
+        UsageError: the text is not a size.
+    """
     parts = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmgt]?b?)", text.strip().lower())
     unit = parts and UNITS.get(parts[2] if parts[2].endswith("b") or not parts[2] else parts[2] + "b")
     if not parts or not unit or not 1 <= float(parts[1]) * unit < 10**18:
@@ -31,7 +49,18 @@ def size(option: str, text: str) -> int:
 
 
 def whole(name: str, value: Any) -> int:
-    """A whole number of any kind (also numpy's) as an int; UsageError for anything else."""
+    """Read a whole number of any kind, also numpy's, as an int.
+
+    Args:
+        name: the argument that the error message names.
+        value: the number.
+
+    Returns:
+        The same number.
+
+    Raises:
+        UsageError: the value is not a whole number.
+    """
     try:
         return operator.index(value)
     except TypeError:
@@ -39,10 +68,18 @@ def whole(name: str, value: Any) -> int:
 
 
 def row_numbers(rows: Any, n: int, place: str) -> np.ndarray:
-    """A slice, whole numbers or a mask → the (k,) int64 numbers of these of `n` rows, counted from 0.
+    """Turn a selection of rows into row numbers.
 
-    Args: place: what has the rows, in words.
-    Raises: UsageError: rows that are not there, none at all, or of another kind.
+    Args:
+        rows: a slice, whole numbers, or a (n,) bool mask.
+        n: how many rows there are.
+        place: words that tell the user what has these rows.
+
+    Returns:
+        (k,) int64 row numbers, counted from 0.
+
+    Raises:
+        UsageError: a row does not exist, no row is selected, or `rows` is of another kind.
     """
     import numpy as np  # not for --help
 

@@ -1,4 +1,4 @@
-"""Which matrix-product path the CPU takes in float32, chosen by a one-time error check and scoped."""
+"""How the CPU computes float32 matrix products: chosen by a one-time error check and set within a scope."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ ERROR_LIMIT = 2e-6  # relative; float32 products of length 1,024 are at 2e-7 to 
 
 @cache
 def probe_matmul() -> MatmulPath:
-    """ "onednn" where PyTorch's `mkldnn.matmul.fp32_precision = "bf16"` really computes in float32, as it does on CPUs
-    with AVX-512 and no AMX (where it can be twice as fast as the default); "default" where it rounds, or is absent."""
+    """Measure which way of computing float32 matrix products is right on this machine.
+
+    PyTorch's setting `mkldnn.matmul.fp32_precision = "bf16"` computes in float32 on CPUs that have AVX-512 but not AMX,
+    and can be twice as fast as the default there. On other CPUs it rounds to bfloat16.
+
+    Returns:
+        "onednn" where that setting computes in float32, "default" where it rounds or does not exist.
+    """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.backends.mkldnn, "matmul"):
         return "default"
     generator = torch.Generator().manual_seed(0)
@@ -29,14 +35,18 @@ def probe_matmul() -> MatmulPath:
 
 
 def current_matmul() -> MatmulPath:
-    """The path that products take now."""
+    """Return the way in which matrix products are computed now."""
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
     return "onednn" if matmul is not None and matmul.fp32_precision == "bf16" else "default"
 
 
 @contextmanager
 def matmul_precision(path: MatmulPath) -> Iterator[None]:
-    """Matrix products inside take `path`; the caller's setting is restored."""
+    """Compute matrix products in one way inside a `with` block, and restore the caller's setting after it.
+
+    Args:
+        path: what `probe_matmul` has returned.
+    """
     if path == "default":
         yield
         return
@@ -49,5 +59,8 @@ def matmul_precision(path: MatmulPath) -> Iterator[None]:
 
 
 def full_precision(t: Tensor) -> Tensor:
-    """Half precision, in which networks end under autocast, as float32: fusion, densities and KLs stay there."""
+    """Return half-precision numbers, such as the outputs of networks under autocast, as float32.
+
+    Products of experts, densities and KLs are computed in float32. Numbers of other types are returned as they are.
+    """
     return t.float() if t.dtype in (torch.bfloat16, torch.float16) else t

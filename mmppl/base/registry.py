@@ -1,4 +1,4 @@
-"""Registries: things of one kind by name. Built-in ones are found by a folder listing and imported on first use."""
+"""Registries hold things of one kind by name. Built-in ones are found by a folder listing and imported on first use."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Things of one kind by name.
 
-    Built-in things are registered by the modules of `package` when these are imported. Where each module has the name
-    of its one thing (with underscores for dashes), only what is asked for is imported; else all are, when first asked.
-    A user's own is registered by a decorator in any module that has been imported.
+    The modules of `package` register the built-in things when they are imported. Where each module has the name of its
+    one thing, with underscores for dashes, only the module that is asked for is imported; otherwise all of them are
+    imported when the first is asked for. A user registers a thing of their own with a decorator, in any module that is
+    imported.
 
     Args:
-        kind: what the things are, for messages: "likelihood".
-        package: dotted name of the sub-package that holds the built-in ones.
-        aside: modules of that package which register nothing.
-        named_by_file: every module registers one thing, which has its name.
-        lacks: gives the required parts that a thing does not have, in words.
+        kind: what the things are, for messages, such as "likelihood".
+        package: dotted name of the sub-package that holds the built-in things.
+        aside: modules of that package that register nothing.
+        named_by_file: whether every module registers one thing, which has the module's name.
+        lacks: returns the required parts that a thing does not have, in words.
     """
 
     def __init__(
@@ -45,20 +46,24 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str, module: str | None = None) -> Callable[[T], T]:
-        """A decorator that makes a thing known by `name`. A file, or a copy of it, that is executed again replaces what
-        it has registered before.
+        """Make a decorator that registers a thing by name.
+
+        A file that is executed again, or a copy of it, replaces what it has registered before.
 
         Args:
-            name: what it is called.
-            module: dotted name of the module that it comes from; None: where its class or function was defined.
+            name: the name of the thing.
+            module: dotted name of the module that the thing comes from. None: where its class or function was defined.
+
+        Returns:
+            A decorator that registers its argument and returns it.
 
         Raises:
-            UsageError: the name is taken, or a required part is missing.
+            UsageError: the name is taken, or the thing lacks a required part.
         """
 
         def add(thing: T) -> T:
             if not self.named_by_file:
-                self._load()  # so that no built-in name is taken
+                self._load()  # so that a user's thing cannot take a built-in name
             own = self._built_in().get(name) if self.named_by_file else None
             taken = name in self._found and not _defined_again(self._found[name], thing)
             if taken or own not in (None, module or getattr(thing, "__module__", None)):
@@ -71,10 +76,10 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        """The thing of that name; a built-in one is imported now.
+        """Return the thing of that name. A built-in one is imported now.
 
         Raises:
-            UsageError: there is none; the nearest name is suggested.
+            UsageError: there is no such thing; the message suggests the nearest name.
         """
         if not self.named_by_file:
             self._load()
@@ -89,25 +94,25 @@ class Registry(Generic[T]):
         return name in list(self)
 
     def __iter__(self) -> Iterator[str]:
-        """Names, the built-in ones first."""
+        """Go through the names, the built-in ones first."""
         if self.named_by_file:
             return iter(dict.fromkeys([*self._built_in(), *self._found]))
         self._load()
         return iter(list(self._found))
 
     def values(self) -> list[T]:
-        """All things, in the order of their names; the built-in ones are imported now."""
+        """Return all things, in the order of their names. The built-in ones are imported now."""
         return [self[name] for name in self]
 
     def file_of(self, name: str) -> Path | None:
-        """The source of a built-in thing, to look into without an import; None for a user's own."""
+        """Return the source file of a built-in thing, without importing it; None for a user's own thing."""
         if name not in self._built_in():
             return None
         spec = importlib.util.find_spec(self._built_in()[name])
         return Path(spec.origin) if spec and spec.origin else None
 
     def forget(self, name: str) -> None:
-        """Take out what was registered under `name`, as a test does with what it has registered."""
+        """Remove what was registered under a name, as tests do with what they have registered."""
         self._found.pop(name, None)
 
     def _load(self) -> None:
@@ -118,7 +123,7 @@ class Registry(Generic[T]):
                 importlib.import_module(module)
 
     def _built_in(self) -> dict[str, str]:
-        """Name → module of everything in the sub-package's folder."""
+        """The module of every built-in thing by the name of the thing, from the listing of the sub-package's folder."""
         if self._files is None:
             spec = importlib.util.find_spec(self.package)
             places = list(spec.submodule_search_locations or []) if spec else []
@@ -129,13 +134,14 @@ class Registry(Generic[T]):
 
 
 def _defined_again(old: Any, new: Any) -> bool:
-    """Whether `new` is the definition of `old` once more: of one name, in a file that is executed again (a program that
-    was edited, a cell of a notebook), or in a copy of that file, as a run keeps one of its program."""
+    """Whether `new` is another definition of `old`: it has the same name, and comes from a file that was executed again
+    (an edited program, a cell of a notebook) or from a copy of that file, such as the program that a run keeps.
+    """
     name = getattr(old, "__qualname__", None)
     if old is new or name is None or name != getattr(new, "__qualname__", None) or "<locals>" in name:
         return False
     modules = [sys.modules.get(thing.__module__) for thing in (old, new)]
     if None in modules or modules[0] is modules[1]:
-        return True  # of the old one nothing is left, as its file had an error further down; or it is the same module
+        return True  # the old module was removed because of an error further down, or both are in the same module
     files, sources = ([getattr(module, key, None) for module in modules] for key in ("__file__", "__source__"))
     return any(first is not None and first == second for first, second in (files, sources))

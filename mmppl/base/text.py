@@ -1,4 +1,4 @@
-"""Numbers and columns as text."""
+"""Numbers and tables as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import Any
 
 
 def columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
-    """Rows of cells, aligned; short rows are filled with blanks."""
+    """Align the cells of a table.
+
+    Args:
+        rows: the cells of each row. Short rows are filled with blanks.
+        gap: the text between two columns.
+
+    Returns:
+        One line for each row.
+    """
     width = max((len(row) for row in rows), default=0)
     full = [[*row, *[""] * (width - len(row))] for row in rows]
     sizes = [max(len(row[i]) for row in full) for i in range(width)]
@@ -16,7 +24,7 @@ def columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
 
 
 def number(value: Any) -> str:
-    """A number in four digits, as a reader wants it; "-" where there is none."""
+    """Write a number with four digits, an int with its thousands separated, and "-" for None or NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -1,4 +1,4 @@
-"""A batch of rows, what is observed in it, and what a program may look at and must score."""
+"""A batch of rows, what is observed in it, and what a program may see and has to score."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .row_selection import MissingnessPatterns, SelectedRows, SelectedSubsets, S
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples of a data set of N.
+    """B samples of a data set of N rows.
 
     Args:
         values: name → (B, *shape). What stands where `observed` is False never matters, not even NaN.
@@ -33,9 +33,17 @@ class Batch:
         scored: name → (B,) or (S, B) bool ⊆ observed; None: all that is observed.
         free: names that `observe` samples instead of scoring (what a query wants).
         needed: names whose site a query reads; None: all.
-        patterns: what the rows of the data set have; with it `observe` leaves out rows that are not scored. None: it
-            decodes every row.
-        holding: name → the subsets, by number, in which alone it may be scored; not there: in any.
+        patterns: which modalities the rows of the data set have. With it, `observe` leaves out rows that are not
+            scored. None: it decodes every row.
+        holding: name → numbers of the only subsets in which the name may be scored. A name that is absent may be scored
+            in any subset.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> observed = {"x": torch.tensor([True, False])}
+        >>> batch = Batch({"x": x}, observed, index=torch.arange(2), size=2, encoded=("x",))
+        >>> batch.seen.tolist(), batch.value("x").tolist()
+        ([[True], [False]], [[1.0], [0.0]])
     """
 
     values: Mapping[str, Tensor]
@@ -66,26 +74,57 @@ class Batch:
         return len(self.index)
 
     def value(self, name: str) -> Tensor:
-        """(B, *shape) values with zeros where nothing was observed: the only way to the likelihood."""
+        """Return the values of a modality, with zeros where nothing was observed. Likelihoods read values only through
+        here.
+
+        Args:
+            name: name of the modality.
+
+        Returns:
+            (B, *shape).
+        """
         value, observed = self.values[name], self.observed[name]
         return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, torch.zeros_like(value))
 
     def plausible(self, name: str) -> Tensor:
-        """(B, *shape) values with those of an observed row where nothing was observed (½ where no row is): for
-        likelihoods that score what is masked, too, and may be infinite at 0, of which no gradient recovers."""
+        """Return the values of a modality, with those of an observed row where nothing was observed.
+
+        Likelihoods that also score what is masked read these: they may be infinite at 0, and no gradient recovers from
+        that.
+
+        Args:
+            name: name of the modality.
+
+        Returns:
+            (B, *shape); ½ in the other rows where no row is observed.
+        """
         value, observed = self.values[name], self.observed[name]
         other = value.index_select(0, observed.long().argmax().reshape(1))
         other = torch.where(observed.any(), other, 0.5 if value.is_floating_point() else 0)
         return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, other)
 
     def input(self, modality: Modality) -> Tensor:
-        """(B, input_size) floats with zeros where nothing was observed: the only way to an encoder."""
+        """Return an encoder's input, with zeros where nothing was observed. Encoders read values only through here.
+
+        Args:
+            modality: the modality that is encoded.
+
+        Returns:
+            (B, input_size) floats.
+        """
         return torch.where(
             self.observed[modality.name].unsqueeze(-1), modality.as_input(self.values[modality.name]), 0.0
         )
 
     def sees(self, name: str) -> Tensor:
-        """(B,) or (S, B) bool: the guide may look at `name` in that row (and subset)."""
+        """Return where the guide may see a modality.
+
+        Args:
+            name: name of the modality.
+
+        Returns:
+            (B,) or (S, B) bool.
+        """
         return self.seen[..., self.encoded.index(name)]
 
     def under(
@@ -96,16 +135,17 @@ class Batch:
         cut: bool = False,
         drawn: Tensor | None = None,
     ) -> Batch:
-        """The same rows under S subsets of the encoded modalities at once.
+        """Return the same rows under S subsets of the encoded modalities at once.
 
         Args:
             subsets: (S, M) bool, the same in every step.
             scored: what the likelihood scores in each subset: all that is observed, or only what the guide sees.
                 Names that no guide sees (labels) are scored wherever they are observed.
-            cut: subsets are cut down to what a row has, and count where anything is left.
-            drawn: (K, M) bool, further subsets, other ones in every step.
+            cut: whether subsets are cut down to what a row has, and count where anything is left.
+            drawn: (K, M) bool, further subsets, which differ from step to step.
+
         Returns:
-            a batch with `seen` (S + K, B, M) and `active` (S + K, B). Subset s counts for row b iff s is non-empty and
+            A batch with `seen` (S + K, B, M) and `active` (S + K, B). Subset s counts for row b iff s is non-empty and
             s ⊆ observed[b], so each row meets each of its own subsets exactly once; with `cut` iff s ∩ observed[b] is
             non-empty, so a row may meet one more than once.
         """
@@ -130,13 +170,16 @@ class Batch:
         return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns, holding=holding)
 
     def selection(self, modality: Modality, weight: int) -> Selection | None:
-        """Where a decoder of a modality is asked at all, if leaving out the rest is worth it.
+        """Choose the rows that a modality's decoder has to decode, if leaving out the others pays.
 
         Args:
-            weight: numbers that the decoder holds, its multiplications per row.
+            modality: the modality that is decoded.
+            weight: how many numbers the decoder holds, which is how often it multiplies per row.
+
         Returns:
-            the rows (and subsets) that are scored, as many as `patterns` say; else the subsets that may score it, where
-            not all may; None where that is not known, nearly everything is, or the decoder is too small for it to pay.
+            The rows (and subsets) that are scored, as many as `patterns` make room for; else the subsets that may score
+            the modality, where not all may; None where neither is known, nearly everything is scored, or the decoder is
+            too small for it to pay.
         """
         name = modality.name
         holding, lead = self.holding.get(name), self.seen.shape[:-1]
@@ -149,24 +192,47 @@ class Batch:
         return Selection(SelectedSubsets, _numbers(holding, self.index.device), lead) if holding else None
 
     def seeing(self, names: Sequence[str]) -> Batch:
-        """The same rows when a guide may look at `names` only (and there only at what is observed)."""
+        """Return the same rows when a guide may see only some modalities, and those only where they are observed.
+
+        Args:
+            names: names of the modalities.
+
+        Returns:
+            A batch whose `seen` is (B, M).
+        """
         allowed = torch.tensor([name in names for name in self.encoded], dtype=torch.bool, device=self.index.device)
         return dataclasses.replace(self, seen=self._stacked_observed() & allowed)
 
     def wanting(self, free: Sequence[str], scored: Sequence[str] = ()) -> Batch:
-        """The same rows when `free` are to be sampled rather than scored, and beside them only `scored` are needed."""
+        """Return the same rows when some modalities are to be sampled rather than scored.
+
+        Args:
+            free: names that are sampled.
+            scored: names that are needed besides them. No other site is needed.
+
+        Returns:
+            A batch with `free` and `needed`.
+        """
         return dataclasses.replace(self, free=frozenset(free), needed=frozenset([*free, *scored]))
 
     def needs(self, name: str) -> bool:
-        """False when nothing reads this modality's site, so that a program may leave its decoder out."""
+        """Return False when nothing reads a modality's site, so that a program may leave out its decoder."""
         return self.needed is None or name in self.needed
 
     def has(self, names: Sequence[str]) -> Tensor:
-        """(B,) bool: the rows in which all of `names` are observed."""
+        """Return (B,) bool: the rows in which all of these names are observed."""
         return torch.stack([self.observed[name] for name in names]).all(0)
 
     def requiring(self, names: Sequence[str]) -> Batch:
-        """The same batch in which only rows that have all of `names` count; the others add nothing to any term."""
+        """Return the same batch, in which only rows that have all of these names count. The others add nothing to any
+        term.
+
+        Args:
+            names: names of modalities.
+
+        Returns:
+            A batch with `active`.
+        """
         rows = self.has(names)
         active = rows if self.active is None else self.active & rows
         patterns = self.patterns and self.patterns.requiring(names)
@@ -174,7 +240,7 @@ class Batch:
 
     @contextmanager
     def plates(self) -> Iterator[None]:
-        """Pyro plates "data" (dim −1, size N) and, under subsets, "subsets" (dim −2), with the active mask."""
+        """Open the Pyro plates "data" (dim −1, size N) and, under subsets, "subsets" (dim −2), with the active mask."""
         with ExitStack() as stack:
             stack.enter_context(pyro.plate("data", self.size, subsample=self.index, dim=-1))
             if self.seen.ndim == 3:
@@ -185,20 +251,21 @@ class Batch:
 
 
 def _holding(column: Tensor, drawn: int) -> tuple[int, ...]:
-    """Numbers of the subsets that hold a modality, its (S,) `column` of their table, and of the drawn ones after them;
-    none where that leaves nothing out."""
+    """Numbers of the subsets that hold a modality, by its (S,) `column` of their table, and of the drawn subsets after
+    them; none where that leaves nothing out.
+    """
     numbers = (*column.nonzero().flatten().tolist(), *range(len(column), len(column) + drawn))
     return numbers if len(numbers) < len(column) + drawn else ()
 
 
 @lru_cache(256)
 def _numbers(numbers: tuple[int, ...], device: torch.device) -> Tensor:
-    """A tensor of them; copied there once, as `_placed` does."""
+    """These numbers as a tensor. It is copied to the device once, as in `_placed`."""
     return torch.tensor(numbers, device=device)
 
 
 def _placed(subsets: Tensor, device: torch.device) -> Tensor:
-    """The same table on a device; copied there once, since nothing can be copied while a CUDA graph is captured."""
+    """The same table on a device. It is copied there once: nothing can be copied while a CUDA graph is captured."""
     if subsets.device == device:
         return subsets
     return _copied(subsets.numpy().tobytes(), subsets.shape, device)

@@ -1,4 +1,4 @@
-"""Hyper-parameters: the keyword arguments of a program's constructor, and values of their annotated types.
+"""Hyper-parameters: the keyword arguments of a program's constructor, whose values are checked against their types.
 
 A keyword argument whose default is a dataclass, such as `options: NetworkOptions = NetworkOptions()`, stands for the
 fields of the dataclass: each is a hyper-parameter like the others, with that default's value as its own.
@@ -22,14 +22,17 @@ if TYPE_CHECKING:
 
 
 def hyper_parameters(cls: type[Program]) -> dict[str, inspect.Parameter]:
-    """The hyper-parameters of a program: keyword arguments of its constructor, in order, and fields of its options.
+    """List the hyper-parameters of a program: the keyword arguments of its constructor, in order, with the fields of
+    options.
 
     Args:
         cls: the program.
+
     Returns:
         name → parameter, with its annotation and default.
+
     Raises:
-        UsageError: for two of one name, by which nobody could say which of them is meant.
+        UsageError: two of them have the same name, so that it would not say which is meant.
     """
     found: dict[str, inspect.Parameter] = {}
     for parameter in inspect.signature(cls.__init__).parameters.values():
@@ -45,13 +48,27 @@ def hyper_parameters(cls: type[Program]) -> dict[str, inspect.Parameter]:
 
 
 def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The options among a constructor's keyword arguments: name → the dataclass that is its default."""
+    """Find the keyword arguments of a constructor that stand for options.
+
+    Args:
+        function: the constructor.
+
+    Returns:
+        name → the dataclass that is its default.
+    """
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and _is_options(p.default)}
 
 
 def taking_fields(constructor: Callable[..., None]) -> Callable[..., None]:
-    """The same constructor, which takes the fields of its options as keyword arguments, too."""
+    """Make a constructor take the fields of its options as keyword arguments, too.
+
+    Args:
+        constructor: the `__init__` of a program.
+
+    Returns:
+        The constructor itself, if it has no options, or one that calls it.
+    """
     options = options_of(constructor)
     if not options:
         return constructor
@@ -90,11 +107,18 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         cls: the program.
-        hyper: name → value; text is read as the annotated type. Options may be given whole, too.
+        hyper: name → value; text is read as the annotated type. Options may also be given as a whole.
+
     Returns:
-        name → value of the right type, the fields of options each by its own name.
+        name → value of the right type; each field of the options has its own name.
+
     Raises:
-        UsageError: for an unknown name, or a value of another type.
+        UsageError: a name is unknown, or a value is of another type.
+
+    Example:
+        >>> import mmppl
+        >>> check_hyper(mmppl.load_program("mvae"), {"latent_dim": "64", "subsets": "sampled"})
+        {'latent_dim': 64, 'subsets': 'sampled'}
     """
     known = hyper_parameters(cls)
     for name, default in options_of(cls.__init__).items():
@@ -122,7 +146,18 @@ def check_hyper(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_query_options(cls: type[Program], hyper: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, of those alone that may be others on a fitted run; UsageError for the rest, which names them."""
+    """Check the hyper-parameters that are set for a fitted run, as `check_hyper` does.
+
+    Args:
+        cls: the program.
+        hyper: name → value; only names in `query_options` are allowed.
+
+    Returns:
+        name → value of the right type.
+
+    Raises:
+        UsageError: a hyper-parameter is fixed by the fit or unknown, or a value is of another type.
+    """
     for name in hyper:
         if name not in cls.query_options:
             allowed = f"only {', '.join(cls.query_options)} can be set" if cls.query_options else "nothing can be set"
@@ -134,8 +169,9 @@ def check_query_options(cls: type[Program], hyper: Mapping[str, Any]) -> dict[st
 
 
 def _kind(cls: type[Program], parameter: inspect.Parameter) -> Any:
-    """The type that a keyword argument is annotated with; where it is not, that of its default, or else text. A tuple
-    or list of nothing in particular is one of what the default has."""
+    """The annotated type of a keyword argument; without an annotation that of its default, or else str. A bare tuple or
+    list becomes one of the types that its default has.
+    """
     if parameter.annotation is not parameter.empty:
         kind = _annotated(cls, parameter)
     else:

@@ -1,4 +1,4 @@
-"""Loading a program class by path or name, and its own errors as file:line."""
+"""Loading a program class by path or by name, with the errors of its file reported as file:line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .program import Program
 
 
 def installed_programs() -> dict[str, Path]:
-    """name → file of the programs that come with the package."""
+    """Return the files of the programs that come with the package, by name."""
     folder = importlib.util.find_spec("mmppl.programs")
     places = list(folder.submodule_search_locations or []) if folder else []
     files = [f for place in places for f in sorted(Path(place).glob("*.py"))]
@@ -25,15 +25,21 @@ def installed_programs() -> dict[str, Path]:
 
 
 def load_program(program: type[Program] | str | Path) -> type[Program]:
-    """The one Program class of a file, or of an installed program by name.
+    """Load the Program class of a file, or of an installed program by name.
 
     Args:
-        program: a file or a name; a Program class is returned as it is.
+        program: path of a Python file, or name of an installed program; a Program class is returned as it is.
+
     Returns:
-        the class.
+        The one Program class that the file defines.
+
     Raises:
-        UsageError: for an unknown name, a file that cannot be read or run (file:line), no class or several, and for
-            what is neither, such as a plain Pyro model.
+        UsageError: the name is unknown, the file cannot be read or run (the message says file:line), it defines no
+            Program class or several, or `program` is something else, such as a plain Pyro model.
+
+    Example:
+        >>> load_program("mvae").__name__
+        'MVAE'
     """
     if isinstance(program, type) and issubclass(program, Program):
         return program
@@ -62,10 +68,17 @@ def load_program(program: type[Program] | str | Path) -> type[Program]:
 
 
 def program_from_source(source: bytes, path: Path) -> type[Program]:
-    """Execute a program's source and return its class; `path` is where error messages and tracebacks point.
+    """Execute a program's source.
+
+    Args:
+        source: the contents of a Python file.
+        path: the file that error messages and tracebacks name.
+
+    Returns:
+        The one Program class that the source defines.
 
     Raises:
-        UsageError: a file that cannot be run (file:line), or that holds no Program class or several.
+        UsageError: the source cannot be run (the message says file:line), or it defines no Program class or several.
     """
     if b"\0" in source:
         raise UsageError(f"{path}: no program, which is a Python file, but binary data; give data with --data.")
@@ -86,10 +99,12 @@ def use_file(path: str | Path) -> str:
 
     Args:
         path: a Python file. Executing it again, unchanged, does nothing.
+
     Returns:
         The hash of its source (sha256, hexadecimal).
+
     Raises:
-        UsageError: a file that cannot be read or run (file:line).
+        UsageError: the file cannot be read or run (the message says file:line).
     """
     path = Path(path)
     try:
@@ -104,7 +119,7 @@ def use_file(path: str | Path) -> str:
 
 
 def used_files() -> dict[str, str]:
-    """Hash → file name of what `use_file` has executed in this process."""
+    """Return the files that `use_file` has executed in this process: hash → file name."""
     return dict(_USED)
 
 
@@ -112,7 +127,7 @@ _USED: dict[str, str] = {}
 
 
 def _executed(source: bytes, path: Path, kind: str) -> types.ModuleType:
-    """A module made of a file's source, executed once for each content and place."""
+    """The module that a file's source makes, executed once for each content and place."""
     sha = hashlib.sha256(bytes(path.resolve()) + b"\0" + source).hexdigest()  # errors name the path
     name = f"mmppl_{kind}_{path.stem}_{sha[:12]}"
     if name not in sys.modules:
@@ -127,7 +142,7 @@ def _executed(source: bytes, path: Path, kind: str) -> types.ModuleType:
             if not isinstance(error, (Exception, SystemExit)):
                 raise
             line = _last_line(error, str(path))
-            if isinstance(error, SyntaxError) and error.filename == str(path):  # of its own, not of what it imports
+            if isinstance(error, SyntaxError) and error.filename == str(path):  # in the file, not in what it imports
                 line = error.lineno
             raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
         module.__dict__["__source__"] = source
@@ -135,9 +150,15 @@ def _executed(source: bytes, path: Path, kind: str) -> types.ModuleType:
 
 
 def blame(error: Exception, cls: type[Program]) -> UsageError | None:
-    """`error` as a fault of the program (file:line: Type: message), if it passed through the file that defines `cls`.
+    """Turn an error that passed through a program's file into one that names the line (file:line: Type: message).
 
-    None for what no edit of that file mends: errors that are the user's already, and a lack of memory.
+    Args:
+        error: an exception with its traceback.
+        cls: the program.
+
+    Returns:
+        A UsageError; None where no edit of that file would help: the error did not pass through it, is the user's
+        already, or is a lack of memory.
     """
     memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
@@ -148,14 +169,13 @@ def blame(error: Exception, cls: type[Program]) -> UsageError | None:
 
 
 def _last_line(error: BaseException, file: str) -> int | None:
-    """Line of the innermost frame that runs code of `file`."""
+    """The line of the innermost frame that runs code of a file."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
     return lines[-1] if lines else None
 
 
 def _in_words(error: BaseException) -> str:
-    """Type (unless the error is in plain words already) and message on one line, less the table of shapes that Pyro
-    adds."""
+    """Type and message on one line, without the table of shapes that Pyro adds. Errors of this package need no type."""
     message = " ".join(str(error).partition("Trace Shapes:")[0].split())
     if isinstance(error, MMPPLError):
         return message
@@ -163,7 +183,7 @@ def _in_words(error: BaseException) -> str:
 
 
 def source_of(cls: type[Program]) -> bytes:
-    """Source of the file that a program class comes from; b"" where there is none (a class typed at a prompt)."""
+    """Return the source of the file that defines a program class; b"" for a class typed at a prompt."""
     module = sys.modules.get(cls.__module__)
     if module is not None and "__source__" in vars(module):
         return module.__dict__["__source__"]

@@ -19,15 +19,30 @@ def observe(
 ) -> None:
     """Decode a modality and score it under its likelihood or, where a query wants it, sample it.
 
-    Nothing is decoded that nobody reads: not a modality that a query has no need of, and, where it pays
-    (`row_selection`), no row (and subset) in which the modality is not scored. A site that left rows out has a density,
-    but neither mean nor draws.
+    What nothing reads is not decoded: no modality that a query does not need, and, where it pays (`row_selection`), no
+    row (and subset) in which the modality is not scored. A site that left out rows has a density, but neither mean nor
+    draws.
 
     Args:
-        decoder: from latents (..., D) to the parameters of the likelihood, (..., modality.output_size), row by row. Of
-            what is no `nn.Module`, such as `lambda z: output` for an output that is there already, all rows are asked.
+        modality: the modality, whose name is the name of the site.
+        decoder: maps latents (..., D) to the parameters of the likelihood, (..., modality.output_size), row by row. It
+            decodes all rows unless it is an `nn.Module`, for example where it is `lambda z: output` for an output that
+            has been computed already.
         z: (..., B, D), latents.
+        batch: the batch.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
+
+    Example:
+        >>> import torch
+        >>> x = {"x": torch.zeros(3, 2)}
+        >>> everywhere = {"x": torch.ones(3, dtype=torch.bool)}
+        >>> batch = Batch(x, everywhere, index=torch.arange(3), size=3, encoded=("x",))
+        >>> def model():
+        ...     with batch.plates():
+        ...         observe(Modality("x", (2,), "normal", scale=1.0), nn.Identity(), torch.zeros(3, 2), batch)
+        >>> site = poutine.trace(model).get_trace().nodes["x"]
+        >>> site["fn"].log_prob(site["value"])
+        tensor([-1.8379, -1.8379, -1.8379])
     """
     name = modality.name
     if not batch.needs(name):
@@ -48,5 +63,5 @@ def observe(
 
 
 def _weight(decoder: Any) -> int:
-    """Numbers that a network holds: what it multiplies for each row, or (convolutions) less."""
+    """How many numbers a network holds: how often it multiplies per row, or less where it convolves."""
     return sum(p.numel() for p in decoder.parameters())

@@ -1,4 +1,4 @@
-"""Programs: the base of every model/guide pair, and loading one by path or name."""
+"""The base class of programs, each of which is a pair of a model and a guide."""
 
 from __future__ import annotations
 
@@ -23,20 +23,47 @@ from .terms import Terms
 
 
 class Program(nn.Module):
-    """A probabilistic program over several modalities. Subclass it once per file; the constructor's keyword arguments
-    are the hyper-parameters.
+    """A probabilistic program over several modalities.
 
-    Class attributes:
+    A file defines one subclass. The keyword arguments of its constructor are the hyper-parameters.
+
+    Args:
+        modalities: the schema of the data.
+
+    Attributes:
         default_data: the recipe that `fit` takes when none is named.
         training: defaults of `fit` for this program (epochs, batch_size, lr, ...).
         presets: name → hyper-parameters and training settings.
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
-            others (`Run.with_options`, `--set` of a query).
-    Attributes:
+            other values (`Run.with_options`, or `--set` of a query).
         encoded: names that the guide may see (default: those with role "modality").
-        likelihood_parameters: name → what its likelihood learns for it, by name ("log_scale"), where that is anything.
-        conditions: names that the model conditions on and never scores; a row without them cannot be asked about.
-        progress: 0-d buffer in [0, 1] that `fit` moves in place: the only clock a program may read.
+        likelihood_parameters: name → the parameters that its likelihood learns, by name ("log_scale"), if it has any.
+        conditions: names that the model conditions on and never scores. A query is refused rows that lack them.
+        progress: 0-d buffer in [0, 1] that `fit` updates in place: the only clock that a program may read.
+
+    Example:
+        >>> import pyro
+        >>> from torch import nn
+        >>> from mmppl import elbo
+        >>> class Linear(Program):
+        ...     def __init__(self, modalities, *, latent_dim: int = 2):
+        ...         super().__init__(modalities)
+        ...         self.latent_dim = latent_dim
+        ...         self.decoders = nn.ModuleDict({m.name: nn.Linear(latent_dim, m.output_size) for m in modalities})
+        ...
+        ...     def model(self, batch):
+        ...         with batch.plates():
+        ...             self.observe_each(pyro.sample("z", self.standard_normal(self.latent_dim)), batch)
+        ...
+        ...     def guide(self, batch):  # the prior; a real guide looks at batch.seen
+        ...         with batch.plates():
+        ...             pyro.sample("z", self.standard_normal(self.latent_dim))
+        ...
+        ...     def objective(self, batch):
+        ...         return elbo(self, batch)
+        >>> program = Linear([Modality("x", (3,), "normal"), Modality("y", (1,), "normal")], latent_dim=4)
+        >>> program.encoded, program.latent_dim
+        (('x', 'y'), 4)
     """
 
     default_data: ClassVar[str] = ""
@@ -51,7 +78,7 @@ class Program(nn.Module):
     def __init_subclass__(cls, **words: Any) -> None:
         super().__init_subclass__(**words)
         if "__init__" in vars(cls):
-            hyper_parameters(cls)  # two of one name are told when the class is made
+            hyper_parameters(cls)  # refuses two of the same name as soon as the class is defined
             cls.__init__ = taking_fields(cls.__init__)  # type: ignore[method-assign]
         for name in ("model", "guide", "query_guide"):
             if inspect.isfunction(method := vars(cls).get(name)):
@@ -67,27 +94,41 @@ class Program(nn.Module):
         self.register_buffer("progress", torch.zeros(()))
 
     def check_nonnegative(self, **hyper: float) -> None:
-        """UsageError for the first of these hyper-parameters that is negative."""
+        """Check that these hyper-parameters are not negative.
+
+        Args:
+            **hyper: the values by name.
+
+        Raises:
+            UsageError: one of them is negative; the message names the first.
+        """
         for name, value in hyper.items():
             if value < 0:
                 raise UsageError(f"{type(self).__name__}: {name}={value} is negative.")
 
     def check_fraction(self, **hyper: float) -> None:
-        """UsageError for the first of these hyper-parameters that is not between 0 and 1."""
+        """Check that these hyper-parameters lie between 0 and 1.
+
+        Args:
+            **hyper: the values by name.
+
+        Raises:
+            UsageError: one of them does not; the message names the first.
+        """
         for name, value in hyper.items():
             if not 0 <= value <= 1:
                 raise UsageError(f"{type(self).__name__}: {name}={value} is not between 0 and 1.")
 
     def model(self, batch: Batch) -> None:
-        """The generative story, p(z) Π p(x_m | z)."""
+        """The generative story, p(z) Π p(x_m | z), as Pyro sample statements."""
         raise NotImplementedError
 
     def guide(self, batch: Batch) -> None:
-        """q(latents | what `batch.seen` shows)."""
+        """q(latents | what `batch.seen` shows), as Pyro sample statements."""
         raise NotImplementedError
 
     def objective(self, batch: Batch) -> Terms:
-        """What is minimised."""
+        """Return the terms of the loss that `fit` minimises."""
         raise NotImplementedError
 
     def parameter_groups(self) -> Sequence[Group]:
@@ -119,11 +160,18 @@ class Program(nn.Module):
         return [Stage()]
 
     def query_guide(self, batch: Batch) -> None:
-        """The latents given `batch.seen`, as every query uses them; the guide unless overridden."""
+        """The latents given `batch.seen`, as every query uses them: the guide, unless a program overrides this."""
         return self.guide(batch)
 
     def can_answer(self, given: Sequence[str]) -> str | None:
-        """None, or the reason why no answer can be given for these names."""
+        """Say why a query cannot be answered from these modalities.
+
+        Args:
+            given: names that the query conditions on.
+
+        Returns:
+            The reason and what to do; None where the query can be answered.
+        """
         absent = [name for name in self.conditions if name not in given]
         if absent:
             return f"{type(self).__name__} conditions on {', '.join(absent)}; give it too"
@@ -134,52 +182,90 @@ class Program(nn.Module):
         return None
 
     def targets(self) -> tuple[str, ...]:
-        """Names that the model has a distribution for: what can be asked about (default: all but the conditions)."""
+        """Return the names that the model has a distribution for, which a query may ask about: by default, all but the
+        conditions.
+        """
         return tuple(m.name for m in self.modalities if m.name not in self.conditions)
 
     def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
-        """(N,) bool: the rows from which anything can be learnt; `fit` counts and leaves out the others."""
+        """Find the rows from which anything can be learned. `fit` counts the others and leaves them out.
+
+        Args:
+            observed: name → (N,) bool.
+
+        Returns:
+            (N,) bool.
+
+        Raises:
+            UsageError: the guide sees none of the modalities.
+        """
         if not self.encoded:
             raise UsageError(f"{type(self).__name__}: the data have labels only; a modality is needed.")
         return torch.stack([observed[name] for name in self.encoded]).any(0)
 
     def modality(self, name: str) -> Modality:
-        """The modality or label of that name."""
+        """Return the modality or label of that name."""
         return next(m for m in self.modalities if m.name == name)
 
     def standard_normal(self, size: int) -> Gaussian:
-        """N(0, I) over vectors of that size, where the program is and in its precision."""
+        """Return N(0, I) over vectors of that size, on the program's device and in its precision."""
         return standard_normal(size, like=self.progress)
 
     def each_modality(self) -> Iterator[Modality]:
-        """A Pyro plate over the modalities (sequential: their shapes and likelihoods differ)."""
+        """Go through the modalities in a Pyro plate (sequential, as their shapes and likelihoods differ)."""
         every = list(range(len(self.modalities)))  # numbers, not a tensor: a recorded step cannot read a tensor's items
         for i in pyro.plate("modalities", len(every), subsample=every):
             yield self.modalities[i]
 
     def observe_each(self, z: Tensor, batch: Batch) -> None:
-        """x_m ~ likelihood_m(decoder_m(z)) for every modality m, by the networks of `self.decoders`."""
+        """Score every modality: x_m ~ likelihood_m(decoder_m(z)), with the networks of `self.decoders`.
+
+        Args:
+            z: (..., B, D) latents.
+            batch: the batch.
+        """
         for m in self.each_modality():
             observe(m, self.decoders[m.name], z, batch)
 
     def seen_input(self, batch: Batch) -> Tensor:
-        """All that is seen in one vector, as a joint encoder takes it: (..., B, sum of the input sizes of all that is
-        encoded), with zeros for what is not seen."""
+        """Put all that is seen into one vector, as a joint encoder takes it.
+
+        Args:
+            batch: the batch.
+
+        Returns:
+            (..., B, sum of the input sizes of all that is encoded), with zeros for what is not seen.
+        """
         inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
         return torch.cat(inputs, -1)
 
     def experts(
         self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head
     ) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of every encoder's Gaussian, (M, B, D) each, or what another `head` makes of the
-        (M, B, 2D) outputs; each encoder of `self.encoders` runs once, however many subsets are examined."""
+        """Run each encoder of `self.encoders` once, however many subsets are examined.
+
+        Args:
+            batch: the batch.
+            head: reads the (M, B, 2D) outputs as two parameters.
+
+        Returns:
+            Mean and log-variance of every encoder's Gaussian, (M, B, D) each, or what another `head` returns.
+        """
         return head(torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded]))
 
 
 def terms_of(program: Program, batch: Batch) -> Terms:
-    """What the program's objective makes of a batch; a plain dict is as good as Terms.
+    """Compute a program's objective on a batch. A program may return a plain dict instead of Terms.
 
-    Raises: UsageError for anything but scalars with their weights, by name.
+    Args:
+        program: the program.
+        batch: the batch.
+
+    Returns:
+        The terms.
+
+    Raises:
+        UsageError: the objective is anything but scalars with their weights, by name.
     """
     found: Any = program.objective(batch)
     if isinstance(found, Mapping) and found:
@@ -196,15 +282,27 @@ def terms_of(program: Program, batch: Batch) -> Terms:
 
 
 def _is_term(pair: Any) -> bool:
-    """A scalar tensor and its weight."""
+    """Whether this is a pair of a scalar tensor and its weight."""
     return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].ndim == 0
 
 
 def class_label(program: Program) -> Modality | None:
-    """The first label that is one class per row."""
+    """Find the first label that is one class per row.
+
+    Args:
+        program: the program.
+
+    Returns:
+        The label; None where the program has no such label.
+
+    Example:
+        >>> digit = Modality("digit", (), "categorical", role="label", classes=("0", "1"))
+        >>> class_label(Program([Modality("x", (3,), "normal"), digit])).name
+        'digit'
+    """
     return next((m for m in program.modalities if m.role == "label" and kind(m) == "class"), None)
 
 
 def generates(program: Program) -> list[str]:
-    """The modalities (no labels) that a program has a distribution for."""
+    """List the modalities (no labels) that a program has a distribution for."""
     return [name for name in program.targets() if program.modality(name).role == "modality"]

@@ -1,7 +1,7 @@
-"""A program's model and guide as Pyro's own tools take them: modules that hold the program's parameters.
+"""A program's model and guide in the form that Pyro's own tools take: modules that hold the program's parameters.
 
-Pyro learns what it is to move from statements in its parameter store or from `module.parameters()`; a bound method has
-neither, so that `SVI` and `Trace_ELBO()(p.model, p.guide)` would train nothing without a word.
+Pyro learns which parameters to move from `pyro.param` statements or from `module.parameters()`. A bound method has
+neither, so that `SVI` and `Trace_ELBO()(p.model, p.guide)` would train nothing, and would not say so.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 
 class BoundMethod(nn.Module):
-    """A method of a program and the program that it belongs to, called like the method.
+    """A method of a program together with the program, called like the method.
 
-    Inside a step of `pyro.infer.SVI` it registers the program's parameters with Pyro, else it leaves the store alone.
+    Inside a step of `pyro.infer.SVI` it registers the program's parameters with Pyro; otherwise it leaves Pyro's
+    parameter store alone.
+
+    Args:
+        program: the program.
+        method: the function that its class defines.
     """
 
     def __init__(self, program: Program, method: Callable[..., Any]) -> None:
@@ -31,14 +36,18 @@ class BoundMethod(nn.Module):
         self.program, self.method = program, method
 
     def forward(self, *args: Any, **words: Any) -> Any:
-        """What the method returns."""
+        """Return what the method returns."""
         if asked_for_parameters():
             register_parameters(self.program)
         return self.method(self.program, *args, **words)
 
 
 class PyroMethod:
-    """Descriptor in the place of a program's method: on an instance a `BoundMethod`, on the class the function."""
+    """A descriptor for a program's method: on an instance it gives a `BoundMethod`, on the class the function.
+
+    Args:
+        method: the function.
+    """
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method
@@ -49,19 +58,25 @@ class PyroMethod:
 
 
 def asked_for_parameters() -> bool:
-    """Whether a handler is active that records parameters and nothing else, as `SVI.step` has around its loss."""
+    """Whether a handler is active that records only parameters, as `SVI.step` has around its loss."""
     return any(isinstance(handler, TraceMessenger) and handler.param_only for handler in _PYRO_STACK)
 
 
 def register_parameters(program: Program) -> None:
-    """Put what a program learns into Pyro's store, as `CLASS$$$PARAMETER`, the tensors themselves, so that Pyro's
-    optimisers move the program; they take the place of another program's of the same class."""
+    """Put the parameters of a program into Pyro's store as `CLASS$$$PARAMETER`, so that Pyro's optimisers move the
+    program.
+
+    The store holds the tensors themselves. They replace those of another program of the same class.
+
+    Args:
+        program: the program.
+    """
     store = pyro.get_param_store()
     for name, parameter in program.named_parameters():
         if not parameter.requires_grad:
             continue
         full = param_with_module_name(type(program).__name__, name)
-        if not parameter.is_contiguous():  # of such the store would take a copy, and move that
+        if not parameter.is_contiguous():  # the store would copy it, and the optimiser would move the copy
             parameter.data = parameter.data.contiguous()
         if full in store and store[full] is not parameter:
             del store[full]

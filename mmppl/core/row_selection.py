@@ -1,7 +1,7 @@
-"""Which rows a decoder may leave out: room for those that count, sized from what the rows of the data set have.
+"""Which rows a decoder may leave out: there is room for the rows that count, by what the rows of the data set have.
 
-A recorded step has fixed shapes, so the room for the rows of a batch that count is fixed, too: what nearly all batches
-need, by the normal law. A batch that needs more says so, and is computed without leaving anything out.
+A recorded step has fixed shapes, so the room for the rows of a batch that count is fixed, too: it is what nearly all
+batches need, by the normal law. A batch that needs more reports that, and is computed without leaving anything out.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 MARGIN = 5.0  # standard deviations of the number of rows that count, beyond its mean
-WORTH = 0.9  # of the rows: with more to decode than that, picking them costs more than it saves
-PICKING = 3e6  # multiplications in whose time rows are picked and their densities put back in place, and
-GATHERING = 30  # those in whose time one number of a picked row is copied: measured on a CPU, step by step
+WORTH = 0.9  # share of the rows; where more have to be decoded, picking them costs more than it saves
+PICKING = 3e6  # multiplications that take as long as picking rows and putting their densities back in place, and
+GATHERING = 30  # multiplications that take as long as copying one number of a picked row; both measured on a CPU
 MAX_PATTERNS = 4096  # distinct patterns
 
 
 @dataclass(frozen=True)
 class MissingnessPatterns:
-    """What the rows of a data set have, as far as it decides how many of a batch count.
+    """Which modalities the rows of a data set have, as far as it decides how many rows of a batch count.
 
     Args:
-        names: of everything that may be observed.
+        names: names of everything that may be observed.
         table: (P, len(names)) bool, the distinct patterns.
-        share: (P,) of the rows.
+        share: (P,) share of the rows that have each pattern.
         counts: (P, len(names)) how often a row of that pattern is scored for each name.
-        subsets: under how many subsets that is; None: not under subsets.
-        overflow: receives, for every choice made, a bool tensor: the batch needed more room.
+        subsets: the number of subsets in which rows are counted; None: not under subsets.
+        overflow: receives a bool tensor for every choice made: whether the batch needed more room.
     """
 
     names: tuple[str, ...]
@@ -46,7 +46,14 @@ class MissingnessPatterns:
 
     @classmethod
     def of(cls, observed: Mapping[str, Tensor]) -> MissingnessPatterns | None:
-        """Those of a data set's (N,) masks; None where there are too many to be of use."""
+        """Find the patterns of a data set.
+
+        Args:
+            observed: name → (N,) bool.
+
+        Returns:
+            The patterns; None where there are too many to be of use.
+        """
         table, count = torch.stack(list(observed.values()), -1).unique(dim=0, return_counts=True)
         if len(table) > MAX_PATTERNS:
             return None
@@ -56,13 +63,18 @@ class MissingnessPatterns:
     def under(
         self, subsets: np.ndarray, encoded: Sequence[str], only_seen: bool, *, cut: bool = False, drawn: int = 0
     ) -> MissingnessPatterns:
-        """The same when each row is counted under subsets of the encoded names.
+        """Return the same patterns when each row is counted under subsets of the encoded names.
 
         Args:
             subsets: (S, M) bool.
-            only_seen: an encoded name is scored in the subsets that hold it, else in all.
-            cut: subsets are cut down to what a row has, and count where anything is left; else a row's own count.
-            drawn: how many more there are that differ from step to step; each may score all that a row has.
+            encoded: the M names.
+            only_seen: whether an encoded name is scored only in the subsets that hold it, or in all.
+            cut: whether subsets are cut down to what a row has, and count where anything is left; else a row's own
+                count.
+            drawn: how many more subsets there are that differ from step to step; each may score all that a row has.
+
+        Returns:
+            Patterns with other `counts`.
         """
         columns = tuple(self.names.index(name) for name in encoded)
         tables = (self.table.tobytes(), self.table.shape, subsets.tobytes(), subsets.shape)
@@ -70,28 +82,39 @@ class MissingnessPatterns:
         return replace(self, counts=counts, subsets=len(subsets) + drawn)
 
     def requiring(self, names: Sequence[str]) -> MissingnessPatterns:
-        """The same when only rows that have all of `names` count."""
+        """Return the same patterns when only rows that have all of these names count."""
         columns = [self.names.index(name) for name in names]
         return replace(self, counts=self.counts * self.table[:, columns].all(-1, keepdims=True))
 
     def room(self, name: str, rows: int) -> int:
-        """For how many (subset, row) pairs of a batch of `rows` rows there is to be room."""
+        """Compute how many (subset, row) pairs there is to be room for.
+
+        Args:
+            name: name of the modality that is scored.
+            rows: the number of rows of a batch.
+
+        Returns:
+            A multiple of 8, at least 8.
+        """
         count = self.counts[:, self.names.index(name)]
         mean = float(self.share @ count)
         sd = math.sqrt(max(0.0, float(self.share @ count**2) - mean**2))
-        room = 8 * max(1, math.ceil((rows * mean + MARGIN * math.sqrt(rows) * sd) / 8))  # networks may not take 0 rows
-        return room + 8 * (room == rows)  # chosen rows are never to be taken for the batch's
+        room = 8 * max(1, math.ceil((rows * mean + MARGIN * math.sqrt(rows) * sd) / 8))  # some networks refuse 0 rows
+        return room + 8 * (room == rows)  # so that no shape can be mistaken for the whole batch's
 
     def slots(self, name: str, counted: Tensor, most: int, weight: int, size: int) -> Tensor | None:
-        """Positions in the flattened (..., B) mask `counted` of the rows that count, first of all and in order, as many
-        as there is room for.
+        """Choose the rows that count, and as many others after them as there is room for.
 
         Args:
-            most: rows that would be decoded without.
-            weight: numbers that the decoder holds.
-            size: numbers of the modality in a row.
+            name: name of the modality that is scored.
+            counted: (..., B) bool, where it is scored.
+            most: how many rows would be decoded otherwise.
+            weight: how many numbers the decoder holds.
+            size: how many numbers the modality has in a row.
+
         Returns:
-            (room,); None where picking them is not worth it.
+            (room,) positions in the flattened mask `counted`, those that count first and in order; None where picking
+            them does not pay.
         """
         if counted.shape[:-1] != (() if self.subsets is None else (self.subsets,)):
             return None
@@ -112,7 +135,7 @@ def _counts(
     only_seen: bool,
     cut: bool,
 ) -> np.ndarray:
-    """`Patterns.counts` under subsets, from the bytes of both tables."""
+    """`MissingnessPatterns.counts` under subsets, from the bytes of both tables."""
     has = np.frombuffer(table, bool).reshape(size)
     held, members = has[:, columns].astype(np.int64), np.frombuffer(subsets, bool).reshape(shape).astype(np.int64)
     kept = held @ members.T  # (P, S): how much of a subset a pattern has
@@ -124,10 +147,10 @@ def _counts(
 
 
 class Selected(TorchDistribution):
-    """A likelihood of a part of a batch, as the distribution of the whole; the rest scores 0.
+    """A likelihood of one part of a batch, as the distribution of the whole. The rest scores 0.
 
     Args:
-        likelihood: of the part.
+        likelihood: likelihood of the part.
         places: positions of the part in the batch.
         lead: the batch shape (..., B).
     """
@@ -153,23 +176,31 @@ class Selected(TorchDistribution):
 
     @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
-        """The part of (..., B, D)."""
+        """Return the part of (..., B, D) latents at these places."""
         raise NotImplementedError
 
     def _of_part(self, value: Tensor, mask: Tensor | None) -> Tensor:
-        """The part's log-densities; where the likelihood knows how, masked ones are left out of the computation."""
+        """The part's log-densities. Where the likelihood takes a mask, it does no work for masked rows."""
         return self.likelihood.log_prob(value, mask=mask) if self.likelihood.masks else self.likelihood.log_prob(value)
 
 
 class SelectedRows(Selected):
-    """Of some rows: batch shape (R,), at `places` (R,) of the flattened batch shape."""
+    """Some rows: batch shape (R,), at `places` (R,) of the flattened batch shape."""
 
     @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
         return z.flatten(0, -2).index_select(0, places)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, *shape) → (..., B) nats."""
+        """ln p in nats, 0 for the rows that were not selected.
+
+        Args:
+            value: (B, *shape).
+            mask: (..., B) bool, where the density is wanted; None: everywhere.
+
+        Returns:
+            (..., B) nats.
+        """
         x = value.index_select(0, self.places % self.batch_shape[-1])
         kept = None if mask is None else mask.expand(self.batch_shape).flatten()[self.places]
         of_rows = self._of_part(x, kept)
@@ -177,24 +208,32 @@ class SelectedRows(Selected):
 
 
 class SelectedSubsets(Selected):
-    """Of some subsets, all rows: batch shape (P, B), at `places` (P,) of the subsets."""
+    """Some subsets with all rows: batch shape (P, B), at `places` (P,) of the subsets."""
 
     @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
         return z.index_select(0, places)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, *shape) → (S, B) nats."""
+        """ln p in nats, 0 in the subsets that were not selected.
+
+        Args:
+            value: (B, *shape).
+            mask: (S, B) bool, where the density is wanted; None: everywhere.
+
+        Returns:
+            (S, B) nats.
+        """
         kept = None if mask is None else mask.expand(self.batch_shape).index_select(0, self.places)
         of_subsets = self._of_part(value, kept)
         return of_subsets.new_zeros(self.batch_shape).index_copy(0, self.places, of_subsets)
 
 
 class Selection(NamedTuple):
-    """A part of a batch: which kind, and where it is.
+    """A part of a batch: of which kind it is, and where.
 
     Args:
-        kind: of rows (and subsets), or of whole subsets.
+        kind: whether it is rows (and subsets), or whole subsets.
         places: positions of the part in the batch.
         lead: the batch shape (..., B).
     """
@@ -204,9 +243,9 @@ class Selection(NamedTuple):
     lead: torch.Size
 
     def of(self, z: Tensor) -> Tensor:
-        """The part of (..., B, D)."""
+        """Return the part of (..., B, D) latents."""
         return self.kind.taken(z, self.places)
 
     def spread(self, likelihood: Any) -> Selected:
-        """A likelihood of the part, as the distribution of the whole."""
+        """Return a likelihood of the part as the distribution of the whole."""
         return self.kind(likelihood, self.places, self.lead)

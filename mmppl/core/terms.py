@@ -11,9 +11,15 @@ Weight = float | Tensor
 
 
 class Terms(dict[str, tuple[Tensor, Weight]]):
-    """name → (value, weight). A value is a sum over event dimensions and active subsets and a mean over rows.
+    """The terms of a loss: name → (value, weight).
 
-    Merge with `|`; a new term is one more key. Logs show the values; `loss` is what is minimised.
+    A value is a sum over event dimensions and active subsets and a mean over rows, in nats. Merge terms with `|`; a new
+    term is one more key. Logs show the values; `fit` minimises `loss`.
+
+    Example:
+        >>> terms = Terms({"nll.x": (torch.tensor(3.0), 1.0)}) | Terms({"kl.z": (torch.tensor(2.0), 0.5)})
+        >>> terms.loss
+        tensor(4.)
     """
 
     @property

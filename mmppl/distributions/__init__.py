@@ -1,1 +1,1 @@
-"""Distributions of latents: Gaussians, Laplaces, products, mixtures and barycentres of experts."""
+"""Distributions of latents: Gaussians, Laplaces, and products, mixtures and barycentres of experts."""

@@ -10,21 +10,35 @@ from .gaussian import Gaussian
 
 
 def barycentre(loc: Tensor, log_var: Tensor, seen: Tensor, *, weights: Tensor | None = None) -> Barycentre:
-    """The Gaussian with the least weighted sum of W2² to the seen experts: mean of their means, mean of their sds.
+    """The Gaussian with the least weighted sum of W2² to the seen experts: its mean is the mean of their means, and its
+    standard deviation the mean of their standard deviations.
+
+    In float32, log-variances may lie within ±170, where standard deviations neither vanish nor overflow.
 
     Args:
-        loc, log_var: (M, B, D).
+        loc: (M, B, D) means of the experts.
+        log_var: (M, B, D) log-variances of the experts.
         seen: (B, M) or (S, B, M) bool.
-        weights: (M,) positive; over what is seen they are brought to sum 1. None: equal.
-    Returns: Gaussian of batch shape (B,) or (S, B): the expert itself where one is seen, N(0, I) where none is. In
-        float32 log-variances may lie within ±170, where sds neither vanish nor overflow.
+        weights: (M,) positive weights, normalised over the seen experts. None: equal weights.
+
+    Returns:
+        A Gaussian of batch shape (B,) or (S, B): the expert itself where one is seen, N(0, I) where none is.
+
     Source: Agueh & Carlier 2011, SIAM J. Math. Anal. 43 (2), for covariances that commute.
+
+    Example:
+        >>> loc = torch.tensor([[[0.0]], [[2.0]]])  # two experts, one row, one dimension
+        >>> q = barycentre(loc, torch.zeros(2, 1, 1), torch.tensor([[True, True]]))
+        >>> q.mean, q.variance
+        (tensor([[1.]]), tensor([[1.]]))
     """
     return Barycentre(full_precision(loc), full_precision(log_var), seen, weights)
 
 
 class Barycentre(Gaussian):
-    """A W2 barycentre that knows its experts: loc (M, B, D), log_var (M, B, D) and what was seen of them."""
+    """A W2 barycentre that keeps its experts in `experts`: loc (M, B, D), log_var (M, B, D) and which of them were
+    seen.
+    """
 
     def __init__(self, loc: Tensor, log_var: Tensor, seen: Tensor, weights: Tensor | None = None) -> None:
         self.experts = (loc, log_var, seen)

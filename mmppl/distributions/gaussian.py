@@ -1,4 +1,4 @@
-"""The latents' distribution: a diagonal Gaussian by mean and log-variance, as a Pyro distribution."""
+"""The distribution of latents: a diagonal Gaussian by mean and log-variance, as a Pyro distribution."""
 
 from __future__ import annotations
 
@@ -17,9 +17,21 @@ LOG_VAR_RANGE = (-12.0, 12.0)
 
 
 class Gaussian(TorchDistribution):
-    """N(loc, diag e^log_var) over vectors: batch shape (..., B), event shape (D,).
+    """N(loc, diag e^log_var) over vectors, with batch shape (..., B) and event shape (D,).
 
-    Pyro's Normal takes a scale; from the log-variance KL and density need no logarithm and never divide by zero.
+    Pyro's Normal takes a scale. From the log-variance, the KL and the density need no logarithm and never divide by
+    zero.
+
+    Args:
+        loc: (..., B, D) means.
+        log_var: (..., B, D) log-variances, which are broadcast against the means.
+
+    Example:
+        >>> q = Gaussian(torch.zeros(3, 2), torch.zeros(3, 2))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([3]), torch.Size([2]))
+        >>> q.log_prob(torch.zeros(3, 2))
+        tensor([-1.8379, -1.8379, -1.8379])
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -32,6 +44,7 @@ class Gaussian(TorchDistribution):
 
     @property
     def parameters(self) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, (..., B, D) each."""
         return self.loc, self.log_var
 
     @property
@@ -47,7 +60,14 @@ class Gaussian(TorchDistribution):
         return self.loc + noise * torch.exp(0.5 * self.log_var)
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        """(..., B, D) uniforms → draws of that shape, by the inverse distribution function."""
+        """Draw by inverting the distribution function.
+
+        Args:
+            u: (..., B, D) uniforms.
+
+        Returns:
+            Draws of the same shape.
+        """
         eps = torch.finfo(u.dtype).eps
         return self.loc + torch.exp(0.5 * self.log_var) * torch.special.ndtri(u.clamp(eps / 2, 1 - eps / 2))
 
@@ -60,14 +80,19 @@ class Gaussian(TorchDistribution):
 
     @classmethod
     def _of(cls, loc: Tensor, log_var: Tensor) -> Gaussian:
-        """The same kind from parameters (expansion keeps a standard normal recognisable)."""
+        """The same kind of distribution from other parameters: an expanded standard normal stays one."""
         new = cls.__new__(cls)
         Gaussian.__init__(new, loc, log_var)
         return new
 
 
 class StandardNormal(Gaussian):
-    """N(0, I_D); the KL to it needs none of its (expanded) parameters."""
+    """N(0, I). The KL to it needs none of its (expanded) parameters.
+
+    Args:
+        size: D, the number of dimensions.
+        like: a tensor whose dtype and device the distribution takes.
+    """
 
     def __init__(self, size: int, like: Tensor | None = None) -> None:
         zero = torch.zeros(size) if like is None else torch.zeros(size, dtype=like.dtype, device=like.device)
@@ -75,14 +100,37 @@ class StandardNormal(Gaussian):
 
 
 def standard_normal(size: int, like: Tensor | None = None) -> StandardNormal:
-    """The prior N(0, I) over `size` dimensions, with the dtype and device of `like`."""
+    """The prior N(0, I).
+
+    Args:
+        size: D, the number of dimensions.
+        like: a tensor whose dtype and device the distribution takes.
+
+    Returns:
+        A Gaussian of event shape (D,).
+
+    Example:
+        >>> standard_normal(2).mean
+        tensor([0., 0.])
+    """
     return StandardNormal(size, like)
 
 
 def gaussian_head(output: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., 2D) network output → mean and log-variance (clamped to ±12), (..., D) each."""
+    """Read a network's output as the parameters of a Gaussian.
+
+    Args:
+        output: (..., 2D).
+
+    Returns:
+        Mean and log-variance (clamped to ±12), (..., D) each.
+
+    Example:
+        >>> gaussian_head(torch.tensor([0.5, 100.0]))
+        (tensor([0.5000]), tensor([12.]))
+    """
     loc, log_var = full_precision(output).chunk(2, -1)
-    return loc, F.hardtanh(log_var, *LOG_VAR_RANGE)  # clamp, but for a gradient in one pass
+    return loc, F.hardtanh(log_var, *LOG_VAR_RANGE)  # clamps, as `clamp` does, but its gradient takes one pass
 
 
 @register_kl(Gaussian, Gaussian)

@@ -15,10 +15,18 @@ LEAST_SCALE = 1e-6
 
 
 class Laplace(TorchDistribution):
-    """Laplaces over vectors, Π_d e^(−|z_d − loc_d|/scale_d) / (2 scale_d): batch shape (..., B), event shape (D,).
+    """Independent Laplaces over vectors, Π_d e^(−|z_d − loc_d|/scale_d) / (2 scale_d).
+
+    The batch shape is (..., B) and the event shape (D,).
 
     Args:
-        loc, scale: (..., B, D), broadcast against each other; the variance is 2 scale².
+        loc: (..., B, D) locations.
+        scale: (..., B, D) scales, which are broadcast against the locations. The variance is 2 scale².
+
+    Example:
+        >>> q = Laplace(torch.zeros(2), torch.ones(2))
+        >>> q.log_prob(torch.zeros(2)), q.variance
+        (tensor(-1.3863), tensor([2., 2.]))
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -31,6 +39,7 @@ class Laplace(TorchDistribution):
 
     @property
     def parameters(self) -> tuple[Tensor, Tensor]:
+        """Location and scale, (..., B, D) each."""
         return self.loc, self.scale
 
     @property
@@ -46,13 +55,27 @@ class Laplace(TorchDistribution):
         return self.from_uniform(torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device))
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        """(..., B, D) uniforms → draws of that shape, by the inverse distribution function."""
+        """Draw by inverting the distribution function.
+
+        Args:
+            u: (..., B, D) uniforms.
+
+        Returns:
+            Draws of the same shape.
+        """
         eps = torch.finfo(u.dtype).eps
         centred = u.clamp(eps / 2, 1 - eps / 2) - 0.5
         return self.loc - self.scale * centred.sign() * torch.log1p(-2 * centred.abs())
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """ln of the density, nats, summed over the event."""
+        """ln of the density in nats, summed over the event.
+
+        Args:
+            value: (..., B, D).
+
+        Returns:
+            (..., B) nats.
+        """
         return -((value - self.loc).abs() / self.scale + self.scale.log() + math.log(2)).sum(-1)
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Laplace:
@@ -61,14 +84,37 @@ class Laplace(TorchDistribution):
 
 
 def shared_scales(logits: Tensor) -> Tensor:
-    """(..., D) → scales that share a budget: softmax(logits)·D, of mean 1 over the dimensions.
+    """Scales that share a budget: softmax(logits)·D, whose mean over the D dimensions is 1. The scale of the latent
+    space as a whole is thus fixed.
 
-    Source: Shi et al. 2019, arXiv:1911.03393, in the authors' code, so that one scale of the latent space is fixed.
+    Args:
+        logits: (..., D).
+
+    Returns:
+        (..., D) scales.
+
+    Source: Shi et al. 2019, arXiv:1911.03393, in the authors' code.
+
+    Example:
+        >>> shared_scales(torch.zeros(3))
+        tensor([1., 1., 1.])
     """
     return torch.softmax(full_precision(logits), -1) * logits.shape[-1]
 
 
 def laplace_head(output: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., 2D) network output → location and scale (`shared_scales` + 1e-6), (..., D) each."""
+    """Read a network's output as the parameters of a Laplace.
+
+    Args:
+        output: (..., 2D).
+
+    Returns:
+        Location and scale (`shared_scales` + 1e-6), (..., D) each.
+
+    Example:
+        >>> loc, scale = laplace_head(torch.zeros(5, 6))
+        >>> loc.shape, scale.shape
+        (torch.Size([5, 3]), torch.Size([5, 3]))
+    """
     loc, logits = full_precision(output).chunk(2, -1)
     return loc, shared_scales(logits) + LEAST_SCALE

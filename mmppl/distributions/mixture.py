@@ -1,4 +1,4 @@
-"""Mixtures of what a row has seen: of its single experts, or of the products over all its subsets."""
+"""Mixtures for what a row has seen: of its single experts, or of the products over all its subsets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ Family = Gaussian | Laplace
 
 
 class Mixture(TorchDistribution):
-    """Components of one family, of which each row has its own, all equally likely.
+    """A mixture of components of one family. Each row has its own components, which are all equally likely.
 
-    Batch shape (..., B), event shape (D,). Draws choose a component per row; within it they are reparametrised.
+    The batch shape is (..., B) and the event shape (D,). A draw chooses a component for each row, and is reparametrised
+    within it.
 
     Args:
-        active: (S, B) bool, which components are a row's own; at least one.
+        active: (S, B) bool, the components that a row has; at least one for each row.
         dim: D.
         lead: batch axes in front of the rows.
     """
@@ -41,22 +42,31 @@ class Mixture(TorchDistribution):
 
     @property
     def components(self) -> Family:
-        """Every component for every row, batch shape (S, B); of those that are not active only that they are finite."""
+        """Every component for every row, with batch shape (S, B). Components that are not active are only known to be
+        finite.
+        """
         raise NotImplementedError
 
     @property
     def uniforms(self) -> int:
-        """How many uniforms a draw takes: one chooses the component."""
+        """How many uniforms a draw takes: one of them chooses the component."""
         return self.event_shape[0] + 1
 
     @cached_property
     def log_weight(self) -> Tensor:
-        """(S, B) ln of the weights, −inf for what is no component of a row's."""
+        """(S, B) ln of the weights; −inf for components that a row does not have."""
         count = self.active.sum(0).to(self.components.mean.dtype)
         return torch.where(self.active, -count.log(), -math.inf)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """ln of the mixture's density, nats."""
+        """ln of the mixture's density.
+
+        Args:
+            value: (..., B, D).
+
+        Returns:
+            (..., B) nats.
+        """
         return torch.logsumexp(self.components.log_prob(value.unsqueeze(-3)) + self.log_weight, -2)
 
     @property
@@ -82,25 +92,37 @@ class Mixture(TorchDistribution):
 
 
 def mixture_of_experts(experts: Family, seen: Tensor, prior: Family) -> MixtureOfExperts:
-    """q(z | seen) = 1/n Σ_{m seen} q(z | x_m), n = how many a row has seen.
+    """q(z | seen) = 1/n Σ_{m seen} q(z | x_m), where n is how many modalities a row has seen.
 
     Args:
-        experts: batch shape (M, B), event shape (D,).
+        experts: the experts, of batch shape (M, B) and event shape (D,).
         seen: (B, M) bool.
-        prior: of the same family, event shape (D,): the answer where nothing is seen.
+        prior: a distribution of the same family, of event shape (D,), for rows that have seen nothing.
+
+    Returns:
+        A distribution of batch shape (B,) and event shape (D,).
+
     Source: Shi et al. 2019, arXiv:1911.03393.
+
+    Example:
+        >>> experts = Gaussian(torch.tensor([[[-1.0]], [[1.0]]]), torch.zeros(2, 1, 1))  # two experts, one row
+        >>> q = mixture_of_experts(experts, torch.tensor([[True, True]]), Gaussian(torch.zeros(1), torch.zeros(1)))
+        >>> q.mean, q.variance
+        (tensor([[0.]]), tensor([[2.]]))
     """
     return MixtureOfExperts(experts, seen, prior)
 
 
 class MixtureOfExperts(Mixture):
-    """One component for each modality that a row has seen; the prior is the one component of rows without any."""
+    """A mixture with one component for each modality that a row has seen. Rows that have seen none have the prior
+    alone.
+    """
 
     def __init__(self, experts: Family, seen: Tensor, prior: Family, lead: tuple[int, ...] = ()) -> None:
         self.arguments = (experts, seen, prior)
         own = seen.mT.unsqueeze(-1)  # (M, B, 1)
         parameters = zip(experts.parameters, prior.parameters)
-        filled = [torch.where(own, p, of_prior) for p, of_prior in parameters]  # 0 * NaN is NaN: none stays
+        filled = [torch.where(own, p, of_prior) for p, of_prior in parameters]  # 0 * NaN is NaN, so none may stay
         nothing = [p.expand(1, *experts.mean.shape[1:]) for p in prior.parameters]
         self._components = _of(experts, [torch.cat(pair) for pair in zip(filled, nothing)])
         super().__init__(torch.cat([seen.mT, ~seen.any(-1).unsqueeze(0)]), experts.event_shape[0], lead)
@@ -115,19 +137,25 @@ class MixtureOfExperts(Mixture):
         return MixtureOfExperts(*self.arguments, lead=tuple(batch_shape[:-1]))
 
     def detach(self) -> MixtureOfExperts:
-        """The same with parameters that no gradient reaches."""
+        """Return the same mixture with parameters that no gradient reaches."""
         experts, seen, prior = self.arguments
         parts = (_of(family, [p.detach() for p in family.parameters]) for family in (experts, prior))
         return MixtureOfExperts(next(parts), seen, next(parts), tuple(self.batch_shape[:-1]))
 
     @property
     def strata(self) -> Tensor:
-        """(M, M) bool: the subsets of the modalities that stand behind the components."""
+        """(M, M) bool: the subset of the modalities that each component comes from."""
         return torch.eye(len(self.active) - 1, dtype=torch.bool)
 
     def stratified(self, draws: int) -> Tensor:
-        """(draws · M, B, D): that many draws from each expert's component, of its modality m at k · M + m; from the
-        prior where it is not seen."""
+        """Draw equally often from each expert's component; from the prior where the expert is not seen.
+
+        Args:
+            draws: how many draws each component gives.
+
+        Returns:
+            (draws · M, B, D); draw k of modality m's component is at k · M + m.
+        """
         experts = _of(self.components, [p[:-1] for p in self.components.parameters])
         return experts.rsample((draws,)).flatten(0, 1)
 
@@ -137,11 +165,18 @@ class MixtureOfExperts(Mixture):
         return self._chosen(choice).rsample()
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        """(..., B, D + 1) uniforms → draws (..., B, D)."""
+        """Draw by inverting distribution functions.
+
+        Args:
+            u: (..., B, D + 1) uniforms, the first of which chooses the component.
+
+        Returns:
+            (..., B, D) draws.
+        """
         return self._chosen(u[..., 0]).from_uniform(u[..., 1:])
 
     def _chosen(self, choice: Tensor) -> Family:
-        """(..., B) in [0, 1] picks the component."""
+        """The components that (..., B) numbers in [0, 1] choose."""
         at = self._component(choice)
         return _of(self.components, [p[at] for p in self.components.parameters])
 
@@ -160,12 +195,25 @@ def mixture_of_products(
     """q(z | seen) = 1/n Σ_S q_S(z), q_S ∝ Π_{m in S} N(loc_m, e^log_var_m), for the n non-empty subsets S of the seen.
 
     Args:
-        loc, log_var: (M, B, D).
+        loc: (M, B, D) means of the experts.
+        log_var: (M, B, D) log-variances of the experts.
         seen: (B, M) bool.
         prior_expert: whether N(0, I) is one more expert: in the component of all M modalities ("full", as in the code
-            of Sutter et al. 2021), in every component, or in none. Where nothing is seen, the answer is N(0, I).
-    Raises: ValueError: if the shapes disagree.
+            of Sutter et al. 2021), in every component ("always"), or in none ("never").
+
+    Returns:
+        A distribution of batch shape (B,) and event shape (D,), N(0, I) where nothing is seen.
+
+    Raises:
+        ValueError: the shapes disagree.
+
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO".
+
+    Example:
+        >>> loc, log_var = torch.zeros(2, 1, 1), torch.zeros(2, 1, 1)  # two experts, one row
+        >>> q = mixture_of_products(loc, log_var, torch.tensor([[True, True]]), prior_expert="never")
+        >>> q.components.variance.flatten()  # of {1}, {2} and {1, 2}
+        tensor([1.0000, 1.0000, 0.5000])
     """
     if loc.ndim != 3 or log_var.shape != loc.shape or seen.shape != (loc.shape[1], loc.shape[0]):
         raise ValueError(
@@ -176,8 +224,10 @@ def mixture_of_products(
 
 
 class MixtureOfProducts(Mixture):
-    """One component for every non-empty subset of what a row has seen. `kl_divergence` to the standard normal is the
-    mean over the components, an upper bound."""
+    """A mixture with one component for every non-empty subset of what a row has seen.
+
+    `kl_divergence` to the standard normal is the mean of the components' KLs, an upper bound.
+    """
 
     def __init__(
         self, loc: Tensor, log_var: Tensor, seen: Tensor, prior_expert: PriorExpert, lead: tuple[int, ...] = ()
@@ -187,9 +237,9 @@ class MixtureOfProducts(Mixture):
         self.loc, self.log_var = torch.cat([loc, nothing]), torch.cat([log_var, nothing])
         subsets = all_subsets(len(loc), seen.device).unsqueeze(1)  # (S, 1, M)
         active = (seen | ~subsets).all(-1)
-        active[0] |= ~seen.any(-1)  # a component has to be there: the prior alone
+        active[0] |= ~seen.any(-1)  # rows that have seen nothing need one component: the prior alone
         members = subsets & seen & active.unsqueeze(-1)
-        prior = ~members.any(-1)  # rows that are not active need something to multiply
+        prior = ~members.any(-1)  # components that are not active need something to multiply
         if prior_expert != "never":
             prior = prior | members.all(-1) if prior_expert == "full" else torch.ones_like(prior)
         self.members = torch.cat([members, prior.unsqueeze(-1)], -1)  # (S, B, M + 1)
@@ -207,12 +257,19 @@ class MixtureOfProducts(Mixture):
         return self._draw(torch.rand(shape, **kind), torch.randn((*shape, *self.event_shape), **kind))
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        """(..., B, D + 1) uniforms → draws (..., B, D)."""
+        """Draw by inverting distribution functions.
+
+        Args:
+            u: (..., B, D + 1) uniforms, the first of which chooses the component.
+
+        Returns:
+            (..., B, D) draws.
+        """
         eps = torch.finfo(u.dtype).eps
         return self._draw(u[..., 0], torch.special.ndtri(u[..., 1:].clamp(eps / 2, 1 - eps / 2)))
 
     def _draw(self, choice: Tensor, noise: Tensor) -> Tensor:
-        """choice (..., B) in [0, 1] picks the component, noise (..., B, D) is standard normal."""
+        """Draws for (..., B) choices in [0, 1], which pick the components, and (..., B, D) standard normal noise."""
         chosen = self.members[self._component(choice)]
         return gaussian_product_sample(self.loc, self.log_var, chosen, noise, prior=False)[0]
 
@@ -221,10 +278,16 @@ class MixtureOfProducts(Mixture):
         return Gaussian(*gaussian_product(self.loc, self.log_var, self.members, prior=False))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """ln of the mixture's density, nats.
+        """ln of the mixture's density.
 
-        The squares are multiplied out, in float64 and about the middle of the means: no (..., S, B, D) numbers are
-        held, and means that are far off together cost no digits.
+        The squares are multiplied out, in float64 and about the middle of the means: an array of (..., S, B, D) is
+        never made, and means that are far from 0 together lose no digits.
+
+        Args:
+            value: (..., B, D).
+
+        Returns:
+            (..., B) nats.
         """
         loc, log_var = self.components.loc.double(), self.components.log_var.double()
         middle = torch.einsum("sb,sbd->bd", self.log_weight.exp().double(), loc.detach())

@@ -1,4 +1,4 @@
-"""Fusion: experts and what is seen → the posterior distribution of the latent."""
+"""Products of Gaussian experts, as the posterior distribution of the latent given what is seen."""
 
 from __future__ import annotations
 
@@ -21,14 +21,23 @@ def product_of_experts(
     """q(z | seen) ∝ N(0, I) Π_{m seen} N(loc_m, e^log_var_m)^t_m.
 
     Args:
-        loc, log_var: (M, B, D).
+        loc: (M, B, D) means of the experts.
+        log_var: (M, B, D) log-variances of the experts.
         seen: (B, M) or (S, B, M) bool.
-        exponents: (M,) tempering powers t_m ≥ 0; None: ones.
-        prior: False leaves N(0, I) out wherever anything is seen.
-    Returns: Gaussian of batch shape (B,) or (S, B); exactly the prior where nothing is seen.
+        exponents: (M,) tempering powers t_m ≥ 0. None: ones.
+        prior: whether N(0, I) is one of the experts; False leaves it out wherever anything is seen.
+
+    Returns:
+        A Gaussian of batch shape (B,) or (S, B); exactly the prior where nothing is seen.
+
+    Example:
+        >>> loc = torch.tensor([[[3.0]], [[3.0]]])  # two experts, one row, one dimension
+        >>> q = product_of_experts(loc, torch.zeros(2, 1, 1), torch.tensor([[True, True]]))
+        >>> q.mean, q.variance
+        (tensor([[2.]]), tensor([[0.3333]]))
     """
     loc, log_var = full_precision(loc), full_precision(log_var)
-    if not prior:  # the kernel multiplies experts only: N(0, I) is one more of them, where there is no other
+    if not prior:  # the kernel only multiplies experts, so N(0, I) becomes one where no other is seen
         nothing = loc.new_zeros(1, *loc.shape[1:])
         loc, log_var = torch.cat([loc, nothing]), torch.cat([log_var, nothing])
         seen = torch.cat([seen, ~seen.any(-1, keepdim=True)], -1)
@@ -37,8 +46,11 @@ def product_of_experts(
 
 
 class ProductOfExperts(Gaussian):
-    """A product of experts, with or without the prior, by its experts: one draw and its KL to the prior come from one
-    kernel, and the means and log-variances of all subsets are formed only for who asks for them."""
+    """A product of experts, with or without the prior, that keeps its experts.
+
+    One kernel makes a draw together with its KL to the prior. The means and log-variances of all subsets are computed
+    only where they are asked for.
+    """
 
     def __init__(
         self, loc: Tensor, log_var: Tensor, seen: Tensor, exponents: Tensor | None = None, prior: bool = True

@@ -10,13 +10,27 @@ from .mixture import MixtureOfExperts, mixture_of_experts
 
 
 class StyleBank(nn.Module):
-    """The posteriors of one private latent, and the classes, of the last rows that were trained on; in buffers, which
-    are part of the run.
+    """The posteriors of one private latent, and the classes, of the latest training rows. They are buffers and thus
+    part of the run.
 
     Args:
-        rows: how many are kept.
-        size: of the latent.
+        rows: how many rows are kept.
+        size: P, the size of the latent.
         classes: how many classes there are.
+
+    Attributes:
+        loc: (rows, P) means.
+        log_var: (rows, P) log-variances.
+        codes: (rows,) codes of the classes, `UNKNOWN` where a row has none.
+        kept: (rows,) bool, False where no row has been kept yet.
+        next: the place that the next row takes.
+
+    Example:
+        >>> bank = StyleBank(rows=4, size=1, classes=2)
+        >>> bank.keep(torch.tensor([[3.0]]), torch.zeros(1, 1), torch.tensor([True]), torch.tensor([0]))
+        >>> not_seen = torch.tensor([False])
+        >>> bank.another(torch.zeros(1, 1), torch.zeros(1, 1), not_seen).mean
+        tensor([[3.]])
     """
 
     UNKNOWN = -1  # class of a row without one
@@ -38,9 +52,13 @@ class StyleBank(nn.Module):
 
     @torch.no_grad()
     def keep(self, loc: Tensor, log_var: Tensor, observed: Tensor, codes: Tensor) -> None:
-        """Put the observed rows of a batch in the place of the oldest.
+        """Put the observed rows of a batch in the place of the oldest ones.
 
-        Args: loc, log_var (B, P); observed (B,) bool; codes (B,) of the classes, `UNKNOWN` where there is none.
+        Args:
+            loc: (B, P) means of the posteriors.
+            log_var: (B, P) log-variances of the posteriors.
+            observed: (B,) bool; the other rows are not kept.
+            codes: (B,) codes of the classes, `UNKNOWN` where a row has none.
         """
         number = min(len(self.kept), len(observed))
         at = (self.next + torch.arange(number, device=observed.device)) % len(self.kept)
@@ -51,9 +69,15 @@ class StyleBank(nn.Module):
         self.next.copy_((self.next + number) % len(self.kept))
 
     def another(self, loc: Tensor, log_var: Tensor, seen: Tensor) -> MixtureOfExperts:
-        """A row's own posterior where it is seen, else that of any kept row, all equally likely; N(0, I) while none is.
+        """The row's own posterior where the modality is seen, else the posterior of any kept row, all equally likely.
 
-        Args: loc, log_var (B, P); seen (B,) bool.
+        Args:
+            loc: (B, P) means of the rows' own posteriors.
+            log_var: (B, P) log-variances of the rows' own posteriors.
+            seen: (B,) bool.
+
+        Returns:
+            A distribution of batch shape (B,) and event shape (P,); N(0, I) while no row is kept.
         """
         experts = [
             torch.cat([own.unsqueeze(0), kept.unsqueeze(1).expand(-1, *own.shape)])
@@ -63,10 +87,20 @@ class StyleBank(nn.Module):
         return mixture_of_experts(Gaussian(*experts), chosen, standard_normal(loc.shape[-1], like=loc))
 
     def average(self, loc: Tensor, log_var: Tensor, seen: Tensor, codes: Tensor) -> Gaussian:
-        """A row's own posterior where it is seen, else the mean over the means of the kept rows of its class (a point:
-        its sd is e^-6); N(0, I) where no class is known, or none of its rows is kept.
+        """The row's own posterior where the modality is seen, else the average style of its class.
 
-        Args: loc, log_var (B, P); seen (B,) bool; codes (B,), `UNKNOWN` where no class is known.
+        The average is the mean over the means of the kept rows of the class, taken as a point: its standard deviation
+        is e^−6.
+
+        Args:
+            loc: (B, P) means of the rows' own posteriors.
+            log_var: (B, P) log-variances of the rows' own posteriors.
+            seen: (B,) bool.
+            codes: (B,) codes of the classes, `UNKNOWN` where no class is known.
+
+        Returns:
+            A Gaussian of batch shape (B,) and event shape (P,); N(0, I) where no class is known or none of its rows is
+            kept.
         """
         members = (self.codes.unsqueeze(-1) == torch.arange(self.classes, device=codes.device)) & self.kept.unsqueeze(
             -1

@@ -97,10 +97,10 @@ def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modalit
     if not family.anchors or not len(learnt) or not len(asked):
         return {}
     taught, truth = train.values[target.name][learnt], test.values[target.name][asked]
-    overall = family.nats(target, truth, family.row_parameters(target, taught))
+    overall = family.negative_log_likelihood(target, truth, family.baseline_parameters(target, taught))
     found = {"nll_global": float(overall.mean())}
     if "nll_floor" in family.anchors:
-        found["nll_floor"] = float(family.nats(target, truth, None).mean())
+        found["nll_floor"] = float(family.negative_log_likelihood(target, truth, None).mean())
     if label is not None and "nll_class" in family.anchors:
         by_class = overall.clone()
         trained, wanted = (
@@ -110,6 +110,7 @@ def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modalit
         for code in range(label.n_classes):
             rows, of_class = wanted == code, taught[trained == code]
             if len(of_class):
-                by_class[rows] = family.nats(target, truth[rows], family.row_parameters(target, of_class))
+                parameters = family.baseline_parameters(target, of_class)
+                by_class[rows] = family.negative_log_likelihood(target, truth[rows], parameters)
         found["nll_class"] = float(by_class.mean())
     return found

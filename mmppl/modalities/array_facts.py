@@ -1,4 +1,4 @@
-"""What the values of an array are like: what likelihoods look at to say whether it is for them."""
+"""Facts about the values of an array, by which likelihoods decide whether the array is for them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ FEW = 20  # distinct whole numbers in one column, up to which they are classes
 
 @dataclass(frozen=True)
 class ArrayFacts:
-    """An array of N rows, looked at only as far as somebody asks.
+    """Facts about an array of N rows. Those that read the whole array are computed only when they are asked for.
 
     Args:
-        name: of the modality.
-        shape: of one row.
-        dtype: of the array.
-        kind: numpy's letter of the values' kind: "U" strings, "b" bool, "i" or "u" integers, "f" floats; "i" also for
-            whole numbers that are floats only because NaN says that some are missing.
+        name: name of the modality.
+        shape: shape of one row.
+        dtype: type of the array.
+        kind: numpy's letter for the kind of the values: "U" for strings, "b" for bool, "i" or "u" for integers, "f" for
+            floats. It is "i", too, for whole numbers that are floats only because NaN marks missing ones.
         named_label: whether the name is that of a label ("y" or "label…").
-        parts: the observed values again and again, some rows at a time, (n, *shape) each.
+        parts: returns an iterator over the observed values, some rows at a time, (n, *shape) each.
     """
 
     name: str
@@ -44,12 +44,12 @@ class ArrayFacts:
 
     @property
     def is_label(self) -> bool:
-        """Whether it is a single value a row that is named as a label."""
+        """Whether a row is a single value and the name is that of a label."""
         return self.named_label and self.one_column
 
     @cached_property
     def whole(self) -> bool:
-        """Whether all numbers are whole."""
+        """Whether all numbers are whole numbers."""
         return all((np.mod(part, 1) == 0).all() for part in self.parts())
 
     @cached_property
@@ -59,23 +59,23 @@ class ArrayFacts:
 
     @cached_property
     def nonnegative(self) -> bool:
-        """Whether no number is below 0."""
+        """Whether no number is negative."""
         return all((part >= 0).all() for part in self.parts())
 
     @cached_property
     def few(self) -> bool:
-        """Whether the distinct values are so few, 20 and half of the rows at most, that they may be classes."""
+        """Whether the distinct values are few enough to be classes: at most 20, and at most half as many as rows."""
         values = np.concatenate(list(self.parts()))
         return len(np.unique(values)) <= min(FEW, max(2, len(values) // 2))
 
 
 class Claim(NamedTuple):
-    """A likelihood's word that an array is for it, unless another claims it more strongly.
+    """A likelihood's statement that an array is for it. The strongest claim wins.
 
     Args:
-        strength: the strongest claim wins. Of those that come with mmppl, "normal" claims every number with 0,
-            "bernoulli" what lies in [0, 1] by its type with 1, "categorical" what looks like classes with 2.
-        modality: the schema that the array then has, but for classes and the numbers of its scaling.
+        strength: how strong the claim is. Of the built-in likelihoods, "normal" claims every number with 0, "bernoulli"
+            what lies in [0, 1] by its type with 1, and "categorical" what looks like classes with 2.
+        modality: the schema that the array then gets, without classes and without the numbers of its scaling.
     """
 
     strength: int

@@ -1,4 +1,4 @@
-"""Which modalities are images, how these lie in memory, and how they are shown: the one answer that all others use."""
+"""Which modalities are images, how they lie in memory and how they are shown. All other code asks here."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import numpy as np
 from ..errors import UsageError
 from .modality import Modality
 
-CHANNELS = (1, 3, 4)  # grey; red, green and blue; the same and opacity
+CHANNELS = (1, 3, 4)  # grey; red, green and blue; these and opacity
 
 
 def image_layout(shape: tuple[int, ...]) -> tuple[int, int, int, bool]:
-    """Event shape → (channels, height, width, channels last?).
+    """Read the layout of an image from its event shape.
 
     Args:
-        shape: (H, W), or with 1, 3 or 4 channels behind or before; where both could be meant, they are behind.
+        shape: (H, W), or (H, W, C) or (C, H, W) with C in 1, 3, 4. Where both could be meant, channels are last.
+
+    Returns:
+        Channels, height, width, and whether channels are last.
+
     Raises:
-        UsageError: it is that of no image.
+        UsageError: the shape is not that of an image.
     """
     if len(shape) == 2:
         return 1, shape[0], shape[1], False
@@ -28,23 +32,35 @@ def image_layout(shape: tuple[int, ...]) -> tuple[int, int, int, bool]:
 
 
 def is_image(m: Modality) -> bool:
-    """Whether it has numbers, not classes, of a shape that `image_layout` takes."""
+    """Whether a modality has numbers, not classes, and a shape that `image_layout` takes."""
     has_layout = len(m.shape) == 2 or (len(m.shape) == 3 and (m.shape[0] in CHANNELS or m.shape[-1] in CHANNELS))
     return has_layout and m.family.values != "classes"
 
 
 def pixels(m: Modality, value: np.ndarray) -> np.ndarray:
-    """Images (..., *shape) → (..., H, W, channels)."""
+    """Bring images to one layout.
+
+    Args:
+        m: the modality of the images.
+        value: (..., *shape).
+
+    Returns:
+        (..., H, W, channels).
+    """
     if len(m.shape) == 2:
         return value[..., None]
     return value if image_layout(m.shape)[3] else np.moveaxis(value, -3, -1)
 
 
 def shades(value: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
-    """Pixels (..., H, W, channels) → (..., H, W, 1 or 3) from 0, black, to 1, white; opacity lets a white page through.
+    """Turn pixels into shades for a figure. Where a pixel has opacity, the white page shows through it.
 
     Args:
-        limits: what is black (and, of opacity, clear) and what is white (opaque).
+        value: (..., H, W, channels) pixels.
+        limits: the value that is black (for opacity: transparent), and the one that is white (opaque).
+
+    Returns:
+        (..., H, W, 1 or 3) from 0, black, to 1, white.
     """
     low, high = limits
     shown = np.clip((value - low) / (high - low or 1), 0, 1)

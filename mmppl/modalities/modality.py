@@ -24,25 +24,35 @@ Scale = float | Literal["learned", "predicted"]
 
 @dataclass(frozen=True)
 class Modality:
-    """Schema of one modality. Plain data: it goes to `run.json` and back.
+    """Schema of one modality. It is plain data, which goes to `run.json` and back.
 
     Args:
-        name: name of the modality; the site name in every program.
+        name: name of the modality, and of its site in every program.
         shape: event shape of one sample; () for a single number or class.
-        likelihood: name in `mmppl.modalities.likelihoods` or of a user's own.
+        likelihood: name of a likelihood, one of `mmppl.modalities.likelihoods` or a user's own.
         scale: spread of the likelihood in model units: a number (standard deviation of a Normal, b of a Laplace),
-            "learned" (one per feature) or "predicted" (decoder output, Normal only). None: the likelihood's default.
+            "learned" (one per feature) or "predicted" (by the decoder; Normal only). None: the likelihood's default.
         role: "modality", or "label" (scored like any other; no guide sees it unless its program says so).
         classes: names of the categories of a categorical modality, in the order of their codes.
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
             "log1p" (ln(1 + x) − shift)/spread, "none", or another name of `mmppl.modalities.transforms.TRANSFORMS`.
-        shift, spread: per feature (flattened), for the transforms that have them.
-        features: names of the features (flattened), by which the columns of other data are put into this order. None:
-            they have none, and are known by their places.
-        input_scaling: how an encoder sees what the likelihood scores; None: as it is.
-        learned: parameters of the likelihood that a program learns, by name; bound by the program.
+        shift: one number per feature (flattened), for the transforms that have it.
+        spread: one number per feature (flattened), for the transforms that have it.
+        features: names of the features (flattened), by which the columns of other data are brought into this order.
+            None: the features have no names and are known by their places.
+        input_scaling: how the values that the likelihood scores become an encoder's input; None: they stay as they are.
+        learned: parameters of the likelihood that a program learns, by name. The program binds them.
+
     Raises:
-        UsageError: names that are not one per feature; what the likelihood cannot be scored on (`Likelihood.check`).
+        UsageError: the names of the features are not one per feature, or the likelihood refuses the schema
+            (`Likelihood.check`).
+
+    Example:
+        >>> image = Modality("image", (28, 28), "bernoulli")
+        >>> image.size, image.input_size, image.output_size
+        (784, 784, 784)
+        >>> Modality("label", (), "categorical", role="label", classes=("cat", "dog")).input_size
+        2
     """
 
     name: str
@@ -61,81 +71,119 @@ class Modality:
     def __post_init__(self) -> None:
         if self.features is not None and not len(self.features) == len(set(self.features)) == self.size:
             raise UsageError(f"{self.name}: {self.size} features need as many names, each its own; name them anew.")
-        if self.likelihood in LIKELIHOODS:  # a run's may be known only once its program has been loaded
+        if self.likelihood in LIKELIHOODS:  # that of a run may become known only when its program is loaded
             self.family.check(self)
 
     @property
     def family(self) -> type[Likelihood]:
-        """The class of its likelihood, which says what there is to know of it.
+        """The class of its likelihood, which knows everything that depends on the likelihood.
 
         Raises:
-            UsageError: there is none of that name (yet).
+            UsageError: no likelihood of that name is registered (yet).
         """
         return LIKELIHOODS[self.likelihood]
 
     @property
     def drawn(self) -> Literal["image", "curve", "text"]:
-        """What a value looks like in a figure."""
+        """How a figure shows a value."""
         return self.family.drawn(self)
 
     @property
     def scaling(self) -> Scaling:
-        """How input units became model units."""
+        """The transform from input units to model units, with its numbers."""
         return Scaling(self.transform, self.shift, self.spread)
 
     @property
     def size(self) -> int:
-        """Number of features of one sample."""
+        """The number of features of one sample."""
         return math.prod(self.shape)
 
     @property
     def n_classes(self) -> int:
+        """The number of classes; 0 where the modality has none."""
         return len(self.classes) if self.classes else 0
 
     @property
     def input_size(self) -> int:
-        """Width of `as_input`: one column per feature, or per feature and class."""
+        """The width of `as_input`: one column per feature, or one per feature and class."""
         return self.family.input_size(self)
 
     @property
     def output_size(self) -> int:
-        """Width of what a decoder must put out for one sample."""
+        """How many numbers a decoder has to return for one sample."""
         return self.family.output_size(self)
 
     def as_input(self, value: Tensor) -> Tensor:
-        """(B, *shape) values → (B, input_size) floats for an encoder; classes become one-hot, unknown codes zeros."""
+        """Turn values into an encoder's input. Classes become one-hot, and an unknown code becomes zeros.
+
+        Args:
+            value: (B, *shape) values in model units.
+
+        Returns:
+            (B, input_size) floats.
+        """
         return self.family.as_input(self, value)
 
     def to_input_units(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of a Normal in model units, (..., *shape) → the same in the units of the input.
+        """Convert the moments of a Normal from model units to the units of the input.
 
-        For "log1p" the moments are those of a log-normal minus one: E e^y = exp(m + v/2).
+        For "log1p" they become the moments of a log-normal minus one: E e^y = exp(m + v/2).
+
+        Args:
+            mean: (..., *shape).
+            variance: (..., *shape).
+
+        Returns:
+            Mean and variance, (..., *shape) each.
         """
         return self.scaling.moments(mean, variance, self.shape)
 
     def value_in_input_units(self, value: np.ndarray) -> np.ndarray:
-        """A point (a draw, a quantile, a data value), (..., *shape), in the units of the input; monotone."""
+        """Convert points (draws, quantiles or data values) from model units to the units of the input. The map is
+        monotone.
+
+        Args:
+            value: (..., *shape).
+
+        Returns:
+            (..., *shape).
+        """
         return self.scaling.to_input(value, self.shape)
 
     def to_model_units(self, value: np.ndarray) -> np.ndarray:
-        """Inverse of `value_in_input_units`."""
+        """Convert points from the units of the input to model units: the inverse of `value_in_input_units`."""
         return self.scaling.to_model(value, self.shape)
 
     def location_in_model_units(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        """The mean in model units of what has this mean and standard deviation, (..., *shape), in those of the input:
-        inverse of `to_input_units`."""
+        """Find the mean in model units from the moments in the units of the input: the inverse of `to_input_units`.
+
+        Args:
+            mean: (..., *shape) in the units of the input.
+            sd: (..., *shape) standard deviation in the units of the input.
+
+        Returns:
+            (..., *shape) mean in model units.
+        """
         return self.scaling.location(mean, sd, self.shape)
 
     def log_jacobian(self, value: Tensor) -> Tensor:
-        """(B, *shape) values in model units → (B,) ln |d model units / d input units| in nats, which turns a
-        log-density in model units into one in the units of the input; 0 for what is no density: classes, Bernoullis."""
+        """ln |d model units / d input units| in nats, which turns a log-density in model units into one in the input's
+        units.
+
+        Args:
+            value: (B, *shape) values in model units.
+
+        Returns:
+            (B,) float64, summed over the event; 0 for classes and Bernoullis, which have no density.
+        """
         if not self.family.density:
             return torch.zeros(len(value), dtype=torch.float64)
         return self.scaling.log_jacobian(value)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the schema as JSON data, without the learned parameters."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
-        for name in ("features", "input_scaling"):  # what has none is written, and its fingerprint taken, without
+        for name in ("features", "input_scaling"):  # where they are None, neither the file nor the fingerprint has them
             if kept[name] is None:
                 del kept[name]
         if self.input_scaling is not None:
@@ -144,6 +192,7 @@ class Modality:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Modality:
+        """Return the schema that `to_json` has written."""
         kept = _tuples(data)
         if kept.get("input_scaling") is not None:
             kept["input_scaling"] = Scaling(**_tuples(kept["input_scaling"]))
@@ -155,5 +204,5 @@ def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def kind(m: Modality) -> Literal["class", "sequence", "number"]:
-    """One class per row, several, or numbers."""
+    """Whether a row of a modality is one class, a sequence of classes, or numbers."""
     return "number" if m.family.values != "classes" else "sequence" if m.shape else "class"

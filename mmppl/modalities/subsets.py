@@ -1,4 +1,4 @@
-"""Subsets of modalities, as boolean tables."""
+"""Subsets of modalities as boolean tables."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from torch import Tensor
 
 from ..errors import UsageError
 
-MAX_MODALITIES = 12  # modalities of which all subsets are looked at: 4,095
+MAX_MODALITIES = 12  # all subsets of so many are still examined: 4,095 of them
 
 
 def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
-    """(2^M − 1, M) bool: every non-empty subset of M modalities, in the order of their binary numbers.
+    """List every non-empty subset of M modalities, in the order of their binary numbers.
 
-    Raises: UsageError: there are too many to look at them all.
+    Args:
+        modalities: M.
+        device: where the table is made; None: PyTorch's default.
+
+    Returns:
+        (2^M − 1, M) bool.
+
+    Raises:
+        UsageError: there are too many subsets to examine them all.
+
+    Example:
+        >>> all_subsets(2).tolist()
+        [[True, False], [False, True], [True, True]]
     """
     if modalities > MAX_MODALITIES:
         raise UsageError(
@@ -26,16 +38,40 @@ def all_subsets(modalities: int, device: torch.device | None = None) -> Tensor:
 
 
 def full_and_singletons(modalities: int) -> Tensor:
-    """(1 + M, M) bool: all M modalities, then each alone; (1, 1) for one modality, where both are the same."""
+    """List the set of all M modalities, then each modality alone.
+
+    Args:
+        modalities: M.
+
+    Returns:
+        (1 + M, M) bool; (1, 1) for one modality, where both are the same.
+
+    Example:
+        >>> full_and_singletons(2).tolist()
+        [[True, True], [True, False], [False, True]]
+    """
     whole = torch.ones(1, modalities, dtype=torch.bool)
     return whole if modalities == 1 else torch.cat([whole, torch.eye(modalities, dtype=torch.bool)])
 
 
 def random_subsets(modalities: int, number: int, device: torch.device | None = None) -> Tensor:
-    """(number, M) bool: each of a size uniform in 2..M − 1, then uniform among the subsets of that size; (0, M) below
-    three modalities, which have none. Drawn by tensor operations, so that a recorded step draws anew.
+    """Draw subsets of M modalities: first a size, uniform in 2..M − 1, then one of the subsets of that size.
+
+    Tensor operations draw them, so that a recorded step draws anew.
+
+    Args:
+        modalities: M.
+        number: how many subsets are drawn.
+        device: where they are drawn; None: PyTorch's default.
+
+    Returns:
+        (number, M) bool; (0, M) below three modalities, which have no such subsets.
 
     Source: the code of Wu & Goodman 2018, arXiv:1802.05335 (celeba19/train.py).
+
+    Example:
+        >>> random_subsets(3, 4).sum(-1).tolist()
+        [2, 2, 2, 2]
     """
     if modalities < 3:
         return torch.zeros(0, modalities, dtype=torch.bool, device=device)

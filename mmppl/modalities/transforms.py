@@ -1,4 +1,4 @@
-"""Transforms from the units of the input to those of the model and back, each one entry of `TRANSFORMS`."""
+"""Transforms from the units of the input to those of the model and back. Each is one entry of `TRANSFORMS`."""
 
 from __future__ import annotations
 
@@ -14,46 +14,83 @@ from ..base.registry import Registry
 
 
 class Transform:
-    """An increasing curve that every number follows: y = bend(x), or (bend(x) − shift) / spread where it learns.
+    """An increasing curve that is applied to every number: y = bend(x), or (bend(x) − shift) / spread where it learns.
 
-    This one leaves numbers as they are. A new transform is a subclass with other methods, registered as an instance:
-    `TRANSFORMS.register("root")(Root())`.
+    The base class leaves numbers as they are. A new transform is a subclass with other methods, and an instance of it
+    is registered: `TRANSFORMS.register("root")(Root())`.
 
-    Class attributes:
-        learns: whether shift and spread, one of each per feature, are learnt from the training rows.
-        affine: whether the curve is a line, so that a mean and a variance are carried over by themselves. Where it is
-            not, a query carries over those of each draw of the latent before it averages.
+    Attributes:
+        learns: whether shift and spread, one of each per feature, are learned from the training rows.
+        affine: whether the curve is a line, so that a mean and a variance can be converted by themselves. Where it is
+            not, a query converts those of each draw of the latent before it averages.
     """
 
     learns: ClassVar[bool] = False
     affine: ClassVar[bool] = True
 
     def bend(self, x: Any) -> Any:
-        """The curve at numbers x, an array or a tensor."""
+        """Apply the curve to numbers, in an array or a tensor."""
         return x
 
     def unbend(self, y: Any) -> Any:
-        """The inverse of `bend`."""
+        """Apply the inverse of `bend`."""
         return y
 
     def moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of unbend(Y) where Y is normal with this mean and variance."""
+        """Find the mean and variance of unbend(Y) where Y is normal.
+
+        Args:
+            mean: mean of Y.
+            variance: variance of Y.
+
+        Returns:
+            Mean and variance of unbend(Y).
+        """
         return mean, variance
 
     def location(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        """The mean of Y whose `moments` are this mean and the square of this standard deviation."""
+        """Find the mean of Y from the `moments` of unbend(Y).
+
+        Args:
+            mean: mean of unbend(Y).
+            sd: standard deviation of unbend(Y).
+
+        Returns:
+            Mean of Y.
+        """
         return self.bend(mean)
 
     def log_slope(self, bent: Tensor) -> Tensor | float:
-        """ln |d bend / dx| at the x whose bend is `bent`, in nats: a number where it is the same everywhere."""
+        """ln |d bend / dx| in nats.
+
+        Args:
+            bent: bend(x), at whose x the slope is taken.
+
+        Returns:
+            The shape of `bent`, or a number where the slope is the same everywhere.
+        """
         return 0.0
 
     def illegal(self, x: np.ndarray) -> tuple[np.ndarray, str]:
-        """Which of these input numbers the transform cannot take, and what to say of them after their value."""
+        """Find the input numbers that the transform cannot take.
+
+        Args:
+            x: numbers in the units of the input.
+
+        Returns:
+            A mask of the shape of `x`, and what an error message says after the value of such a number.
+        """
         return np.zeros(x.shape, dtype=bool), ""
 
     def expects(self, dtype: np.dtype) -> str | None:
-        """What data that answer to a run's schema have to be where this type cannot be right; None: it can."""
+        """Say what later data have to be, where an array of this type cannot be what the transform was learned on.
+
+        Args:
+            dtype: type of the later data's array.
+
+        Returns:
+            The end of an error message; None where the type may be right.
+        """
         return None
 
 
@@ -86,7 +123,7 @@ class Image(Transform):
 
 
 class Log1p(Transform):
-    """(ln(1 + x) − mean) / standard deviation, of counts."""
+    """(ln(1 + x) − mean) / standard deviation, for counts."""
 
     learns, affine = True, False
 
@@ -97,7 +134,7 @@ class Log1p(Transform):
         return torch.expm1(y) if isinstance(y, Tensor) else np.expm1(y)
 
     def moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of a log-normal, less one: E e^y = exp(m + v/2)."""
+        """Those of a log-normal minus one: E e^y = exp(m + v/2)."""
         return np.exp(mean + variance / 2) - 1, np.expm1(variance) * np.exp(2 * mean + variance)
 
     def location(self, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
@@ -111,7 +148,7 @@ class Log1p(Transform):
 
 
 def _lacks(transform: Transform) -> list[str]:
-    """The methods that a transform has to change with `bend`, and has not."""
+    """The methods that a transform has to override because it overrides `bend`, and does not."""
     kind = type(transform)
     if not isinstance(transform, Transform):
         return ["the base class Transform (an instance is registered)"]
@@ -130,12 +167,12 @@ TRANSFORMS.register("log1p")(Log1p())
 
 @dataclass(frozen=True)
 class Scaling:
-    """A transform and what it has learnt.
+    """A transform and the numbers that it has learned.
 
     Args:
-        transform: its name in `TRANSFORMS`.
-        shift: what is taken off after the bend, per feature (flattened); None where it learns nothing.
-        spread: by what is divided then, likewise.
+        transform: name of the transform in `TRANSFORMS`.
+        shift: subtracted after the bend, one number per feature (flattened); None where the transform learns nothing.
+        spread: the divisor after that, one number per feature (flattened); None where the transform learns nothing.
     """
 
     transform: str = "none"
@@ -149,7 +186,15 @@ class Scaling:
         return TRANSFORMS[self.transform]
 
     def to_model(self, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers (..., *shape) of the input in the units of the model."""
+        """Convert numbers from the units of the input to model units.
+
+        Args:
+            x: (..., *shape).
+            shape: event shape of the modality.
+
+        Returns:
+            (..., *shape).
+        """
         bent = self.curve.bend(x)
         if not self.curve.learns:
             return bent
@@ -157,21 +202,47 @@ class Scaling:
         return (bent - shift) / spread
 
     def to_input(self, y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers (..., *shape) of the model in the units of the input."""
+        """Convert numbers from model units to the units of the input.
+
+        Args:
+            y: (..., *shape).
+            shape: event shape of the modality.
+
+        Returns:
+            (..., *shape).
+        """
         if self.curve.learns:
             shift, spread = self._learnt(shape)
             y = shift + spread * y
         return self.curve.unbend(y)
 
     def moments(self, mean: np.ndarray, variance: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance (..., *shape) of a Normal of the model in the units of the input."""
+        """Convert the moments of a Normal from model units to the units of the input.
+
+        Args:
+            mean: (..., *shape).
+            variance: (..., *shape).
+            shape: event shape of the modality.
+
+        Returns:
+            Mean and variance, (..., *shape) each.
+        """
         if self.curve.learns:
             shift, spread = self._learnt(shape)
             mean, variance = shift + spread * mean, spread**2 * variance
         return self.curve.moments(mean, variance)
 
     def location(self, mean: np.ndarray, sd: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """The mean of a Normal of the model that `moments` makes this mean and this standard deviation of."""
+        """Find the mean in model units of the Normal that has these `moments` in the units of the input.
+
+        Args:
+            mean: (..., *shape) in the units of the input.
+            sd: (..., *shape) in the units of the input.
+            shape: event shape of the modality.
+
+        Returns:
+            (..., *shape).
+        """
         bent = self.curve.location(mean, sd)
         if not self.curve.learns:
             return bent
@@ -179,7 +250,14 @@ class Scaling:
         return (bent - shift) / spread
 
     def log_jacobian(self, y: Tensor) -> Tensor:
-        """(B, *shape) numbers of the model → (B,) ln |d model units / d input units| in nats, summed over the event."""
+        """ln |d model units / d input units| in nats, summed over the event.
+
+        Args:
+            y: (B, *shape) numbers in model units.
+
+        Returns:
+            (B,) float64.
+        """
         shape, bent = y.shape[1:], y.double()
         logs: Tensor | None = None
         if self.curve.learns:
@@ -194,18 +272,25 @@ class Scaling:
         return total.reshape(len(y), -1).sum(-1)
 
     def of_features(self, x: Tensor) -> Tensor:
-        """(..., size) flattened features → the same as `to_model` has them, by tensor operations on their device."""
+        """Convert flattened features as `to_model` does, by tensor operations on their own device.
+
+        Args:
+            x: (..., size) in the units of the input.
+
+        Returns:
+            (..., size).
+        """
         bent = self.curve.bend(x)
         if not self.curve.learns:
             return bent
         place = (x.dtype, x.device)
-        if place not in self._tensors:  # kept: nothing is copied to a device while a step is recorded
+        if place not in self._tensors:  # kept, because nothing can be copied to a device while a step is recorded
             self._tensors[place] = tuple(torch.tensor(part, dtype=x.dtype, device=x.device) for part in self._both())  # type: ignore[assignment]
         shift, spread = self._tensors[place]
         return (bent - shift) / spread
 
     def to_json(self) -> dict[str, Any]:
-        """What `Modality.to_json` writes."""
+        """Return the scaling as JSON data, as `Modality.to_json` writes it."""
         return {
             "transform": self.transform,
             "shift": None if self.shift is None else list(self.shift),

@@ -1,1 +1,1 @@
-"""Networks from which programs build their encoders and decoders."""
+"""Networks: perceptrons, convolutions, and one encoder and one decoder per modality."""

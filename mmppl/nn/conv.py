@@ -1,4 +1,4 @@
-"""Convolutional trunk and decoder for images."""
+"""A convolutional trunk and a convolutional decoder for images."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from .mlp import Dropout, FullPrecision
 
 
 class ConvTrunk(nn.Module):
-    """Image (..., H·W·C flattened) → (..., outputs) features: three blocks of two 3×3 convolutions and a pooling.
+    """Features of an image: (..., H·W·C flattened) → (..., outputs), by three blocks of two 3×3 convolutions and a
+    pooling.
 
     Args:
         shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
-        width: channels of the first block; doubled at each pooling.
+        outputs: the number of features.
+        width: channels of the first block, a multiple of 8; they double at each pooling.
+        dropout: rate of the dropout before the last layer.
+
+    Raises:
+        UsageError: `outputs` or `width` is below 1, or the shape is not that of an image.
+
+    Example:
+        >>> import torch
+        >>> ConvTrunk((8, 8, 3), 10, width=8)(torch.zeros(2, 8 * 8 * 3)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, shape: tuple[int, ...], outputs: int, *, width: int = 32, dropout: float = 0.0) -> None:
@@ -46,11 +57,19 @@ class ConvTrunk(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """(..., inputs) → (..., parts·H·W·C): an image grown from a quarter of its size by two nearest-neighbour steps.
+    """(..., inputs) → (..., parts·H·W·C): an image that two nearest-neighbour steps grow from a quarter of its size.
 
     Args:
-        parts: how many numbers per pixel (2 when the likelihood predicts a log-variance); the parts come one after
-            the other, each in the layout of `shape`.
+        inputs: the size of what is decoded.
+        shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
+        parts: how many numbers each pixel gets (2 when the likelihood predicts a log-variance). The parts come one
+            after the other, each in the layout of `shape`.
+        width: channels before the last layer, a multiple of 8.
+
+    Example:
+        >>> import torch
+        >>> ConvDecoder(5, (8, 8), width=8)(torch.zeros(2, 5)).shape
+        torch.Size([2, 64])
     """
 
     def __init__(self, inputs: int, shape: tuple[int, ...], *, parts: int = 1, width: int = 32) -> None:

@@ -1,5 +1,6 @@
 """Building blocks of encoders and decoders. Every one maps (..., n) to (..., m) and normalises per sample, never over
-the batch, so that no row's answer depends on another row or on a filler."""
+the batch, so that no row's answer depends on another row or on a filler.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ..base.precision import current_matmul, full_precision
 from ..errors import UsageError
 
-FEW = 256  # rows: with fewer, what it saves is not worth another kernel, whose last bits may differ
+FEW = 256  # rows; with fewer, the fused product saves too little to accept that its last bits may differ
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
@@ -22,8 +23,9 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Linear(nn.Linear):
-    """nn.Linear that has the bias added in the product's own pass, where nothing is differentiated and products are
-    oneDNN's anyway (`mmppl.gemm`): PyTorch writes the bias everywhere first, a fifteenth of the time."""
+    """nn.Linear that adds the bias within the matrix product, where no gradient is needed and products go through
+    oneDNN (`mmppl.base.precision`). PyTorch writes the bias everywhere first, which takes a fifteenth of the time.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self._fuses(x):
@@ -33,7 +35,7 @@ class Linear(nn.Linear):
 
     def _fuses(self, x: Tensor) -> bool:
         return (
-            type(x) is Tensor  # of a subclass (Pyro follows dependencies by one) the operation knows nothing
+            type(x) is Tensor  # the operation does not know subclasses, by one of which Pyro follows dependencies
             and not torch.is_grad_enabled()
             and x.dtype == self.weight.dtype == torch.float32
             and x.device.type == "cpu"
@@ -45,16 +47,32 @@ class Linear(nn.Linear):
 
 
 class FullPrecision(nn.Module):
-    """Ends a network: under bf16 autocast its output returns to float32, which fusion, KL and densities need."""
+    """The end of a network: under bf16 autocast it returns the output to float32, which products of experts, KLs and
+    densities need.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return full_precision(x)
 
 
 class Dropout(nn.Module):
-    """Inverted dropout that spends one random byte per unit (torch's spends a generator call each: a tenth of a step).
+    """Inverted dropout that spends one random byte per unit. PyTorch's spends a generator call per unit: a tenth of a
+    step.
 
-    The rate is rounded to 1/256, to at most 255/256; the scale is that of the rounded rate.
+    Args:
+        rate: the share of units that are dropped, rounded to 1/256 and at most 255/256. The scale is that of the
+            rounded rate.
+
+    Raises:
+        UsageError: the rate is not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> layer = Dropout(0.5).train()
+        >>> layer(torch.ones(8)).unique()  # dropped, or doubled
+        tensor([0., 2.])
+        >>> layer.eval()(torch.ones(2))
+        tensor([1., 1.])
     """
 
     def __init__(self, rate: float) -> None:
@@ -85,12 +103,27 @@ def mlp(
     norm: bool = False,
     narrow: bool = False,
 ) -> nn.Sequential:
-    """(..., inputs) → (..., outputs) through `layers` hidden layers of equal width; no hidden layer: affine.
+    """Make a perceptron from (..., inputs) to (..., outputs).
 
     Args:
-        norm: LayerNorm before each activation.
-        dropout: on the hidden outputs (inverted: nothing changes at test time).
-        narrow: leave the output in bfloat16 under autocast; for decoders, whose likelihoods read it as it lies.
+        inputs: the size of the input.
+        hidden: the width of each hidden layer.
+        outputs: the size of the output.
+        layers: the number of hidden layers; with 0 the network is affine.
+        activation: of the hidden layers: relu, silu, softplus, tanh or gelu.
+        dropout: rate of the dropout on the hidden outputs (inverted: nothing changes at test time).
+        norm: whether LayerNorm comes before each activation.
+        narrow: whether the output stays in bfloat16 under autocast, for decoders whose likelihoods read it as it is.
+
+    Returns:
+        The network.
+
+    Raises:
+        UsageError: a size is below 1, or there is no such activation.
+
+    Example:
+        >>> mlp(4, 16, 2)(torch.zeros(3, 4)).shape
+        torch.Size([3, 2])
     """
     if min(inputs, outputs, hidden if layers else 1) < 1 or layers < 0:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The options of the encoders and decoders of programs in which every modality has one of each."""
+"""The options of encoders and decoders, for programs in which every modality has one of each."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ Networks = Literal["mlp", "conv", "conv-encoders", "conv-32"]
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What encoders and decoders are made of. As a program's keyword argument it stands for its fields, each of which
-    is a hyper-parameter of the program: `--set hidden=64`, or `MVAE(modalities, hidden=64)`.
+    """What encoders and decoders are made of.
+
+    As the default of a program's keyword argument it stands for its fields, each of which is a hyper-parameter of the
+    program: `--set hidden=64`, or `MVAE(modalities, hidden=64)`.
 
     Args:
         networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": of images only those of 32×32, as its authors; or
-            "conv-encoders": like "conv", but decoders, which may run for every subset, are MLPs.
-        channels: of the first convolution over an image.
+            of 8 characters, MLPs for the rest; "conv-32": the same, but of images only for those of 32×32, as in the
+            authors' code; or "conv-encoders": like "conv", but decoders, which may run for every subset, are MLPs.
+        channels: number of channels of the first convolution over an image.
         hidden: width of each hidden layer.
-        layers: hidden layers of every encoder and decoder.
-        activation: of the hidden layers: relu, silu, softplus, tanh or gelu.
-        norm: LayerNorm before each activation.
-        dropout: in the encoders.
+        layers: number of hidden layers of every encoder and decoder.
+        activation: activation of the hidden layers: relu, silu, softplus, tanh or gelu.
+        norm: whether LayerNorm comes before each activation.
+        dropout: rate of the dropout in the encoders.
+
+    Example:
+        >>> NetworkOptions(hidden=64, layers=1).activation
+        'silu'
     """
 
     networks: Networks = "mlp"

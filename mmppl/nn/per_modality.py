@@ -14,21 +14,29 @@ from .mlp import FullPrecision, mlp
 from .options import NetworkOptions, Networks
 from .strided import image_decoder, image_trunk, is_text, text_decoder, text_trunk
 
-LEAST = 16  # pixels a side; MFCC of 8 stretches are not seen better by convolutions (2 points worse on FSDD)
+LEAST = 16  # pixels a side; on MFCC of 8 stretches of time, convolutions are worse (by 2 points on FSDD)
 
 
 def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptions) -> nn.ModuleDict:
-    """One network for each modality.
+    """Make one encoder for each modality.
 
-    Images that are convolved are numbers of shape (H, W), (C, H, W) or (H, W, C) with C in 1, 3, 4, of at least 16 a
-    side: smaller ones are as often tables. Of the options, MLPs take all but `channels`; images `channels`, `norm` and
-    `dropout`; texts none. With "conv-32" MNIST's images have MLPs, in MNIST-SVHN-Text.
+    Images that are convolved are numbers of shape (H, W), (C, H, W) or (H, W, C) with C in 1, 3, 4, of at least 16
+    pixels a side, as smaller arrays are as often tables. MLPs follow all options but `channels`; the networks of images
+    follow `channels`, `norm` and `dropout`; those of texts follow none. With "conv-32", MNIST's images have MLPs in
+    MNIST-SVHN-Text.
 
     Args:
-        outputs: size of each network's output.
-        options: what they are made of.
+        modalities: the modalities that are encoded.
+        outputs: the size of each network's output.
+        options: what the networks are made of.
+
     Returns:
-        name → network from (..., modality.input_size) to (..., outputs).
+        A network from (..., modality.input_size) to (..., outputs) for each name.
+
+    Example:
+        >>> m = Modality("x", (3,), "normal")
+        >>> encoders([m], 4, NetworkOptions(hidden=8))["x"](torch.zeros(5, m.input_size)).shape
+        torch.Size([5, 4])
     """
 
     def encoder(m: Modality) -> nn.Module:
@@ -43,14 +51,22 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
 
 
 def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOptions) -> nn.ModuleDict:
-    """One network for each modality, by the same options, but without dropout; with "conv-encoders", MLPs.
+    """Make one decoder for each modality, by the same options as `encoders`, but without dropout. With "conv-encoders"
+    they are MLPs.
 
     Args:
-        inputs: size of the latent, or of what else is decoded.
-        options: what they are made of.
+        modalities: the modalities that are decoded.
+        inputs: the size of the latent, or of whatever is decoded.
+        options: what the networks are made of.
+
     Returns:
-        name → network from (..., inputs) to the parameters of the modality's likelihood, (..., modality.output_size),
-        left in bfloat16 under autocast.
+        A network for each name, from (..., inputs) to the parameters of the modality's likelihood,
+        (..., modality.output_size). Under autocast its output stays in bfloat16.
+
+    Example:
+        >>> m = Modality("x", (3,), "normal", scale="predicted")
+        >>> decoders([m], 2, NetworkOptions(hidden=8))["x"](torch.zeros(5, 2)).shape  # means and log-variances
+        torch.Size([5, 6])
     """
     networks = "mlp" if options.networks == "conv-encoders" else options.networks
 
@@ -66,9 +82,20 @@ def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOption
 
 
 class JointEncoder(nn.Module):
-    """One network that sees all modalities: (..., sum of input sizes) → (..., outputs).
+    """One encoder that sees all modalities: (..., sum of input sizes) → (..., outputs).
 
-    An MLP on the concatenated inputs; with convolutions, on `hidden` features from an encoder of each.
+    It is an MLP on the concatenated inputs or, with convolutions, on `hidden` features from an encoder of each
+    modality.
+
+    Args:
+        modalities: the modalities that are encoded.
+        outputs: the size of the output.
+        options: what the network is made of.
+
+    Example:
+        >>> both = [Modality("x", (3,), "normal"), Modality("y", (2,), "normal")]
+        >>> JointEncoder(both, 4, NetworkOptions(hidden=8))(torch.zeros(5, 3 + 2)).shape
+        torch.Size([5, 4])
     """
 
     def __init__(self, modalities: Sequence[Modality], outputs: int, options: NetworkOptions) -> None:

@@ -1,8 +1,8 @@
-"""The strided networks of MNIST-SVHN-Text for images and for texts of 8 characters. Batch axes may be many.
+"""The strided networks of MNIST-SVHN-Text for images and for texts of 8 characters. There may be many batch axes.
 
 Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO" (its code's layer sizes, for 32×32 images); ReLU
-between layers. Differs: images of any size; every layer halves their sides, an odd one rounded up, until 4×4 are left;
-norms, where they are asked for (without them the first epoch may teach nothing).
+between layers. Differs: images of any size, whose sides every layer halves, an odd one rounded up, until 4×4 are left;
+norms, where they are asked for (without them a first epoch may learn nothing).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ..errors import UsageError
 from ..modalities.images import image_layout
 from .mlp import Dropout
 
-LEFT, CHANNELS = 4, 32  # of images: pixels a side before the last layer, channels after the first
-LENGTH, WIDTH = 8, 128  # of texts: characters, channels
+LEFT, CHANNELS = 4, 32  # for images: pixels a side before the last layer, channels after the first
+LENGTH, WIDTH = 8, 128  # for texts: characters, channels
 
 
 class Rows(nn.Sequential):
-    """Layers over (N, n) on inputs (..., n)."""
+    """Layers over (N, n), applied to inputs (..., n)."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x.reshape(math.prod(x.shape[:-1]), x.shape[-1])).flatten(1)
@@ -28,7 +28,7 @@ class Rows(nn.Sequential):
 
 
 class Moved(nn.Module):
-    """One axis put elsewhere, as `Tensor.movedim`."""
+    """Moves one axis to another place, as `Tensor.movedim` does."""
 
     def __init__(self, source: int, destination: int) -> None:
         super().__init__()
@@ -45,9 +45,13 @@ def image_trunk(
 
     Args:
         shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
-        channels: of the first convolution; twice as many of the others, four times of the last.
-        norm: each sample's features, before each ReLU, over all channels and places.
-        dropout: on the last features.
+        outputs: the number of features.
+        channels: channels after the first convolution; the others have twice as many, the last four times.
+        norm: whether each sample's features are normalised before each ReLU, over all channels and places.
+        dropout: rate of the dropout on the last features.
+
+    Returns:
+        The network.
     """
     colours, height, width, channels_last = image_layout(shape)
     layers: list[nn.Module] = [nn.Unflatten(1, shape if len(shape) == 3 else (1, *shape))]
@@ -64,11 +68,17 @@ def image_trunk(
 def image_decoder(
     inputs: int, shape: tuple[int, ...], *, parts: int = 1, channels: int = CHANNELS, norm: bool = False
 ) -> Rows:
-    """(..., inputs) → (..., parts·C·H·W): its mirror.
+    """(..., inputs) → (..., parts·C·H·W): the mirror of `image_trunk`.
 
     Args:
-        parts: how many numbers per pixel; they come one after the other, each in the layout of `shape`.
-        channels, norm: as those of the trunk.
+        inputs: the size of what is decoded.
+        shape: (H, W), (C, H, W) or (H, W, C) with C in (1, 3, 4).
+        parts: how many numbers each pixel gets. The parts come one after the other, each in the layout of `shape`.
+        channels: as in `image_trunk`.
+        norm: as in `image_trunk`.
+
+    Returns:
+        The network.
     """
     colours, height, width, channels_last = image_layout(shape)
     sides = _sides(height, width)
@@ -84,7 +94,15 @@ def image_decoder(
 
 
 def text_trunk(classes: int, outputs: int) -> Rows:
-    """One-hot texts (..., 8·classes) → (..., outputs): three convolutions along the text, to 1 position."""
+    """One-hot texts (..., 8·classes) → (..., outputs): three convolutions along the text, down to 1 position.
+
+    Args:
+        classes: the number of characters in the alphabet.
+        outputs: the number of features.
+
+    Returns:
+        The network.
+    """
     return Rows(
         nn.Unflatten(1, (LENGTH, classes)), Moved(-1, 1),
         nn.Conv1d(classes, WIDTH, 1), nn.ReLU(), nn.Conv1d(WIDTH, WIDTH, 4, 2, 1), nn.ReLU(),
@@ -93,7 +111,15 @@ def text_trunk(classes: int, outputs: int) -> Rows:
 
 
 def text_decoder(inputs: int, classes: int) -> Rows:
-    """(..., inputs) → logits (..., 8·classes): its mirror."""
+    """(..., inputs) → logits (..., 8·classes): the mirror of `text_trunk`.
+
+    Args:
+        inputs: the size of what is decoded.
+        classes: the number of characters in the alphabet.
+
+    Returns:
+        The network.
+    """
     return Rows(
         nn.Linear(inputs, WIDTH), nn.Unflatten(1, (WIDTH, 1)), nn.ReLU(),
         nn.ConvTranspose1d(WIDTH, WIDTH, 4), nn.ReLU(),
@@ -115,7 +141,7 @@ def _sides(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def _channels(image: int, first: int, sides: list[tuple[int, int]]) -> list[int]:
-    """Channels at these sides."""
+    """The number of channels at each of these sizes."""
     if first < 1:
         raise UsageError(f"channels={first}: a convolution over an image needs at least one.")
     return [image, first, *[2 * first] * len(sides)][: len(sides)]

@@ -1,1 +1,1 @@
-"""Objectives: a model/guide pair on a batch → named terms of a loss."""
+"""Objectives: from a model and a guide on a batch to the named terms of a loss."""

@@ -1,4 +1,4 @@
-"""Objectives: a model/guide pair on a batch → terms. Every touch of a Pyro trace is here and in `query`."""
+"""The terms of an evidence lower bound, from the traces of a model and a guide on a batch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,25 @@ if TYPE_CHECKING:
 
 
 def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[str, Weight] | None = None) -> Terms:
-    """−ln p(x_m | ...) of every scored site as `nll.NAME`, in nats.
+    """−ln p(x_m | ...) of every scored site, in nats.
 
     Args:
-        weights: name → weight; 1 where not named.
+        traces: what `trace` has returned.
+        weights: name → weight; 1 for names that are absent.
         cross: name → weight of what is scored without having been seen, which then is a term of its own, `cross.NAME`
-            (not of names that no guide sees). None: all that is scored is in `nll.NAME`.
+            (not for names that no guide sees). None: all that is scored is in `nll.NAME`.
+
+    Returns:
+        The terms `nll.NAME`, and `cross.NAME`.
+
+    Example:
+        >>> import torch
+        >>> from mmppl import Batch, Modality, load_program
+        >>> program = load_program("mvae")([Modality("x", (3,), "normal")])
+        >>> x, everywhere = {"x": torch.zeros(5, 3)}, {"x": torch.ones(5, dtype=torch.bool)}
+        >>> batch = Batch(x, everywhere, index=torch.arange(5), size=5, encoded=program.encoded)
+        >>> list(nll(trace(program, batch), {"x": 2.0}))
+        ['nll.x']
     """
     terms, batch = Terms(), traces.batch
     for name, site in _scored(traces).items():
@@ -38,11 +51,28 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[st
 
 
 def kl(traces: Traces, beta: Weight = 1.0, *, subsets: Mapping[str, Sequence[str]] = {}) -> Terms:
-    """KL(guide ‖ model) of every latent site as `kl.NAME`, in nats: closed form where one is registered with
-    `torch.distributions.register_kl`, else the one-draw estimate ln q − ln p.
+    """KL(guide ‖ model) of every latent site, in nats.
+
+    It is computed in closed form where one is registered with `torch.distributions.register_kl`; else it is the
+    one-draw estimate ln q − ln p.
 
     Args:
-        subsets: latent → names for the subsets that are examined; then each has a term of its own, `kl.NAME.SUBSET`.
+        traces: what `trace` has returned.
+        beta: weight of the terms.
+        subsets: latent → names for the subsets that are examined; each then has a term of its own, `kl.NAME.SUBSET`.
+
+    Returns:
+        The terms `kl.NAME`, or `kl.NAME.SUBSET`.
+
+    Example:
+        >>> import torch
+        >>> from mmppl import Batch, Modality, load_program
+        >>> program = load_program("mvae")([Modality("x", (3,), "normal")])
+        >>> x, nowhere = {"x": torch.zeros(5, 3)}, {"x": torch.zeros(5, dtype=torch.bool)}
+        >>> batch = Batch(x, nowhere, index=torch.arange(5), size=5, encoded=program.encoded)
+        >>> terms = kl(trace(program, batch), beta=0.5)
+        >>> terms["kl.z"][0].item(), terms["kl.z"][1]  # nothing is seen, so the guide is the prior
+        (0.0, 0.5)
     """
     terms = Terms()
     for name in traces.latents():
@@ -60,6 +90,27 @@ def kl(traces: Traces, beta: Weight = 1.0, *, subsets: Mapping[str, Sequence[str
 
 
 def elbo(program: Program, batch: Batch, *, beta: Weight = 1.0, weights: Mapping[str, Weight] = {}) -> Terms:
-    """The negative evidence lower bound, Σ nll + β Σ kl, one draw, summed over the active subsets of each row."""
+    """The negative evidence lower bound, Σ nll + β Σ kl, from one draw, summed over the active subsets of each row.
+
+    Args:
+        program: the program.
+        batch: the batch.
+        beta: weight of the KLs.
+        weights: name → weight of its log-likelihood; 1 for names that are absent.
+
+    Returns:
+        The terms `nll.NAME` and `kl.NAME`, in nats.
+
+    Example:
+        >>> import torch
+        >>> from mmppl import Batch, Modality, load_program
+        >>> program = load_program("mvae")([Modality("x", (3,), "normal"), Modality("y", (2,), "normal")])
+        >>> values = {"x": torch.zeros(5, 3), "y": torch.zeros(5, 2)}
+        >>> everywhere = {name: torch.ones(5, dtype=torch.bool) for name in values}
+        >>> batch = Batch(values, everywhere, index=torch.arange(5), size=5, encoded=program.encoded)
+        >>> terms = elbo(program, batch, beta=0.5)
+        >>> list(terms), terms.loss.ndim
+        (['nll.x', 'nll.y', 'kl.z'], 0)
+    """
     traces = trace(program, batch)
     return nll(traces, weights) | kl(traces, beta)

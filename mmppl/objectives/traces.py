@@ -1,4 +1,4 @@
-"""Traces of a model/guide pair on a batch."""
+"""Traces of a model and a guide on a batch."""
 
 from __future__ import annotations
 
@@ -18,36 +18,68 @@ if TYPE_CHECKING:
 
 
 class Traces(NamedTuple):
-    """One run of the guide and of the model replayed on its draws."""
+    """One run of the guide, and of the model replayed on the guide's draws.
+
+    Attributes:
+        model: Pyro's trace of the model.
+        guide: Pyro's trace of the guide.
+        batch: the batch.
+
+    Example:
+        >>> from mmppl import Modality, load_program
+        >>> program = load_program("mvae")([Modality("x", (3,), "normal")], latent_dim=2)
+        >>> values, everywhere = {"x": torch.zeros(5, 3)}, {"x": torch.ones(5, dtype=torch.bool)}
+        >>> batch = Batch(values, everywhere, index=torch.arange(5), size=5, encoded=program.encoded)
+        >>> traces = trace(program, batch)
+        >>> traces.latents(), traces.value("z").shape
+        (['z'], torch.Size([5, 2]))
+    """
 
     model: Any
     guide: Any
     batch: Batch
 
     def latents(self) -> list[str]:
-        """Names of the latent sites of the guide."""
+        """Return the names of the latent sites of the guide."""
         nodes = self.guide.nodes.items()
         return [name for name, site in nodes if is_random(site) and not site["is_observed"]]
 
     def value(self, name: str) -> Tensor:
-        """The guide's draw at a latent site."""
+        """Return the guide's draw at a latent site."""
         return self.guide.nodes[name]["value"]
 
 
 def trace(program: Program, batch: Batch, guide: Callable[[Batch], None] | None = None) -> Traces:
-    """Run the guide (the program's own, unless another is named), then the model on the guide's draws."""
+    """Run the guide, then the model on the guide's draws.
+
+    Args:
+        program: the program.
+        batch: the batch.
+        guide: another guide than the program's own.
+
+    Returns:
+        The traces of both.
+
+    Example:
+        >>> from mmppl import Modality, load_program
+        >>> program = load_program("mvae")([Modality("x", (3,), "normal")], latent_dim=2)
+        >>> values, everywhere = {"x": torch.zeros(5, 3)}, {"x": torch.ones(5, dtype=torch.bool)}
+        >>> batch = Batch(values, everywhere, index=torch.arange(5), size=5, encoded=program.encoded)
+        >>> trace(program, batch).model.nodes["x"]["value"].shape
+        torch.Size([5, 3])
+    """
     drawn = poutine.trace(program.guide if guide is None else guide).get_trace(batch)
     model = poutine.trace(poutine.replay(program.model, trace=drawn)).get_trace(batch)
     return Traces(model, drawn, batch)
 
 
 def is_random(site: Mapping[str, Any]) -> bool:
-    """True for a sample site that is a random variable, not a plate's subsample."""
+    """Return whether a sample site is a random variable, not the subsample of a plate."""
     return site["type"] == "sample" and not pyro.poutine.util.site_is_subsample(site)
 
 
 def _log_density(site: Mapping[str, Any]) -> Tensor:
-    """log p of what was observed; where the likelihood knows how, masked rows are left out of the computation."""
+    """ln p of what was observed. Where the likelihood takes a mask, it does no work for masked rows."""
     if getattr(site["fn"], "masks", False) and isinstance(site["mask"], Tensor):
         return site["fn"].log_prob(site["value"], mask=site["mask"])
     return site["fn"].log_prob(site["value"])
@@ -59,7 +91,9 @@ def _scored(traces: Traces) -> dict[str, Any]:
 
 
 def _masked(site: Mapping[str, Any], log_prob: Tensor) -> Tensor:
-    """0 where the site does not count; float32, though a program's own distributions are in bfloat16 under autocast."""
+    """0 where the site does not count; float32, even where a program's own distributions are in bfloat16 under
+    autocast.
+    """
     log_prob = full_precision(log_prob)
     return log_prob if site["mask"] is None else torch.where(site["mask"], log_prob, 0.0)
 

@@ -37,7 +37,7 @@ def run(kernel, x, leaves, mask, device="cpu", dtype=torch.float64, plain=False)
     """The value, and the gradients of a weighted sum of it."""
     x, mask = x.to(device, dtype), None if mask is None else mask.to(device)
     leaves = [t.to(device, dtype, copy=True).requires_grad_() for t in leaves]
-    value = kernel._twin(x, leaves[0], leaves[1:], mask) if plain else kernel(x, *leaves, mask=mask)
+    value = kernel._reference(x, leaves[0], leaves[1:], mask) if plain else kernel(x, *leaves, mask=mask)
     weights = torch.linspace(-1, 1, value.numel(), dtype=dtype, device=device).view_as(value)
     return [value.detach(), *torch.autograd.grad(value, leaves, weights)]
 
@@ -114,7 +114,7 @@ def test_tensors_with_strides(kernel, triton_device):
     alone = leaves[0][:1].expand(3, -1, -1).detach().requires_grad_()  # one output for all subsets
     assert torch.equal(kernel(x, alone, *leaves[1:])[2], kernel(x, leaves[0][0], *leaves[1:]))
     (slope,) = torch.autograd.grad(kernel(x, alone, *leaves[1:]).sum(), alone)
-    (other,) = torch.autograd.grad(kernel._twin(x, alone, leaves[1:], None).sum(), alone)
+    (other,) = torch.autograd.grad(kernel._reference(x, alone, leaves[1:], None).sum(), alone)
     torch.testing.assert_close(slope, other)
 
 

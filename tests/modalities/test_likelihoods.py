@@ -133,7 +133,7 @@ def test_counts_and_classes_are_scored_as_they_are():
     wrong, why = OfCounts.illegal(np.array([0.0, 3.0, -1.0, 2.5]))
     assert wrong.tolist() == [False, False, True, True] and "whole number from 0 on" in why
     back = np.float32(np.expm1(np.log1p(np.float32([0, 1, 7, 12_345]))))  # as from a data set of logarithms
-    assert OfCounts.kept(back).tolist() == [0, 1, 7, 12_345] and OfCounts.kept(np.array([2.5])) == 2.5
+    assert OfCounts.as_stored(back).tolist() == [0, 1, 7, 12_345] and OfCounts.as_stored(np.array([2.5])) == 2.5
 
 
 class NegativeBinomial(Likelihood):

@@ -63,11 +63,11 @@ class Poisson(mmppl.Likelihood):
     variance = mean
 
     @classmethod
-    def row_parameters(cls, modality, value):
+    def baseline_parameters(cls, modality, value):
         return (value.flatten(1).sum(0, dtype=torch.float64) + 0.5) / (len(value) + 0.5)
 
     @classmethod
-    def nats(cls, modality, value, parameters):
+    def negative_log_likelihood(cls, modality, value, parameters):
         x = value.flatten(1).double()
         return (parameters - x * parameters.log() + torch.lgamma(x + 1)).sum(1)
 

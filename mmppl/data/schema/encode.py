@@ -54,7 +54,7 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     for rows in chunks(array):
         raw = array[rows].astype(np.float64)
         with np.errstate(all="ignore"):  # under the mask lies anything
-            scored = m.family.kept(m.to_model_units(raw))
+            scored = m.family.as_stored(m.to_model_units(raw))
             values[rows] = scored
             wrong = [m.scaling.curve.illegal(raw), m.family.illegal(scored)]
         seen = observed[rows].reshape(-1, *[1] * len(m.shape))

@@ -1,1 +1,1 @@
-"""Likelihoods: how a decoder's output becomes a distribution over one modality, one file each."""
+"""Likelihoods, one file each. Each is a class that knows everything that depends on the likelihood."""

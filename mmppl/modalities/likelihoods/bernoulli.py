@@ -16,7 +16,7 @@ from .registry import likelihood
 
 @likelihood("bernoulli")
 class BernoulliLikelihood(Likelihood):
-    """Independent Bernoullis by logits; grey values in [0, 1] are scored as probabilities."""
+    """Independent Bernoullis by logits. Grey values in [0, 1] are scored as probabilities."""
 
     values = "numbers"
     density = False
@@ -26,7 +26,7 @@ class BernoulliLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Yes and no, several numbers in [0, 1], and images of bytes."""
+        """Claims bools, rows of several numbers in [0, 1], and images of bytes."""
         if facts.kind in "iu" and facts.dtype == np.uint8 and len(facts.shape) >= 2:
             return Claim(1, Modality(facts.name, facts.shape, "bernoulli", transform="image"))
         if facts.kind == "b" or (facts.kind == "f" and facts.shape and facts.in_unit):
@@ -35,7 +35,7 @@ class BernoulliLikelihood(Likelihood):
 
     @classmethod
     def transforms(cls, guessed: str) -> tuple[str, ...]:
-        """Grey values from 0 to 255 are divided; all else has to lie in [0, 1] as it is."""
+        """Grey values from 0 to 255 are divided by 255; everything else has to lie in [0, 1] as it is."""
         return ("image",) if guessed == "image" else ("none",)
 
     @classmethod
@@ -49,14 +49,16 @@ class BernoulliLikelihood(Likelihood):
         return float(low), float(high)
 
     @classmethod
-    def row_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
-        """The share of each entry, with ½ added to the counts of yes and no so that neither is 0."""
+    def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
+        """The mean of each feature. ½ is added to the counts of 1 and of 0, so that neither probability is 0."""
         inputs = modality.as_input(value)
         return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * 2)
 
     @classmethod
-    def nats(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
-        """Of grey values under themselves it is Σ H(x), below which no Bernoulli comes; 0 ln 0 = 0."""
+    def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
+        """The cross-entropy. That of grey values under themselves is Σ H(x), below which no Bernoulli comes; 0 ln 0 =
+        0.
+        """
         truth = modality.as_input(value).double()
         share = truth if parameters is None else parameters.double()
         yes = torch.xlogy(truth, share).sum(1)

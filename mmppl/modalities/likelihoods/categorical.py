@@ -15,7 +15,9 @@ from .registry import likelihood
 
 @likelihood("categorical")
 class CategoricalLikelihood(Likelihood):
-    """One class (a label), or one class per position of a sequence; values are codes into `modality.classes`."""
+    """One class per row, such as a label, or one class per position of a sequence. Values are codes into
+    `modality.classes`.
+    """
 
     values = "classes"
     density = False
@@ -26,7 +28,7 @@ class CategoricalLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Strings, labels by name, and single columns of few whole numbers."""
+        """Claims strings, what is named as a label, and single columns of few whole numbers."""
         label = Modality(facts.name, (), "categorical", role="label")
         if facts.kind == "U":
             return Claim(2, label if facts.one_column else Modality(facts.name, facts.shape, "categorical"))
@@ -35,13 +37,13 @@ class CategoricalLikelihood(Likelihood):
         return Claim(2, label) if facts.is_label and (facts.kind == "b" or facts.whole) else None
 
     @classmethod
-    def row_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
-        """The share of each class, with ½ added to its count so that none is 0."""
+    def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
+        """The share of each class. ½ is added to its count, so that no probability is 0."""
         inputs = modality.as_input(value)
         return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * modality.n_classes)
 
     @classmethod
-    def nats(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
+    def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
         truth = modality.as_input(value).double()
         return -torch.xlogy(truth, truth if parameters is None else parameters.double()).sum(1)
 
@@ -51,7 +53,7 @@ class CategoricalLikelihood(Likelihood):
 
     @property
     def logits(self) -> Tensor:
-        """(..., size, K), unnormalised."""
+        """(..., size, K) unnormalised log-probabilities."""
         return self._by_class(self.output)
 
     def _by_class(self, output: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class CategoricalLikelihood(Likelihood):
 
     @property
     def probs(self) -> Tensor:
-        """(..., *shape, K)."""
+        """(..., *shape, K) probabilities."""
         probs = torch.softmax(self.logits, -1)
         return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
 

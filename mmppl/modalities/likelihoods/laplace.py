@@ -15,7 +15,7 @@ from .registry import likelihood
 
 @likelihood("laplace")
 class LaplaceLikelihood(Likelihood):
-    """Independent Laplaces; scale = b, or "learned" per feature."""
+    """Independent Laplaces. The scale is b, or "learned" per feature."""
 
     values = "numbers"
     default_scale = 0.75  # Shi et al. 2019, arXiv:1911.03393
@@ -25,7 +25,7 @@ class LaplaceLikelihood(Likelihood):
 
     @classmethod
     def check(cls, modality: Modality) -> None:
-        """The exponential of a Laplace has no mean from b = 1 on and no variance from b = 1/2 on."""
+        """Refuse log1p: the exponential of a Laplace has no mean from b = 1 on and no variance from b = 1/2 on."""
         if modality.transform == "log1p":
             raise UsageError(
                 f"{modality.name}: a Laplace of b ≥ 1/2 on the log of a count gives it no variance; choose normal, or "

@@ -21,30 +21,39 @@ from ..images import is_image
 from ..modality import Modality
 from ..transforms import TRANSFORMS
 
-ROUNDING = 1e-5  # of 1 + a count: what a transform to float32 and back may have moved it off the whole number
+ROUNDING = 1e-5  # times 1 + a count: how far a transform to float32 and back may move it off the whole number
 
 
 class Likelihood(TorchDistribution):
-    """Distribution over one modality of batch shape (..., B) and event shape `modality.shape`.
+    """Distribution over one modality, with batch shape (..., B) and event shape `modality.shape`.
 
-    A likelihood has to give `values`, `log_prob`, `from_uniform` and, of numbers and counts, `mean` and `variance`, of
-    classes `probs` (..., *shape, K). All else has a default.
+    A likelihood has to define `values`, `log_prob` and `from_uniform`, and for numbers and counts `mean` and
+    `variance`, for classes `probs` (..., *shape, K). Everything else has a default.
 
     Args:
-        modality: what is scored.
+        modality: the modality that is scored.
         output: (..., B, output_size) decoder output.
         scale: overrides the modality's scale; a number or a (size,) tensor, in model units.
 
-    Class attributes:
+    Attributes:
         values: "numbers", "counts" (whole numbers from 0 on, scored as they are) or "classes" (codes into
             `modality.classes`).
-        density: whether `log_prob` is that of a density, which changes with the units, not of a probability.
-        default_scale, scales: the scale where none is named, and which words `Modality.scale` may be besides a number.
-        masks: whether log_prob takes mask=, (..., B) bool, and leaves the other rows out of its work.
-        input_transform: name in `TRANSFORMS` of what makes an encoder's input of the values in model units, shifted
-            and divided as the training rows say where it learns; None: an encoder sees the values that are scored.
-        error_metric: the metric by which predictions are told after a fit.
-        anchors: which of nll_global, nll_class and nll_floor `row_parameters` and `nats` are there for.
+        density: whether `log_prob` is a log-density, which changes with the units, and not a log-probability.
+        default_scale: the scale where the modality names none.
+        scales: the words that `Modality.scale` may be instead of a number.
+        masks: whether `log_prob` takes `mask`, (..., B) bool, and does no work for the other rows.
+        input_transform: name in `TRANSFORMS` of the transform from values in model units to an encoder's input; its
+            shift and spread are learned from the training rows. None: an encoder sees the values that are scored.
+        error_metric: the metric that is printed for predictions after a fit.
+        anchors: those of nll_global, nll_class and nll_floor that `baseline_parameters` and `negative_log_likelihood`
+            can compute.
+
+    Example:
+        >>> import torch
+        >>> m = Modality("x", (2,), "normal", scale=1.0)
+        >>> x = m.family(m, torch.zeros(3, m.output_size))
+        >>> x.log_prob(torch.zeros(3, 2))
+        tensor([-1.8379, -1.8379, -1.8379])
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -59,7 +68,7 @@ class Likelihood(TorchDistribution):
 
     @classmethod
     def lacking(cls) -> list[str]:
-        """The required parts that a class does not have, in words."""
+        """Return the required parts that the class does not define, in words."""
         values = getattr(cls, "values", None)
         if values not in ("numbers", "counts", "classes"):
             return ['values = "numbers", "counts" or "classes"']
@@ -73,56 +82,96 @@ class Likelihood(TorchDistribution):
             needed |= {"mean": "mean", "variance": "variance"}
         return [words for name, words in needed.items() if getattr(cls, name) is getattr(Likelihood, name)]
 
-    # What it takes
+    # Which data it takes
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Whether an array of which the user says nothing is for this likelihood; None: only where it is named."""
+        """Decide whether an array is for this likelihood, where the user names none.
+
+        Args:
+            facts: what the array is like.
+
+        Returns:
+            The claim to the array; None: the likelihood is used only where the user names it.
+        """
         return None
 
     @classmethod
     def refuses(cls, facts: ArrayFacts) -> str | None:
-        """Why the user cannot name it for an array; None: it can be."""
+        """Say why the user cannot name this likelihood for an array.
+
+        Args:
+            facts: what the array is like.
+
+        Returns:
+            The end of an error message; None: the likelihood can be used.
+        """
         if facts.kind == "U" and cls.values != "classes":
             return "its values are strings; only categorical fits."
         return None
 
     @classmethod
     def transforms(cls, guessed: str) -> tuple[str, ...]:
-        """The transforms that it may be scored on, the usual one first. Args: guessed: what the array would get by its
-        type. Numbers take any; counts and classes are scored as they are."""
+        """List the transforms after which the likelihood may score values, the usual one first.
+
+        Numbers may be scored after any transform; counts and classes are scored as they are.
+
+        Args:
+            guessed: name of the transform that the array would get by its type.
+
+        Returns:
+            Names in `TRANSFORMS`.
+        """
         return (guessed, *TRANSFORMS) if cls.values == "numbers" else ("none",)
 
     @classmethod
     def check(cls, modality: Modality) -> None:
-        """UsageError for a modality that it cannot be the likelihood of."""
+        """Check that this can be the likelihood of a modality.
+
+        Raises:
+            UsageError: it cannot; the message says what to choose instead.
+        """
 
     @classmethod
     def illegal(cls, value: np.ndarray) -> tuple[np.ndarray, str]:
-        """Which numbers in model units it gives no probability to, and what to say of them after their value."""
+        """Find the values to which the likelihood gives no probability.
+
+        Args:
+            value: numbers in model units.
+
+        Returns:
+            A mask of the shape of `value`, and what an error message says after such a value.
+        """
         if cls.values == "counts":
             return (value < 0) | (value != np.rint(value)), "is no count, a whole number from 0 on; correct or mask it."
         return np.zeros(value.shape, dtype=bool), ""
 
     @classmethod
-    def kept(cls, value: np.ndarray) -> np.ndarray:
-        """Numbers in model units as a data set keeps them: counts that came back from another transform, rounded."""
+    def as_stored(cls, value: np.ndarray) -> np.ndarray:
+        """Return values in model units as a data set stores them: counts that come from another transform, rounded."""
         if cls.values != "counts":
             return value
         whole = np.rint(value)
         return np.where(np.abs(value - whole) <= np.minimum(ROUNDING * (1 + np.abs(whole)), 0.1), whole, value)
 
-    # What networks see and give
+    # What networks take and return
 
     @classmethod
     def input_size(cls, modality: Modality) -> int:
-        """Width of what an encoder sees."""
+        """The width of an encoder's input: one column per feature, or one per feature and class."""
         return modality.size * (modality.n_classes if cls.values == "classes" else 1)
 
     @classmethod
     def as_input(cls, modality: Modality, value: Tensor) -> Tensor:
-        """(B, *shape) values in model units → (B, input_size) floats for an encoder: one column per feature, or per
-        feature and class; an unknown code has zeros."""
+        """Turn values into an encoder's input. Classes become one-hot, and an unknown code becomes zeros.
+
+        Args:
+            modality: the modality of the values.
+            value: (B, *shape) values in model units.
+
+        Returns:
+            (B, input_size) floats.
+        """
         if cls.values == "classes":
             codes = torch.arange(modality.n_classes, device=value.device)
             one_hot = value.unsqueeze(-1) == codes
@@ -132,37 +181,54 @@ class Likelihood(TorchDistribution):
 
     @classmethod
     def output_size(cls, modality: Modality) -> int:
-        """Decoder outputs per sample."""
+        """How many numbers a decoder returns for one sample."""
         return modality.size
 
     @classmethod
     def parameters(cls, modality: Modality) -> dict[str, Tensor]:
-        """Name → first value of each parameter that a program learns for a modality, read by `learned`."""
+        """The parameters that a program learns for a modality: their first values by name. `learned` reads them."""
         return {"log_scale": torch.zeros(modality.size)} if modality.scale == "learned" else {}
 
-    # How it is judged and drawn
+    # How it is evaluated and drawn
 
     @classmethod
-    def row_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
-        """(n, *shape) values → (P,) parameters of the distribution that knows their mean only, the anchor of `nats`."""
+    def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
+        """Fit a distribution without a latent to some rows, as a baseline for a program's decoders.
+
+        Args:
+            modality: the modality of the values.
+            value: (n, *shape) values in model units.
+
+        Returns:
+            (P,) parameters, which `negative_log_likelihood` takes.
+        """
         raise NotImplementedError
 
     @classmethod
-    def nats(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
-        """(n,) −ln p of values (n, *shape) under such parameters; None: under those that suit each value best, below
-        which no decoder comes ("nll_floor")."""
+    def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
+        """−ln p of values in nats, summed over the event.
+
+        Args:
+            modality: the modality of the values.
+            value: (n, *shape) values in model units.
+            parameters: what `baseline_parameters` has returned. None: the best parameters for each value, below whose
+                nats no decoder can come ("nll_floor").
+
+        Returns:
+            (n,) nats.
+        """
         raise NotImplementedError
 
     @classmethod
     def drawn(cls, modality: Modality) -> Literal["image", "curve", "text"]:
-        """What a value looks like in a figure."""
+        """How a figure shows a value."""
         if cls.values == "classes" or modality.size == 1 and not is_image(modality):
             return "text"
         return "image" if is_image(modality) else "curve"
 
     @classmethod
     def limits(cls, modality: Modality) -> tuple[float, float] | None:
-        """Black and white of an image, in units of the input; None: the smallest and the largest of the data."""
+        """Black and white of an image, in the units of the input; None: the extremes of the data."""
         return None
 
     # The distribution
@@ -173,38 +239,51 @@ class Likelihood(TorchDistribution):
                 f"{modality.name}: {type(self).__name__} takes {self.output_size(modality)} decoder outputs, "
                 f"got {output.shape[-1]}. Size the decoder with modality.output_size."
             )
-        self.dtype = torch.promote_types(output.dtype, torch.float32)  # of densities: sums over features need it
+        self.dtype = torch.promote_types(output.dtype, torch.float32)  # sums over features need float32 at least
         self.given = output.float() if output.dtype == torch.float16 else output  # kernels read bfloat16 themselves
         self.modality, self.scale = modality, scale
         super().__init__(output.shape[:-1], torch.Size(modality.shape), validate_args=False)
 
     @cached_property
     def output(self) -> Tensor:
-        """The decoder's output in that dtype."""
+        """The decoder's output in the dtype of densities."""
         return self.given.to(self.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """(B, *shape) → (..., B) nats, summed over the event."""
+        """ln p in nats, summed over the event.
+
+        Args:
+            value: (B, *shape) values in model units.
+
+        Returns:
+            (..., B) nats.
+        """
         raise NotImplementedError
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        """Uniforms (..., B, size), one to a feature → draws (..., B, *shape) in model units, by inversion of the
-        distribution function."""
+        """Draw by inverting the distribution function.
+
+        Args:
+            u: (..., B, size) uniforms, one per feature.
+
+        Returns:
+            (..., B, *shape) draws in model units.
+        """
         raise NotImplementedError
 
     @property
     def mean(self) -> Tensor:
-        """(..., B, *shape) in model units."""
+        """(..., B, *shape) mean in model units."""
         raise NotImplementedError
 
     @property
     def variance(self) -> Tensor:
-        """(..., B, *shape) in model units."""
+        """(..., B, *shape) variance in model units."""
         raise NotImplementedError
 
     @property
     def probs(self) -> Tensor:
-        """(..., B, *shape, K), of classes only."""
+        """(..., B, *shape, K) probabilities, for classes only."""
         raise NotImplementedError
 
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
@@ -217,10 +296,16 @@ class Likelihood(TorchDistribution):
         return type(self)(self.modality, output, self.scale)
 
     def learned(self, name: str) -> Tensor:
-        """One of `parameters`, in the dtype of densities.
+        """Return one of the learned `parameters`, in the dtype of densities.
+
+        Args:
+            name: name of the parameter.
+
+        Returns:
+            The parameter.
 
         Raises:
-            ValueError: the modality is bound to no program, or has no such parameter.
+            ValueError: no program has bound the modality, or it has no such parameter.
         """
         if self.modality.learned is None:
             raise ValueError(f"{self.modality.name}: a learned {name} needs a modality bound by its program.")
@@ -234,7 +319,7 @@ class Likelihood(TorchDistribution):
         return value.reshape(*lead, self.modality.size)
 
     def _features(self, value: Tensor) -> Tensor:
-        """The same, in the dtype of densities."""
+        """(..., *shape) → (..., size), in the dtype of densities."""
         return self._flat(value).to(self.dtype)
 
     def _event(self, flat: Tensor) -> Tensor:
@@ -242,7 +327,7 @@ class Likelihood(TorchDistribution):
         return flat.reshape(*flat.shape[:-1], *self.modality.shape)
 
     def _log_scale(self) -> float | Tensor:
-        """Natural log of the scale: a number, or (size,) for a learned one."""
+        """Natural log of the scale: a number, or (size,) where it is learned."""
         scale = self.scale if self.scale is not None else self.modality.scale
         if isinstance(scale, str) and scale == "learned":
             return self.learned("log_scale")
@@ -252,6 +337,6 @@ class Likelihood(TorchDistribution):
 
 
 def _inside(u: Tensor) -> Tensor:
-    """Uniforms kept off 0 and 1, where an inverse distribution function is infinite."""
+    """Keep uniforms off 0 and 1, where an inverse distribution function is infinite."""
     eps = torch.finfo(u.dtype).eps
     return u.clamp(eps / 2, 1 - eps / 2)

@@ -22,8 +22,9 @@ from .registry import likelihood
 
 @likelihood("normal")
 class NormalLikelihood(Likelihood):
-    """Independent Normals; scale = a standard deviation, "learned" per feature, or "predicted" by the decoder
-    (the second half of its output is the log-variance, clamped to PREDICTED_LOG_VAR_RANGE)."""
+    """Independent Normals. The scale is a standard deviation, "learned" per feature, or "predicted" by the decoder, the
+    second half of whose output is then the log-variance, clamped to PREDICTED_LOG_VAR_RANGE.
+    """
 
     values = "numbers"
     default_scale = 1.0
@@ -33,7 +34,7 @@ class NormalLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Every number that nobody else claims; whole ones from 0 on by their logarithms."""
+        """Claims every number that no other likelihood claims. Whole numbers from 0 on are scored as ln(1 + x)."""
         if facts.kind not in "iuf":
             return None
         counts = facts.kind in "iu" and facts.nonnegative
