@@ -10,7 +10,7 @@ from small_wavs import wav, word
 import mmppl
 from mmppl import read
 from mmppl.data.readers.mfcc import SHAPES, speech_features
-from mmppl.data.readers.recordings import _typed, read_utterances, spoken
+from mmppl.data.readers.recordings import convert_cells, parse_name, read_utterances
 from mmppl.data.readers.wav import read_wav
 from mmppl.errors import DataError
 
@@ -37,8 +37,8 @@ def packed(folder):
 
 
 def test_names():
-    assert [spoken(name) for name in ("7_theo.wav", "_a_1.wav", "7_theo_x.wav", "theo.wav")] == [None] * 4
-    one = spoken("somewhere/seven_jean_luc_12.wav")
+    assert [parse_name(name) for name in ("7_theo.wav", "_a_1.wav", "7_theo_x.wav", "theo.wav")] == [None] * 4
+    one = parse_name("somewhere/seven_jean_luc_12.wav")
     assert (one.label, one.speaker, one.take) == ("seven", "jean_luc", 12)
 
 
@@ -175,7 +175,7 @@ def test_zip_files_that_are_broken(folder, tmp_path):
     ],
 )
 def test_cells_are_numbers_only_if_they_are_written_as_such(cells, typed):
-    assert _typed(cells).tolist() == typed
+    assert convert_cells(cells).tolist() == typed
 
 
 @pytest.mark.parametrize("name, says", [("solo.wav", "by the folder or .zip"), ("table.csv", "read it with pandas")])
