@@ -9,7 +9,7 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
-from ..inference.defaults import _labels_and_views, wanted
+from ..inference.defaults import default_want, labels_and_modalities
 from .options import AtAnswer, Json, OwnProgram, Root, RunFolder, Trust, Use, choice, names, pairs, rows, size
 from .output import as_json
 
@@ -73,7 +73,7 @@ def query(
     answer = loaded.query(
         data,
         given=seen,
-        want=names(",".join(want)) if want else wanted(loaded, seen),
+        want=names(",".join(want)) if want else default_want(loaded, seen),
         draws=draws,
         method=method,
         seed=seed,
@@ -98,9 +98,9 @@ def example(run: "Run", program: str | None = None) -> str:
     Args:
         program: the program's file, where it is not an installed one.
     """
-    labels, views = _labels_and_views(run)
-    given = list(run.program.conditions) or [n for n in run.program.encoded if n in views][:1]
-    want = labels[:1] + [name for name in views if name not in given][:1] or ["z"]
+    labels, modalities = labels_and_modalities(run)
+    given = list(run.program.conditions) or [n for n in run.program.encoded if n in modalities][:1]
+    want = labels[:1] + [name for name in modalities if name not in given][:1] or ["z"]
     line = ["mmppl", "query", str(run.folder), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
     return shlex.join(line + (["--program", program] if program else []))
 

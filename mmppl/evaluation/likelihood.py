@@ -13,7 +13,7 @@ from ..core.program import Program, generates
 from ..data.dataset import Dataset
 from ..inference.draws import draw
 from ..inference.fitted import FittedModel
-from ..inference.psis import DISTRUSTED
+from ..inference.psis import MAX_KHAT
 from .conditioning import BLOCK, set_name
 
 MOST_FOR_EVIDENCE = 1000  # rows, evenly spaced
@@ -54,7 +54,7 @@ def evidence(
 
     Under "nothing": of all modalities. See `mmppl.query.ask`. Means over the rows that have any of the others, of
     `MOST_FOR_EVIDENCE` evenly spaced ones if there are more; standard errors of these means, from the spread over rows,
-    which holds that of the draws; shares of rows with k̂ above `DISTRUSTED`.
+    which holds that of the draws; shares of rows with k̂ above `MAX_KHAT`.
     """
     program = model.program
     some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_FOR_EVIDENCE)).long())
@@ -78,7 +78,7 @@ def evidence(
             continue
         has = torch.stack([some.observed[name] for name in others]).any(0).numpy()
         (whole, khat), (part, khat_of_part) = of(frozenset([*given, *others])), of(frozenset(given))
-        difference, distrusted = (whole - part)[has], np.maximum(khat, khat_of_part)[has] > DISTRUSTED
+        difference, distrusted = (whole - part)[has], np.maximum(khat, khat_of_part)[has] > MAX_KHAT
         if has.sum() > 1:
             error = difference.std(ddof=1) / np.sqrt(has.sum())
             for name, number in zip(EVIDENCE, (difference.mean(), error, distrusted.mean())):

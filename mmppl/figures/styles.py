@@ -12,7 +12,7 @@ from ..core.program import class_label
 from ..data.dataset import Dataset
 from ..inference.decode import decode
 from ..inference.fitted import FittedModel
-from ..inference.question import latents
+from ..inference.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, class_codes, examples, limits, mosaic, truth
@@ -36,7 +36,7 @@ def style_transfer(subject: Subject) -> Figure | None:
     model, rows, about = subject.model, subject.rows, subject.about
     program, label = model.program, class_label(model.program)
     images = [m for m in map(program.modality, program.targets()) if m.drawn == "image" and m.name in program.encoded]
-    images = [m for m in images if {"z", f"private.{m.name}"} <= set(latents(program, rows, [m.name]))]
+    images = [m for m in images if {"z", f"private.{m.name}"} <= set(latent_sizes(program, rows, [m.name]))]
     blocks: list[dict[str, np.ndarray]] = []
     for m in images:
         chosen = _having(m, examples(program, rows, [m.name], STYLES + CONTENTS))

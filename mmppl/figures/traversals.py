@@ -14,7 +14,7 @@ from ..data.dataset import Dataset
 from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.scores import gaussian_kl
 from ..inference.decode import decode
-from ..inference.question import latents
+from ..inference.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, examples, limits, mosaic
@@ -59,7 +59,7 @@ def traversals(subject: Subject, example: Dataset | None = None) -> Figure | Non
     label = class_label(program)
     if label is not None and label.name not in program.targets():
         label = None
-    sizes = latents(program, rows, given)
+    sizes = latent_sizes(program, rows, given)
     some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long())
     ask: dict[str, Any] = dict(given=given, want=[*sizes], draws=DRAWS, split="all", quantiles=())
     answers, middle = model.query(some, **ask).want, model.query(example, **ask).want

@@ -92,7 +92,7 @@ def test_notes_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
     asked = mmppl("query", run, "--given", "a", "--want", "label", "--split", "all", *words)
     assert asked.code == 0 and asked.json["n"] == 40
     blind, weights = asked.err.splitlines()
-    assert "have nothing of what is given" in blind and "above 0.7" in weights
+    assert "have none of the given modalities" in blind and "above 0.7" in weights
     assert asked.json["warnings"] == [blind, weights]
 
 

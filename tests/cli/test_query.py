@@ -10,7 +10,7 @@ import torch
 
 from mmppl import DataError, Modality, Program, read
 from mmppl.cli.query import example
-from mmppl.inference.defaults import wanted
+from mmppl.inference.defaults import default_want
 
 A, B, C, Y = (
     Modality("a", (2,)),
@@ -46,12 +46,12 @@ def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
     ],
 )
 def test_wanted(modalities, conditions, given, want):
-    assert wanted(run(modalities, conditions), given) == want
+    assert default_want(run(modalities, conditions), given) == want
 
 
 def test_what_a_program_has_no_distribution_for_is_not_wanted():
-    assert wanted(run((A, B, Y), ("a",), silent=("b",)), None) == ["y"]
-    assert wanted(run((A, B, Y), silent=("y", "b")), ["a"]) == ["z"]
+    assert default_want(run((A, B, Y), ("a",), silent=("b",)), None) == ["y"]
+    assert default_want(run((A, B, Y), silent=("y", "b")), ["a"]) == ["z"]
 
 
 def test_example():

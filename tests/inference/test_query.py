@@ -328,7 +328,7 @@ def test_too_few_draws_for_khat_are_told(run):
     for question in ({"want": "evidence"}, {"want": "label", "method": "importance"}):
         for draws in (1, 4, 24):
             (note,) = run.query(**question, draws=draws, rows=slice(0, 3)).warnings
-            assert note.startswith(f"k̂ needs 25 draws or more, and there are {draws}")
+            assert note.startswith(f"k̂ needs 25 or more draws, and there are {draws}")
         assert "needs 25" not in " ".join(run.query(**question, draws=25, rows=slice(0, 3)).warnings)
 
 
@@ -337,7 +337,7 @@ def test_rows_without_what_the_evidence_is_of_are_told(run):
     rows = has[run.fitted_on.rows("test")].nonzero().squeeze(-1)[:3]
     answer = run.query(want="evidence,word", given="image", rows=rows, quantiles=())
     assert (answer["evidence"]["nats"] == 0).all()
-    assert answer.warnings == ["3 of 3 rows have nothing of what the evidence is of (word): it is 0 there."]
+    assert answer.warnings == ["3 of 3 rows have none of what the evidence is about (word): it is 0 there."]
     assert run.query(want="evidence", given="word", rows=rows).warnings == answer.warnings
 
 
