@@ -64,7 +64,7 @@ def test_data_of_another_schema(call, fitted, arrays, tmp_path, changed, parts, 
     assert all(part in err[0] for part in parts), err[0]
 
 
-def test_a_modality_that_no_row_has_is_told(call, fitted, arrays, tmp_path):
+def test_a_modality_that_no_row_has_is_reported(call, fitted, arrays, tmp_path):
     new = saved(tmp_path, arrays, beta=None)
     code, out, err = call("query", fitted, "--data", new, "--want", "label", "--rows", "0:2")
     assert code == 0 and "row 1" in out and err == ["new.npz: no row has beta."]

@@ -77,7 +77,7 @@ def test_example():
         ((), "++++++++", "........", "--split all --rows 0:5"),
     ],
 )
-def test_example_chooses_rows_that_can_be_asked(conditions, has, split, rows):
+def test_example_chooses_rows_that_can_be_queried(conditions, has, split, rows):
     data = read({"a": np.ones((8, 2)), "b": np.ones((8, 2))})
     observed = data.observed | {"a": torch.tensor([c == "+" for c in has])}
     data = replace(data, observed=observed, split=np.array([2 if c == "t" else 0 for c in split], np.int8))
