@@ -1,4 +1,4 @@
-"""Folders and zip files of recordings: what they become, and what is said of those that are wrong."""
+"""Folders and zip files of recordings: what they become, and how wrong ones are reported."""
 
 import zipfile
 
@@ -89,7 +89,7 @@ def test_no_labels_at_all(folder):
     assert list(read(folder).values) == ["speech"]
 
 
-def test_a_run_asks_recordings_for_its_own_features(folder, tmp_path):
+def test_a_run_reads_recordings_as_its_own_features(folder, tmp_path):
     arrays = read_utterances(folder, "mean")
     assert arrays["speech"].shape == (36, *SHAPES["mean"])
     run = mmppl.fit("mvae", arrays, hyper=dict(latent_dim=2, hidden=8), epochs=2, out=tmp_path / "run")
@@ -179,7 +179,7 @@ def test_cells_are_numbers_only_if_they_are_written_as_such(cells, typed):
 
 
 @pytest.mark.parametrize("name, says", [("solo.wav", "by the folder or .zip"), ("table.csv", "read it with pandas")])
-def test_what_people_have_is_told_how_it_gets_in(name, says, tmp_path):
+def test_other_formats_are_refused_with_a_way_to_read_them(name, says, tmp_path):
     (tmp_path / name).write_bytes(b"RIFF")
     with pytest.raises(DataError, match=f"^[^\\n]*{name}: [^\\n]*{says}[^\\n]*$"):
         read(tmp_path / name)

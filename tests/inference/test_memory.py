@@ -75,7 +75,7 @@ def test_a_trial_runs_only_where_the_estimate_comes_near_the_limit():
 
 
 @pytest.mark.parametrize("method", ["guide", "importance"])
-def test_small_questions_are_asked_as_after_a_trial(method):
+def test_small_questions_are_computed_as_after_a_trial(method):
     """In one chunk, so the answers are the same to the bit."""
     data = world(2, (20,))
     program = program_of("mopoe", data, **MLP)

@@ -107,7 +107,7 @@ def dirty(data, filler):
 @pytest.mark.parametrize("filler", [1000.0, float("nan")])
 @every_program
 def test_fillers_change_no_bit(name, hyper, filler, data):
-    """Loss and gradients in training mode, answers and metrics, with values overwritten after the door."""
+    """Loss and gradients in training mode, answers and metrics, with values overwritten after reading."""
     program, changed = made(name, hyper, data.modalities), dirty(data, filler)
 
     def training(dataset):
