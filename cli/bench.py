@@ -1,4 +1,4 @@
-"""`mmppl bench`: how fast kernels and steps are on this machine."""
+"""`mmppl bench`: measure how fast kernels and training steps are on this machine."""
 
 from typing import Annotated, Any
 
@@ -14,18 +14,18 @@ from .progress import talk
 
 def bench(
     only: Annotated[
-        list[str], typer.Option(metavar="GROUP", help="product, pairs, likelihood or step; default: all.")
+        list[str], typer.Option(metavar="GROUP", help="Only product, pairs, likelihood or step; default: all.")
     ] = [],
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the kernels run.")] = "auto",
-    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of the CPU.")] = 1,
+    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Number of CPU threads.")] = 1,
     rounds: Annotated[int, typer.Option(metavar="N", min=2, help="Interleaved rounds; ratios are their medians.")] = 7,
     seconds: Annotated[float, typer.Option(metavar="S", min=1e-3, help="Time of each candidate per round.")] = 0.25,
     json: Json = False,
 ) -> str:
     """Time kernels and a training step against eager and hand-written PyTorch, and against the machine's limit.
 
-    The limit moves the same bytes or multiplies the same matrices, and does nothing else. A figure is printed only if
-    the result was checked against float64 or against the hand-written model.
+    The limit is a program that moves the same bytes or multiplies the same matrices, and does nothing else. A time is
+    printed only if the result agrees with float64 or with the hand-written model.
 
     \b
     mmppl bench

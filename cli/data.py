@@ -1,4 +1,4 @@
-"""`mmppl data`: the recipes, or what is in a file or recipe."""
+"""`mmppl data`: list the recipes, or describe a file or recipe."""
 
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ def data(
     use: Use = [],
     json: Json = False,
 ) -> str:
-    """List the recipes; or describe D: shapes, likelihoods, what is missing, splits.
+    """List the recipes, or describe D: shapes, likelihoods, missing modalities, splits.
 
     \b
     mmppl data

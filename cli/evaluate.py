@@ -1,4 +1,4 @@
-"""`mmppl evaluate`: how good the answers of one or several runs are."""
+"""`mmppl evaluate`: measure how good the answers of one or several runs are."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..evaluation.tables import metric_table
-from .options import AtAnswer, Json, OwnProgram, Root, Trust, Use, choice, names, pairs
+from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, choice, names, pairs
 from .output import as_json
 from .progress import talk
 
@@ -18,28 +18,28 @@ def evaluate(
     split: Annotated[str, typer.Option(metavar="PART", help="test, train, valid or all.")] = "test",
     metric: Annotated[
         list[str],
-        typer.Option(metavar="NAME", help="Only metrics that begin so, such as error or rmse.noisy; all: everything."),
+        typer.Option(metavar="NAME", help="Only metrics that begin so, e.g. error or rmse.noisy; all: every metric."),
     ] = [],
     given: Annotated[
         list[str],
-        typer.Option(metavar="a,b", help="Ask with these; again for another set; default: the subsets of modalities."),
+        typer.Option(metavar="a,b", help="A conditioning set; may be repeated; default: subsets of the modalities."),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
-    evidence_draws: Annotated[int, typer.Option(metavar="N", min=2, help="The same of the evidence.")] = 128,
+    evidence_draws: Annotated[int, typer.Option(metavar="N", min=2, help="Draws per row for the evidence.")] = 128,
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
-    set_: AtAnswer = [],
+    set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,
     json: Json = False,
 ) -> str:
-    """Judge RUN by what it is given: errors, calibration, generated modalities between their anchors, a baseline; what
-    its latent knows of the labels (probe, precision, nmi).
+    """Measure how well RUN answers from each conditioning set: errors, calibration, generated modalities between their
+    anchors, a baseline, and what its latent tells about the labels (probe, precision, nmi).
 
-    Only on request, since they may take minutes: coherence, whether generated modalities are of the class that was
-    given, to classifiers that are trained once and kept in $MMPPL_CACHE; nll, each modality in nats beside training
-    means; evidence, ln p of the other modalities by importance sampling.
+    Some metrics are computed only on request, since they may take minutes: coherence, whether classifiers, which are
+    trained once and kept in $MMPPL_CACHE, find the given class in generated modalities; nll, each modality in nats
+    beside training means; evidence, ln p of the other modalities by importance sampling.
 
     \b
     mmppl evaluate runs/cmmd
@@ -61,7 +61,7 @@ def evaluate(
         head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
         return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
     both = summarise(found, unlike([run.record for run in loaded]))
-    for note in both["warnings"]:
-        print(note, file=sys.stderr)
+    for warning in both["warnings"]:
+        print(warning, file=sys.stderr)
     head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
     return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"

@@ -62,7 +62,7 @@ def _printing(command: Callable[..., str]) -> Callable[..., None]:
 for _command, _line in (
     (fit, "Fit a program to data and leave a run folder."),
     (query, "Ask a run about rows of data."),
-    (evaluate, "Judge the answers of one or several runs."),
+    (evaluate, "Measure how good the answers of one or several runs are."),
     (plot, "Draw the figures of a run."),
     (show, "Show what a program or a run is."),
     (data, "List the recipes, or describe a file."),

@@ -1,4 +1,4 @@
-"""What the options of several commands have in common: declarations, and the parsing of their little languages."""
+"""Options that several commands share: their declarations, and functions that parse them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,24 +12,24 @@ from mmppl.errors import UsageError, suggest
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Root = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of the files that a recipe needs; default $MMPPL_DATA.")
+    Path | None, typer.Option(metavar="DIR", help="Folder with the files that a recipe needs; default $MMPPL_DATA.")
 ]
 As = Annotated[
     list[str],
     typer.Option(
-        "--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ..., ignore."
+        "--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ..., or ignore it."
     ),
 ]
-Download = Annotated[bool, typer.Option("--download", help="Let a recipe fetch its files.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has left.")]
-AtAnswer = Annotated[
+Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has written.")]
+QueryOptions = Annotated[
     list[str],
     typer.Option(
         "--set", metavar="NAME=VALUE", help="A hyper-parameter that only answers depend on, e.g. style of fmwvae."
     ),
 ]
 OwnProgram = Annotated[
-    Path | None, typer.Option("--program", metavar="FILE", help="Your own copy of the run's program, to be executed.")
+    Path | None, typer.Option("--program", metavar="FILE", help="Your own copy of the run's program; it is executed.")
 ]
 Use = Annotated[
     list[Path],
@@ -41,7 +41,18 @@ Trust = Annotated[bool, typer.Option("--trust-program", help="Execute RUN/progra
 
 
 def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE, several times → a dict."""
+    """Parse NAME=VALUE, several times.
+
+    Args:
+        option: the name of the option, for messages.
+        texts: the texts.
+
+    Returns:
+        name → value.
+
+    Raises:
+        UsageError: a text has another form.
+    """
     parted = {text: text.partition("=") for text in texts}
     for text, (name, equals, _) in parted.items():
         if not name or not equals:
@@ -50,7 +61,17 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def rows(text: str | None) -> slice | None:
-    """A:B → a slice, either end of which may be left out; one number is one row."""
+    """Parse A:B, either end of which may be left out, or the number of one row.
+
+    Args:
+        text: the text, or None.
+
+    Returns:
+        A slice, or None.
+
+    Raises:
+        UsageError: the text has another form.
+    """
     if text is None:
         return None
     first, colon, last = text.partition(":")
@@ -63,7 +84,19 @@ def rows(text: str | None) -> slice | None:
 
 
 def choice(option: str, value: str, allowed: Sequence[str]) -> str:
-    """`value` if it is one of `allowed`."""
+    """Check the value of an option.
+
+    Args:
+        option: the name of the option, for messages.
+        value: the value.
+        allowed: the values that it may have.
+
+    Returns:
+        The value.
+
+    Raises:
+        UsageError: it is none of them.
+    """
     if value not in allowed:
         raise UsageError(f"{option} {value}: choose from {', '.join(allowed)}.{suggest(value, list(allowed))}")
     return value

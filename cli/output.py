@@ -1,4 +1,4 @@
-"""Results as text: one JSON object, or aligned columns."""
+"""Results as one JSON object."""
 
 import json
 import math
@@ -8,7 +8,14 @@ from typing import Any
 
 
 def as_json(value: Any) -> str:
-    """One JSON object on one line; arrays become lists, and numbers that JSON does not have (NaN, infinite) null."""
+    """Format a result as one JSON object on one line.
+
+    Args:
+        value: nested mappings, sequences, arrays, paths and numbers.
+
+    Returns:
+        The text; arrays become lists, and numbers that JSON does not have (NaN, infinite) become null.
+    """
     return json.dumps(_plain(value), allow_nan=False)
 
 

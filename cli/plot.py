@@ -1,4 +1,4 @@
-"""`mmppl plot`: the figures of a run, or a term of several runs in one picture."""
+"""`mmppl plot`: draw the figures of a run, or one term of several runs in one picture."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,39 +7,39 @@ import typer
 
 from mmppl.errors import UsageError
 
-from .options import AtAnswer, Json, OwnProgram, Root, Trust, Use, pairs
+from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, pairs
 from .output import as_json
 from .progress import talk
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folder; with --term one or several.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folder; with --term, one or several.")],
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
     figure: Annotated[
         list[str],
         typer.Option(
             metavar="NAME",
-            help="Only this one: loss, generated, reconstructions, latent, traversals, styles, coherence.",
+            help="Only this figure: loss, generated, reconstructions, latent, traversals, styles, coherence.",
         ),
     ] = [],
     term: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="This term, e.g. w2, over the epochs of all RUNs, in one picture."),
+        typer.Option(metavar="NAME", help="Draw this term, e.g. w2, over the epochs of all RUNs, in one picture."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The picture of --term; default RUN/figures/term.NAME.png.")
     ] = None,
-    set_: AtAnswer = [],
+    set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,
     json: Json = False,
 ) -> str:
-    """Write the figures of RUN into RUN/figures: losses, generated against true, reconstructions, the latent space and
-    single axes of it, and where images have private latents, contents in several styles.
+    """Write the figures of RUN into RUN/figures: losses, generated beside true values, reconstructions, the latent
+    space and its single axes, and, if images have private latents, contents in several styles.
 
-    Coherence too, once `mmppl evaluate RUN --metric coherence` has trained the judges of its data.
+    Coherence is drawn, too, once `mmppl evaluate RUN --metric coherence` has trained the classifiers of its data.
 
     \b
     mmppl plot runs/cmmd
@@ -47,11 +47,11 @@ def plot(
     mmppl plot runs/aligned runs/unaligned --term w2 --out w2.png
     """
     if term is None and len(runs) > 1:
-        raise UsageError("several runs share the picture of a term only: --term NAME, such as w2.")
+        raise UsageError("several runs have a common picture of a term only; add --term NAME, such as w2.")
     if term is None and out is not None:
         raise UsageError("--out is the picture of --term; the figures of a run go into RUN/figures.")
     if term is not None and figure:
-        raise UsageError("--term is a picture of its own: leave --figure out.")
+        raise UsageError("--term draws a picture of its own; leave --figure out.")
     changes = pairs("--set", set_)
     import mmppl
     from mmppl.figures.training_curves import plot_term

@@ -9,8 +9,8 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
-from ..inference.defaults import _labels_and_views, wanted
-from .options import AtAnswer, Json, OwnProgram, Root, RunFolder, Trust, Use, choice, names, pairs, rows, size
+from ..inference.defaults import default_want, labels_and_modalities
+from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, choice, names, pairs, rows, size
 from .output import as_json
 
 if TYPE_CHECKING:
@@ -23,36 +23,36 @@ def query(
     split: Annotated[
         str | None, typer.Option(metavar="PART", help="test, train, valid or all; default: test, or all of a --data.")
     ] = None,
-    rows_: Annotated[str | None, typer.Option("--rows", metavar="A:B", help="Only rows A to B-1 of these.")] = None,
+    rows_: Annotated[str | None, typer.Option("--rows", metavar="A:B", help="Only rows A to B-1 of that part.")] = None,
     given: Annotated[
         list[str],
         typer.Option(
             metavar="a,b",
-            help="What may be looked at; default: what each row has, less what is wanted; --given= is the prior.",
+            help="Names to condition on; default: what each row has, without what is wanted; --given= asks the prior.",
         ),
     ] = [],
     want: Annotated[
         list[str],
-        typer.Option(metavar="c,z", help="Modalities, labels, z, evidence; default: labels and what is not given."),
+        typer.Option(metavar="c,z", help="Modalities, labels, z or evidence; default: labels and what is not given."),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 64,
     method: Annotated[str, typer.Option(metavar="guide|importance", help="How the latent is inferred.")] = "guide",
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
     memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="What the work may take, e.g. 500MB; more draws than fit take turns.")
+        str, typer.Option(metavar="SIZE", help="Memory for the work, e.g. 500MB; what exceeds it is computed in parts.")
     ] = "2GB",
     precision: Annotated[
-        str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster and coarser.")
+        str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster, less exact.")
     ] = "fp32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
-    set_: AtAnswer = [],
+    set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,
     json: Json = False,
 ) -> str:
-    """Ask RUN: the latent, a label or a missing modality, given what each row has, and how sure it is.
+    """Ask RUN for the latent, a label or a missing modality, given what each row has, and how sure it is.
 
     \b
     mmppl query runs/cmmd --given rotated --want label,noisy --rows 0:5
@@ -69,11 +69,11 @@ def query(
     import mmppl
 
     loaded = mmppl.Run.load(run, program=program, trust=trust, use=use).with_options(**changes)
-    seen = names(",".join(given)) if given else None  # an option may come again: the names are joined
+    seen = names(",".join(given)) if given else None  # an option may be repeated, so the names are joined
     answer = loaded.query(
         data,
         given=seen,
-        want=names(",".join(want)) if want else wanted(loaded, seen),
+        want=names(",".join(want)) if want else default_want(loaded, seen),
         draws=draws,
         method=method,
         seed=seed,
@@ -83,8 +83,8 @@ def query(
         rows=chosen,
         root=root,
     )
-    for note in answer.warnings:
-        print(note, file=sys.stderr)
+    for warning in answer.warnings:
+        print(warning, file=sys.stderr)
     if out is not None:
         answer.save(out)
     if json:
@@ -93,28 +93,36 @@ def query(
 
 
 def example(run: "Run", program: str | None = None) -> str:
-    """A query line that works for a run: its conditions, or the first modality, given; a label and a view wanted.
+    """Return a query line that works for a run.
+
+    It gives the conditions of the program, or else the first modality, and asks for a label and another modality.
 
     Args:
-        program: the program's file, where it is not an installed one.
+        run: the run.
+        program: the program's file, if it is not an installed one.
+
+    Returns:
+        A line for the shell.
     """
-    labels, views = _labels_and_views(run)
-    given = list(run.program.conditions) or [n for n in run.program.encoded if n in views][:1]
-    want = labels[:1] + [name for name in views if name not in given][:1] or ["z"]
+    labels, modalities = labels_and_modalities(run)
+    given = list(run.program.conditions) or [n for n in run.program.encoded if n in modalities][:1]
+    want = labels[:1] + [name for name in modalities if name not in given][:1] or ["z"]
     line = ["mmppl", "query", str(run.folder), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
     return shlex.join(line + (["--program", program] if program else []))
 
 
 def _first_rows(run: "Run", most: int = 5) -> list[str]:
-    """The options that choose the first neighbouring rows with all that the program conditions on, of the test rows if
-    any of them have it; where the data of the fit cannot be had, FILE."""
+    """Return options that choose the first consecutive rows with everything that the program conditions on.
+
+    They are test rows if any have it. If the data of the fit cannot be read, the options are --data FILE.
+    """
     try:
         data = run.data()
     except MMPPLError:
         return ["--data", "FILE"]
     import torch
 
-    for split in ("test", "all"):  # of all rows some have the conditions: the fit learnt from them
+    for split in ("test", "all"):  # some rows have the conditions, since the fit learnt from them
         chosen = data.rows(split)
         whole = torch.ones(len(chosen), dtype=torch.bool)
         for name in run.program.conditions:

@@ -1,4 +1,4 @@
-"""`mmppl show`: what a program or a run is."""
+"""`mmppl show`: describe a program or a run."""
 
 import inspect
 import itertools
@@ -34,7 +34,9 @@ def show(
     ] = None,
     json: Json = False,
 ) -> str:
-    """Show a program's hyper-parameters and presets, or what a run was and how to ask it. Executes nothing of a run.
+    """Show the hyper-parameters and presets of a program, or the settings of a run and how to ask it.
+
+    Nothing in a run is executed.
 
     \b
     mmppl show cmmd
@@ -62,7 +64,7 @@ def show(
 
 
 def _program(cls: "type[Program]") -> dict[str, Any]:
-    """All that can be read off a program's class."""
+    """Describe a program by what its class tells."""
     from mmppl.core.hyperparameters import hyper_parameters, options_of
 
     about, described = _docstring(inspect.cleandoc(cls.__doc__ or ""))
@@ -119,7 +121,7 @@ def _type(parameter: inspect.Parameter) -> str:
 
 
 def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """A docstring → the text before its sections, and name → description of its section Args (also "a, b: both")."""
+    """Return the text before the sections of a docstring, and name → description from Args (also "a, b: both")."""
     about, _, rest = text.partition("\nArgs:\n")
     about = re.split(r"\n[A-Z][A-Za-z ]+:\n", about)[0]
     section = itertools.takewhile(lambda line: line.startswith(" ") or not line, rest.splitlines())
@@ -176,7 +178,7 @@ def _run_text(path: Path, record: "RunRecord") -> str:
 
 
 def _how_to_ask(path: Path) -> str:
-    """The query line, or why there is none to give."""
+    """Return the query line, or the reason why there is none."""
     import mmppl
 
     try:

@@ -1,18 +1,19 @@
-"""Errors that a user can mend. Each class carries the exit code that the command line returns for it."""
+"""The errors that a user can cause. Each class carries the exit code that the command line returns for it."""
 
 
 class MMPPLError(Exception):
-    """An error that a user can mend. Its message is one line that says what is wrong, where, and what to do.
+    """The base of all errors that a user can fix. Its message is one line: what is wrong, where, and what to do.
 
     Attributes:
-        exit_code: the code with which the command line ends.
+        exit_code: the exit code of the command line.
 
     Example:
+        >>> import mmppl
         >>> try:
-        ...     raise DataError("rows.npz: it is truncated. Restore it.")
-        ... except MMPPLError as error:
-        ...     print(error.exit_code, error)
-        5 rows.npz: it is truncated. Restore it.
+        ...     mmppl.read("digits-twoview")
+        ... except mmppl.MMPPLError as error:
+        ...     print(error.exit_code)
+        2
     """
 
     exit_code = 1
@@ -22,7 +23,8 @@ class FitError(MMPPLError):
     """A fit cannot go on although its input was fine, for example because the loss is not finite or the disk is full.
 
     Example:
-        >>> FitError("epoch 3: the term nll.image is not finite; lower --lr.").exit_code
+        >>> import mmppl
+        >>> mmppl.FitError("the loss is not finite; take a smaller --lr.").exit_code
         1
     """
 
@@ -31,18 +33,23 @@ class UsageError(MMPPLError):
     """An option, name, value, preset, subset or program file is wrong.
 
     Example:
-        >>> UsageError("no program 'mave'. Did you mean mvae?").exit_code
-        2
+        >>> import mmppl
+        >>> try:
+        ...     mmppl.read("digits-three:seed=one")
+        ... except mmppl.UsageError as error:
+        ...     print(error)
+        digits-three: seed='one' is not a whole number.
     """
 
     exit_code = 2
 
 
 class UntrustedError(MMPPLError):
-    """Answering would execute the program of a run, and that program is not known to be the user's own.
+    """Opening a run would execute a program file that is not known to be the user's own.
 
     Example:
-        >>> UntrustedError("runs/a: its program is unknown; pass --program FILE.").exit_code
+        >>> import mmppl
+        >>> mmppl.UntrustedError("runs/x: its program is not an installed one.").exit_code
         3
     """
 
@@ -53,7 +60,8 @@ class LockedError(MMPPLError):
     """Another fit is writing to the run folder.
 
     Example:
-        >>> LockedError("runs/a: another fit is writing to it; choose another --out.").exit_code
+        >>> import mmppl
+        >>> mmppl.LockedError("runs/x: another fit is writing to it.").exit_code
         4
     """
 
@@ -64,26 +72,31 @@ class DataError(MMPPLError):
     """A data file or run file is missing, truncated, corrupt or inconsistent.
 
     Example:
-        >>> DataError("rows.npz: no such file. Check the path.").exit_code
-        5
+        >>> import mmppl
+        >>> try:
+        ...     mmppl.read({"age": [30.0, 40.0], "height": [1.7]})
+        ... except mmppl.DataError as error:
+        ...     print(str(error).partition(";")[0])
+        arrays differ in length (age 2, height 1)
     """
 
     exit_code = 5
 
 
 def suggest(name: str, known: "list[str] | tuple[str, ...]") -> str:
-    """Suggest the known name that is nearest to a misspelt one.
+    """Suggest the known name that is nearest to a misspelt one, for the end of an error message.
 
     Args:
-        name: the name that was not found.
-        known: the names that exist.
+        name: the name that was given.
+        known: the names that would have been accepted.
 
     Returns:
-        " Did you mean X?", or an empty text when no known name is near.
+        " Did you mean X?", or "" where no known name is near.
 
     Example:
-        >>> suggest("mopo", ["mvae", "mopoe"])
-        ' Did you mean mopoe?'
+        >>> import mmppl
+        >>> mmppl.suggest("nosy", ["noisy", "rotated"])
+        ' Did you mean noisy?'
     """
     import difflib
 

@@ -25,7 +25,7 @@ def wav(samples, rate=8000, bits=16, channels=1):
 
 
 def word(digit, take=0, n=2400, rate=8000):
-    """(n,) samples of a made-up word: two tones that tell the digit, one after the other, a little noise."""
+    """(n,) samples of a made-up word: two tones, one after the other, that depend on the digit, and a little noise."""
     draw = np.random.default_rng([digit, take])
     time = np.arange(n) / rate
     tones = np.where(np.arange(n) < n / 2, 300 + 150 * digit, 2400 - 150 * digit)

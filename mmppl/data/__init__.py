@@ -1,1 +1,1 @@
-"""From files, arrays and recipes to one checked data set."""
+"""Files, arrays and recipes become one checked data set here."""

@@ -16,29 +16,37 @@ from torch import Tensor
 from ..core.batch import Batch
 from ..errors import UsageError, suggest
 from ..modalities.modality import Modality
-from .fingerprint import combined, row_digests
+from .fingerprint import dataset_fingerprint, row_digests
 from .missing import mask_at_random
 from .splits import PARTS
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """N rows of some modalities, any of which may be missing from any row.
+    """N rows of several modalities, any of which may be missing from any row.
 
     Args:
-        name: the recipe as it was asked for, the file's name, or "arrays".
+        name: the recipe as it was written, the name of the file, or "arrays".
         modalities: the schema, in the order of the file.
-        values: name → (N, *shape), float32 in model units or int64 codes of a categorical; finite everywhere, 0 where
-            missing.
-        observed: name → (N,) bool.
-        ids: (N,) int64 or str; they come back in every answer.
-        split: (N,) int8: 0 train, 1 valid, 2 test.
-        has_split: the file or recipe itself said which row is what.
-        refresh: (seed, epoch) → fresh values, (N_train, *shape) each, of the train rows in the order of
-            `rows("train")`; the same arguments give the same values. None: the values are what they are.
-        whole: the same rows before `read(hide=…)` masked some of them. None: it masked nothing.
+        values: name → (N, *shape) values in model units, float32, or int64 class codes; finite everywhere, and 0 where
+            the modality is missing.
+        observed: name → (N,) bool, True where the row has the modality.
+        ids: (N,) int64 or str row ids; every answer returns them.
+        split: (N,) int8 codes of the parts: 0 train, 1 valid, 2 test.
+        has_split: True if the split comes from the file or the recipe, False if it was drawn.
+        refresh: a function (seed, epoch) → fresh values of the train rows, (N_train, *shape) each, in the order of
+            `rows("train")`; the same arguments give the same values. None if the values never change.
+        whole: the same rows before `read(hide=…)` masked some of their modalities; None if it masked nothing.
         scaled_on_all: the schema with the scaling learnt from all train rows, masked or not, if the scaling was learnt
-            when these data were read. None: their units were given.
+            when these data were read; None if their units were given.
+
+    Example:
+        >>> import mmppl
+        >>> data = mmppl.read("digits-two-view")
+        >>> len(data), [m.name for m in data.modalities]
+        (1797, ['rotated', 'noisy', 'label'])
+        >>> tuple(data.values["noisy"].shape), data.observed["label"].all().item()
+        ((1797, 8, 8), True)
     """
 
     name: str
@@ -53,13 +61,20 @@ class Dataset:
     scaled_on_all: tuple[Modality, ...] | None = None
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.ids)
 
     def rows(self, split: Literal["train", "valid", "test", "all"]) -> Tensor:
-        """Row numbers (int64) of one part, in the order of the file.
+        """Return the row numbers of one part, in the order of the file.
+
+        Args:
+            split: the name of the part, or "all".
+
+        Returns:
+            (n,) int64 row numbers.
 
         Raises:
-            UsageError: there is no such part.
+            UsageError: there is no part of that name.
         """
         if split == "all":
             return torch.arange(len(self))
@@ -68,7 +83,14 @@ class Dataset:
         return torch.from_numpy(np.flatnonzero(self.split == PARTS.index(split)))
 
     def take(self, rows: Tensor) -> Dataset:
-        """Some rows, in the order given. `refresh` speaks of all train rows and is dropped."""
+        """Return a data set of some of the rows.
+
+        Args:
+            rows: (n,) int64 row numbers; their order is kept.
+
+        Returns:
+            A new data set. It has no `refresh`, which yields all train rows at once.
+        """
         at = rows.numpy()
         return dataclasses.replace(
             self,
@@ -82,12 +104,15 @@ class Dataset:
         )
 
     def batch(self, index: Tensor, encoded: tuple[str, ...], size: int | None = None) -> Batch:
-        """Some rows as a batch.
+        """Return some of the rows as a batch.
 
         Args:
             index: (B,) row numbers.
-            encoded: names of the modalities that the guide may see.
-            size: the N that the rows stand for; default: all rows.
+            encoded: the names of the modalities that the guide may see.
+            size: the N that these rows stand for; None takes all rows of the data set.
+
+        Returns:
+            The batch, without copies of what it does not hold.
         """
         return Batch(
             values={name: value.index_select(0, index) for name, value in self.values.items()},
@@ -98,7 +123,14 @@ class Dataset:
         )
 
     def replaced(self, values: Mapping[str, Tensor]) -> Dataset:
-        """The same rows with some values, name → (N, *shape) in model units, put in place of theirs."""
+        """Return the same rows with some of their values replaced.
+
+        Args:
+            values: name → (N, *shape) new values in model units; names that are left out keep their values.
+
+        Returns:
+            A new data set with zeros wherever a modality is missing.
+        """
         blanked = _blank(self.values | dict(values), self.observed)
         return dataclasses.replace(self, values=blanked, whole=None, scaled_on_all=None)
 
@@ -110,20 +142,22 @@ class Dataset:
         keep_one: bool = True,
         seed: int = 0,
     ) -> Dataset:
-        """The same rows with modalities (never labels) masked at random; the masked values are set to zero.
+        """Mask modalities, but never labels, at random. Masked values are set to zero.
 
-        The other values stay as they are, in units that `read` took from all train rows. Where masked values must not
-        have a say in the units, use `read(data, hide=…)`.
+        The other values stay in the units that `read` learnt from all train rows. Use `read(data, hide=…)` if masked
+        values must not influence the scaling.
 
         Args:
-            rate: probability that a row loses a modality, one number or one per name.
-            patterns: instead of a rate: in each row only one of these sets of names remains.
-            keep_one: a row never loses its last modality.
-            seed: of the draw.
+            rate: the probability that a row loses a modality: one number for all, or one per name.
+            patterns: instead of a rate, sets of names; each row keeps only the modalities of one of these sets.
+            keep_one: if True, no row loses its last modality.
+            seed: the seed of the draw.
+
         Returns:
-            A new data set; this one is as it was.
+            A new data set; this one is not changed.
+
         Raises:
-            UsageError: unknown names, a rate outside [0, 1], or rate and patterns together.
+            UsageError: a name is unknown, a rate is outside [0, 1], or both a rate and patterns are given.
         """
         names = [m.name for m in self.modalities if m.role == "modality"]
         before = torch.stack([self.observed[name] for name in names], -1)
@@ -133,7 +167,7 @@ class Dataset:
         fresh = self.refresh
 
         def refresh(seed: int, epoch: int) -> dict[str, Tensor]:
-            assert fresh is not None  # else it is not handed out below
+            assert fresh is not None  # `refresh` is returned only then
             return _blank(fresh(seed, epoch), {name: seen[train] for name, seen in observed.items()})
 
         return dataclasses.replace(
@@ -146,19 +180,23 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """A text of 64 hex digits that tells any change of schema, ids, values, masks and split.
+        """Return a hash that any change of schema, ids, values, masks or split changes.
 
-        Where train rows are drawn afresh in every epoch it also depends on the name of the data set. What lies under a
-        mask does not count.
+        Values that are masked do not count. If the train rows are drawn anew in every epoch, the name of the data set
+        counts too.
+
+        Returns:
+            64 hexadecimal digits.
         """
         return self._combined(self.modalities, self._row_digests)
 
     def fingerprints(self) -> dict[str, str]:
-        """What a fit notes of its data, from one pass over the values.
+        """Compute the hashes that a fit records about its data, in one pass over the values.
 
         Returns:
-            "fingerprint" of these rows; "unhidden" of the rows before `read(hide=…)` masked some; "as_read", which is
-            the same whatever was masked: in it the scaling learnt from all train rows stands for the scaled values.
+            "fingerprint" of these rows; "unhidden" of the same rows before `read(hide=…)` masked some of them; and
+            "as_read", which does not depend on the mask because it uses the scaling learnt from all train rows in place
+            of the scaled values.
         """
         whole = self if self.whole is None else self.whole
         learnt = self.scaled_on_all or ()
@@ -172,21 +210,21 @@ class Dataset:
 
     @cached_property
     def _row_digests(self) -> dict[str, np.ndarray]:
-        """name → (N,) uint64; those of rows that `read` has masked since are still there."""
+        """Name → (N,) uint64 digests. Rows that `read` has masked since keep the digests of their original values."""
         if self.whole is not None:
             return self.whole._row_digests
         return {name: row_digests(value) for name, value in self.values.items()}
 
     def _combined(self, modalities: Sequence[Modality], digests: Mapping[str, np.ndarray]) -> str:
         drawn_by = None if self.refresh is None else self.name
-        return combined(modalities, self.ids, self.split, self.observed, digests, drawn_by)
+        return dataset_fingerprint(modalities, self.ids, self.split, self.observed, digests, drawn_by)
 
     def describe(self) -> dict[str, Any]:
-        """Count rows and say what they have, ready for JSON.
+        """Count the rows and describe what they contain, ready for JSON.
 
         Returns:
-            Name, number of rows and of those in each part, the schema, and `patterns`: how many rows have which
-            modalities, names joined by "+". Rows without any are counted in `empty_rows`.
+            The name, the number of rows in total and in each part, the schema, and `patterns`: how many rows have which
+            modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`.
         """
         inputs = [m.name for m in self.modalities if m.role == "modality"]
         seen = np.stack([self.observed[name].numpy() for name in inputs], -1)
@@ -216,7 +254,7 @@ class Dataset:
 
 
 def _blank(values: dict[str, Tensor], observed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`values` with zeros where nothing is observed; a modality that misses nothing is not copied."""
+    """Return `values` with zeros where nothing is observed. A modality that is never missing is not copied."""
     return {
         name: value
         if observed[name].all()

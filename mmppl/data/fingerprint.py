@@ -1,7 +1,7 @@
-"""Fingerprints of data sets, made of one number per row and modality.
+"""Fingerprints of data sets, computed from one number per row and modality.
 
-Rows that are masked count as zero, so the fingerprints of a data set and of the same one with some rows masked come
-from one pass over its values.
+Masked rows count as zero. The fingerprints of a data set and of the same data set with some rows masked therefore take
+one pass over its values.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from torch import Tensor
 if TYPE_CHECKING:
     from ..modalities.modality import Modality
 
-CHUNK = 2**18  # numbers that are worked on at once, so that they stay in the cache
+CHUNK = 2**18  # numbers processed at once, so that they stay in the cache
 
 
 def row_digests(value: Tensor) -> np.ndarray:
-    """One number for the bits of every row.
+    """Compute one number from the bits of every row.
 
-    It is Σᵢ wᵢ xᵢ mod 2⁶⁴ over the row's 32-bit words xᵢ with fixed odd weights wᵢ (multilinear hashing, Lemire & Kaser
-    2014, arXiv:1202.4961). A row that differs in one word always has another number; for rows that differ in several
-    the chance of the same number is 2⁻³² (over random weights). It takes half the time of SHA-256 where processors have
-    no instruction for that, and a row of zeros has the number 0.
+    The number is Σᵢ wᵢ xᵢ mod 2⁶⁴ over the row's 32-bit words xᵢ with fixed odd weights wᵢ (multilinear hashing, Lemire
+    & Kaser 2014, arXiv:1202.4961). Rows that differ in one word always get different numbers. Rows that differ in
+    several words get the same number with probability 2⁻³² (over random weights). This takes half the time of SHA-256
+    on processors that have no instruction for it, and a row of zeros gets the number 0.
 
     Args:
         value: (N, *shape) float32 or int64.
+
     Returns:
         (N,) uint64.
     """
@@ -49,7 +50,7 @@ def _weights(count: int) -> np.ndarray:
     return (z ^ (z >> np.uint64(31))) | np.uint64(1)
 
 
-def combined(
+def dataset_fingerprint(
     modalities: Sequence[Modality],
     ids: np.ndarray,
     split: np.ndarray,
@@ -57,17 +58,18 @@ def combined(
     digests: Mapping[str, np.ndarray],
     drawn_by: str | None,
 ) -> str:
-    """The fingerprint of a data set.
+    """Compute the fingerprint of a data set.
 
     Args:
         modalities: its schema.
         ids: (N,) int64 or str.
         split: (N,) int8.
         observed: name → (N,) bool.
-        digests: name → (N,) uint64, the numbers of the rows; names may be left out.
-        drawn_by: name of the data set, where its train rows are drawn afresh.
+        digests: name → (N,) uint64 from `row_digests`; names may be left out.
+        drawn_by: the name of the data set if its train rows are drawn anew in every epoch, else None.
+
     Returns:
-        sha256, 64 hex digits.
+        A SHA-256 hash as 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([m.to_json() for m in modalities], sort_keys=True).encode())
     digest.update(json.dumps([ids.dtype.kind, ids.tolist(), drawn_by]).encode())

@@ -1,4 +1,4 @@
-"""Mask modalities on purpose, to train and to be evaluated with missing ones."""
+"""Masking modalities on purpose, to train and evaluate with missing ones."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ def mask_at_random(
     keep_one: bool,
     seed: int,
 ) -> Tensor:
-    """Decide what is still observed after some modalities have been masked at random.
+    """Choose which modalities stay observed when some are masked at random.
 
     Args:
         observed: (N, M) bool, columns in the order of `names`.
-        rate: probability that a row loses a modality, one for all or per name (a name left out keeps all its rows).
-        patterns: instead of a rate: per row one of these sets of names remains, chosen evenly ("image+word" works too).
-        keep_one: a row that has something keeps something: a pattern that shares nothing with a row is not drawn for
-            it, and a row that would lose all keeps one modality, drawn with the odds of remaining.
-        seed: of the draw.
+        names: the M names.
+        rate: the probability that a row loses a modality: one number for all, or one per name (a name that is left out
+            loses nothing).
+        patterns: instead of a rate, sets of names, such as "image+word" or a sequence; each row keeps only the
+            modalities of one set, and all sets are equally likely.
+        keep_one: if True, a row that has a modality keeps one. A pattern that shares no modality with a row is not
+            drawn for it, and a row that would lose all its modalities keeps one, drawn with odds 1 − rate.
+        seed: the seed of the draw.
+
     Returns:
-        (N, M) bool ⊆ observed.
+        (N, M) bool, a subset of `observed`.
+
     Raises:
-        UsageError: unknown names, a rate outside [0, 1], or rate and patterns together.
+        UsageError: a name is unknown, a rate is outside [0, 1], or both a rate and patterns are given.
     """
     draw = generator(seed, "hide")
     rates = torch.tensor(_rates(rate, names), dtype=torch.float64)
@@ -52,7 +57,7 @@ def mask_at_random(
     if keep_one:
         stripped = (observed.any(-1) & ~keep.any(-1)).nonzero().squeeze(-1)
         if len(stripped):
-            # Nearly zero rather than zero odds: a modality of rate 1 survives only where the row has nothing else.
+            # The odds are nearly zero, not zero: a modality of rate 1 is kept only where the row has nothing else.
             odds = observed[stripped] * (1 - rates + 1e-9)
             keep[stripped, torch.multinomial(odds, 1, generator=draw).squeeze(-1)] = True
     return keep

@@ -1,4 +1,5 @@
-"""`read`, the one entrance for data: a reader finds what is there, and `ingest` makes a `Dataset` of it."""
+"""`read` is the one entrance for data: a reader gets the arrays out of a source, and `ingest` makes a `Dataset` of
+them."""
 
 from __future__ import annotations
 
@@ -26,31 +27,44 @@ def read(
     hide_seed: int = 0,
     download: bool = False,
 ) -> Dataset:
-    """Read a data set from wherever it is: a recipe, a file, a folder, arrays or a DataFrame.
+    """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
     Args:
-        data: a recipe with options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder or .zip of
-            wav files (see `readers.recordings`), a mapping of name → array, a DataFrame (columns `modality:feature` are
-            grouped), a `Dataset`, or whatever a reader of your own takes (see `mmppl.reader`).
-        root: folder of the files that a recipe needs; default $MMPPL_DATA.
-        as_: name → "likelihood[:key=value,…]" with keys scale (number, learned, predicted), role (modality, label) and
-            transform (none, standardise, log1p, image), or "ignore" to leave an array out.
-        schema: the modalities of a run; then scaling and classes are theirs, and arrays that differ are named. A
-            modality that the data lack is missing in every row. Of `as_` only "ignore" counts then.
-        seed: of the split, where the data bring none. A recipe has a seed of its own, as an option.
-        hide: the share of the modalities that are masked at random, as by `Dataset.mask_at_random`. What is masked has
-            no say in the scaling, unless the units are those of a recipe, a `Dataset` or `schema`. The rows as they
-            were are in `whole`.
-        hide_seed: of what is masked.
-        download: let a recipe fetch its files into `root`.
+        data: a recipe with or without options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder
+            or .zip of wav files (see `readers.recordings`), a mapping of name → array, a DataFrame (columns
+            `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
+            `mmppl.reader`).
+        root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
+        as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
+            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out.
+        schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
+            and a modality that the data lack is missing in every row. Of `as_` only "ignore" has an effect then.
+        seed: the seed of the split, for data that bring none. A recipe has a seed of its own, as an option.
+        hide: the share of the modalities to mask at random, as `Dataset.mask_at_random` does. Masked values do not
+            influence the scaling, unless the units come from a recipe, a `Dataset` or `schema`. The unmasked rows are
+            kept in `Dataset.whole`.
+        hide_seed: the seed of that mask.
+        download: if True, a recipe may download its files into `root`.
+
     Returns:
         The data in model units, with a split and a schema.
+
     Raises:
-        UsageError: unknown recipe, option, likelihood or name.
-        DataError: a file or array that is missing, corrupt or inconsistent.
+        UsageError: a recipe, option, likelihood or name is unknown.
+        DataError: a file or array is missing, corrupt or inconsistent.
+
+    Example:
+        >>> import mmppl, numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> arrays = {"image": rng.random((20, 8, 8)), "age": rng.normal(40, 9, 20), "label": np.arange(20) % 2}
+        >>> data = mmppl.read(arrays)
+        >>> [(m.name, m.likelihood, m.role) for m in data.modalities]
+        [('image', 'bernoulli', 'modality'), ('age', 'normal', 'modality'), ('label', 'categorical', 'label')]
+        >>> data.rows("train").numel()
+        14
     """
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
-    found = _gathered(data, Request(ignored, schema, Path(root) if root else None, download))
+    found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
     if isinstance(found, Arrays):
         return from_arrays(
             found.arrays, name=found.name, features=found.features, as_=as_, schema=schema, seed=seed, hide=hide,
@@ -59,8 +73,8 @@ def read(
     return with_mask(with_schema(found, as_=as_, schema=schema), hide, hide_seed)
 
 
-def _gathered(source: Any, request: Request) -> Arrays | Dataset:
-    """What the readers make of a source; what a reader returns may be read in turn, once."""
+def _read_source(source: Any, request: Request) -> Arrays | Dataset:
+    """Return what the readers make of a source. A reader may return something that another reader takes, once."""
     chosen = reader_of(source)
     if chosen is None:
         raise refusal(source)

@@ -1,4 +1,4 @@
-"""The parts of a data set (train, valid, test): codes, and splits that are seeded and stratified."""
+"""The parts of a data set (train, valid, test): their codes, and seeded, stratified splits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from ..modalities.modality import Modality
 
 Part = Literal["train", "valid", "test"]
-PARTS: tuple[Part, ...] = ("train", "valid", "test")  # a part's code is its place here
+PARTS: tuple[Part, ...] = ("train", "valid", "test")  # the code of a part is its position here
 SHARES = (0.7, 0.1, 0.2)
 
 
 def stratified_split(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES) -> np.ndarray:
-    """Draw a split in which every group (a class, or −1 for "not known") has the same shares up to one row.
+    """Draw a split in which every group has the same shares, up to one row.
 
     Args:
-        groups: (N,) integers.
-        seed: of the draw.
-        shares: of train, valid and test; they sum to 1.
+        groups: (N,) integers, such as class codes; −1 may stand for "unknown".
+        seed: the seed of the draw.
+        shares: the shares of train, valid and test; they sum to 1.
+
     Returns:
-        (N,) int8 codes of `PARTS`. Every group keeps at least one train row, since what is never trained on cannot be
-        known; the totals are within one row of the shares as far as that allows.
+        (N,) int8 codes of `PARTS`. Every group keeps at least one train row, because a model cannot know a class that
+        it never saw. The totals are within one row of the shares as far as that allows.
     """
     split = np.zeros(len(groups), dtype=np.int8)
     draw = generator(seed, "split")
-    owed = np.zeros(len(PARTS))  # rows that rounding in earlier groups still owes to each part
+    owed = np.zeros(len(PARTS))  # rows that each part still lacks because earlier groups were rounded
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
         rows = rows[torch.randperm(len(rows), generator=draw).numpy()]
@@ -46,12 +47,28 @@ def stratified_split(groups: np.ndarray, *, seed: int, shares: Sequence[float] =
 
 
 def stratifying(modalities: Sequence[Modality]) -> Modality | None:
-    """The label that a split is stratified by: the first with one class per row."""
+    """Return the label that a split is stratified by: the first one with one class per row.
+
+    Args:
+        modalities: the schema.
+
+    Returns:
+        The label, or None if there is none.
+    """
     return next((m for m in modalities if m.role == "label" and m.classes is not None and m.size == 1), None)
 
 
 def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:
-    """The same split in which, if it had no valid rows, a stratified tenth of the train rows became valid."""
+    """Turn a stratified tenth of the train rows into valid rows, unless the split has some already.
+
+    Args:
+        split: (N,) int8 codes of `PARTS`.
+        groups: (N,) integers to stratify by.
+        seed: the seed of the draw.
+
+    Returns:
+        (N,) int8 codes; `split` itself if it has valid rows.
+    """
     if (split == 1).any():
         return split
     train = np.flatnonzero(split == 0)

@@ -1,1 +1,1 @@
-"""Judging a fitted model: metrics, baselines, coherence, likelihoods, tables."""
+"""The evaluation of a fitted model: metrics, baselines, coherence, likelihoods, tables."""

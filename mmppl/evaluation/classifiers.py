@@ -1,7 +1,8 @@
-"""Judges of generated values: one small classifier per modality, trained on its original training rows and kept.
+"""Classifiers of generated values: one small network per modality, trained on its original training rows and kept.
 
-A judge knows neither run nor program. It is kept in `judges` in the cache folder ($MMPPL_CACHE) under the hash of all
-that made it: schema, values, classes and the recipe below, so that one of other data is never taken.
+A classifier knows neither run nor program. It is kept in the folder `classifiers` of the cache ($MMPPL_CACHE) under a
+hash of everything that it depends on: schema, values, classes and the settings below. A classifier of other data is
+therefore never used.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from ..modalities.modality import Modality
 from ..nn.mlp import mlp
 from ..nn.strided import Moved, Rows
 
-VERSION = 1  # of the recipe: network, training and the seed of both
+VERSION = 1  # of network and training; also the seed of both
 STEPS, BATCH, RATE = 1500, 128, 3e-3  # at most; a cosine to 0
-HELD_OUT, CHECK, ENOUGH = 2000, 150, 0.999  # rows at most, and how often they are looked at, until so many are right
-WIDTHS = (16, 32, 64, 64)  # of convolutions, each followed by a pooling
+HELD_OUT, CHECK, ENOUGH = 2000, 150, 0.999  # at most so many rows, checked every so many steps, until such an accuracy
+WIDTHS = (16, 32, 64, 64)  # of convolutions, each followed by pooling
 LETTERS = 64
 
 
@@ -43,48 +44,67 @@ def classifier_of(
     fresh: bool = True,
     log: Callable[[str], None] | None = None,
 ) -> nn.Module | None:
-    """The classifier of `label` from `m` alone: the kept one, else one trained on the rows that have both.
+    """Load or train the classifier of `label` from `m` alone.
 
     Args:
-        train: the training rows, in model units.
-        fresh: train one if none is kept.
-        say: hears that one is trained, and how long it took.
-    Returns: a network from `m.as_input` to logits, in evaluation mode; None without rows of two classes to learn from,
-        or where none is kept and none may be trained.
+        m: the modality that it sees.
+        label: the class label that it predicts.
+        train: the training rows, in model units; it learns from those that have both.
+        fresh: whether to train one if none is kept.
+        log: receives one line when training begins, and one when it ends.
+
+    Returns:
+        A network from `m.as_input` to logits, in evaluation mode. None if there are no rows of two classes to learn
+        from, or if none is kept and `fresh` is False.
     """
     rows = (train.observed[m.name] & train.observed[label.name]).nonzero().squeeze(-1)
     classes = train.values[label.name][rows]
     if len(classes.unique()) < 2:
         return None
     values = train.values[m.name] if len(rows) == len(train) else train.values[m.name][rows]
-    place = cache_folder() / "judges" / f"{_key(m, label, values, classes)}.safetensors"
+    place = cache_folder() / "classifiers" / f"{_key(m, label, values, classes)}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(VERSION)
         network = classifier_network(m, label.n_classes)
         if place.exists():
-            with suppress(DataError, OSError, RuntimeError):  # a damaged file is made anew
+            with suppress(DataError, OSError, RuntimeError):  # a damaged file is replaced
                 network.load_state_dict(unpack(place.read_bytes(), place))
                 return network.eval()
         if not fresh:
             return None
         log = log or (lambda line: None)
-        log(f"a judge of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
+        log(f"a classifier of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
         began = time.monotonic()
         right = _train(network, m, values, classes)
-    log(f"the judge of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
+    log(f"the classifier of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
     _keep(place, network)
     return network.eval()
 
 
 @torch.no_grad()
 def predict(classifier: nn.Module, inputs: Tensor) -> np.ndarray:
-    """(n,) codes of the class that a judge takes (n, input_size), as `m.as_input` has values, to be of."""
+    """Predict classes.
+
+    Args:
+        classifier: a network from `classifier_of`.
+        inputs: (n, input_size), as from `m.as_input`.
+
+    Returns:
+        (n,) class codes.
+    """
     return torch.cat([classifier(part).argmax(-1) for part in inputs.split(1000)]).numpy()
 
 
 def classifier_network(m: Modality, classes: int) -> nn.Module:
-    """(n, input_size) → (n, classes) logits: convolutions over an image or along a sequence of classes, else two
-    hidden layers."""
+    """Build an untrained classifier: convolutions over an image or along a sequence of classes, else two hidden layers.
+
+    Args:
+        m: the modality that it sees.
+        classes: the number of classes.
+
+    Returns:
+        A network (n, input_size) → (n, classes) logits.
+    """
     if m.classes is not None and m.shape:
         return Rows(
             nn.Unflatten(1, (m.size, m.n_classes)), Moved(-1, 1),
@@ -105,10 +125,10 @@ def classifier_network(m: Modality, classes: int) -> nn.Module:
 
 
 def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> float:
-    """Train on all but a tenth of the rows; the share of that tenth that is right in the end."""
+    """Train on all but a tenth of the rows, and return the accuracy on that tenth."""
     draw = torch.Generator().manual_seed(VERSION)
     order = torch.randperm(len(classes), generator=draw)
-    held, taught = order.split([min(HELD_OUT, len(order) // 10), len(order) - min(HELD_OUT, len(order) // 10)])
+    held, train_rows = order.split([min(HELD_OUT, len(order) // 10), len(order) - min(HELD_OUT, len(order) // 10)])
     truth, shown = classes[held].numpy(), m.as_input(values[held])
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     cooling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
@@ -116,7 +136,7 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
     right = float("nan")
     for step in range(1, STEPS + 1):
         if not batches:
-            batches = list(taught[torch.randperm(len(taught), generator=draw)].split(BATCH))
+            batches = list(train_rows[torch.randperm(len(train_rows), generator=draw)].split(BATCH))
         rows = batches.pop()
         loss = F.cross_entropy(network(m.as_input(values[rows])), classes[rows])
         optimiser.zero_grad()
@@ -139,6 +159,6 @@ def _key(m: Modality, label: Modality, values: Tensor, classes: Tensor) -> str:
 
 
 def _keep(place: Path, network: nn.Module) -> None:
-    with suppress(OSError):  # a full disk costs the next evaluation a training, not this one its result
+    with suppress(OSError):  # a full disk makes the next evaluation train again, but does not fail this one
         place.parent.mkdir(mode=0o700, exist_ok=True)
         write(place, pack(dict(network.state_dict())))

@@ -1,4 +1,4 @@
-"""Coherence: whether what a program generates is of the class that it was given, in the eyes of a judge."""
+"""Coherence: whether a classifier finds the given class in what a program generates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,19 @@ def classifiers(
     fresh: bool = True,
     log: Callable[[str], None] | None = None,
 ) -> dict[str, nn.Module]:
-    """The judges of those of `names` that have one; see `mmppl.judges.judge_of`."""
+    """Load or train the classifiers of several modalities; see `classifier_of`.
+
+    Args:
+        program: the program.
+        names: the names of the modalities.
+        label: the class label.
+        train: the training rows, in model units.
+        fresh: whether to train those that are not kept.
+        log: receives one-line messages.
+
+    Returns:
+        name → classifier, without the modalities that have none.
+    """
     found = {}
     for name in names:
         classifier = classifier_of(program.modality(name), label, train, fresh=fresh, log=log)
@@ -44,22 +56,44 @@ def coherence(
     label: Modality,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Per modality the share, in [0, 1], of labelled rows whose generated value its judge takes to be of their class.
+    """Compute the share of labelled rows for whose generated values a classifier predicts the class of the row.
 
-    Generated is, from one draw of z per row given the conditioning set, the mean of the decoder's distribution; of
-    classes that is their probabilities, so a text of which only the place is open can still be read.
+    The generated value is the mean of the decoder's distribution for one draw of z per row. For classes this is their
+    probabilities, so that a text can be read although its position is open.
+
+    Args:
+        model: the model that generates.
+        rows: the rows that are asked about.
+        given: the conditioning set.
+        classifiers: name → classifier of that modality.
+        label: the class label.
+        seed: the seed of the draws.
+
+    Returns:
+        name → share in [0, 1]; {} if there is no classifier or no labelled row.
+
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO", section 5 (its code draws and decodes so).
     """
     labelled = rows.take(rows.observed[label.name].nonzero().squeeze(-1))
     if not classifiers or not len(labelled):
         return {}
     truth = labelled.values[label.name].numpy()
-    taken = predictions(model, labelled, given, classifiers, seed)
-    return {name: float((codes == truth).mean()) for name, codes in taken.items()}
+    predicted = predictions(model, labelled, given, classifiers, seed)
+    return {name: float((codes == truth).mean()) for name, codes in predicted.items()}
 
 
 def joint_coherence(model: FittedModel, rows: Dataset, classifiers: Mapping[str, nn.Module], seed: int = 0) -> float:
-    """Share of draws from the prior, one for each row, whose modalities all judges take to be of one class."""
+    """Compute the share of draws from the prior for which all classifiers predict the same class.
+
+    Args:
+        model: the model that generates.
+        rows: gives the number of draws, one per row.
+        classifiers: name → classifier of that modality.
+        seed: the seed of the draws.
+
+    Returns:
+        A share in [0, 1].
+    """
     first, *others = predictions(model, rows, [], classifiers, seed).values()
     return float(np.all([codes == first for codes in others], 0).mean())
 
@@ -67,7 +101,17 @@ def joint_coherence(model: FittedModel, rows: Dataset, classifiers: Mapping[str,
 def classifier_accuracy(
     program: Program, rows: Dataset, classifiers: Mapping[str, nn.Module], label: Modality
 ) -> dict[str, float]:
-    """Per modality the share of the rows' own values whose class its judge finds: what coherence is measured with."""
+    """Compute the accuracy of the classifiers on the rows' own values, which limits what coherence can measure.
+
+    Args:
+        program: the program.
+        rows: the rows.
+        classifiers: name → classifier of that modality.
+        label: the class label.
+
+    Returns:
+        name → share in [0, 1], over the rows that have both.
+    """
     found = {}
     for name, classifier in classifiers.items():
         known = (rows.observed[name] & rows.observed[label.name]).nonzero().squeeze(-1)
@@ -84,19 +128,30 @@ def classifier_accuracy(
 def predictions(
     model: FittedModel, rows: Dataset, given: Sequence[str], classifiers: Mapping[str, nn.Module], seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """name → (n,) codes of the classes that the judges take generated values to be of, all from one draw of z."""
-    taken: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
+    """Predict the classes of generated values, all from one draw of z per row.
+
+    Args:
+        model: the model that generates.
+        rows: n rows.
+        given: the conditioning set.
+        classifiers: name → classifier of that modality.
+        seed: the seed of the draws.
+
+    Returns:
+        name → (n,) class codes.
+    """
+    predicted: dict[str, list[np.ndarray]] = {name: [] for name in classifiers}
     for _, answer in in_blocks(model, rows, given=given, want=list(classifiers), seed=seed):
         for name, classifier in classifiers.items():
             m = model.program.modality(name)
-            taken[name].append(predict(classifier, _shown(m, answer[name])))
-    return {name: np.concatenate(codes) for name, codes in taken.items()}
+            predicted[name].append(predict(classifier, _classifier_input(m, answer[name])))
+    return {name: np.concatenate(codes) for name, codes in predicted.items()}
 
 
-def _shown(m: Modality, answer: Mapping[str, np.ndarray]) -> Tensor:
-    """(n, input_size) the mean of what was answered, as a judge takes it."""
+def _classifier_input(m: Modality, answer: Mapping[str, np.ndarray]) -> Tensor:
+    """Return the mean of an answer as the input of a classifier, (n, input_size)."""
     if m.family.values == "classes":
         return torch.from_numpy(np.asarray(answer["prob"], np.float32)).flatten(1)
-    # what the decoder's own spread adds to a mean under a bent transform is taken off again
+    # Under a non-linear transform the decoder's spread shifts the mean in input units; this undoes the shift.
     mean = m.location_in_model_units(answer["mean"], answer["std"])
     return m.as_input(torch.from_numpy(np.asarray(mean, np.float32)))

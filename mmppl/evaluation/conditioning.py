@@ -1,4 +1,4 @@
-"""What a program is asked to answer from: conditioning sets, the rows that have them, and the label that judges."""
+"""Conditioning sets, and the rows that an evaluation asks about."""
 
 from __future__ import annotations
 
@@ -13,29 +13,55 @@ from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest
 from ..inference.fitted import FittedModel
 
-BLOCK = 2500  # rows asked about at once: with one draw each, what convolutions leave behind is the largest
-MOST_FOR_ALL_SUBSETS = 4  # beyond so many modalities: each one alone, and all together
+BLOCK = 2500  # rows asked about at once, with one draw each; the outputs of convolutions take the most memory
+MAX_FOR_ALL_SUBSETS = 4  # of more modalities, each one alone and all together
 
 
 def default_conditioning_sets(program: Program) -> list[tuple[str, ...]]:
-    """What a program is asked to answer from: its conditions; or else every non-empty subset of the modalities that its
-    guide may see, smallest first (beyond `MOST_FOR_ALL_SUBSETS` of them each alone and all together)."""
+    """Choose the conditioning sets that a program is evaluated with.
+
+    Args:
+        program: the program.
+
+    Returns:
+        The conditions of the program. Without any, every non-empty subset of the modalities that its guide may see,
+        smallest first; of more than `MAX_FOR_ALL_SUBSETS` modalities, each one alone and all together.
+    """
     if program.conditions:
         return [tuple(program.conditions)]
     names = [name for name in program.encoded if program.modality(name).role == "modality"]
-    sizes = range(1, len(names) + 1) if len(names) <= MOST_FOR_ALL_SUBSETS else (1, len(names))
+    sizes = range(1, len(names) + 1) if len(names) <= MAX_FOR_ALL_SUBSETS else (1, len(names))
     return [subset for size in sizes for subset in combinations(names, size)]
 
 
 def set_name(given: Sequence[str]) -> str:
-    """The names joined by "+", as in "image+word"; "nothing" for the empty set."""
+    """Name a conditioning set.
+
+    Args:
+        given: its names.
+
+    Returns:
+        The names joined by "+", as in "image+word"; "nothing" for the empty set.
+    """
     return "+".join(given) or "nothing"
 
 
 def answerable_rows(
     program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]
 ) -> tuple[Dataset, int]:
-    """The rows of a part that have all that the program conditions on, and how many have not."""
+    """Select the rows of a part that have everything the program conditions on.
+
+    Args:
+        program: the program.
+        dataset: the data.
+        split: the part.
+
+    Returns:
+        These rows, and the number of rows that were left out.
+
+    Raises:
+        DataError: no row is left.
+    """
     rows = dataset.rows(split)
     has = torch.ones(len(rows), dtype=torch.bool)
     for name in program.conditions:
@@ -46,22 +72,52 @@ def answerable_rows(
     return dataset.take(rows[has]), int((~has).sum())
 
 
-def sees(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:
-    """(N,) bool: the row has any of the given modalities."""
+def has_any(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:
+    """Find the rows that have any of the given modalities.
+
+    Args:
+        dataset: N rows.
+        given: the names of the modalities.
+
+    Returns:
+        (N,) bool.
+    """
     return torch.stack([dataset.observed[n] for n in given]).any(0) if given else torch.zeros(len(dataset)).bool()
 
 
 def in_blocks(
     model: FittedModel, rows: Dataset, *, given: Sequence[str], want: Sequence[str], seed: int = 0
 ) -> Iterator[tuple[torch.Tensor, dict[str, dict[str, Any]]]]:
-    """Answers from one draw per row, block by block: row numbers, and what `Answer.want` holds of them."""
+    """Ask with one draw per row, one block of rows after the other.
+
+    Args:
+        model: the model that is asked.
+        rows: the rows.
+        given: the conditioning set.
+        want: the names that are wanted.
+        seed: the seed of the draws.
+
+    Yields:
+        The row numbers of a block, and `Answer.want` for it.
+    """
     for block in torch.arange(len(rows)).split(BLOCK):
         part = rows if len(block) == len(rows) else rows.take(block)
         yield block, model.query(part, given=given, want=want, draws=1, seed=seed, split="all", quantiles=()).want
 
 
 def conditioning_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:
-    """The names of a conditioning set, a sequence or joined by "+", in the order of the program's modalities."""
+    """Check a conditioning set.
+
+    Args:
+        program: the program.
+        names: a sequence of names, or a text that joins them by "+".
+
+    Returns:
+        The names in the order of the program's modalities.
+
+    Raises:
+        UsageError: a name is unknown, or the program cannot answer from this set.
+    """
     chosen = [part for part in names.split("+") if part] if isinstance(names, str) else list(names)
     known = [m.name for m in program.modalities]
     for name in chosen:

@@ -1,4 +1,4 @@
-"""How well a fitted model answers, by what it is given: every registered metric over the rows of one part."""
+"""How well a fitted model answers from each conditioning set: every registered metric, over the rows of one part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.program import Program, class_label
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
-from .conditioning import answerable_rows, conditioning_set, default_conditioning_sets, sees, set_name
+from .conditioning import answerable_rows, conditioning_set, default_conditioning_sets, has_any, set_name
 from .registry import METRICS, Metric, TargetMetric
 from .study import Study, Target
 
@@ -29,56 +29,77 @@ def evaluate(
     root: Any = None,
     log: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a run on one part of the data, for each set of given modalities.
+    """Compute the metrics of a model on one part of the data, for each conditioning set.
 
-    A row is asked with those of a conditioning set that it has; one that has none of them is answered with the prior,
-    and counted in `nothing_seen`. Rows that lack what the program conditions on are left out, and counted in
-    `left_out`.
-    A metric skips the rows whose truth is missing, and is absent where there is none to score.
+    A row is asked with those modalities of a conditioning set that it has. A row that has none of them is answered with
+    the prior, and counted in `nothing_seen`. Rows that lack what the program conditions on are left out, and counted in
+    `left_out`. A metric skips rows whose true value is missing, and is absent if no row remains.
+
+    For X a class: error.X; baseline_error.X (logistic regression on the mean-imputed given modalities, see
+    `baselines`); balanced_accuracy.X; log_loss.X in nats; calibration_error.X. For a sequence of classes: error.X per
+    position, and error_whole.X.
+
+    For numbers, in input units: rmse.X of the predictive mean; its anchors rmse_global.X (training mean) and
+    rmse_class.X (training mean of the true class); explained.X between them (0 to 1); coverage50.X and coverage90.X,
+    the shares of entries inside the central intervals of the predictive draws (those of a Bernoulli are 0 or 1, so
+    nearly every grey value is covered). An anchor is one number; each other metric is {conditioning set: number}.
+
+    collapse is {"eps": nats, "fraction": share of latent dimensions with KL(q ‖ prior) ≤ eps}, where q is the answer
+    given everything, and the prior the answer given nothing. The KL is that of Gaussians with their means and
+    variances; for a mixture it says nothing if these equal the prior's although the components do not. For a program
+    with conditions, the prior is the answer given them alone, and there are three more curves, over the rows that have
+    more than the conditions: "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of KL(q
+    ‖ N(0, I)). It is absent if no modality is generated.
+
+    For a label L, from the means of z given each conditioning set (see `latent`): probe500.L, the accuracy of logistic
+    regression on 500 train rows drawn with replacement (Sutter et al. 2021, "Generalized multimodal ELBO"); probe.L on
+    all train rows, standardised (a seeded sample of 10,000 if there are more); precision1.L, precision5.L and
+    precision10.L, the share of a row's nearest other rows that are of its class; nmi.L of k-means clusters with the
+    classes.
+
+    On request, for a generated modality X and the first label (see `coherence`): coherence.X, for each conditioning set
+    without X the share of generated values whose class, predicted by a classifier that was trained on the original X of
+    the train rows and kept in the cache folder, is that of the row; coherence_joint, under "nothing", the share of
+    draws from the prior whose modalities all get the same class; judge_accuracy.X, the accuracy of that classifier on
+    the rows' own values, one number.
+
+    Also on request, in nats per row and input units (see `likelihood`): nll.X of the decoder from every conditioning
+    set, including those with X, and its anchors nll_global.X, nll_class.X and, for grey values, nll_floor.X; evidence,
+    ln p(the other modalities | conditioning set), under "nothing" that of all modalities, on at most 1,000 rows, with
+    evidence_se and evidence_distrusted.
 
     Args:
-        data: what `mmppl.read` takes; None: the data of the fit. Baselines and anchors learn from its train rows, or
-            from those of the fit if it has none.
-        metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None: all but `ON_REQUEST`,
-            which may take minutes; "all": everything.
-        given_sets: e.g. ["image", "image+word"]; None: `default_given_sets`.
-        draws: latent draws per row (probes read the mean of z, coherence and nll take one draw).
-        evidence_draws: latent draws per row of the evidence.
-        say: hears one line per conditioning set.
+        run: the model, such as a `Run`.
+        data: anything that `mmppl.read` takes; None takes the data of the fit. Baselines and anchors learn from its
+            train rows, or from those of the fit if it has none.
+        split: the part of the data.
+        metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None computes all except those
+            on request, which may take minutes; "all" computes everything.
+        conditioning_sets: such as ["image", "image+word"]; None takes `default_conditioning_sets`.
+        draws: the number of latent draws per row (probes use the mean of z; coherence and nll use one draw).
+        evidence_draws: the number of latent draws per row for the evidence.
+        seed: the seed of all draws.
+        root: the folder with the files that a recipe needs.
+        log: receives one line per conditioning set.
+
     Returns:
-        {"run", "split", "n": rows asked, "metrics"}, and "set" where answers are not those of the fit's settings
-        (`Run.with_options`). For X a class: error.X, baseline_error.X (logistic regression on the mean-imputed given
-        modalities, see `mmppl.baseline`), balanced_accuracy.X, log_loss.X in nats, calibration_error.X; for a sequence
-        of classes: error.X per position and error_whole.X; for numbers, in input units: rmse.X of the predictive mean,
-        its anchors rmse_global.X (training mean) and rmse_class.X (training mean of the true class), explained.X
-        between them (0 to 1), and coverage50.X, coverage90.X, the shares of entries inside the central intervals of the
-        predictive draws (those of a Bernoulli are 0 or 1, so that nearly every grey value is covered). Each is
-        {conditioning set: number}, an anchor a number, and collapse {"eps": nats, "fraction": of latent dimensions with
-        KL(q ‖ prior) ≤ eps}, q the answer to everything, the prior that to nothing. The KL is that of Gaussians of
-        their means and variances: of a mixture it tells nothing where these are the prior's and its components are not.
-        For a program with conditions the prior is the answer to them alone, and the same fraction is told for three
-        more, as "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of KL(q ‖ N(0, I)),
-        over the rows that have more than the conditions. (Absent where no modality is generated.)
+        {"run", "split", "n": the number of rows, "metrics"}, and "set" if the answers depend on other options than
+        those of the fit (`Run.with_options`).
 
-        For a label L, from the means of z given each conditioning set, see `mmppl.probes`: probe500.L, the accuracy of
-        logistic regression on 500 train rows drawn with replacement (Sutter et al. 2021, "Generalized multimodal
-        ELBO"), and probe.L on all train rows, standardised (a seeded sample of 10,000 if there are more); precision1.L,
-        precision5.L, precision10.L, the share of a row's nearest others that are of its class; nmi.L of k-means
-        clusters with the classes.
-
-        On request, for a generated modality X and the first label, see `mmppl.coherence`: coherence.X, the share of
-        values generated from each conditioning set without X whose class, to a judge trained on the original X of the
-        train rows and kept in the cache folder, is the row's; coherence_joint, under "nothing", of draws from the prior
-        whose modalities are all of one class to their judges; judge_accuracy.X on the rows' own values, a number. Also
-        on request, in nats per row and input units, see `mmppl.nats`: nll.X of the decoder, from every conditioning
-        set, those with X too, and its anchors nll_global.X, nll_class.X and, of grey values, nll_floor.X; evidence,
-        ln p(the other modalities | conditioning set), under "nothing" of all, on at most 1,000 rows, with evidence_se
-        and
-        evidence_distrusted.
     Raises:
-        UsageError: unknown metric, modality or part, a conditioning set that the program cannot answer, or a seed
-            outside 0 to 2³² − 1.
-        DataError: no row to ask about.
+        UsageError: a metric, modality or part is unknown, the program cannot answer from a conditioning set, or the
+            seed is outside 0 to 2³² − 1.
+        DataError: there is no row to ask about.
+
+    Example:
+        >>> import mmppl
+        >>> from mmppl.inference.fitted import FittedModel
+        >>> data = mmppl.read("digits-two-view")
+        >>> program = mmppl.load_program("mvae")(data.modalities, latent_dim=2, hidden=8)
+        >>> model = FittedModel(program, data=data)
+        >>> found = mmppl.evaluate(model, metrics=["rmse.noisy"], conditioning_sets=["rotated"], draws=2)
+        >>> found["n"], list(found["metrics"])
+        (359, ['rmse.noisy', 'left_out', 'nothing_seen'])
     """
     if not 0 <= seed < 2**32:
         raise UsageError(f"evaluate: seed {seed}; scikit-learn takes whole numbers from 0 to {2**32 - 1}.")
@@ -105,19 +126,26 @@ def evaluate(
         "metrics": {name: found[name] for name in wanted if name in found}
         | {
             "left_out": left_out,
-            "nothing_seen": {set_name(given): len(test) - int(sees(test, given).sum()) for given in sets},
+            "nothing_seen": {set_name(given): len(test) - int(has_any(test, given).sum()) for given in sets},
         },
     }
 
 
 def metric_names(program: Program) -> list[str]:
-    """Every metric that a program has: those of each thing that it answers about, then the others."""
+    """List every metric that a program has: those of each name that it answers about, then the others.
+
+    Args:
+        program: the program.
+
+    Returns:
+        The names.
+    """
     of_targets = [f"{metric.name}.{m.name}" for m in _targets(program) for metric in _target_metrics(program, m)]
     return [*of_targets, *(name for metric in _families() for name in metric.names(program))]
 
 
 def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
-    """{metric.X: {conditioning set: number}} for everything that the program answers about."""
+    """Compute {metric.X: {conditioning set: number}} for everything that the program answers about."""
     program, test = study.program, study.test
     found: dict[str, dict[str, float]] = {}
     for given in study.sets:
@@ -155,7 +183,7 @@ def _targets(program: Program) -> list[Modality]:
 
 
 def _target_metrics(program: Program, m: Modality) -> list[TargetMetric]:
-    """The metrics of one modality."""
+    """List the metrics of one modality."""
     every = [metric for metric in METRICS.values() if isinstance(metric, TargetMetric)]
     labelled = class_label(program) is not None
     return [metric for metric in every if kind(m) in metric.of and (labelled or not metric.needs_label)]
@@ -166,9 +194,9 @@ def _families() -> list[Metric]:
 
 
 def _wanted(program: Program, metrics: Sequence[str] | None) -> list[str]:
-    """The known names that begin with one of `metrics`; for None all that need no request.
+    """Select the known names that begin with one of `metrics`; None selects all except those on request.
 
-    What classifiers find is not told without how good they are.
+    What a classifier finds is never reported without the accuracy of that classifier.
     """
     known = metric_names(program)
     if metrics is None:
@@ -182,6 +210,6 @@ def _wanted(program: Program, metrics: Sequence[str] | None) -> list[str]:
             near = suggest(beginning, [*known, *(name.partition(".")[0] for name in known)])
             raise UsageError(f"no metric {beginning!r}; there are {', '.join(known)}.{near}")
     chosen = {name for name in known if name.startswith(tuple(metrics))}
-    judged = known if "coherence_joint" in chosen else chosen
-    right = {f"judge_accuracy.{n.removeprefix('coherence.')}" for n in judged if n.startswith("coherence.")}
+    measured = known if "coherence_joint" in chosen else chosen
+    right = {f"judge_accuracy.{n.removeprefix('coherence.')}" for n in measured if n.startswith("coherence.")}
     return [name for name in known if name in chosen | right]

@@ -1,4 +1,4 @@
-"""What a latent knows of a label: linear probes, nearest neighbours and clusters of its posterior means."""
+"""What a latent tells about a label: linear probes, nearest neighbours and clusters of its posterior means."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
-from .baselines import MOST_ROWS
-from .conditioning import in_blocks, sees
+from .baselines import MAX_ROWS
+from .conditioning import has_any, in_blocks
 from .scores import cluster_agreement, error_rate, precision_at
 
-FEW = 500  # rows of the protocol of Sutter et al.
-LEARNT = ("probe500", "probe")
+FEW = 500  # rows in the protocol of Sutter et al.
+LINEAR = ("probe500", "probe")
 NEIGHBOURS = {"precision1": 1, "precision5": 5, "precision10": 10}
-PROBES = (*LEARNT, *NEIGHBOURS, "nmi")
+PROBES = (*LINEAR, *NEIGHBOURS, "nmi")
 
 
 def probes(
@@ -32,35 +32,48 @@ def probes(
     *,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Those of `wanted` that the posterior means of z given one conditioning set have; the means are computed once for
-    all.
+    """Compute metrics of the posterior means of z given one conditioning set. The means are computed once for all
+    metrics.
 
-    Logistic regressions learn from labelled train rows that have any of what is given, and are judged at every labelled
-    test row; neighbours and clusters are of labelled test rows that have any of it, of `MOST_ROWS` evenly spaced ones
-    if there are more.
+    Logistic regressions learn from labelled train rows that have any of the given modalities, and are tested on every
+    labelled test row. Neighbours and clusters use the labelled test rows that have any of them, or `MAX_ROWS` evenly
+    spaced ones if there are more.
 
-    Raises: UsageError for a program without a latent z, or one that cannot answer from the conditioning set.
+    Args:
+        model: the model.
+        train: the train rows; None skips the metrics that learn.
+        test: the test rows.
+        given: the conditioning set.
+        labels: the class labels.
+        wanted: names of metrics.
+        seed: the seed of draws and samples.
+
+    Returns:
+        Those of `wanted` that could be computed.
+
+    Raises:
+        UsageError: the program has no latent z, or cannot answer from this set.
     """
     z = posterior_means(model, test, given, seed)
-    lessons: dict[str, np.ndarray] = {}  # name of a metric → row numbers in `train`
+    train_rows: dict[str, np.ndarray] = {}  # name of a metric → row numbers in `train`
     if train is not None:
         for m in labels:
             rows_of = _train_rows_of(model, train, given, m, seed)
-            lessons |= {name: rows for name, rows in rows_of.items() if name in wanted}
-    learnt = {} if train is None else _learnt(model, train, given, lessons, seed)
+            train_rows |= {name: rows for name, rows in rows_of.items() if name in wanted}
+    train_means = {} if train is None else _train_means(model, train, given, train_rows, seed)
     found: dict[str, float] = {}
     for m in labels:
         labelled = test.observed[m.name].numpy()
         truth = test.values[m.name].numpy()
-        for way in LEARNT:
+        for way in LINEAR:
             name = f"{way}.{m.name}"
-            if train is not None and name in learnt and labelled.any():
-                classes = train.values[m.name].numpy()[lessons[name]]
+            if train is not None and name in train_means and labelled.any():
+                classes = train.values[m.name].numpy()[train_rows[name]]
                 asked = z[labelled], truth[labelled]
-                found[name] = linear_probe(learnt[name], classes, *asked, standardise=way == "probe")
-        seen = np.flatnonzero(labelled & sees(test, given).numpy())
-        if len(seen) > MOST_ROWS:
-            seen = seen[np.linspace(0, len(seen) - 1, MOST_ROWS).astype(int)]
+                found[name] = linear_probe(train_means[name], classes, *asked, standardise=way == "probe")
+        seen = np.flatnonzero(labelled & has_any(test, given).numpy())
+        if len(seen) > MAX_ROWS:
+            seen = seen[np.linspace(0, len(seen) - 1, MAX_ROWS).astype(int)]
         near = [way for way in NEIGHBOURS if f"{way}.{m.name}" in wanted and len(seen) > NEIGHBOURS[way]]
         shares = precision_at(z[seen], truth[seen], [NEIGHBOURS[way] for way in near]) if near else []
         found |= {f"{way}.{m.name}": share for way, share in zip(near, shares)}
@@ -70,8 +83,17 @@ def probes(
 
 
 def posterior_means(model: FittedModel, rows: Dataset, given: Sequence[str], seed: int = 0) -> np.ndarray:
-    """(n, D) means of z given a conditioning set, each row by what it has of it; the prior's mean for a row that has
-    nothing of it."""
+    """Compute the means of z given a conditioning set.
+
+    Args:
+        model: the model.
+        rows: n rows.
+        given: the conditioning set; each row uses what it has of it.
+        seed: the seed of the draws.
+
+    Returns:
+        (n, D); a row that has nothing of the set gets the mean of the prior.
+    """
     parts = in_blocks(model, rows, given=given, want=["z"], seed=seed)
     return np.concatenate([part["z"]["mean"].reshape(len(part["z"]["mean"]), -1) for _, part in parts])
 
@@ -79,7 +101,18 @@ def posterior_means(model: FittedModel, rows: Dataset, given: Sequence[str], see
 def linear_probe(
     z: np.ndarray, classes: np.ndarray, asked: np.ndarray, truth: np.ndarray, *, standardise: bool
 ) -> float:
-    """Accuracy, in [0, 1], of logistic regression (lbfgs, at most 1000 iterations, C = 1) from z at other rows."""
+    """Compute the accuracy of logistic regression (lbfgs, at most 1000 iterations, C = 1) from z, on other rows.
+
+    Args:
+        z: (n, D) of the rows to learn from.
+        classes: (n,) their classes.
+        asked: (m, D) of the rows to test on.
+        truth: (m,) their classes.
+        standardise: whether to standardise z first.
+
+    Returns:
+        A share in [0, 1].
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -98,8 +131,8 @@ def linear_probe(
 def _train_rows_of(
     model: FittedModel, train: Dataset, given: Sequence[str], label: Modality, seed: int
 ) -> dict[str, np.ndarray]:
-    """ "probe500.LABEL" and "probe.LABEL" → their train rows, of the first some more than once; {} without any."""
-    has = train.observed[label.name] & sees(train, given)
+    """Choose the train rows of "probe500.LABEL", some of them more than once, and of "probe.LABEL"; {} without any."""
+    has = train.observed[label.name] & has_any(train, given)
     for name in model.program.conditions:
         has = has & train.observed[name]
     rows = np.flatnonzero(has.numpy())
@@ -107,21 +140,28 @@ def _train_rows_of(
         return {}
     rng = np.random.default_rng(seed)
     few = rng.choice(rows, FEW)
-    many = rows if len(rows) <= MOST_ROWS else np.sort(rng.choice(rows, MOST_ROWS, replace=False))
+    many = rows if len(rows) <= MAX_ROWS else np.sort(rng.choice(rows, MAX_ROWS, replace=False))
     return {f"probe500.{label.name}": few, f"probe.{label.name}": many}
 
 
-def _learnt(
-    model: FittedModel, train: Dataset, given: Sequence[str], lessons: Mapping[str, np.ndarray], seed: int
+def _train_means(
+    model: FittedModel, train: Dataset, given: Sequence[str], train_rows: Mapping[str, np.ndarray], seed: int
 ) -> dict[str, np.ndarray]:
-    """The posterior means of each lesson's rows; every row is asked about once."""
-    if not lessons:
+    """Compute the posterior means of the train rows of each metric. Every row is asked about once."""
+    if not train_rows:
         return {}
-    rows = np.unique(np.concatenate(list(lessons.values())))
+    rows = np.unique(np.concatenate(list(train_rows.values())))
     means = posterior_means(model, train.take(torch.from_numpy(rows)), given, seed)
-    return {name: means[np.searchsorted(rows, chosen)] for name, chosen in lessons.items()}
+    return {name: means[np.searchsorted(rows, chosen)] for name, chosen in train_rows.items()}
 
 
 def class_labels(program: Program) -> list[Modality]:
-    """The labels with one class per row."""
+    """List the labels with one class per row.
+
+    Args:
+        program: the program.
+
+    Returns:
+        The labels.
+    """
     return [m for m in program.modalities if m.role == "label" and kind(m) == "class"]

@@ -1,5 +1,5 @@
-"""How probable a run finds the data, in nats per row and in the units of the input: each modality given each
-conditioning set beside what is known without a latent model, and the evidence."""
+"""How probable a model finds the data, in nats per row and in the units of the input: each modality given each
+conditioning set, and the evidence."""
 
 from __future__ import annotations
 
@@ -13,18 +13,28 @@ from ..core.program import Program, generates
 from ..data.dataset import Dataset
 from ..inference.draws import draw
 from ..inference.fitted import FittedModel
-from ..inference.psis import DISTRUSTED
+from ..inference.psis import MAX_KHAT
 from .conditioning import BLOCK, set_name
 
-MOST_FOR_EVIDENCE = 1000  # rows, evenly spaced
+MAX_FOR_EVIDENCE = 1000  # rows, evenly spaced
 EVIDENCE = ("evidence", "evidence_se", "evidence_distrusted")
 
 
 def reconstruction(
     model: FittedModel, rows: Dataset, given: Sequence[str], names: Sequence[str], seed: int = 0
 ) -> dict[str, float]:
-    """Per name −ln p(x | z), averaged over the rows that have it, from one draw of z per row given a conditioning set
-    (which may hold the name)."""
+    """Compute −ln p(x | z), averaged over the rows that have x, for one draw of z per row.
+
+    Args:
+        model: the model.
+        rows: the rows.
+        given: the conditioning set, which may contain the scored names.
+        names: the names that are scored.
+        seed: the seed of the draws.
+
+    Returns:
+        name → nats per row in input units.
+    """
     parts = [
         _log_densities(model.program, rows, block, given, names, seed) for block in torch.arange(len(rows)).split(BLOCK)
     ]
@@ -36,7 +46,7 @@ def reconstruction(
 def _log_densities(
     program: Program, rows: Dataset, block: Tensor, given: Sequence[str], names: Sequence[str], seed: int
 ) -> dict[str, Tensor]:
-    """name → ln p(x | z) in input units of the rows of a block that have it."""
+    """name → ln p(x | z) in input units, of the rows of a block that have x."""
     batch = rows.batch(block, program.encoded)
     model = draw(program, batch, rows.ids[block.numpy()], range(1), given=given, scored=names, seed=seed).model
     found = {}
@@ -50,18 +60,29 @@ def _log_densities(
 def evidence(
     model: FittedModel, rows: Dataset, sets: Sequence[Sequence[str]], draws: int, seed: int, log: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    """ln p(the other modalities | a conditioning set), each where a row has it, by importance sampling.
+    """Estimate ln p(the other modalities | a conditioning set), each where a row has it, by importance sampling.
 
-    Under "nothing": of all modalities. See `mmppl.query.ask`. Means over the rows that have any of the others, of
-    `MOST_FOR_EVIDENCE` evenly spaced ones if there are more; standard errors of these means, from the spread over rows,
-    which holds that of the draws; shares of rows with k̂ above `DISTRUSTED`.
+    Under "nothing" it is that of all modalities. See `mmppl.inference.query.ask`.
+
+    Args:
+        model: the model.
+        rows: the rows; `MAX_FOR_EVIDENCE` evenly spaced ones are used if there are more.
+        sets: the conditioning sets.
+        draws: the number of draws per row.
+        seed: the seed of the draws.
+        log: receives one line per query.
+
+    Returns:
+        "evidence" → {set: mean over the rows that have any of the others}; "evidence_se" → the standard error of that
+        mean from the spread over rows, which includes that of the draws; "evidence_distrusted" → the share of rows with
+        k̂ above `MAX_KHAT`.
     """
     program = model.program
-    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_FOR_EVIDENCE)).long())
+    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MAX_FOR_EVIDENCE)).long())
     known: dict[frozenset[str], tuple[np.ndarray, np.ndarray]] = {}
 
     def of(names: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
-        """ln p(names | conditions) and k̂ of every row."""
+        """Return ln p(names | conditions) and k̂ of every row."""
         if names <= {*program.conditions}:
             return np.zeros(len(some)), np.zeros(len(some))
         if names not in known:
@@ -78,7 +99,7 @@ def evidence(
             continue
         has = torch.stack([some.observed[name] for name in others]).any(0).numpy()
         (whole, khat), (part, khat_of_part) = of(frozenset([*given, *others])), of(frozenset(given))
-        difference, distrusted = (whole - part)[has], np.maximum(khat, khat_of_part)[has] > DISTRUSTED
+        difference, distrusted = (whole - part)[has], np.maximum(khat, khat_of_part)[has] > MAX_KHAT
         if has.sum() > 1:
             error = difference.std(ddof=1) / np.sqrt(has.sum())
             for name, number in zip(EVIDENCE, (difference.mean(), error, distrusted.mean())):

@@ -1,4 +1,4 @@
-"""Metrics by name: what `evaluate` can compute of a fitted model."""
+"""Metrics by name: what `evaluate` can compute about a fitted model."""
 
 from __future__ import annotations
 
@@ -17,29 +17,45 @@ class Metric(Protocol):
     """A family of metrics that share their work.
 
     Attributes:
-        on_request: it takes minutes, and is computed only where it is named.
+        on_request: True if it takes minutes and is computed only when it is named.
     """
 
     on_request: bool
 
     def names(self, program: Program) -> list[str]:
-        """Every metric of the family that a program has, such as "nll.image"."""
+        """List the metrics of the family that a program has, such as "nll.image".
+
+        Args:
+            program: the program.
+
+        Returns:
+            The names.
+        """
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
-        """Those of `wanted` that there are: name → number, {conditioning set: number}, or a dict of curves."""
+        """Compute metrics of the family.
+
+        Args:
+            study: the evaluation.
+            wanted: the names that are wanted, also those of other families.
+
+        Returns:
+            name → number, {conditioning set: number}, or a dict of curves; metrics that cannot be computed are left
+            out.
+        """
 
 
 @dataclass(frozen=True)
 class TargetMetric:
-    """A number for each modality and conditioning set.
+    """A metric that is one number for each modality and conditioning set.
 
     Args:
-        name: what it is called; "error" becomes "error.label".
+        name: its name; "error" becomes "error.label".
         of: the kinds of modality that have it ("class", "sequence", "number").
-        score: target → number; NaN where there is none.
-        asks: needs the program's answer (else `target.answer` is empty).
-        quantiles: of the answer that it needs, in (0, 1).
-        needs_label: exists only beside a class label.
+        score: the function target → number; NaN means that there is none.
+        asks: whether it needs the program's answer (`target.answer` is empty otherwise).
+        quantiles: the quantiles of the answer that it needs, in (0, 1).
+        needs_label: True if it exists only beside a class label.
     """
 
     name: str
@@ -51,7 +67,7 @@ class TargetMetric:
 
 
 def _lacks(thing: Metric | TargetMetric) -> list[str]:
-    """Required parts that a metric does not have."""
+    """List the required parts that a metric does not have."""
     if isinstance(thing, TargetMetric):
         return [] if thing.of and callable(thing.score) else ["the kinds of modality that it is of, or its score"]
     return [part for part in ("names", "compute", "on_request") if not hasattr(thing, part)]
@@ -63,13 +79,30 @@ METRICS: Registry[Any] = Registry("metric", f"{__package__}.metrics", named_by_f
 def metric(
     name: str, *, of: str | Sequence[str], asks: bool = True, quantiles: Sequence[float] = (), needs_label: bool = False
 ) -> Callable[[Callable[[Target], float]], Callable[[Target], float]]:
-    """Decorator that makes a function of a `Target` a metric of `evaluate`.
+    """Register a function of a `Target` as a metric of `evaluate`.
 
     Args:
-        name: what it is called.
-        of, asks, quantiles, needs_label: see `TargetMetric`.
+        name: the name of the metric.
+        of: see `TargetMetric`.
+        asks: see `TargetMetric`.
+        quantiles: see `TargetMetric`.
+        needs_label: see `TargetMetric`.
+
+    Returns:
+        A decorator, which returns the function unchanged.
+
     Raises:
-        UsageError: the name is taken.
+        UsageError: the name is taken, or a required part is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmppl.evaluation.registry import METRICS, metric
+        >>> @metric("median_error", of="number")
+        ... def median_error(target):
+        ...     return float(np.median(np.abs(target.truth - target.answer["mean"])))
+        >>> METRICS["median_error"].of
+        ('number',)
+        >>> METRICS.forget("median_error")
     """
 
     def add(score: Callable[[Target], float]) -> Callable[[Target], float]:
@@ -81,7 +114,17 @@ def metric(
 
 
 def family(name: str) -> Callable[[type], type]:
-    """Class decorator that registers a `Metric`, built without arguments."""
+    """Register a class as a `Metric`. The class is built without arguments.
+
+    Args:
+        name: the name of the family.
+
+    Returns:
+        A class decorator.
+
+    Raises:
+        UsageError: the name is taken, or a required part is missing.
+    """
 
     def add(cls: type) -> type:
         METRICS.register(name)(cls())

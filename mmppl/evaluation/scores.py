@@ -1,4 +1,4 @@
-"""Numbers that say how good an answer is: pure functions of numpy arrays; every row has its truth."""
+"""Scores of an answer: pure functions of NumPy arrays, in which no true value is missing."""
 
 from __future__ import annotations
 
@@ -7,35 +7,76 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SMALLEST = 1e-12  # probabilities below it count as it: one row adds at most 28 nats to a log-loss
+SMALLEST = 1e-12  # smaller probabilities count as this, so that one row adds at most 28 nats to a log-loss
 THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
 
 
 def error_rate(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of wrong classes, in [0, 1]; truth and predicted (n,), or (n, length) for a share over all positions."""
+    """Compute the share of wrong classes.
+
+    Args:
+        truth: (n,) classes, or (n, length) for a share over all positions.
+        predicted: the same shape.
+
+    Returns:
+        A share in [0, 1].
+    """
     return 1.0 - float((truth.ravel() == predicted.ravel()).mean())
 
 
 def whole_error_rate(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of rows in which any position is wrong; truth and predicted (n, *shape)."""
+    """Compute the share of rows in which any position is wrong.
+
+    Args:
+        truth: (n, *shape) classes.
+        predicted: the same shape.
+
+    Returns:
+        A share in [0, 1].
+    """
     n = len(truth)
     return float((truth.reshape(n, -1) != predicted.reshape(n, -1)).any(1).mean())
 
 
 def balanced_accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean recall over the classes that occur in `truth`, in [0, 1]."""
+    """Compute the mean recall over the classes that occur in `truth`.
+
+    Args:
+        truth: (n,) classes.
+        predicted: (n,) classes.
+
+    Returns:
+        A share in [0, 1].
+    """
     return float(np.mean([(predicted[truth == code] == code).mean() for code in np.unique(truth)]))
 
 
 def log_loss(truth: np.ndarray, prob: np.ndarray) -> float:
-    """Mean of −ln p(true class) in nats; truth (n,) codes, prob (n, K), clipped at `SMALLEST`."""
+    """Compute the mean of −ln p(true class).
+
+    Args:
+        truth: (n,) class codes.
+        prob: (n, K) probabilities, clipped at `SMALLEST`.
+
+    Returns:
+        Nats per row.
+    """
     return float(-np.log(np.maximum(prob[np.arange(len(truth)), truth].astype(np.float64), SMALLEST)).mean())
 
 
 def calibration_error(truth: np.ndarray, prob: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error: Σ over bins of (share of rows) · |accuracy − mean confidence|, in [0, 1].
+    """Compute the expected calibration error: Σ over bins of (share of rows) · |accuracy − mean confidence|.
 
     The bins have equal width in the confidence (largest probability); the upper edge belongs to a bin.
+
+    Args:
+        truth: (n,) class codes.
+        prob: (n, K) probabilities.
+        bins: the number of bins.
+
+    Returns:
+        A number in [0, 1].
+
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 5.
     """
     confidence = prob.max(1).astype(np.float64)
@@ -45,18 +86,44 @@ def calibration_error(truth: np.ndarray, prob: np.ndarray, bins: int = 15) -> fl
 
 
 def rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Root of the mean square over all entries of (n, *shape), in their units."""
+    """Compute the root mean squared error over all entries.
+
+    Args:
+        truth: (n, *shape).
+        predicted: the same shape, or one that broadcasts to it.
+
+    Returns:
+        A number in the units of the values.
+    """
     return float(np.sqrt(np.square(predicted - truth, dtype=np.float64).mean()))
 
 
 def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """Share of all entries with low ≤ truth ≤ high."""
+    """Compute the share of all entries with low ≤ truth ≤ high.
+
+    Args:
+        truth: (n, *shape).
+        low: the same shape.
+        high: the same shape.
+
+    Returns:
+        A share in [0, 1].
+    """
     return float(((low <= truth) & (truth <= high)).mean())
 
 
 def explained_share(rmse: float, rmse_global: float, rmse_class: float) -> float:
-    """(rmse_global − rmse) / (rmse_global − rmse_class): 0 = no better than the training mean, 1 = as good as the mean
-    of the true class; NaN where the class mean is no better than the training mean."""
+    """Compute (rmse_global − rmse) / (rmse_global − rmse_class).
+
+    Args:
+        rmse: the rmse of the predictive mean.
+        rmse_global: the rmse of the training mean.
+        rmse_class: the rmse of the training mean of the true class.
+
+    Returns:
+        0 if the answer is no better than the training mean, 1 if it is as good as the mean of the true class; NaN if
+        the class mean is no better than the training mean.
+    """
     gap = rmse_global - rmse_class
     return (rmse_global - rmse) / gap if gap > 0 else float("nan")
 
@@ -64,33 +131,50 @@ def explained_share(rmse: float, rmse_global: float, rmse_class: float) -> float
 def gaussian_kl(
     mean: np.ndarray, std: np.ndarray, other_mean: np.ndarray | float = 0.0, other_std: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """KL(N(mean, std²) ‖ N(other_mean, other_std²)) of every entry, in nats; a std of 0 counts as 1e-77."""
+    """Compute KL(N(mean, std²) ‖ N(other_mean, other_std²)) of every entry.
+
+    Args:
+        mean: means, of any shape.
+        std: standard deviations; 0 counts as 1e-77.
+        other_mean: means of the second Gaussian.
+        other_std: standard deviations of the second Gaussian.
+
+    Returns:
+        Nats, in the common shape.
+    """
     variance, other = (np.maximum(np.square(s, dtype=np.float64), 1e-154) for s in (std, other_std))
     distance = np.square(np.subtract(mean, other_mean, dtype=np.float64))
     return 0.5 * ((distance + variance) / other - 1 - np.log(variance / other))
 
 
 def collapse_curve(kl: np.ndarray, eps: np.ndarray = THRESHOLDS, delta: float = 0.01) -> np.ndarray:
-    """Fraction of collapsed latent dimensions at each threshold: those whose KL_d(x) ≤ eps for a share ≥ 1 − delta of
-    the rows.
+    """Compute the fraction of collapsed latent dimensions at each threshold: those whose KL_d(x) ≤ eps for a share ≥ 1
+    − delta of the rows.
 
     Args:
         kl: (n, D) nats.
-        eps: (E,) nats.
+        eps: (E,) thresholds in nats.
+        delta: the share of rows that may lie above the threshold.
+
     Returns:
         (E,) in [0, 1].
+
     Source: Lucas et al. 2019, arXiv:1911.02469; ≤, delta and the thresholds as in CMMD's script.
     """
     return np.array([((kl <= e).mean(0) >= 1 - delta).mean() for e in eps])
 
 
 def precision_at(z: np.ndarray, truth: np.ndarray, neighbours: Sequence[int]) -> list[float]:
-    """Precision@K for each K: the share of a row's K nearest other rows (Euclidean) that are of its class, averaged
-    over rows.
+    """Compute precision@K: the share of a row's K nearest other rows (Euclidean) that are of its class, averaged over
+    rows.
 
     Args:
-        z: (n, D), n > every K.
-        truth: (n,) codes.
+        z: (n, D), with n greater than every K.
+        truth: (n,) class codes.
+        neighbours: the numbers K.
+
+    Returns:
+        One share in [0, 1] for each K.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -100,8 +184,17 @@ def precision_at(z: np.ndarray, truth: np.ndarray, neighbours: Sequence[int]) ->
 
 
 def cluster_agreement(z: np.ndarray, truth: np.ndarray, clusters: int, *, seed: int = 0) -> float:
-    """Normalised mutual information (arithmetic mean of the entropies), in [0, 1], of classes and k-means clusters, the
-    best of ten seeded starts."""
+    """Compute the normalised mutual information (arithmetic mean of the entropies) of classes and k-means clusters.
+
+    Args:
+        z: (n, D).
+        truth: (n,) class codes.
+        clusters: the number of clusters.
+        seed: the seed of the ten starts, of which the best counts.
+
+    Returns:
+        A number in [0, 1].
+    """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import normalized_mutual_info_score

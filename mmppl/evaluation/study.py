@@ -1,4 +1,4 @@
-"""What metrics are computed from: a fitted model, the rows that judge it, and what is shared between metrics."""
+"""What metrics are computed from: a fitted model, the rows that test it, and what metrics share."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Study:
     """One evaluation of a fitted model.
 
     Args:
-        model: what is judged.
+        model: the model.
         dataset: all parts of the data.
-        test: the rows that judge it.
+        test: the rows that test it.
         sets: the conditioning sets.
-        draws: of the latent per row, for predictions.
-        evidence_draws: of the latent per row, for evidence.
-        seed: of the draws and of what is trained.
-        own_data: the data are those of the fit.
-        root: folder of the files of a recipe.
+        draws: the number of latent draws per row, for predictions.
+        evidence_draws: the number of latent draws per row, for the evidence.
+        seed: the seed of the draws and of everything that is trained.
+        own_data: True if the data are those of the fit.
+        root: the folder with the files of a recipe.
         log: receives one-line messages.
     """
 
@@ -48,16 +48,18 @@ class Study:
 
     @property
     def program(self) -> Program:
+        """The program of the model."""
         return self.model.program
 
     @cached_property
     def label(self) -> Modality | None:
-        """The label with one class per row, where there is one."""
+        """The label with one class per row, or None."""
         return class_label(self.program)
 
     @cached_property
     def train(self) -> Dataset | None:
-        """Rows for baselines and anchors to learn from: the train rows of the data, else of the fit, else None."""
+        """The rows that baselines and anchors learn from: the train rows of the data, else those of the fit, else None.
+        """
         if len(rows := self.dataset.rows("train")):
             return self.dataset.take(rows)
         try:
@@ -69,16 +71,22 @@ class Study:
 
     @cached_property
     def whole_train(self) -> Dataset | None:
-        """The same with what the fit hid at random, so that classifiers of generated values are shared by fits that
-        hid other values; None without train rows."""
+        """The same rows with what the fit hid at random, so that fits that hid other values share the classifiers of
+        generated values; None without train rows."""
         if not self.own_data or self.train is None:
             return self.train
         whole = self.model.data(self.root, hidden=False)
         return whole.take(whole.rows("train"))
 
     def anchors(self, m: Modality) -> tuple[float, float]:
-        """rmse of the training mean of a modality, and of the training mean of the true class; NaN where there is
-        none."""
+        """Compute the rmse of the training mean of a modality, and of the training mean of the true class.
+
+        Args:
+            m: a modality of numbers.
+
+        Returns:
+            The two numbers; NaN where there is none.
+        """
         if self.train is None:
             return float("nan"), float("nan")
         if m.name not in self._anchors:
@@ -92,10 +100,10 @@ class Target:
 
     Args:
         study: the evaluation.
-        modality: what is asked about.
+        modality: the modality that is asked about.
         given: the names that are given.
-        truth: (n, *shape) of the rows that have it, in input units, or codes of classes.
-        answer: "mean", "std", quantiles or "prob" of the same rows; empty where the program was not asked.
+        truth: (n, *shape) true values of the rows that have it, in input units, or class codes.
+        answer: "mean", "std", quantiles or "prob" of the same rows; empty if the program was not asked.
     """
 
     study: Study

@@ -9,14 +9,15 @@ import numpy as np
 
 
 def summarise(results: Sequence[Mapping[str, Any]], warnings: Sequence[str] = ()) -> dict[str, Any]:
-    """Mean and standard deviation (n − 1 below the line) over runs, of every number that all of them have.
+    """Compute mean and standard deviation (with n − 1) over runs, of every number that all of them have.
 
     Args:
-        results: what `evaluate` returned.
-        warnings: what the reader should know, such as that the runs are not alike (`mmppl.runs.compare.unlike`).
+        results: what `evaluate` returned for each run.
+        warnings: warnings for the reader, such as that the runs are not alike (`mmppl.runs.compare.unlike`).
+
     Returns:
-        {"runs": the results, "mean": {...}, "sd": {...}, "warnings": [...]}, mean and sd nested as the metrics; sd is
-        None for a single run.
+        {"runs": the results, "mean": {...}, "sd": {...}, "warnings": [...]}, with mean and sd nested like the metrics;
+        sd is None for a single run.
     """
     metrics = [result["metrics"] for result in results]
     mean, sd = _over_runs(metrics, np.mean), _over_runs(metrics, _sd)
@@ -28,7 +29,8 @@ def _sd(values: Sequence[float]) -> float | None:
 
 
 def _over_runs(values: Sequence[Any], statistic: Callable[[Sequence[float]], Any]) -> Any:
-    """`statistic` over numbers at the same place in nested dicts and lists; keys that only some have are dropped."""
+    """Apply `statistic` to the numbers at the same place in nested dicts and lists; keys that only some have are
+    dropped."""
     first = values[0]
     if isinstance(first, Mapping):
         shared = [key for key in first if all(key in value for value in values)]

@@ -1,4 +1,4 @@
-"""Metrics as a table for people."""
+"""Metrics as a table to read."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ SHARES = (
 )  # fmt: skip
 
 
-ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # what has no row of the table
+ELSEWHERE = ("collapse", "left_out", "nothing_seen")  # these have no row in the table
 
 
 def metric_table(metrics: Mapping[str, Any], spread: Mapping[str, Any] | None = None) -> str:
-    """One row per metric, one column per conditioning set where there are several; what is left is told below.
+    """Format metrics as a table with one row per metric, and one column per conditioning set if there are several.
 
     Args:
-        spread: standard deviations of the same shape, to stand behind a "±".
+        metrics: the metrics, as `evaluate` returns them.
+        spread: standard deviations of the same shape, to be written after a "±".
+
+    Returns:
+        The table, and below it what has no row in it.
     """
     shown = {name: value for name, value in metrics.items() if name not in ELSEWHERE}
-    told = dict.fromkeys(key for value in shown.values() if isinstance(value, Mapping) for key in value)
-    asked = [key for key in metrics.get("nothing_seen") or () if key in told]
-    sets = [*asked, *(key for key in told if key not in asked)]
+    named = dict.fromkeys(key for value in shown.values() if isinstance(value, Mapping) for key in value)
+    asked = [key for key in metrics.get("nothing_seen") or () if key in named]
+    sets = [*asked, *(key for key in named if key not in asked)]
     rows = [["given", *sets]] if sets else []
     for name, value in shown.items():
         by_set = value if isinstance(value, Mapping) else dict.fromkeys(sets[:1] or [""], value)

@@ -1,1 +1,1 @@
-"""Pictures of a fitted model."""
+"""Figures of a fitted model, one file each."""

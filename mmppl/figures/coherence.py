@@ -17,7 +17,7 @@ from ..evaluation.study import Study
 from .drawing import caption, heat_map
 from .registry import Subject, figure
 
-MOST_JUDGED = 2000  # rows
+MAX_ROWS = 2000
 
 
 @figure(
@@ -26,13 +26,19 @@ MOST_JUDGED = 2000  # rows
     absent="no classifier is kept; mmppl evaluate RUN --metric coherence trains them",
 )
 def coherence_table(subject: Subject) -> Figure | None:
-    """Conditioning set × what is judged: of each modality the coherence, of the latent a linear probe's accuracy; None
-    where no classifier is kept."""
+    """Draw the coherence of each modality and the accuracy of a linear probe of the latent, for each conditioning set.
+
+    Args:
+        subject: what is drawn.
+
+    Returns:
+        The figure; None if no classifier is kept or there is no class label.
+    """
     model, rows, about = subject.model, subject.rows, subject.about
     program, label = model.program, class_label(model.program)
     if label is None:
         return None
-    test = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_JUDGED)).long())
+    test = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).long())
     sets, probe = default_conditioning_sets(program), f"probe500.{label.name}"
     study = Study(model, subject.dataset, test, sets, own_data=subject.own_data, root=subject.root, log=subject.log)
     whole = study.whole_train
@@ -42,7 +48,7 @@ def coherence_table(subject: Subject) -> Figure | None:
         return None
     shares = np.full((len(sets), 1 + len(trained)), np.nan)
     for line, given in zip(shares, sets):
-        with suppress(UsageError):  # a program whose latents have other names
+        with suppress(UsageError):  # the latents of the program have other names
             line[0] = probes(model, study.train, test, given, [label], [probe]).get(probe, np.nan)
         asked = {n: classifier for n, classifier in trained.items() if n not in given}
         found = coherence(model, test, given, asked, label)

@@ -1,4 +1,4 @@
-"""What figures are made of: one value of a modality as a small picture, a heat-map, a caption."""
+"""The parts of figures: one value of a modality as a small picture, a heat map, a caption."""
 
 from __future__ import annotations
 
@@ -28,28 +28,51 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 150,
 }
 GAP = 2  # white pixels between the images of a mosaic
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # told apart by the colour-blind (Okabe & Ito)
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # distinct to the colour-blind (Okabe & Ito)
 
 
-def truth(data: Dataset, m: Modality) -> list[Any]:
-    """Per row the value in input units (names for classes), None where it is missing."""
+def true_values(data: Dataset, m: Modality) -> list[Any]:
+    """Return the true values of a modality.
+
+    Args:
+        data: N rows.
+        m: the modality.
+
+    Returns:
+        N values in input units (class names for classes), None where one is missing.
+    """
     value = data.values[m.name].numpy()
     value = np.asarray(m.classes)[value] if m.classes is not None else m.value_in_input_units(value)
     return [x if seen else None for x, seen in zip(value, data.observed[m.name].numpy())]
 
 
 def limits(data: Dataset, m: Modality) -> tuple[float, float]:
-    """Black and white of an image, in input units."""
+    """Return the values that are drawn black and white.
+
+    Args:
+        data: the rows.
+        m: the modality.
+
+    Returns:
+        Black and white, in input units.
+    """
     if (known := m.family.limits(m)) is not None:
         return known
-    there = [x for x in truth(data, m) if x is not None]
+    there = [x for x in true_values(data, m) if x is not None]
     if m.classes is not None or not there:
         return 0.0, 1.0
     return float(np.min(there)), float(np.max(there))
 
 
-def picture(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: str = "gray") -> None:
-    """An image; `limits` are black and white."""
+def draw_image(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: str = "gray") -> None:
+    """Draw an image.
+
+    Args:
+        ax: the axes.
+        value: (H, W), (C, H, W) or (H, W, C).
+        limits: the values of black and white.
+        colours: the name of a colour map.
+    """
     low, high = limits
     if value.ndim == 3 and not image_layout(value.shape)[3]:
         value = np.moveaxis(value, 0, -1)
@@ -58,15 +81,22 @@ def picture(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: s
     if value.ndim == 3:  # a map of numbers, such as a sd, has no opacity
         value = shades(value if colours == "gray" else value[..., :3], limits)
     ax.imshow(value, cmap=colours, vmin=low, vmax=high)
-    bare(ax)
+    hide_axes(ax)
 
 
-def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None:
-    """A value as it is in the data; None: missing."""
+def draw_value(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None:
+    """Draw a value as it is in the data.
+
+    Args:
+        ax: the axes.
+        m: the modality.
+        value: the value in input units; None if it is missing.
+        limits: the values of black and white.
+    """
     if value is None:
         _text(ax, "missing", GREY)
     elif m.drawn == "image":
-        picture(ax, value, limits)
+        draw_image(ax, value, limits)
     elif m.drawn == "curve":
         ax.plot(value.ravel(), color=BLUE, linewidth=1)
     else:
@@ -74,7 +104,14 @@ def show(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -> None
 
 
 def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.ndarray]) -> None:
-    """Truth and prediction of something that is no image."""
+    """Draw the true value and the prediction of a modality that is no image.
+
+    Args:
+        ax: the axes.
+        m: the modality.
+        truth: the true value in input units; None if it is missing.
+        answer: the parts of `Answer.want` for one row.
+    """
     if m.drawn == "curve":
         steps = np.arange(m.size)
         low, high = answer["q05"].ravel(), answer["q95"].ravel()
@@ -87,8 +124,8 @@ def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.n
         _text(ax, f"{float(answer['mean']):.3g} ± {float(answer['std']):.2g}\ntrue {true}")
     else:
         right = truth is not None and np.array_equal(answer["predicted"], truth)
-        predict = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
-        text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {predict}"
+        outcome = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
+        text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {outcome}"
         _text(ax, text, "black" if right or truth is None else ORANGE)
 
 
@@ -101,11 +138,15 @@ def _words(m: Modality, value: Any) -> str:
 
 def _text(ax: Axes, text: str, colour: str = "black") -> None:
     ax.text(0.5, 0.5, text, ha="center", va="center", color=colour, transform=ax.transAxes)
-    bare(ax)
+    hide_axes(ax)
 
 
-def bare(ax: Axes) -> None:
-    """No axes."""
+def hide_axes(ax: Axes) -> None:
+    """Hide the axes.
+
+    Args:
+        ax: the axes.
+    """
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
@@ -113,7 +154,12 @@ def bare(ax: Axes) -> None:
 
 
 def row_name(ax: Axes, name: str) -> None:
-    """A name to the left of a row of pictures."""
+    """Write a name to the left of a row of pictures.
+
+    Args:
+        ax: the axes of the first picture.
+        name: the name.
+    """
     ax.set_ylabel(name, rotation=0, ha="right", va="center", labelpad=6)
 
 
@@ -125,18 +171,22 @@ def mosaic(
     columns: Sequence[str] = (),
     words: np.ndarray | None = None,
 ) -> None:
-    """A table of images, (R, C, H, W, channels), with names of rows and columns, drawn as one picture; NaN is white.
+    """Draw a table of images as one picture; NaN is white.
 
     Args:
-        limits: black and white.
-        words: (R, C) texts for the upper left corners.
+        ax: the axes.
+        pictures: (R, C, H, W, channels).
+        limits: the values of black and white.
+        rows: the names of the rows.
+        columns: the names of the columns.
+        words: (R, C) texts for the upper left corners, or None.
     """
     deep, across, height, width, _ = pictures.shape
     shown = np.nan_to_num(shades(pictures, limits), nan=1.0)
     whole = np.ones((deep, height + GAP, across, width + GAP, 3))
     whole[:, :height, :, :width] = np.moveaxis(shown, 2, 1)  # one channel is grey in all three
     ax.imshow(whole.reshape(deep * (height + GAP), across * (width + GAP), 3)[:-GAP, :-GAP], interpolation="nearest")
-    bare(ax)
+    hide_axes(ax)
     ax.tick_params(length=0, labelsize=6.5, pad=2, labeltop=True, labelbottom=False)
     ax.set_yticks(np.arange(len(rows)) * (height + GAP) + height / 2 - 0.5, rows)
     ax.set_xticks(np.arange(len(columns)) * (width + GAP) + width / 2 - 0.5, columns)
@@ -147,7 +197,14 @@ def mosaic(
 
 
 def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Shares in [0, 1] as per cents in cells; a cell that is NaN stays empty."""
+    """Draw shares as per cents in cells; a cell that is NaN stays empty.
+
+    Args:
+        ax: the axes.
+        shares: (R, C) in [0, 1].
+        rows: the names of the rows.
+        columns: the names of the columns.
+    """
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (i, j), share in np.ndenumerate(shares):
         if np.isfinite(share):
@@ -161,15 +218,34 @@ def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequenc
 
 
 def class_codes(data: Dataset, label: Modality | None) -> np.ndarray:
-    """(N,) class codes, −1 where there is none."""
+    """Return the class codes of a label.
+
+    Args:
+        data: N rows.
+        label: the label, or None.
+
+    Returns:
+        (N,) codes, −1 where there is none.
+    """
     if label is None:
         return np.full(len(data), -1)
     return np.where(data.observed[label.name].numpy(), data.values[label.name].numpy(), -1)
 
 
-def examples(program: Program, rows: Dataset, given: Sequence[str], number: int) -> Dataset:
-    """So many rows: a first one of each class, then a second one, taking before others those that have all that is
-    given, and of these those that miss least."""
+def example_rows(program: Program, rows: Dataset, given: Sequence[str], number: int) -> Dataset:
+    """Select example rows: a first one of each class, then a second one, and so on.
+
+    Rows that have everything that is given come before others, and of these those that miss least.
+
+    Args:
+        program: the program, whose class label counts.
+        rows: the rows to choose from.
+        given: the conditioning set.
+        number: how many rows to select.
+
+    Returns:
+        At most `number` rows.
+    """
     missing, lacks = (
         torch.stack([~rows.observed[name] for name in names]).sum(0).numpy() for names in (rows.observed, given)
     )
@@ -183,13 +259,25 @@ def examples(program: Program, rows: Dataset, given: Sequence[str], number: int)
 
 
 def caption(figure: Figure, text: str) -> None:
-    """A line or more below everything, in small grey letters."""
-    letters = int(19 * figure.get_figwidth())  # that fit into a line at this size
+    """Write small grey lines below everything else.
+
+    Args:
+        figure: the figure.
+        text: the caption, which is wrapped.
+    """
+    letters = int(19 * figure.get_figwidth())  # letters in a line of this size
     figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a file."""
+    """Encode a figure.
+
+    Args:
+        figure: the figure.
+
+    Returns:
+        The bytes of a .png file.
+    """
     image = BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()

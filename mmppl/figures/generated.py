@@ -1,11 +1,12 @@
-"""The figure of what is generated: what is given beside the truth and the predictive distribution of all else."""
+"""The figure of generated modalities: what is given, the true values, and the predictive distribution of everything
+else."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 
 from ..evaluation.conditioning import default_conditioning_sets
-from .drawing import caption, draw_prediction, examples, limits, picture, show, truth
+from .drawing import caption, draw_image, draw_prediction, draw_value, example_rows, limits, true_values
 from .registry import Subject, figure
 
 SAMPLES = 8
@@ -19,12 +20,19 @@ CHOICE = "a first row of each class, complete rows before others"
     absent="nothing is left to generate",
 )
 def generated(subject: Subject) -> Figure | None:
-    """One line per row: what is given | of all else the truth, the predictive mean and its sd or 90 % band; None where
-    there is nothing else."""
+    """Draw one line per row: what is given, and for everything else the true value, the predictive mean, and its sd or
+    90 % band.
+
+    Args:
+        subject: what is drawn.
+
+    Returns:
+        The figure; None if there is nothing else.
+    """
     model, rows, about = subject.model, subject.rows, subject.about
     program = model.program
     given = default_conditioning_sets(program)[0]
-    test = examples(program, rows, given, SAMPLES)
+    test = example_rows(program, rows, given, SAMPLES)
     made = [m for m in program.modalities if m.name not in given and m.name not in program.conditions]
     if not made:
         return None
@@ -36,7 +44,7 @@ def generated(subject: Subject) -> Figure | None:
     drawn = Figure(figsize=(1.05 * sum(widths) + 0.6, len(test) + 0.8), layout="constrained")
     axes = drawn.subplots(len(test), len(columns), squeeze=False, width_ratios=widths)
     for (m, part), column in zip(columns, axes.T):
-        true, ends = truth(test, m), limits(test, m)
+        true, ends = true_values(test, m), limits(test, m)
         title = {"mean": f"generated\n{m.name} (mean)", "both": f"generated\n{m.name}"}.get(part, f"{part}\n{m.name}")
         if part == "sd":
             spread = answer[m.name]["std"]
@@ -44,11 +52,11 @@ def generated(subject: Subject) -> Figure | None:
             title = f"sd, {ends[0]:.2g} (blue)\nto {ends[1]:.2g} (yellow)"
         for i, ax in enumerate(column):
             if part in ("given", "true"):
-                show(ax, m, true[i], ends)
+                draw_value(ax, m, true[i], ends)
             elif part == "mean":
-                picture(ax, answer[m.name]["mean"][i], ends)
+                draw_image(ax, answer[m.name]["mean"][i], ends)
             elif part == "sd":
-                picture(ax, spread[i], ends, "cividis")
+                draw_image(ax, spread[i], ends, "cividis")
             else:
                 draw_prediction(ax, m, true[i], {key: x[i] for key, x in answer[m.name].items() if key != "classes"})
             if m.drawn == "curve" and i < len(test) - 1:

@@ -1,4 +1,4 @@
-"""The latent space in the plane: one t-SNE for all conditioning sets, so that what is given can be compared."""
+"""The latent space in the plane: one t-SNE for all conditioning sets, so that they can be compared."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 
 from ..core.program import class_label
 from ..errors import UsageError
-from ..evaluation.conditioning import default_conditioning_sets, sees, set_name
+from ..evaluation.conditioning import default_conditioning_sets, has_any, set_name
 from ..modalities.modality import Modality
-from .drawing import BLUE, bare, caption, class_codes
+from .drawing import BLUE, caption, class_codes, hide_axes
 from .registry import Subject, figure
 
-MOST_POINTS = 2800  # over all conditioning sets: t-SNE takes some ten seconds
+MAX_POINTS = 2800  # over all conditioning sets; t-SNE takes about ten seconds for these
 DRAWS = 64
 COLUMNS = 4
-# Told apart by the colour-blind (Tol, "muted", and black); a class is named on the figure too, and after ten the
-# marker changes.
+# Distinct to the colour-blind (Tol, "muted", and black). The figure also names each class, and the marker changes
+# after ten classes.
 CLASS_COLOURS = (
     "#CC6677", "#332288", "#DDCC77", "#117733", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499", "#000000",
 )  # fmt: skip
@@ -31,16 +31,23 @@ MARKERS = "osv^DPX*<>"
     "latent", shows="t-SNE of z by what is given", absent="no latent z, or less than five rows"
 )
 def latent_space(subject: Subject) -> Figure | None:
-    """t-SNE of the means of z given each conditioning set, all in one plane, a panel each, coloured by the first
-    label; None where there are too few rows or no z."""
+    """Draw a t-SNE of the means of z given each conditioning set: one common plane, one plot per set, coloured by the
+    first label.
+
+    Args:
+        subject: what is drawn.
+
+    Returns:
+        The figure; None if there are too few rows or no latent z.
+    """
     model, rows, about = subject.model, subject.rows, subject.about
     from sklearn.manifold import TSNE
 
     sets = default_conditioning_sets(model.program)
     rows_of = []
     for given in sets:
-        test = rows.take(sees(rows, given).nonzero().squeeze(-1))
-        most = min(len(test), MOST_POINTS // len(sets))
+        test = rows.take(has_any(rows, given).nonzero().squeeze(-1))
+        most = min(len(test), MAX_POINTS // len(sets))
         rows_of.append(test.take(torch.linspace(0, len(test) - 1, most).long()))
     if sum(map(len, rows_of)) < 5:
         return None
@@ -50,7 +57,7 @@ def latent_space(subject: Subject) -> Figure | None:
             for some, given in zip(rows_of, sets)
             if len(some)
         ]
-    except UsageError:  # a program whose latents have other names
+    except UsageError:  # the latents of the program have other names
         return None
     z = np.concatenate(means)
     start = "pca" if z.shape[1] > 1 else "random"
@@ -67,7 +74,7 @@ def latent_space(subject: Subject) -> Figure | None:
         _scatter(ax, points, class_codes(some, label), label)
         ax.set_title(f"given {set_name(given)}", loc="left")
     for ax in axes:
-        bare(ax)
+        hide_axes(ax)
     for ax in axes[len(sets) :]:
         ax.set_visible(False)
     by = f", by {label.name}" if label else ""
@@ -78,7 +85,7 @@ def latent_space(subject: Subject) -> Figure | None:
 
 
 def _scatter(ax: Axes, points: np.ndarray, codes: np.ndarray, label: Modality | None) -> None:
-    """Points in the colour of their class, whose name stands at their median."""
+    """Draw points in the colour of their class, with its name at their median."""
     for code in np.unique(codes):
         x, y = points[codes == code].T
         if label is None or code < 0:

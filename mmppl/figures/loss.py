@@ -19,29 +19,36 @@ from .training_curves import draw_curve, over_epochs
     of_history=True,
 )
 def losses(model: FittedModel) -> Figure | None:
-    """The loss, each term (unweighted) and each validation metric; None for a model without a history."""
+    """Draw the loss, each unweighted term and each validation metric.
+
+    Args:
+        model: the model, with its history.
+
+    Returns:
+        The figure; None if the model has no history.
+    """
     if not model.metrics:
         return None
     lines, last = model.metrics, model.metrics[-1]
-    panels = {"loss": {part: [line["loss"][part] for line in lines] for part in ("train", "valid")}}
+    curves_by_name = {"loss": {part: [line["loss"][part] for line in lines] for part in ("train", "valid")}}
     for term, weight in last["weights"].items():
         name = f"{term}  (weight {weight:.3g})"
-        panels[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
+        curves_by_name[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
     for metric in last["metrics"]:
-        panels[f"{metric}  (validation)"] = {"valid": [line["metrics"].get(metric) for line in lines]}
-    columns = min(4, len(panels))
-    deep = math.ceil(len(panels) / columns)
+        curves_by_name[f"{metric}  (validation)"] = {"valid": [line["metrics"].get(metric) for line in lines]}
+    columns = min(4, len(curves_by_name))
+    deep = math.ceil(len(curves_by_name) / columns)
     figure = Figure(figsize=(2.6 * columns, 1.9 * deep + 0.4), layout="constrained")
     axes = figure.subplots(deep, columns, squeeze=False).ravel()
-    for ax, (name, curves) in zip(axes, panels.items()):
+    for ax, (name, curves) in zip(axes, curves_by_name.items()):
         for part, curve in curves.items():
             colour, dash, title = (BLUE, "-", "train") if part == "train" else (ORANGE, "--", "validation")
             draw_curve(ax, lines, curve, color=colour, linestyle=dash, label=title)
         ax.set_title(name, loc="left")
         over_epochs(ax)
-    for ax in axes[len(panels) :]:
+    for ax in axes[len(curves_by_name) :]:
         ax.set_visible(False)
-    for ax in axes[max(0, len(panels) - columns) : len(panels)]:
+    for ax in axes[max(0, len(curves_by_name) - columns) : len(curves_by_name)]:
         ax.set_xlabel("epoch")
     axes[0].set_ylabel("nats per row")
     axes[0].legend()

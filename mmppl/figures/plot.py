@@ -1,4 +1,4 @@
-"""Write the figures of a fitted model, each into a file of its own."""
+"""Writing the figures of a fitted model, each into a file of its own."""
 
 from __future__ import annotations
 
@@ -25,25 +25,30 @@ def plot(
     root: Any = None,
     log: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Write FOLDER/NAME.png for each figure. Nothing is trained: coherence is drawn where the classifiers of these data
-    are kept (`mmppl evaluate RUN --metric coherence` trains them).
+    """Write FOLDER/NAME.png for each figure.
+
+    Nothing is trained. Coherence is drawn if the classifiers of these data are kept (`mmppl evaluate RUN --metric
+    coherence` trains them).
 
     Args:
-        model: what is shown.
-        folder: one that exists.
-        data: what `mmppl.read` takes, for all but the losses; None: the data of the fit. Its test rows are shown, or
-            all if it has none. If the data of the fit cannot be read again, only the losses are drawn.
-        figures: names of figures, each of which must be possible; None: those that are.
-        root: folder of the files that a recipe needs.
+        model: the model.
+        folder: an existing folder.
+        data: anything that `mmppl.read` takes, for all figures except the losses; None takes the data of the fit. The
+            test rows are shown, or all rows if there are none. If the data of the fit cannot be read again, only the
+            losses are drawn.
+        figures: the names of figures, each of which must be possible; None draws all that are possible.
+        root: the folder with the files that a recipe needs.
         log: receives one line per figure.
+
     Returns:
-        The paths of what was written.
+        The paths of the files.
+
     Raises:
-        UsageError: a name that is none, or a figure that this model has not.
+        UsageError: a name is unknown, or this model does not have that figure.
     """
     log = log or (lambda line: None)
     drawings = {name: FIGURES[name] for name in (FIGURES if figures is None else dict.fromkeys(figures))}
-    if figures is None:  # what needs no data comes first, whatever the data are
+    if figures is None:  # figures that need no data come first
         drawings = dict(sorted(drawings.items(), key=lambda item: not item[1].of_history))
     subject = None
     if any(not drawing.of_history for drawing in drawings.values()):

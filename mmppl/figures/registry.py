@@ -20,12 +20,12 @@ class Subject:
     """What a figure is drawn of.
 
     Args:
-        model: what is shown.
-        dataset: all parts of the data; None where they cannot be had.
-        rows: those that are shown: the test rows, or all if there are none.
+        model: the model.
+        dataset: all parts of the data.
+        rows: the rows that are shown: the test rows, or all rows if there are none.
         about: the model, the data and the part, for captions.
-        own_data: the data are those of the fit.
-        root: folder of the files of a recipe.
+        own_data: True if the data are those of the fit.
+        root: the folder with the files of a recipe.
         log: receives one-line messages.
     """
 
@@ -43,10 +43,10 @@ class Drawing:
     """One kind of figure.
 
     Args:
-        draw: subject → the figure; None where the model has none.
+        draw: the function subject → figure; None means that the model does not have it.
         shows: what it shows, in words.
         absent: why a model may not have it.
-        of_history: drawn of the model's history alone: `draw` takes the model.
+        of_history: True if it depends on the history of the model alone; `draw` then takes the model.
     """
 
     draw: Callable[..., Figure | None]
@@ -63,13 +63,31 @@ FIGURES: Registry[Drawing] = Registry("figure", __package__ or "", aside=ASIDE, 
 
 
 def figure(name: str, *, shows: str, absent: str, of_history: bool = False) -> Callable[[Any], Any]:
-    """Decorator that makes a function of a `Subject` a figure of `plot`.
+    """Register a function of a `Subject` as a figure of `plot`.
 
     Args:
-        name: what `--figure` calls it; the file is NAME.png.
-        shows, absent, of_history: see `Drawing`.
+        name: the name for `--figure`; the file is NAME.png.
+        shows: see `Drawing`.
+        absent: see `Drawing`.
+        of_history: see `Drawing`.
+
+    Returns:
+        A decorator, which returns the function unchanged.
+
     Raises:
         UsageError: the name is taken, or `shows` or `absent` is empty.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from mmppl.figures.registry import FIGURES, figure
+        >>> @figure("sizes", shows="how many rows each part has", absent="there are no rows")
+        ... def sizes(subject):
+        ...     drawn = Figure()
+        ...     drawn.subplots().bar(["train", "test"], [len(subject.dataset.rows(part)) for part in ("train", "test")])
+        ...     return drawn
+        >>> FIGURES["sizes"].shows
+        'how many rows each part has'
+        >>> FIGURES.forget("sizes")
     """
 
     def add(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:

@@ -18,21 +18,23 @@ from ..inference.fitted import FittedModel
 from .drawing import STYLE, caption, png
 
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
-LETTERS = 74  # in a line of a legend
+LETTERS = 74  # in a line of the legend
 
 
 def plot_term(models: Sequence[FittedModel], term: str, out: Path) -> Path:
-    """One picture of a term over the epochs of several fits, such as w2 of an aligned and an unaligned one.
+    """Draw one term over the epochs of several fits, such as w2 of an aligned and an unaligned one.
 
     Args:
-        models: with their histories.
-        term: a name of the logs, "w2" or "nll.image"; "loss" is their weighted sum. Drawn is its value, without its
-            weight, over validation and training rows.
+        models: models with their histories.
+        term: a name of the logs, such as "w2" or "nll.image"; "loss" is their weighted sum. The picture shows its
+            unweighted value over validation and training rows.
         out: a .png file.
+
     Returns:
         The path of the picture.
+
     Raises:
-        UsageError: no models, a term that a model has not, or a place that cannot be one.
+        UsageError: there are no models, a model does not have the term, or the path is wrong.
     """
     if not models:
         raise UsageError("plot: no runs whose terms could be drawn.")
@@ -45,7 +47,19 @@ def plot_term(models: Sequence[FittedModel], term: str, out: Path) -> Path:
 
 
 def term_curves(models: Sequence[FittedModel], term: str) -> Figure:
-    """A line per run over its validation rows, a thin one over its training rows, and its last value beside."""
+    """Draw one line per model over its validation rows, a thin one over its training rows, and the last value in the
+    legend.
+
+    Args:
+        models: models with their histories.
+        term: the name of the term.
+
+    Returns:
+        The figure.
+
+    Raises:
+        UsageError: a model does not have the term.
+    """
     names = [model.title for model in models]
     if len(set(names)) < len(names):
         names = [model.name for model in models]
@@ -80,7 +94,14 @@ def _value(line: dict[str, Any], part: str, term: str) -> float | None:
 
 
 def draw_curve(ax: Axes, lines: Sequence[dict[str, Any]], curve: Sequence[float | None], **look: Any) -> None:
-    """A curve over the epochs of the log's lines, without those where it has no value."""
+    """Draw a curve over epochs, without those in which it has no value.
+
+    Args:
+        ax: the axes.
+        lines: the lines of the log.
+        curve: one value per line, or None.
+        look: options of `ax.plot`.
+    """
     points = [(line["epoch"], y) for line, y in zip(lines, curve) if y is not None]
     if points:
         x, y = zip(*points)
@@ -88,5 +109,10 @@ def draw_curve(ax: Axes, lines: Sequence[dict[str, Any]], curve: Sequence[float 
 
 
 def over_epochs(ax: Axes) -> None:
+    """Set up the axes for curves over epochs.
+
+    Args:
+        ax: the axes.
+    """
     ax.grid(axis="y", color="#e5e5e5", linewidth=0.6)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -1,4 +1,4 @@
-"""Latent traversals: what the decoders make of moving along one axis of a latent at a time."""
+"""Latent traversals: the decoded images along one axis of a latent at a time."""
 
 from __future__ import annotations
 
@@ -14,22 +14,32 @@ from ..data.dataset import Dataset
 from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.scores import gaussian_kl
 from ..inference.decode import decode
-from ..inference.question import latents
+from ..inference.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
-from .drawing import caption, examples, limits, mosaic
+from .drawing import caption, example_rows, limits, mosaic
 from .registry import Subject, figure
 
-AXES = 8  # of each latent
+AXES = 8  # at most, of each latent
 STEPS = np.linspace(-3, 3, 9)
-MOST_ROWS = 1000  # that the KLs are taken over
+MAX_ROWS = 1000  # rows over which the KLs are averaged
 DRAWS = 64
-CHANGES = 0.01  # of the span of an image: where no pixel changes so much, a latent does not move it
-INCH = 0.44  # a picture's width
+CHANGES = 0.01  # a latent changes an image if some pixel changes by this share of its range
+INCH = 0.44  # the width of an image
 
 
 class Block(NamedTuple):
-    """An image along the axes of a latent."""
+    """An image along the axes of a latent.
+
+    Args:
+        latent: the name of the latent.
+        image: the image modality.
+        ends: the values of black and white.
+        axes: the numbers of the axes.
+        kl: the KL of every axis, in nats.
+        tables: one per centre, (axes, steps, H, W, channels).
+        words: the texts for their corners.
+    """
 
     latent: str
     image: Modality
@@ -41,26 +51,33 @@ class Block(NamedTuple):
 
 
 @figure(
-    "traversals", shows="images along single axes of the latents", absent="no image that a latent moves"
+    "traversals", shows="images along single axes of the latents", absent="no image depends on a latent"
 )
 def traversals(subject: Subject, example: Dataset | None = None) -> Figure | None:
-    """For every latent and every image that it moves, a table of predictive means, a line per axis; in the corners the
-    class that the program gives to the same latents. None where no image moves.
+    """Draw, for every latent and every image that depends on it, a table of predictive means with one line per axis.
 
-    The axes with the largest KL(answer ‖ N(0, 1)), from mean and sd and averaged over rows, largest first, go from −3
-    to 3; all other numbers stay at the mean of the answer to `example` (a row), and in a second table at 0, the mean of
-    the prior (not of a program with conditions, whose prior is another for each row).
+    The axes with the largest KL(answer ‖ N(0, 1)), from mean and sd and averaged over rows, go from −3 to 3, largest
+    first. All other numbers stay at the mean of the answer to `example`, and in a second table at 0, the mean of the
+    prior (not for a program with conditions, whose prior differs between rows). The corners show the class that the
+    program predicts from the same latents.
+
+    Args:
+        subject: what is drawn.
+        example: one row; None chooses one.
+
+    Returns:
+        The figure; None if no image depends on a latent.
     """
     model, rows, about = subject.model, subject.rows, subject.about
     if example is None:
-        example = examples(model.program, rows, default_conditioning_sets(model.program)[-1], 1)
+        example = example_rows(model.program, rows, default_conditioning_sets(model.program)[-1], 1)
     program, given = model.program, default_conditioning_sets(model.program)[-1]
     images = [m for m in map(program.modality, program.targets()) if m.drawn == "image"]
     label = class_label(program)
     if label is not None and label.name not in program.targets():
         label = None
-    sizes = latents(program, rows, given)
-    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).long())
+    sizes = latent_sizes(program, rows, given)
+    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).long())
     ask: dict[str, Any] = dict(given=given, want=[*sizes], draws=DRAWS, split="all", quantiles=())
     answers, middle = model.query(some, **ask).want, model.query(example, **ask).want
     centres = {f"around the answer to row {example.ids[0]}": {n: middle[n]["mean"].reshape(1, -1) for n in sizes}}
@@ -96,8 +113,8 @@ def _along(
     images: Sequence[Modality],
     label: Modality | None,
 ) -> dict[str, np.ndarray]:
-    """Name of an image or the label → (axes, steps, *shape) means (probabilities), with one number of a latent at each
-    step in turn and all else at the centre, (1, D) of each latent."""
+    """Return name → (axes, steps, *shape) means, or probabilities for the label. One number of the latent takes each
+    step in turn, and everything else stays at the centre, (1, D) for each latent."""
     grid = {n: np.repeat(value, len(axes) * len(STEPS), 0) for n, value in centre.items()}
     for line, axis in enumerate(axes):
         grid[name][line * len(STEPS) : (line + 1) * len(STEPS), axis] = STEPS
@@ -109,7 +126,7 @@ def _along(
 
 
 def _drawn(blocks: Sequence[Block], titles: Sequence[str]) -> Figure:
-    """The blocks below each other, their tables side by side."""
+    """Draw the blocks below each other, with their tables side by side."""
     heights = [INCH * len(b.axes) * b.tables[0].shape[2] / b.tables[0].shape[3] + 0.75 for b in blocks]
     size = (INCH * len(STEPS) * len(titles) + 1.3, sum(heights) + 0.3)
     drawn = Figure(figsize=size, layout="constrained")

@@ -1,1 +1,1 @@
-"""A fitted model without a folder, and the questions it answers."""
+"""A fitted model without a folder, and the questions that it answers."""

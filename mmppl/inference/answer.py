@@ -1,4 +1,5 @@
-"""What a query returns: per row and wanted thing, means, spreads, quantiles, class probabilities."""
+"""The answer to a query: means, spreads, quantiles and class probabilities, for each row and each name that is wanted.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +17,24 @@ from ..errors import UsageError, suggest
 
 @dataclass
 class Answer:
-    """Answers for n rows.
+    """The answers for n rows.
 
     Attributes:
-        run: the run folder that was asked.
-        given: the names that were given; None: what each row has.
+        run: the run folder, or the name of the model, that was asked.
+        given: the names that were given; None if each row was asked with whatever it has.
         ids: (n,) row ids, in the order of the rows.
-        want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input, or for classes
-            {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}, or for "evidence"
-            {"nats", "se", "ess", "khat": (n,)}.
-        features: name → names of its features, where it has any; a .csv names its columns by them.
-        warnings: what the asker should know (rows with nothing observed, answers that are not finite, importance
-            weights that are not to be trusted).
+        want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input; for classes
+            {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for "evidence" {"nats", "se",
+            "ess", "khat": (n,)}.
+        warnings: warnings that accompany the answer, one line each, such as about rows without any observed value,
+            values that are not finite, or importance weights that cannot be trusted.
+        features: name → the names of its features, where it has any; a .csv file names its columns by them.
+
+    Example:
+        >>> import mmppl, numpy as np
+        >>> answer = mmppl.Answer("model", ["image"], np.array([12, 24]), {"z": {"mean": np.zeros((2, 3))}})
+        >>> answer.n, answer["z"]["mean"].shape
+        (2, (2, 3))
     """
 
     run: str
@@ -39,17 +46,28 @@ class Answer:
 
     @property
     def n(self) -> int:
-        """How many rows were asked about."""
+        """The number of rows that were asked about."""
         return len(self.ids)
 
     def __getitem__(self, name: str) -> dict[str, Any]:
+        """Return what was answered about one name: `answer["label"]["prob"]`.
+
+        Args:
+            name: a name that was wanted.
+
+        Returns:
+            The parts of `want[name]`.
+
+        Raises:
+            KeyError: there is no answer about that name.
+        """
         if name not in self.want:
             known = list(self.want)
             raise KeyError(f"no answer about {name!r}; there is {', '.join(known)}.{suggest(str(name), known)}")
         return self.want[name]
 
     def to_json(self) -> dict[str, Any]:
-        """The object that `mmppl query --json` prints: nested lists, one entry per row."""
+        """Return the object that `mmppl query --json` prints: nested lists with one entry per row."""
         want = {
             name: {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in parts.items()}
             for name, parts in self.want.items()
@@ -58,14 +76,23 @@ class Answer:
         return head | {"want": want, "warnings": list(self.warnings)}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: one entry per class)."""
+        """Return flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: with one entry per
+        class)."""
         flat = {"id": self.ids}
         for name, parts in self.want.items():
             flat |= {f"{name}.{key}": np.asarray(value) for key, value in parts.items()}
         return flat
 
     def save(self, path: str | Path) -> None:
-        """Write .npz (the keys of `arrays`) or .csv (of several numbers, columns `name.mean.0` or `.FEATURE`)."""
+        """Write the answer to a file.
+
+        Args:
+            path: a .npz file, which gets the keys of `arrays`, or a .csv file, in which an array with several numbers
+                per row gets columns `name.mean.0`, or `name.mean.FEATURE` if its features have names.
+
+        Raises:
+            UsageError: the suffix is neither .npz nor .csv.
+        """
         path = Path(path)
         if path.suffix == ".npz":
             buffer = io.BytesIO()
@@ -97,7 +124,14 @@ class Answer:
         return columns
 
     def table(self, rows: int = 5) -> str:
-        """The first rows as text."""
+        """Return the first rows as text.
+
+        Args:
+            rows: how many rows.
+
+        Returns:
+            Several lines.
+        """
         lines = []
         for i in range(min(rows, self.n)):
             lines.append(f"row {self.ids[i]}")

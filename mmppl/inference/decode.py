@@ -1,4 +1,4 @@
-"""What a program's decoders make of latents that are given: no guide is asked."""
+"""The decoders of a program applied to given latents, without its guide."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from .predictive import PredictiveAccumulator
 def decode(
     program: Program, rows: Dataset, latents: Mapping[str, np.ndarray], want: Sequence[str]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """name → the mean and std of its distribution in input units, (n, *shape), or the "prob" of classes.
+    """Decode given latents.
 
     Args:
-        rows: n rows, of which only the conditions of a conditional program matter (a row may be there many times).
-        latents: name of the site → (n, D). Latents that are not named are drawn from the model, keyed by the rows' ids.
-        want: names of modalities and labels.
+        program: a program with fitted weights.
+        rows: n rows, of which only the conditions of a conditional program matter (a row may occur many times).
+        latents: name of the latent → (n, D). Latents that are not named are drawn from the model, keyed by the ids of
+            the rows.
+        want: the names of modalities and labels.
+
+    Returns:
+        name → "mean" and "std" of its distribution in input units, (n, *shape), or "prob" for classes.
     """
     batch = rows.batch(torch.arange(len(rows)), program.encoded).seeing(list(program.conditions)).wanting(list(want))
-    # one draw per row, as a query has it, so that sites have the shapes that programs know: (draws, rows, D)
+    # One draw per row, as in a query, so that sites have the shape that programs expect: (draws, rows, D).
     fixed = {name: torch.as_tensor(np.asarray(value, np.float32)).unsqueeze(0) for name, value in latents.items()}
     with keyed_draws(0, rows.ids, range(1), unread=list(want)):
         model = poutine.trace(poutine.condition(program.model, data=fixed)).get_trace(batch)

@@ -1,4 +1,4 @@
-"""Draws of the latents and of what follows from them, under noise that is keyed by row."""
+"""Draws of the latents and of everything that depends on them, with noise that is keyed by row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from .keyed_noise import KeyedNoise
 
 
 class DrawTraces(NamedTuple):
-    """Traces of the query guide and of the model on its draws; every latent has the shape (draws, B, ...)."""
+    """The traces of one set of draws, in which every latent has the shape (draws, B, ...).
+
+    Args:
+        guide: the trace of the query guide.
+        model: the trace of the model on the draws of the guide.
+    """
 
     guide: Any
     model: Any
@@ -27,14 +32,17 @@ class DrawTraces(NamedTuple):
 def keyed_draws(
     seed: int, ids: np.ndarray, draws: range, *, unread: Collection[str] = (), precision: str = "fp32"
 ) -> Iterator[None]:
-    """Inside, programs run for the numbered draws of each row at once, in a plate "draws" (dim −2).
+    """Let programs run for several numbered draws of each row at once, in a plate "draws" (dim −2).
 
     Args:
-        seed: key of the noise, together with a row's id and the number of a draw.
+        seed: the key of the noise, together with the id of a row and the number of a draw.
         ids: (B,) ids of the rows.
-        draws: numbers of the draws.
+        draws: the numbers of the draws.
         unread: names whose draws nobody reads (see `KeyedNoise`).
-        precision: "bf16" runs the networks' matrix products in bfloat16.
+        precision: "bf16" computes the matrix products of the networks in bfloat16.
+
+    Yields:
+        Nothing.
     """
     with (
         KeyedNoise(seed, ids, len(draws), first=draws.start, unread=unread),
@@ -58,13 +66,22 @@ def draw(
     unread: Collection[str] = (),
     precision: str = "fp32",
 ) -> DrawTraces:
-    """Run the query guide on what `given` shows, then the model on the guide's draws.
+    """Run the query guide on what `given` shows, and then the model on the draws of the guide.
 
     Args:
-        given: names that the guide may look at, each where it is observed.
-        sampled: names that the model samples.
-        scored: names that the model scores; its other sites may be left out.
-        ids, draws, seed, unread, precision: see `keyed_draws`.
+        program: a program with fitted weights.
+        batch: B rows.
+        ids: see `keyed_draws`.
+        draws: see `keyed_draws`.
+        given: the names that the guide may see, each where it is observed.
+        sampled: the names that the model samples.
+        scored: the names that the model scores; it may leave out all other sites.
+        seed: see `keyed_draws`.
+        unread: see `keyed_draws`.
+        precision: see `keyed_draws`.
+
+    Returns:
+        The two traces.
     """
     with keyed_draws(seed, ids, draws, unread=unread, precision=precision):
         batch = batch.seeing(given)
@@ -75,5 +92,13 @@ def draw(
 
 
 def in_chunks(draws: int, step: int) -> list[range]:
-    """The numbers of `draws` draws, `step` at a time."""
+    """Cut the numbers of the draws into chunks.
+
+    Args:
+        draws: the number of draws.
+        step: the number of draws in a chunk.
+
+    Returns:
+        The ranges, in order; the last may be shorter.
+    """
     return [range(first, min(first + step, draws)) for first in range(0, draws, step)]

@@ -1,4 +1,4 @@
-"""ln p(what is asked about | what is given), by importance sampling from the query guide."""
+"""The evidence ln p(targets | given), by importance sampling from the query guide."""
 
 from __future__ import annotations
 
@@ -18,55 +18,72 @@ from .question import Question
 
 
 class Estimate(NamedTuple):
-    """An importance estimate of every row.
+    """An importance estimate for every row.
 
     Attributes:
-        nats: (B,) ln of the mean weight.
-        relative: (draws, B) weights over their mean; their variance over the number of draws is that of the estimate
-            (delta method).
+        log_evidence: (B,) ln of the mean weight, in nats.
+        relative: (draws, B) weights divided by their mean; their variance divided by the number of draws is the
+            variance of the estimate (delta method).
         ess: (B,) effective number of draws.
         khat: (B,) Pareto shape of the largest weights.
     """
 
-    nats: Tensor
+    log_evidence: Tensor
     relative: Tensor
     ess: Tensor
     khat: Tensor
 
 
 def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
-    """ln p(targets | given) in nats and in the units of the input, as a difference of two importance estimates.
+    """Estimate ln p(targets | given), in nats and in the units of the input, as a difference of two importance
+    estimates.
 
     Args:
-        batch: B rows; ids: (B,) their ids.
-        step: draws at a time.
+        question: the question.
+        batch: B rows.
+        ids: (B,) their ids.
+        step: the number of draws at a time.
+
     Returns:
         "nats", "se" (its standard error), "ess" and "khat", (B,) each; 0 without error where no target is observed.
+
     Raises:
-        UsageError: nothing to take the evidence of.
+        UsageError: there is nothing to take the evidence of.
     """
     targets = question.targets()
     if not targets:
         raise UsageError("query: evidence of what? Name what is wanted beside it, or give something.")
     given = [n for n in question.given if n not in (*targets, *question.program.conditions)]
-    nats, relative, ess, khat = estimate(question, batch, ids, [*given, *targets], step)
+    log_evidence, relative, ess, khat = estimate(question, batch, ids, [*given, *targets], step)
     if given:
         below = estimate(question, batch, ids, given, step)
-        nats, relative = nats - below.nats, relative - below.relative  # of the same noise: they vary together
+        # Both estimates use the same noise, so they vary together.
+        log_evidence, relative = log_evidence - below.log_evidence, relative - below.relative
         ess, khat = torch.minimum(ess, below.ess), torch.maximum(khat, below.khat)
-    alone = nats.new_full(nats.shape, torch.nan)  # one draw says nothing of the spread
+    alone = log_evidence.new_full(log_evidence.shape, torch.nan)  # one draw has no spread
     variance = relative.var(0) / question.draws if question.draws > 1 else alone
     for name in targets:
         jacobian = question.program.modality(name).log_jacobian(batch.value(name))
-        nats = nats + torch.where(batch.observed[name], jacobian.double(), 0.0)
+        log_evidence = log_evidence + torch.where(batch.observed[name], jacobian.double(), 0.0)
     asked = torch.stack([batch.observed[name] for name in targets]).any(0)  # ln p of nothing is 0, without error
-    nats, variance, khat = (torch.where(asked, t, 0.0) for t in (nats, variance, khat))
+    log_evidence, variance, khat = (torch.where(asked, t, 0.0) for t in (log_evidence, variance, khat))
     ess = torch.where(asked, ess, float(question.draws))
-    return {"nats": nats.numpy(), "se": variance.sqrt().numpy(), "ess": ess.numpy(), "khat": khat.numpy()}
+    return {"nats": log_evidence.numpy(), "se": variance.sqrt().numpy(), "ess": ess.numpy(), "khat": khat.numpy()}
 
 
 def estimate(question: Question, batch: Batch, ids: np.ndarray, names: list[str], step: int) -> Estimate:
-    """ln p(names | conditions) in model units."""
+    """Estimate ln p(names | conditions) in model units.
+
+    Args:
+        question: the question.
+        batch: B rows.
+        ids: (B,) their ids.
+        names: the names that are scored, each where it is observed.
+        step: the number of draws at a time.
+
+    Returns:
+        The estimate.
+    """
     program = question.program
     shown = [n for n in [*program.conditions, *names] if n in program.encoded]
     log_weights = importance_weights(question, batch, ids, shown, names, step)
@@ -80,9 +97,20 @@ def estimate(question: Question, batch: Batch, ids: np.ndarray, names: list[str]
 def importance_weights(
     question: Question, batch: Batch, ids: np.ndarray, given: Sequence[str], scored: Sequence[str], step: int
 ) -> Tensor:
-    """(draws, B) ln p(z) + ln p(scored | z) − ln q(z | given), unscaled.
+    """Compute the log-weights ln p(z) + ln p(scored | z) − ln q(z | given) of all draws.
 
     Each scored name counts where it is observed, and each latent where the model does not mask it.
+
+    Args:
+        question: the question.
+        batch: B rows.
+        ids: (B,) their ids.
+        given: the names that the guide sees.
+        scored: the names that the model scores.
+        step: the number of draws at a time.
+
+    Returns:
+        (draws, B) in nats, not normalised.
     """
     total = torch.zeros(question.draws, len(batch), dtype=torch.float64)
     for draws in in_chunks(question.draws, step):
@@ -93,7 +121,7 @@ def importance_weights(
 def _weights_of(
     question: Question, batch: Batch, ids: np.ndarray, draws: range, given: Sequence[str], scored: Sequence[str]
 ) -> Tensor:
-    """Those of some draws; a function of its own, so that no chunk's traces outlive it."""
+    """The log-weights of some draws. This is a function of its own so that the traces of a chunk are freed."""
     total = torch.zeros(len(draws), len(batch), dtype=torch.float64)
     kind = dict(seed=question.seed, precision=question.precision)
     guide, model = draw(question.program, batch, ids, draws, given=given, scored=scored, **kind)

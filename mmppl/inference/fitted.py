@@ -24,19 +24,29 @@ from .warnings import unseen_classes
 
 
 class FittedModel:
-    """A program with fitted weights and the schema of the data that it was fitted on.
+    """A program with fitted weights, and the schema of the data that it was fitted on.
 
     Args:
-        program: with its weights; it answers in evaluation mode, on the CPU.
-        modalities: the schema, with the scaling of the training data; None: the program's.
+        program: the program with its weights; it answers in evaluation mode on the CPU.
+        modalities: the schema, with the scaling of the training data; None takes that of the program.
         hyper: the hyper-parameters that the program was built with.
-        name: what answers, pictures and messages call it.
-        data: the data that it was fitted on, where they are at hand.
-        ignored: names of arrays that were left out of the fit, and are left out of other data too.
-        unseen: label → classes of which no training row was.
+        name: the name of the model in answers, figures and messages.
+        data: the data that it was fitted on, if they are at hand.
+        ignored: the names of arrays that the fit left out; they are left out of other data too.
+        unseen: label → the classes that no training row had.
         history: one dict per epoch, as in metrics.jsonl.
+
     Attributes:
-        options: hyper-parameters that differ from those of the fit; see `with_options`.
+        options: the hyper-parameters that differ from those of the fit; see `with_options`.
+
+    Example:
+        >>> import mmppl
+        >>> from mmppl.inference.fitted import FittedModel
+        >>> data = mmppl.read("digits-two-view")
+        >>> program = mmppl.load_program("mvae")(data.modalities, latent_dim=2, hidden=8)
+        >>> model = FittedModel(program, data=data)
+        >>> model.query(given="rotated", want="label", rows=slice(3), draws=4)["label"]["prob"].shape
+        (3, 10)
     """
 
     def __init__(
@@ -59,12 +69,12 @@ class FittedModel:
 
     @property
     def title(self) -> str:
-        """What pictures call it: a name without folders."""
+        """The name of the model in figures, without folders."""
         return self.name
 
     @property
     def about(self) -> str:
-        """What it was fitted on, for captions."""
+        """The data that it was fitted on, for captions."""
         return "data unknown" if self.fitted_on is None else f"{self.fitted_on.name}, n = {len(self.fitted_on):,}"
 
     @property
@@ -73,11 +83,19 @@ class FittedModel:
         return self._history
 
     def with_options(self, **options: Any) -> FittedModel:
-        """This model with other values of hyper-parameters on which its answers alone depend (`Program.query_options`),
-        such as `style="another"` of `fmwvae` or `answers="product"` of `mopoe`. This model stays as it is.
+        """Return this model with other values of hyper-parameters that only its answers depend on
+        (`Program.query_options`).
+
+        Examples are `style="another"` of `fmwvae` and `answers="product"` of `mopoe`.
+
+        Args:
+            options: name → value, or the text of one.
+
+        Returns:
+            A new model with the same weights; this one is not changed.
 
         Raises:
-            UsageError: any other name, or a value that the program refuses.
+            UsageError: the name is any other hyper-parameter, or the program refuses the value.
         """
         if not options:
             return self
@@ -87,8 +105,8 @@ class FittedModel:
         return again
 
     def _rebuilt(self, changed: Mapping[str, Any]) -> Program:
-        """The program with other hyper-parameters and the same weights."""
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
+        """Build the program with other hyper-parameters and the same weights."""
+        with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced below
             program = type(self.program)(self.modalities, **{**self.hyper, **changed})
         program.load_state_dict(self.program.state_dict())
         return program
@@ -100,26 +118,34 @@ class FittedModel:
         )  # fmt: skip
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
-        """The data that it was fitted on.
+        """Return the data that it was fitted on.
 
         Args:
-            root: folder of the files of a recipe, where they have to be read again.
-            hidden: False: with what `fit(hide=…)` hid from it, where that can be had.
+            root: the folder with the files of a recipe, in case they have to be read again.
+            hidden: False returns the values that `fit(hide=…)` hid as well, if they can be had.
+
+        Returns:
+            The data set.
+
         Raises:
-            UsageError: they are not at hand.
+            UsageError: the data are not at hand.
         """
         if self.fitted_on is None:
             raise UsageError(f"{self.name}: its data are not at hand; name the data (--data FILE).")
         return self.fitted_on
 
     def dataset(self, data: Any = None, *, root: Any = None) -> Dataset:
-        """`data` in the schema and scaling of this model.
+        """Read data in the schema and scaling of this model.
 
         Args:
-            data: what `mmppl.read` takes; None: the data of the fit.
-            root: folder of the files that a recipe needs.
+            data: anything that `mmppl.read` takes; None takes the data of the fit.
+            root: the folder with the files that a recipe needs.
+
+        Returns:
+            The data set.
+
         Raises:
-            DataError: data that differ from the schema.
+            DataError: the data differ from the schema.
         """
         if data is None:
             return self.data(root)
@@ -138,22 +164,33 @@ class FittedModel:
         return dataset
 
     def _with_split(self, dataset: Dataset) -> Dataset:
-        """Data that bring no split, split as those of the fit if they are those."""
+        """Give data without a split the split of the fit, if they are the data of the fit."""
         return dataset
 
     def is_fitted_on(self, dataset: Dataset) -> bool:
-        """Whether these are the data of the fit."""
+        """Say whether a data set is the one that the model was fitted on.
+
+        Args:
+            dataset: a data set in the schema of this model.
+
+        Returns:
+            True if it is.
+        """
         own = self.fitted_on
         return own is not None and (own is dataset or own.fingerprint() == dataset.fingerprint())
 
     def warnings(
         self, dataset: Dataset, seen: Sequence[str] | None = None, asked: Sequence[str] | None = None
     ) -> list[str]:
-        """What to know of answers about these data, a line each.
+        """Collect the warnings that accompany answers about a data set.
 
         Args:
-            seen: names that are given, for those that no row has; None: all.
-            asked: names that are wanted, for classes that training never saw; None: all.
+            dataset: the data that are asked about.
+            seen: the names that are given; a warning lists those that no row has. None takes all.
+            asked: the names that are wanted; a warning lists classes that training never saw. None takes all.
+
+        Returns:
+            One line per warning.
         """
         names = [m.name for m in self.modalities]
         absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
@@ -179,14 +216,28 @@ class FittedModel:
         memory: int | str = MEMORY,
         precision: str = "fp32",
     ) -> Answer:
-        """Ask what follows from what is given; see `mmppl.inference.query.ask` for the other arguments.
+        """Ask what follows from what is given; see `mmppl.inference.query.ask` for details.
 
         Args:
-            data: what `mmppl.read` takes; None: the data of the fit.
-            split: "train", "valid", "test" or "all"; default: "test" where the data are split, else all.
-            rows: which rows of that split, counted from 0: a slice, a number or several, or a mask.
+            data: anything that `mmppl.read` takes; None takes the data of the fit.
+            given: the names to condition on; None takes what each row has, without labels and without what is wanted.
+            want: latents ("z"), modalities, labels, or "evidence".
+            draws: the number of latent draws per row.
+            method: "guide" or "importance".
+            seed: the seed of the draws.
+            split: "train", "valid", "test" or "all"; None takes "test" if the data are split, else all rows.
+            rows: which rows of that split, counted from 0: a slice, one number or several, or a mask.
+            root: the folder with the files that a recipe needs.
+            keep_draws: if True, the answer contains the draws as well.
+            quantiles: the quantiles to report.
+            memory: the memory that the work may take, in bytes or as a text such as "500MB".
+            precision: "fp32" or "bf16".
+
+        Returns:
+            The answer, with one entry per row.
+
         Raises:
-            UsageError: unknown names, rows out of range, or a question that the program cannot answer.
+            UsageError: a name is unknown, a row is out of range, or the program cannot answer the question.
         """
         given, want = None if given is None else names_in(given), names_in(want)
         dataset = self.dataset(data, root=root)

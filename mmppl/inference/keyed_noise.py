@@ -1,4 +1,4 @@
-"""Random numbers keyed by (seed, site, row, draw): what a row draws does not depend on the rows around it."""
+"""Random numbers keyed by (seed, site, row, draw), so that the draws of a row do not depend on the rows around it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from ..objectives.traces import is_random
 
 
 def row_keys(ids: np.ndarray) -> Tensor:
-    """Row ids, integers or text, → (B, 2) int64 words of 32 bits."""
+    """Turn row ids into keys.
+
+    Args:
+        ids: (B,) integers or text.
+
+    Returns:
+        (B, 2) int64, words of 32 bits.
+    """
     if ids.dtype.kind in "iu":
         words = torch.from_numpy(ids.astype(np.int64))
     else:
@@ -30,9 +37,19 @@ def row_keys(ids: np.ndarray) -> Tensor:
 def uniforms(
     seed: int, site: str, rows: Tensor, draws: int, size: int, dtype: torch.dtype = torch.float32, *, first: int = 0
 ) -> Tensor:
-    """(draws, B, size) uniforms in (0, 1).
+    """Draw keyed uniform numbers.
 
-    Args: rows: (B, 2) from `row_keys`; site: name of the random variable; first: number of the first of these draws.
+    Args:
+        seed: the seed.
+        site: the name of the random variable.
+        rows: (B, 2) from `row_keys`.
+        draws: the number of draws.
+        size: the number of uniforms per draw.
+        dtype: the type of the numbers.
+        first: the number of the first of these draws.
+
+    Returns:
+        (draws, B, size) in (0, 1).
     """
     digest = hashlib.blake2b(f"{seed}/{site}".encode(), digest_size=8).digest()
     key = (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little"))
@@ -40,15 +57,18 @@ def uniforms(
 
 
 class KeyedNoise(Messenger):
-    """Inside, every random variable of shape (draws, B, ...) draws from `uniforms` by inversion.
+    """Inside this context every random variable of shape (draws, B, ...) draws by inversion of `uniforms`.
 
-    Its distribution must offer `from_uniform((draws, B, size)) -> draws`, where `size` is its `uniforms`, if it has the
-    attribute, else the size of an event; or an `icdf`.
+    Its distribution must have `from_uniform((draws, B, size)) -> draws`, where `size` is its attribute `uniforms` or
+    else the size of an event; or it must have an `icdf`.
 
     Args:
-        first: number of the first of these draws.
-        unread: names whose draws nobody reads: zeros stand for them where no other variable can depend on them, which
-            `observe` says with infer={"leaf": True}.
+        seed: the seed.
+        ids: (B,) ids of the rows.
+        draws: the number of draws.
+        first: the number of the first of these draws.
+        unread: names whose draws nobody reads. They become zeros if no other variable can depend on them, which
+            `observe` marks with infer={"leaf": True}.
     """
 
     def __init__(self, seed: int, ids: np.ndarray, draws: int, *, first: int = 0, unread: Collection[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""From draws to a predictive distribution: weighted moments, quantiles, resampling, the units of the input."""
+"""From draws to a predictive distribution: weighted moments, quantiles, resampling, and the units of the input."""
 
 from __future__ import annotations
 
@@ -16,20 +16,44 @@ from .keyed_noise import row_keys, uniforms
 
 
 def average(values: Tensor, weights: Tensor | None) -> Tensor:
-    """(draws, B, ...) → (B, ...), weighted by (draws, B) where there are weights."""
+    """Average over draws.
+
+    Args:
+        values: (draws, B, ...).
+        weights: (draws, B), normalised over the draws; None weighs all draws equally.
+
+    Returns:
+        (B, ...).
+    """
     if weights is None:
         return values.mean(0)
     return torch.einsum("kb...,kb->b...", values.double(), weights).to(values.dtype)
 
 
-def in_units(modality: Modality | None, value: np.ndarray) -> np.ndarray:
-    """Values of a modality in the units of the input; those of a latent (None) as they are."""
+def to_input_units(modality: Modality | None, value: np.ndarray) -> np.ndarray:
+    """Bring values into the units of the input.
+
+    Args:
+        modality: the modality; None for a latent, whose values are kept.
+        value: (..., *shape) in model units.
+
+    Returns:
+        (..., *shape) in input units.
+    """
     return value if modality is None else modality.value_in_input_units(value)
 
 
 def quantile(ordered: Tensor, p: float, counts: bool = False) -> Tensor:
-    """The p-quantile of (draws, ...) ascending values, at plotting positions k/(draws + 1); of counts the smallest draw
-    whose position is at least p, which is a count."""
+    """Compute a quantile of draws at plotting positions k/(draws + 1).
+
+    Args:
+        ordered: (draws, ...) in ascending order.
+        p: the probability.
+        counts: True takes the smallest draw whose position is at least p, which is a count, instead of interpolating.
+
+    Returns:
+        (...).
+    """
     n = len(ordered)
     position = min(max(p * (n + 1) - 1, 0.0), n - 1.0)
     if counts:
@@ -43,7 +67,17 @@ def quantile(ordered: Tensor, p: float, counts: bool = False) -> Tensor:
 
 
 def quantile_name(p: float) -> str:
-    """q05 for 0.05, q97.5 for 0.975. Raises: UsageError: p is not between 0 and 1."""
+    """Name a quantile: q05 for 0.05, q97.5 for 0.975.
+
+    Args:
+        p: the probability.
+
+    Returns:
+        The name.
+
+    Raises:
+        UsageError: p is not between 0 and 1.
+    """
     if not 0 <= p <= 1:
         raise UsageError(f"query: quantile {p} is not between 0 and 1.")
     percent = round(100 * p, 6)
@@ -51,7 +85,16 @@ def quantile_name(p: float) -> str:
 
 
 def resample(weights: Tensor, seed: int, ids: np.ndarray) -> Tensor:
-    """(draws, B) indices of equally weighted draws: systematic resampling with keyed noise."""
+    """Draw equally weighted draws by systematic resampling with keyed noise.
+
+    Args:
+        weights: (draws, B), normalised over the draws.
+        seed: the seed.
+        ids: (B,) ids of the rows.
+
+    Returns:
+        (draws, B) numbers of draws.
+    """
     draws = weights.shape[0]
     u = uniforms(seed, "resample", row_keys(ids), 1, 1, torch.float64)[0, :, 0]
     points = (torch.arange(draws, dtype=torch.float64).unsqueeze(-1) + u) / draws
@@ -60,20 +103,21 @@ def resample(weights: Tensor, seed: int, ids: np.ndarray) -> Tensor:
 
 
 class PredictiveAccumulator:
-    """What is wanted of one site, gathered over chunks of its draws.
+    """The predictive distribution of one site, accumulated over chunks of its draws.
 
     Args:
-        modality: what the site observes; None: a latent, of which weights correct the draws, not the guide.
-        draws: of all chunks.
-        weights: (draws, B), normalised over the draws; None: all draws count the same.
-        hold: keep the draws, which quantiles need.
+        modality: the modality that the site observes; None for a latent, whose draws (not whose guide) the weights
+            correct.
+        draws: the number of draws in all chunks.
+        weights: (draws, B), normalised over the draws; None weighs all draws equally.
+        hold: whether to keep the draws, which quantiles need.
     """
 
     def __init__(self, modality: Modality | None, draws: int, weights: Tensor | None, hold: bool) -> None:
         self.modality, self.draws, self.weights, self.hold = modality, draws, weights, hold
         values = None if modality is None else modality.family.values
         self.classes, self.counts = values == "classes", values == "counts"
-        self.bent = modality is not None and not modality.scaling.curve.affine  # moments: in input units draw by draw
+        self.bent = modality is not None and not modality.scaling.curve.affine  # converts units draw by draw
         self.weight: Tensor | float = 0.0
         self.mean: Any = 0.0  # both in float64, over the draws so far
         self.spread: Any = 0.0
@@ -82,7 +126,12 @@ class PredictiveAccumulator:
         self.alike: Any = None
 
     def add(self, site: Mapping[str, Any], first: int) -> None:
-        """A chunk of draws, from number `first` on."""
+        """Add a chunk of draws.
+
+        Args:
+            site: the site of the trace.
+            first: the number of the first of these draws.
+        """
         fn, value = site["fn"], site["value"]
         mean: Any
         variance: Any
@@ -114,7 +163,7 @@ class PredictiveAccumulator:
             self.held[..., first : first + len(value)] = flat
 
     def _merge(self, weight: Tensor, mean: Tensor, spread: Tensor | float = 0.0) -> None:
-        """A chunk's mean and mean square around it join those of the chunks before."""
+        """Merge the mean of a chunk, and the mean square around it, with those of the chunks before."""
         self.dtype = mean.dtype
         self.weight = self.weight + weight
         share = (weight / self.weight).reshape(-1, *[1] * (mean.ndim - 1))
@@ -123,23 +172,32 @@ class PredictiveAccumulator:
         self.mean = self.mean + share * step
 
     def _compare(self, fn: Any, mean: Tensor, variance: Tensor, first: int) -> None:
+        """Update which rows have the same distribution in all draws so far."""
         if not first:
             self.alike = (fn, mean[0], variance[0], torch.ones(mean.shape[1], dtype=torch.bool))
         _, *moments, same = self.alike
         for each, one in zip((mean, variance), moments):
             if same.any():
                 same &= (each[-1] == one).reshape(len(same), -1).all(1)
-            if same.any():  # seldom: only then is it worth the memory to look at all
+            if same.any():  # rare, and only then worth the memory of comparing all draws
                 same &= (each == one).reshape(len(each), len(same), -1).all(2).all(0)
 
-    def resample(self, picked: Tensor) -> None:
-        """Draws of which (draws, B) `picked` names the numbers take the place of those that were gathered."""
+    def resample(self, indices: Tensor) -> None:
+        """Replace the draws that are kept by resampled ones.
+
+        Args:
+            indices: (draws, B) numbers of draws, from `resample`.
+        """
         if self.hold:
-            self.held = self.held.gather(-1, picked.T.unsqueeze(1).expand_as(self.held))
+            self.held = self.held.gather(-1, indices.T.unsqueeze(1).expand_as(self.held))
 
     def moments(self) -> dict[str, np.ndarray]:
-        """The mixture over draws: "prob" of classes, else "mean" and "std" (E v + Var m: decoder spread and latent
-        uncertainty together) in input units."""
+        """Return the moments of the mixture over draws, in input units.
+
+        Returns:
+            "prob" for classes, else "mean" and "std"; the variance is E v + Var m, decoder spread plus latent
+            uncertainty.
+        """
         if self.classes:
             return {"prob": self.mean.to(self.dtype).numpy()}
         mean, variance = self.mean.to(self.dtype).numpy(), self.spread.to(self.dtype).numpy()
@@ -148,14 +206,22 @@ class PredictiveAccumulator:
         return {"mean": mean, "std": np.sqrt(variance)}
 
     def kept(self) -> np.ndarray:
-        """(B, draws, *shape) in input units."""
+        """Return the draws that were kept, (B, draws, *shape) in input units."""
         draws = self.held.movedim(-1, 1).clone().reshape(len(self.held), self.draws, *self.shape).numpy()
-        return draws if self.classes else in_units(self.modality, draws)
+        return draws if self.classes else to_input_units(self.modality, draws)
 
     def quantiles(self, wanted: Sequence[float]) -> dict[str, np.ndarray]:
-        """q05 etc. in input units: exact where the site's distribution is the same for every draw, else those of the
-        draws at plotting positions k/(draws + 1), whose intervals cover what they say on average. Sorts what is held:
-        asked last."""
+        """Return quantiles in input units. This sorts the draws in place, so it must be called last.
+
+        They are exact where the distribution of the site is the same in every draw. Otherwise they are quantiles of the
+        draws at plotting positions k/(draws + 1), whose intervals have the stated coverage on average.
+
+        Args:
+            wanted: the probabilities.
+
+        Returns:
+            "q05" etc. → (B, *shape); empty for classes.
+        """
         names = {quantile_name(p): p for p in wanted}
         if not names or self.classes:
             return {}
@@ -167,16 +233,17 @@ class PredictiveAccumulator:
             and self.draws > 1
             and self.weights is None
             and hasattr(fn, "from_uniform")
-            and not hasattr(fn, "uniforms")  # an inverse distribution function per number of the event
+            and not hasattr(fn, "uniforms")  # it then has an inverse distribution function per element
         ):
             flat = mean.reshape(1, len(mean), -1)
             every = (*fn.batch_shape, flat.shape[-1])
             at = {q: fn.from_uniform(torch.full_like(flat, p).expand(every))[0].numpy() for q, p in names.items()}
-            exact = {q: in_units(self.modality, x) for q, x in at.items()}
+            exact = {q: to_input_units(self.modality, x) for q, x in at.items()}
             if same.all():
                 return exact
         self.held.numpy().sort(-1)
         ordered = self.held.movedim(-1, 0).unflatten(-1, self.shape) if self.shape else self.held[:, 0].T
-        of_draws = {q: in_units(self.modality, quantile(ordered, p, self.counts).numpy()) for q, p in names.items()}
+        of_draws = {q: quantile(ordered, p, self.counts).numpy() for q, p in names.items()}
+        empirical = {q: to_input_units(self.modality, x) for q, x in of_draws.items()}
         rows = same.reshape(-1, *[1] * len(self.shape)).numpy()
-        return {q: np.where(rows, exact[q], of_draws[q]) for q in names} if exact else of_draws
+        return {q: np.where(rows, exact[q], empirical[q]) for q in names} if exact else empirical

@@ -1,6 +1,6 @@
 """Pareto-smoothed importance sampling, for all rows at once.
 
-Source: Vehtari, Simpson, Gelman, Yao, Gabry 2024, JMLR 25, arXiv:1507.02646; the generalised-Pareto fit is that of
+Source: Vehtari, Simpson, Gelman, Yao, Gabry 2024, JMLR 25, arXiv:1507.02646. The generalised-Pareto fit is that of
 Zhang and Stephens 2009, Technometrics 51(3).
 """
 
@@ -12,12 +12,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-DISTRUSTED = 0.7  # k̂ above which an importance estimate is not to be trusted
-FEWEST = 25  # draws: with fewer the tail has fewer than five, and no k̂
+MAX_KHAT = 0.7  # above this, an importance estimate cannot be trusted
+MIN_DRAWS = 25  # with fewer draws the tail has fewer than five, and there is no k̂
 
 
 class Smoothed(NamedTuple):
-    """Normalised weights (K, B), effective sample size (B,), and k̂ (B,): above 0.7 the answer is not to be trusted."""
+    """Smoothed importance weights.
+
+    Args:
+        weights: (K, B), normalised over the K draws.
+        ess: (B,) effective sample size.
+        khat: (B,) Pareto shape k̂; above 0.7 the estimate cannot be trusted.
+    """
 
     weights: Tensor
     ess: Tensor
@@ -25,12 +31,15 @@ class Smoothed(NamedTuple):
 
 
 def smooth(log_weights: Tensor) -> Smoothed:
-    """Replace the largest weights of each row by the order statistics of a generalised Pareto fitted to them.
+    """Replace the largest weights of each row by the order statistics of a generalised Pareto distribution fitted to
+    them.
 
     Args:
-        log_weights: (K, B), unnormalised, in nats.
-    Returns: Smoothed. With a tail of fewer than five draws (K < 25) nothing is smoothed and k̂ is NaN; weights that are
-        all equal have k̂ = 0.
+        log_weights: (K, B) in nats, not normalised.
+
+    Returns:
+        The smoothed weights. With a tail of fewer than five draws (K < 25) nothing is smoothed and k̂ is NaN; weights
+        that are all equal have k̂ = 0.
     """
     draws = log_weights.shape[0]
     log_weights = log_weights.double() - log_weights.double().max(0).values
@@ -42,7 +51,7 @@ def smooth(log_weights: Tensor) -> Smoothed:
         excess = ordered[draws - tail :].exp() - cut.exp()
         shape, scale = pareto_fit(excess)
         spread = excess[-1] > 1e-12
-        khat = torch.where(spread, shape, excess[-1] * 0.0)  # weights that are NaN have no k̂
+        khat = torch.where(spread, shape, excess[-1] * 0.0)  # keeps NaN for weights that are NaN
         p = (torch.arange(tail, dtype=torch.float64) + 0.5).unsqueeze(-1) / tail
         safe = torch.where(shape.abs() < 1e-9, 1e-9, shape)
         quantiles = scale * torch.expm1(-safe * torch.log1p(-p)) / safe
@@ -54,7 +63,14 @@ def smooth(log_weights: Tensor) -> Smoothed:
 
 
 def pareto_fit(excess: Tensor) -> tuple[Tensor, Tensor]:
-    """Shape k and scale σ of a generalised Pareto for ascending excesses (n, B), with the weak prior of PSIS on k."""
+    """Fit a generalised Pareto distribution, with the weak prior of PSIS on its shape.
+
+    Args:
+        excess: (n, B) excesses in ascending order.
+
+    Returns:
+        (B,) shape k, and (B,) scale σ.
+    """
     n = excess.shape[0]
     m = 30 + int(math.sqrt(n))
     tiny = torch.finfo(excess.dtype).tiny
@@ -62,7 +78,7 @@ def pareto_fit(excess: Tensor) -> tuple[Tensor, Tensor]:
     quarter = excess[int(n / 4 + 0.5) - 1].clamp_min(tiny)
     grid = 1 - torch.sqrt(m / (torch.arange(1, m + 1, dtype=excess.dtype) - 0.5))
     theta = grid.unsqueeze(-1) / (3 * quarter) + 1 / largest  # (m, B)
-    shapes = torch.stack([torch.log1p(-t * excess).mean(0) for t in theta])  # m is some forty grid points, not draws
+    shapes = torch.stack([torch.log1p(-t * excess).mean(0) for t in theta])  # m is about forty grid points, not draws
     likelihood = n * (torch.log(-theta / shapes) - shapes - 1)
     weights = torch.softmax(torch.nan_to_num(likelihood, nan=-torch.inf), 0)
     best = (theta * weights).sum(0)

@@ -1,4 +1,4 @@
-"""Queries: a program with fitted weights + what is given + what is wanted → the predictive distribution, per row."""
+"""Queries: what a program with fitted weights predicts for each row, given some names and asked for others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .memory import MEMORY, chunk, estimate
 from .predictive import PredictiveAccumulator, resample
 from .psis import smooth
 from .question import PRECISIONS, Question
-from .warnings import far_off, not_finite, nothing_given, nothing_scored
+from .warnings import not_finite, nothing_given, nothing_scored, untrusted_weights
 
 
 @torch.no_grad()
@@ -45,22 +45,32 @@ def ask(
     """Ask a program about every row of a data set.
 
     Args:
-        given: names to condition on ("image,word" or a sequence), each in the rows that have it; [] is the prior;
-            None: all that a row has, less what is wanted and labels.
-        want: latents ("z"), modalities, labels, or "evidence": ln p(the other wanted names | given), each where
-            observed; with no other name wanted, ln p(given).
-        draws: of the latent per row.
-        method: "guide": the program's answer as it is; "importance": the answer corrected by the model, with
-            Pareto-smoothed weights (adds "ess" and "khat" to everything wanted).
-        seed: with the row's id the key of its noise; slicing or reordering rows changes answers by rounding only.
-        keep_draws: add "draws", (n, draws, *shape), to every wanted thing but the evidence.
-        quantiles: which to report, as q05 for 0.05, q97.5 for 0.975 (not for classes).
-        memory: bytes, or a text such as "500MB", that may be taken beside the answer itself; rows and draws are asked
-            in chunks that keep to it (other chunks change answers by rounding only). What must be held of all draws of
-            a row at once is their weights, and for quantiles and `keep_draws` the wanted things.
-        precision: "bf16": the networks' matrix products in bfloat16, sums and densities in float32 as ever.
-    Raises: UsageError for unknown names, a question that the program cannot answer (with the reason), or one whose
-        single rows do not fit into the memory.
+        program: a program with fitted weights.
+        dataset: the rows, in the schema of the program.
+        given: the names to condition on ("image,word" or a sequence), each in the rows that have it; [] asks the prior;
+            None takes all that a row has, without labels and without what is wanted.
+        want: latents ("z"), modalities, labels, or "evidence": ln p(the other wanted names | given), each where it is
+            observed, or ln p(given) if no other name is wanted.
+        draws: the number of latent draws per row.
+        method: "guide" answers as the program does; "importance" corrects the answer by the model, with Pareto-smoothed
+            weights, and adds "ess" and "khat" to everything that is wanted.
+        seed: the key of the noise, together with the id of a row. Slicing or reordering rows changes answers by
+            rounding only.
+        keep_draws: if True, everything that is wanted except the evidence gets "draws", (n, draws, *shape).
+        quantiles: the quantiles to report, as q05 for 0.05, q97.5 for 0.975 (not for classes).
+        memory: what the work may take beside the answer itself, in bytes or as a text such as "500MB". Rows and draws
+            are asked in chunks that keep to it; other chunks change answers by rounding only. All draws of a row share
+            the memory for their weights and, with quantiles or `keep_draws`, for what is wanted.
+        precision: "bf16" computes the matrix products of the networks in bfloat16, and sums and densities still in
+            float32.
+        run: the name of the model, for the answer.
+
+    Returns:
+        The answer, with one entry per row.
+
+    Raises:
+        UsageError: a name is unknown, the program cannot answer the question (the message gives the reason), or a
+            single row does not fit into the memory.
     """
     given, want = None if given is None else names_in(given), names_in(want)
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
@@ -87,12 +97,12 @@ def ask(
 
 
 def _trial(question: Question, draws: int) -> None:
-    """The question, asked of the first row with so many draws, to see how much memory that takes."""
+    """Ask the question about the first row with so many draws, to measure how much memory that takes."""
     _answer(dataclasses.replace(question, draws=draws), torch.tensor([0]), draws)
 
 
 def _answer(question: Question, rows: Tensor, step: int) -> dict[str, dict[str, np.ndarray]]:
-    """Everything wanted, for some rows, `step` draws at a time."""
+    """Answer everything that is wanted for some rows, `step` draws at a time."""
     batch = question.dataset.batch(rows, question.program.encoded)
     ids = question.dataset.ids[rows.numpy()]
     names = [n for n in question.want if n != "evidence"]
@@ -105,26 +115,29 @@ def _answer(question: Question, rows: Tensor, step: int) -> dict[str, dict[str, 
 def _describe(
     question: Question, names: list[str], batch: Batch, ids: np.ndarray, step: int
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Moments, quantiles and probabilities of sites over their draws. With importance the weights come first, from
-    draws that the keyed noise makes again, so that no decoder output waits for them."""
+    """Compute moments, quantiles and probabilities of sites over their draws.
+
+    With importance sampling the weights are computed first, and keyed noise repeats the draws afterwards, so that no
+    decoder output has to be kept until then.
+    """
     program, latents = question.program, question.latents
     weighted = None
     if question.method == "importance":
         weighted = smooth(importance_weights(question, batch, ids, question.given, question.given, step))
     weights = None if weighted is None else weighted.weights
-    gathered = {
+    accumulators = {
         name: PredictiveAccumulator(
             None if name in latents else program.modality(name), question.draws, weights, question.holds(name)
         )
         for name in names
     }
     for draws in in_chunks(question.draws, step):
-        _accumulate(question, gathered, batch, ids, draws)
+        _accumulate(question, accumulators, batch, ids, draws)
     found: dict[str, dict[str, np.ndarray]] = {}
-    picked = None if weights is None else resample(weights, question.seed, ids)
-    for name, of in gathered.items():
-        if picked is not None:
-            of.resample(picked)
+    indices = None if weights is None else resample(weights, question.seed, ids)
+    for name, of in accumulators.items():
+        if indices is not None:
+            of.resample(indices)
         kept = {"draws": of.kept()} if question.keep_draws else {}
         found[name] = of.moments() | of.quantiles(question.quantiles) | kept
         if weighted is not None:
@@ -133,27 +146,27 @@ def _describe(
 
 
 def _accumulate(
-    question: Question, gathered: dict[str, PredictiveAccumulator], batch: Batch, ids: np.ndarray, draws: range
+    question: Question, accumulators: dict[str, PredictiveAccumulator], batch: Batch, ids: np.ndarray, draws: range
 ) -> None:
-    """Add some draws; a function of its own, so that no chunk's traces outlive it."""
-    names = list(gathered)
+    """Add some draws. This is a function of its own so that the traces of a chunk are freed."""
+    names = list(accumulators)
     sampled = [n for n in names if n not in question.latents and n not in question.program.conditions]
     unread = [n for n in names if not question.holds(n)]
     traces = draw(
         question.program, batch, ids, draws, given=question.given, sampled=sampled, seed=question.seed,
         unread=unread, precision=question.precision,
     )  # fmt: skip
-    for name, into in gathered.items():
+    for name, into in accumulators.items():
         into.add((traces.guide if name in question.latents else traces.model).nodes[name], draws.start)
 
 
 def _warnings(question: Question, found: dict[str, dict[str, Any]]) -> list[str]:
-    """What whoever asks should know of the answer, a line each."""
+    """Collect the warnings that accompany an answer, one line each."""
     targets = question.targets() if "evidence" in question.want else []
     others = question.want != ["evidence"]
     return [
         *(nothing_given(question.dataset, question.given) if others else []),
         *(nothing_scored(question.dataset, targets) if targets else []),
         *not_finite(found, question.dataset, dict.fromkeys([*question.given, *targets])),
-        *far_off(found, question.draws),
+        *untrusted_weights(found, question.draws),
     ]

@@ -15,15 +15,24 @@ from ..errors import UsageError, suggest
 from ..objectives.traces import is_random
 from .predictive import quantile_name
 
-SMOOTHING = 64  # bytes per weight: itself, and the copies that smoothing takes
+SMOOTHING = 64  # bytes per weight, with the copies that smoothing makes
 METHODS = ("guide", "importance")
 PRECISIONS = ("fp32", "bf16")
 
 
-def latents(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, int]:
-    """Latents by name, each with the size of its event."""
+def latent_sizes(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, int]:
+    """List the latents of a program.
+
+    Args:
+        program: the program.
+        dataset: data in its schema.
+        given: the names that are given.
+
+    Returns:
+        name → the number of elements of a draw.
+    """
     batch = dataset.batch(torch.tensor([0]), program.encoded).seeing(given)
-    with torch.random.fork_rng(devices=[]):  # the caller's generator is not ours to move
+    with torch.random.fork_rng(devices=[]):  # leaves the caller's random state as it is
         nodes = poutine.trace(program.query_guide).get_trace(batch).nodes.items()
     found = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
     return {name: fn.event_shape.numel() for name, fn in found}
@@ -31,7 +40,21 @@ def latents(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[st
 
 @dataclass
 class Question:
-    """A checked question about a data set."""
+    """A checked question about a data set.
+
+    Args:
+        program: a program with fitted weights.
+        dataset: the rows that are asked about.
+        given: all names that may be conditioned on.
+        want: the names that are wanted.
+        draws: the number of latent draws per row.
+        method: "guide" or "importance".
+        seed: the seed of the draws.
+        keep_draws: whether the answer contains the draws.
+        quantiles: the quantiles to report.
+        precision: "fp32" or "bf16".
+        latents: name → the number of elements of a draw; empty if no latent is wanted.
+    """
 
     program: Program
     dataset: Dataset
@@ -59,6 +82,26 @@ class Question:
         quantiles: Sequence[float],
         precision: str,
     ) -> Question:
+        """Check a question.
+
+        Args:
+            program: a program with fitted weights.
+            dataset: the rows that are asked about.
+            given: the names to condition on; None takes what each row has.
+            want: the names that are wanted.
+            draws: the number of latent draws per row.
+            method: "guide" or "importance".
+            seed: the seed of the draws.
+            keep_draws: whether the answer contains the draws.
+            quantiles: the quantiles to report.
+            precision: "fp32" or "bf16".
+
+        Returns:
+            The checked question.
+
+        Raises:
+            UsageError: a name, method or number is wrong, or the program cannot answer the question.
+        """
         names = [m.name for m in program.modalities]
         if method not in METHODS:
             raise UsageError(f"query: no method {method!r}; choose guide or importance.{suggest(method, METHODS)}")
@@ -68,7 +111,7 @@ class Question:
         if not len(dataset):
             raise UsageError(f"query: {dataset.name} has no rows in this split.")
         for p in quantiles:
-            quantile_name(p)  # says what is wrong with it
+            quantile_name(p)  # raises if it is wrong
         if not want:
             raise UsageError(f"query: nothing is wanted; name some of {', '.join(['z', *names])}.")
         for name in given or ():
@@ -81,7 +124,7 @@ class Question:
             seen = [n for n in program.encoded if roles[n] == "modality" and n not in want]
         else:
             seen = list(given)
-        weighs = method == "importance" or set(want) == {"evidence"}  # then the model scores what the guide cannot see
+        weighs = method == "importance" or set(want) == {"evidence"}  # the model scores what the guide does not see
         reason = program.can_answer([n for n in seen if n in program.encoded] if weighs else seen)
         if reason:
             raise UsageError(f"query: {reason}.")
@@ -96,7 +139,7 @@ class Question:
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
         if any(name != "evidence" and name not in program.targets() for name in want):
-            question.latents = latents(program, dataset, seen)
+            question.latents = latent_sizes(program, dataset, seen)
         for name in want:
             if name in names and name not in program.targets():
                 raise UsageError(
@@ -112,7 +155,7 @@ class Question:
         return question
 
     def held(self) -> int:
-        """Bytes per row and draw that stay until the last of the row's draws."""
+        """Return the bytes per row and draw that have to be kept until the last draw of the row."""
         weighs = self.method == "importance" or "evidence" in self.want
         copies = 2 * self.keep_draws + (2 if self.method == "importance" else 1)
         number = torch.get_default_dtype().itemsize
@@ -125,11 +168,18 @@ class Question:
         return SMOOTHING * weighs + copies * sum(size for name, size in sizes.items() if name in self.want)
 
     def holds(self, name: str) -> bool:
-        """Whether all draws of this name are needed at once."""
+        """Say whether all draws of a name are needed at once.
+
+        Args:
+            name: a name that is wanted.
+
+        Returns:
+            True if they are.
+        """
         ordered = name in self.latents or self.program.modality(name).family.values != "classes"
         return self.keep_draws or (ordered and bool(self.quantiles))
 
     def targets(self) -> list[str]:
-        """What the evidence is of: what is wanted beside it, or else what is given."""
+        """Return the names whose evidence is wanted: those wanted beside it, or else those given."""
         aside = ("evidence", *self.latents, *self.program.conditions)
         return [n for n in self.want if n not in aside] or [n for n in self.given if n not in aside]

@@ -1,4 +1,4 @@
-"""What whoever asked should know of an answer: rows that say nothing, and numbers that are not to be trusted."""
+"""Warnings that accompany an answer, such as rows without any observed value or weights that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -8,22 +8,39 @@ from typing import Any
 import numpy as np
 
 from ..data.dataset import Dataset
-from .psis import DISTRUSTED, FEWEST
+from .psis import MAX_KHAT, MIN_DRAWS
 
-ASIDE = ("se", "ess", "khat", "draws", "classes", "predicted")  # may be NaN where the answer is fine, or no numbers
+ASIDE = ("se", "ess", "khat", "draws", "classes", "predicted")  # no numbers, or NaN although the answer is fine
 
 
 def nothing_given(dataset: Dataset, given: Sequence[str]) -> list[str]:
-    """A note of the rows that have none of what is given."""
+    """Warn about rows that have none of the given names.
+
+    Args:
+        dataset: the rows that are asked about.
+        given: the names that are given.
+
+    Returns:
+        At most one line.
+    """
     empty = _without(dataset, given)
-    return [f"{empty} of {len(dataset)} rows have nothing of what is given: their answer is the prior's."] * bool(empty)
+    warning = f"{empty} of {len(dataset)} rows have none of the given modalities: their answer is the prior."
+    return [warning] * bool(empty)
 
 
 def nothing_scored(dataset: Dataset, targets: Sequence[str]) -> list[str]:
-    """A note of the rows that have none of what the evidence is of."""
+    """Warn about rows that have none of the names whose evidence is wanted.
+
+    Args:
+        dataset: the rows that are asked about.
+        targets: the names whose evidence is wanted.
+
+    Returns:
+        At most one line.
+    """
     empty, named = _without(dataset, targets), ", ".join(targets)
-    note = f"{empty} of {len(dataset)} rows have nothing of what the evidence is of ({named}): it is 0 there."
-    return [note] * bool(empty)
+    warning = f"{empty} of {len(dataset)} rows have none of what the evidence is about ({named}): it is 0 there."
+    return [warning] * bool(empty)
 
 
 def _without(dataset: Dataset, names: Sequence[str]) -> int:
@@ -32,11 +49,15 @@ def _without(dataset: Dataset, names: Sequence[str]) -> int:
 
 
 def not_finite(found: Mapping[str, Mapping[str, Any]], dataset: Dataset, looked_at: Iterable[str]) -> list[str]:
-    """A note of the rows with answers that are not finite, and of the largest value behind the first of them.
+    """Warn about rows whose answers are not finite, and name the largest value behind the first of them.
 
     Args:
         found: name → parts, as in `Answer.want`.
+        dataset: the rows that are asked about.
         looked_at: the names whose values the answers depend on.
+
+    Returns:
+        At most one line.
     """
     wrong = {}
     for name, parts in found.items():
@@ -63,25 +84,40 @@ def not_finite(found: Mapping[str, Mapping[str, Any]], dataset: Dataset, looked_
     ]
 
 
-def far_off(found: Mapping[str, Mapping[str, Any]], draws: int) -> list[str]:
-    """A note of the rows whose k̂ is too large, or of draws that are too few for any."""
+def untrusted_weights(found: Mapping[str, Mapping[str, Any]], draws: int) -> list[str]:
+    """Warn about rows whose k̂ is too large, or about too few draws for any k̂.
+
+    Args:
+        found: name → parts, as in `Answer.want`.
+        draws: the number of draws per row.
+
+    Returns:
+        At most one line.
+    """
     khats = [parts["khat"] for parts in found.values() if "khat" in parts]
     if not khats:
         return []
-    if draws < FEWEST and np.isnan(khats).any():
+    if draws < MIN_DRAWS and np.isnan(khats).any():
         return [
-            f"k̂ needs {FEWEST} draws or more, and there are {draws}: nothing tells how far the guide is off; take more."
+            f"k̂ needs {MIN_DRAWS} or more draws, and there are {draws}: how far the guide is off is unknown; take more."
         ]
-    far = np.any([khat > DISTRUSTED for khat in khats], axis=0)
-    note = (
-        f"{int(far.sum())} of {far.size} rows have k̂ above {DISTRUSTED}: the guide is too far off there; "
+    untrusted = np.any([khat > MAX_KHAT for khat in khats], axis=0)
+    warning = (
+        f"{int(untrusted.sum())} of {untrusted.size} rows have k̂ above {MAX_KHAT}: the guide is too far off there; "
         "take more draws or do not trust them."
     )
-    return [note] * bool(far.any())
+    return [warning] * bool(untrusted.any())
 
 
 def unseen_classes(unseen: Mapping[str, Sequence[str | int]]) -> list[str]:
-    """A line for each name whose classes training did not all see."""
+    """Warn about classes that no training row had.
+
+    Args:
+        unseen: label → its classes that training did not see.
+
+    Returns:
+        One line per label.
+    """
     return [
         f"{name}: no training row is of class {', '.join(map(str, classes[:10]))}"
         f"{f' or of {len(classes) - 10} more' if len(classes) > 10 else ''}: the model cannot know it."

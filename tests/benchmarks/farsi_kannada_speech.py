@@ -27,7 +27,7 @@ from mmppl.evaluation.classifiers import predict
 from mmppl.evaluation.coherence import classifiers
 from mmppl.evaluation.conditioning import default_conditioning_sets, set_name
 
-TRAINED = 10_000  # training rows, evenly spaced, that accuracy is told of
+TRAINED = 10_000  # training rows, evenly spaced, for the training accuracy
 SHOWN = ("farsi", "kannada", "speech")
 
 
@@ -46,7 +46,7 @@ def score(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:
 def missing(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:
     """Error of the predictive mean of what is not given, over that of the training mean of the true class: nats of an
     image's pixels, squared error of speech in model units, each per test row; with the latter. And the share of those
-    means that a judge takes to be of the true class."""
+    means whose predicted class is the true one."""
     train, test = (data.take(data.rows(part)) for part in ("train", "test"))
     label = class_label(run.program)
     assert label is not None
@@ -71,8 +71,8 @@ def missing(run: mmppl.Run, data: mmppl.Dataset, draws: int) -> dict[str, Any]:
 
 def class_means(train: mmppl.Dataset, test: mmppl.Dataset, name: str) -> torch.Tensor:
     """(n, size) training means of the test rows' classes."""
-    taught, label = train.values[name].double().flatten(1), train.values["label"]
-    means = torch.stack([taught[label == code].mean(0) for code in range(10)])
+    train_values, label = train.values[name].double().flatten(1), train.values["label"]
+    means = torch.stack([train_values[label == code].mean(0) for code in range(10)])
     return means[test.values["label"]]
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--level", default="one", choices=["one", "kept"], help="of the recordings")
     parser.add_argument("--held-out", metavar="SPEAKER")
     parser.add_argument("--images", default="distorted", choices=["plain", "distorted"], help="in training")
-    parser.add_argument("--validation", default="apart", choices=["apart", "none"], help="none: taught, too")
+    parser.add_argument("--validation", default="apart", choices=["apart", "none"], help="none: trained on, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=256)

@@ -7,7 +7,7 @@ unaligned variant.
         [--out FOLDER] [--json FILE]
 
 A cross weight is a number, or one for the image and one for the label: 0.1,1. Settings are chosen with --split valid.
-The judge of coherence is trained once on the train rows. Of FMW-VAE, images are generated with every kind of style.
+The classifier for coherence is trained once on the train rows. Images of FMW-VAE are generated in every kind of style.
 Runs are kept in --out; one that was killed goes on where it stopped, and a finished one is only scored. The JSON file
 keeps what it has of other settings.
 """
@@ -83,8 +83,8 @@ def main() -> None:
     torch.set_num_threads(1)
     data = mmppl.read("mnist-label", root=options.root)
     if options.rows < len(data.rows("train")):
-        taught = torch.from_numpy(data.split == 0).cumsum(0) <= options.rows
-        data = data.take((taught | torch.from_numpy(data.split > 0)).nonzero().squeeze(-1))
+        first_rows = torch.from_numpy(data.split == 0).cumsum(0) <= options.rows
+        data = data.take((first_rows | torch.from_numpy(data.split > 0)).nonzero().squeeze(-1))
     shared: dict[str, Any] = dict(latent_dim=64, hidden=400)
     shared |= dict(pair.split("=", 1) for pair in options.set)
     grid: list[dict[str, Any]] = [dict(gamma=g, cross=c) for g in options.gamma for c in options.cross]

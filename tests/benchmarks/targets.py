@@ -132,7 +132,7 @@ def alignment(rounds: int) -> Iterator[Target]:
 GROUPS = {"kernels": kernels, "steps": steps, "subsets": subsets, "alignment": alignment}
 
 
-def told(target: dict[str, Any]) -> str:
+def in_words(target: dict[str, Any]) -> str:
     limit = "" if target["limit"] is None else f", {target['limit']:.3g} × the limit"
     spread = "" if target["spread"] is None else f", spread {target['spread']:.0%}"
     sign = "≤" if target["below"] else "≥"
@@ -158,7 +158,7 @@ def main() -> None:
             assert child.stdout is not None
             for line in child.stdout:
                 found.append(json.loads(line))
-                print(told(found[-1]), flush=True)
+                print(in_words(found[-1]), flush=True)
         if child.returncode:
             sys.exit(child.returncode)
     if options.json:

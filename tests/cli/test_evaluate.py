@@ -12,7 +12,7 @@ METRICS = {
 }
 
 
-def test_one_row_per_metric_one_column_per_given_set():
+def test_one_row_per_metric_one_column_per_conditioning_set():
     lines = metric_table(METRICS).splitlines()
     assert [line.split() for line in lines[:4]] == [
         ["given", "a", "a+b"],
@@ -35,7 +35,7 @@ def test_no_metric_at_all():
     assert metric_table({}) == ""
 
 
-def test_given_sets_stand_in_the_order_in_which_they_were_asked():
+def test_conditioning_sets_keep_their_order():
     found = {
         "rmse.a": {"b": 1.0}, "probe500.label": {"a": 0.5, "b": 0.25}, "coherence_joint": {"nothing": 0.125},
         "nothing_seen": {"a": 0, "b": 0},

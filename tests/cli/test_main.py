@@ -33,7 +33,7 @@ def test_seed_promises_no_other_split(mmppl, mine, tmp_path):
     assert ids[0] == ids[1]
 
 
-def test_fit_tells_what_came_out_and_what_to_ask(mmppl, mine, tmp_path):
+def test_fit_prints_results_and_the_next_query(mmppl, mine, tmp_path):
     result = mmppl("fit", "mvae", *SMALL, "--data", mine, "--hide", "0.3", "--out", tmp_path / "run")
     assert result.code == 0
     for part in (
@@ -85,14 +85,14 @@ def test_the_next_line_of_a_conditional_program_can_be_run(mmppl, tmp_path):
     assert asked.code == 0 and "row " in asked.out
 
 
-def test_notes_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
+def test_warnings_go_to_stderr_one_line_each(mmppl, mine, tmp_path):
     run = tmp_path / "run"
     assert mmppl("fit", "mvae", *SMALL, "--data", mine, "--hide", "0.3", "--out", run).code == 0
     words = ("--method", "importance", "--draws", "64", "--json")
     asked = mmppl("query", run, "--given", "a", "--want", "label", "--split", "all", *words)
     assert asked.code == 0 and asked.json["n"] == 40
     blind, weights = asked.err.splitlines()
-    assert "have nothing of what is given" in blind and "above 0.7" in weights
+    assert "have none of the given modalities" in blind and "above 0.7" in weights
     assert asked.json["warnings"] == [blind, weights]
 
 
@@ -137,7 +137,7 @@ def test_no_test_rows_point_to_the_others(mmppl, fitted, tmp_path):
     assert mmppl(*ask, "--split", "all", "--rows", "0:1").code == 0
 
 
-def test_a_classifier_alone_is_asked_for_labels_alone(mmppl, tmp_path):
+def test_a_program_that_only_classifies_is_queried_for_labels_only(mmppl, tmp_path):
     run = tmp_path / "run"
     result = mmppl("fit", "cmmd", *SMALL, "--set", "generative=false", "--out", run)
     assert result.code == 0 and "error of label" in result.out and "noisy" not in result.out
@@ -169,7 +169,7 @@ def test_query_json(mmppl, fitted):
     assert mmppl(*words, "--json").out == result.out
 
 
-def test_query_wants_labels_and_views_by_default(mmppl, fitted):
+def test_query_wants_labels_and_modalities_by_default(mmppl, fitted):
     assert set(mmppl("query", fitted, "--rows", "0:2", "--draws", "4", "--json").json["want"]) == {"label", "noisy"}
 
 
@@ -208,7 +208,7 @@ def test_evaluate(mmppl, fitted):
     assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
 
 
-def test_runs_that_are_not_alike_are_averaged_with_a_remark(mmppl, fitted, mine, tmp_path):
+def test_runs_that_are_not_alike_are_averaged_with_a_warning(mmppl, fitted, mine, tmp_path):
     runs = {}
     for name, program, more in (
         ("a", "mvae", ["--hide", "0.1"]), ("seed", "mvae", ["--seed", "5", "--hide", "0.1"]),
@@ -219,15 +219,15 @@ def test_runs_that_are_not_alike_are_averaged_with_a_remark(mmppl, fitted, mine,
     ask = ("evaluate", "--metric", "rmse.a", "--draws", "2", "--json", runs["a"])
     assert mmppl(*ask, runs["seed"]).json["warnings"] == []
     unlike = mmppl(*ask, runs["wide"])
-    (note,) = unlike.json["warnings"]
-    assert note == "the runs differ in more than the seed: hidden 16 / 17; lr 0.002 / 0.5."
-    assert note in unlike.err.splitlines()
-    (note,) = mmppl(*ask, runs["other"]).json["warnings"]
-    assert note.startswith("the runs differ in more than the seed: program mvae / mopoe") and "none" not in note
+    (warning,) = unlike.json["warnings"]
+    assert warning == "the runs differ in more than the seed: hidden 16 / 17; lr 0.002 / 0.5."
+    assert warning in unlike.err.splitlines()
+    (warning,) = mmppl(*ask, runs["other"]).json["warnings"]
+    assert warning.startswith("the runs differ in more than the seed: program mvae / mopoe") and "none" not in warning
     np.savez(tmp_path / "less.npz", **{k: v[:30] for k, v in np.load(mine).items()})
     assert mmppl("fit", "mvae", *SMALL, "--data", tmp_path / "less.npz", "--out", tmp_path / "less").code == 0
-    (note,) = mmppl(*ask, tmp_path / "less").json["warnings"]
-    assert "mine.npz (40 rows" in note and "less.npz (30 rows" in note and "hide 0.1 / 0.0" in note
+    (warning,) = mmppl(*ask, tmp_path / "less").json["warnings"]
+    assert "mine.npz (40 rows" in warning and "less.npz (30 rows" in warning and "hide 0.1 / 0.0" in warning
 
 
 def test_what_only_answers_depend_on_can_be_set_on_a_run(mmppl, mine, tmp_path):
@@ -240,9 +240,9 @@ def test_what_only_answers_depend_on_can_be_set_on_a_run(mmppl, mine, tmp_path):
     means = [np.array(mmppl(*ask, *to).json["want"]["private.a"]["mean"]) for to in ([], ["--set", "style=class"])]
     assert (means[0] == 0).all() and (means[1] != 0).all() and (run / "run.json").read_bytes() == before
     words = ("--given", "label", "--given", "b,label", "--given=", "--set", "style=another", "--json")
-    judged = mmppl("evaluate", run, "--metric", "rmse.a", *words)
-    assert judged.json["set"] == {"style": "another"}
-    assert set(judged.json["metrics"]["rmse.a"]) == {"label", "b+label", "nothing"}
+    found = mmppl("evaluate", run, "--metric", "rmse.a", *words)
+    assert found.json["set"] == {"style": "another"}
+    assert set(found.json["metrics"]["rmse.a"]) == {"label", "b+label", "nothing"}
     mmppl("evaluate", run, "--given", "c").failed(2, "no modality 'c'")
     assert mmppl("plot", run, "--figure", "generated", "--set", "style=another").code == 0
     for command in ("query", "evaluate", "plot"):

@@ -64,14 +64,15 @@ def test_data_of_another_schema(call, fitted, arrays, tmp_path, changed, parts, 
     assert all(part in err[0] for part in parts), err[0]
 
 
-def test_a_modality_that_no_row_has_is_told(call, fitted, arrays, tmp_path):
+def test_a_modality_that_no_row_has_is_reported(call, fitted, arrays, tmp_path):
     new = saved(tmp_path, arrays, beta=None)
     code, out, err = call("query", fitted, "--data", new, "--want", "label", "--rows", "0:2")
     assert code == 0 and "row 1" in out and err == ["new.npz: no row has beta."]
     for words in (("--given", "alpha", "--want", "label"), ("--want", "beta,label")):  # beta is not looked at
         assert call("query", fitted, "--data", new, *words, "--rows", "0:2")[2] == []
     code, _, err = call("query", fitted, "--data", new, "--given", "beta", "--want", "label", "--rows", "0:2")
-    assert code == 0 and err[0] == "new.npz: no row has beta." and "2 of 2 rows have nothing of what is given" in err[1]
+    assert code == 0 and err[0] == "new.npz: no row has beta."
+    assert "2 of 2 rows have none of the given modalities" in err[1]
     new = saved(tmp_path, arrays, label=None)
     assert call("query", fitted, "--data", new, "--want", "label", "--rows", "0:2")[2] == []
     code, _, err = call("evaluate", fitted, "--data", new, "--split", "all", "--metric", "error")
@@ -82,7 +83,7 @@ def test_rows_with_nothing_are_counted(call, fitted, arrays, tmp_path):
     gone = np.arange(N) >= 2
     new = saved(tmp_path, arrays, mask_alpha=gone, mask_beta=gone)
     code, out, err = call("query", fitted, "--data", new, "--want", "z", "--rows", "0:3", "--json")
-    assert code == 0 and err == ["2 of 3 rows have nothing of what is given: their answer is the prior's."]
+    assert code == 0 and err == ["2 of 3 rows have none of the given modalities: their answer is the prior."]
     spread = np.array(json.loads(out)["want"]["z"]["std"])
     assert (spread[:2] == 1).all() and (spread[2] < 1).all()
 

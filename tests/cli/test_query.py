@@ -10,7 +10,7 @@ import torch
 
 from mmppl import DataError, Modality, Program, read
 from mmppl.cli.query import example
-from mmppl.inference.defaults import wanted
+from mmppl.inference.defaults import default_want
 
 A, B, C, Y = (
     Modality("a", (2,)),
@@ -46,12 +46,12 @@ def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
     ],
 )
 def test_wanted(modalities, conditions, given, want):
-    assert wanted(run(modalities, conditions), given) == want
+    assert default_want(run(modalities, conditions), given) == want
 
 
 def test_what_a_program_has_no_distribution_for_is_not_wanted():
-    assert wanted(run((A, B, Y), ("a",), silent=("b",)), None) == ["y"]
-    assert wanted(run((A, B, Y), silent=("y", "b")), ["a"]) == ["z"]
+    assert default_want(run((A, B, Y), ("a",), silent=("b",)), None) == ["y"]
+    assert default_want(run((A, B, Y), silent=("y", "b")), ["a"]) == ["z"]
 
 
 def test_example():
@@ -77,7 +77,7 @@ def test_example():
         ((), "++++++++", "........", "--split all --rows 0:5"),
     ],
 )
-def test_example_chooses_rows_that_can_be_asked(conditions, has, split, rows):
+def test_example_chooses_rows_that_can_be_queried(conditions, has, split, rows):
     data = read({"a": np.ones((8, 2)), "b": np.ones((8, 2))})
     observed = data.observed | {"a": torch.tensor([c == "+" for c in has])}
     data = replace(data, observed=observed, split=np.array([2 if c == "t" else 0 for c in split], np.int8))

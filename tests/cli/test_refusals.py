@@ -258,7 +258,7 @@ def test_nan_in_an_observed_row(mmppl, tmp_path):
 
 
 def test_no_row_has_all_that_a_joint_posterior_sees(mmppl, tmp_path):
-    """Rows with either a or b: JMVAE has nothing to learn from, and says how many it left out."""
+    """Rows with either a or b: JMVAE has nothing to learn from, and reports how many it left out."""
     rng, has = np.random.default_rng(0), np.arange(40) % 2 == 0
     np.savez(tmp_path / "mine.npz", a=rng.random((40, 4)), b=rng.normal(size=(40, 2)), mask_a=has, mask_b=~has)
     result = mmppl("fit", "jmvae", *SMALL, "--data", tmp_path / "mine.npz", "--out", tmp_path / "run")
@@ -298,7 +298,7 @@ def test_data_that_changed_since_the_fit(mmppl, mine, tmp_path):
 # 130: interrupted
 
 
-def test_ctrl_c_says_how_to_go_on(tmp_path):
+def test_ctrl_c_prints_how_to_resume(tmp_path):
     run = tmp_path / "run"
     words = ["fit", "cmmd", "--epochs", "2000", "--set", "hidden=16", "--out", str(run)]
     process = subprocess.Popen(

@@ -26,7 +26,7 @@ def test_all_subsets_are_the_non_empty_ones_once():
 
 
 def test_more_subsets_than_memory_holds_are_refused():
-    """A frame of many columns that are not grouped is many modalities: told before it eats the machine."""
+    """A frame of many columns that are not grouped is many modalities; this is reported before it fills the memory."""
     assert len(all_subsets(12)) == 4095
     with pytest.raises(UsageError, match=r"^16 modalities have 65,535 subsets.*modality:column[^\n]*$"):
         all_subsets(16)

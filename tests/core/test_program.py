@@ -79,7 +79,7 @@ def test_what_is_not_of_the_type_is_refused(name, text):
 
 
 @pytest.mark.parametrize("name", ["nothing", "either"])
-def test_a_type_that_nothing_can_be_checked_against_is_told(name):
+def test_a_type_that_nothing_can_be_checked_against_is_reported(name):
     with pytest.raises(UsageError, match=rf"^Knobs: {name} is of a type .*; annotate it as int, .*\.$"):
         check_hyper(Knobs, {name: "3"})
 
@@ -154,12 +154,12 @@ class Collides(Program):
     "arguments",
     ["hidden: int = 3, options=NetworkOptions()", "options=NetworkOptions(), more=NetworkOptions(layers=1)"],
 )
-def test_two_hyper_parameters_of_one_name_are_told_when_the_program_is_loaded(arguments, tmp_path):
+def test_two_hyper_parameters_of_one_name_are_reported_when_the_program_is_loaded(arguments, tmp_path):
     file = tmp_path / "collides.py"
     file.write_text(COLLIDES.format(arguments))
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         load_program(file)
-    assert str(told.value) in (
+    assert str(caught.value) in (
         f"{file}:5: Collides: two hyper-parameters are called hidden, one in options (NetworkOptions); rename one.",
         f"{file}:5: Collides: two hyper-parameters are called networks, one in more (NetworkOptions); rename one.",
     )
@@ -233,7 +233,7 @@ class Faulty(Program):
 """
 
 
-def test_blame_points_into_the_file_of_the_program(tmp_path):
+def test_errors_point_into_the_file_of_the_program(tmp_path):
     file = tmp_path / "faulty.py"
     file.write_text(FAULTY)
     cls = load_program(file)

@@ -208,7 +208,7 @@ def decoded(program, batch, z, decoder=None):
     return shapes
 
 
-def test_subsets_of_ones_own_are_not_packed(data):
+def test_own_subsets_leave_out_no_rows(data):
     """`seen` that did not come from `under`: how many rows count is not known."""
     program = MVAE(data.modalities, hidden=16, latent_dim=4)
     batch = batch_of(data, program)
@@ -272,7 +272,7 @@ def test_a_modality_that_no_row_has_leaves_room_for_networks():
     assert patterns.room("b", 32) == 8
 
 
-def test_chosen_rows_say_what_they_cannot_do():
+def test_selected_rows_refuse_what_they_cannot_do():
     from mmppl.core.row_selection import SelectedRows
     from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 

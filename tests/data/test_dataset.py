@@ -39,11 +39,11 @@ def data():
 
 
 def test_describe(data):
-    told = json.loads(json.dumps(data.describe()))
-    assert told["n"] == N and sum(told["split"].values()) == N and told["name"] == "arrays"
-    assert told["patterns"] == {"image+text+sound": 50, "text+sound": 4, "image+sound": 4, "sound": 1}
-    assert told["empty_rows"] == 1
-    image, text, sound, label = told["modalities"]
+    description = json.loads(json.dumps(data.describe()))
+    assert description["n"] == N and sum(description["split"].values()) == N and description["name"] == "arrays"
+    assert description["patterns"] == {"image+text+sound": 50, "text+sound": 4, "image+sound": 4, "sound": 1}
+    assert description["empty_rows"] == 1
+    image, text, sound, label = description["modalities"]
     assert image["shape"] == [3, 3] and image["observed"] == 0.9 and image["transform"] == "image"
     assert label["classes"] == ["maybe", "no", "yes"] and label["role"] == "label"
 
@@ -64,7 +64,7 @@ def test_rows_take_and_batch(data):
     assert torch.equal(batch.values["text"], some.values["text"]) and torch.equal(batch.index, rows)
 
 
-def test_a_fingerprint_tells_any_change(data):
+def test_any_change_changes_the_fingerprint(data):
     assert data.fingerprint() == read(arrays()).fingerprint() and len(data.fingerprint()) == 64
     changed = [arrays() for _ in range(5)]
     changed[0]["text"][20, 1] += 1e-3
@@ -80,7 +80,7 @@ def test_a_fingerprint_tells_any_change(data):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0, 1), st.booleans())
-def test_hiding_only_takes_away_and_leaves_one(seed, rate, keep_one):
+def test_masking_only_removes_and_leaves_one(seed, rate, keep_one):
     data = read(arrays())
     hidden = data.mask_at_random(rate=rate, keep_one=keep_one, seed=seed)
     names = ["image", "text", "sound"]
@@ -96,7 +96,7 @@ def test_hiding_only_takes_away_and_leaves_one(seed, rate, keep_one):
     assert hidden.fingerprint() == data.mask_at_random(rate=rate, keep_one=keep_one, seed=seed).fingerprint()
 
 
-def test_rates_hide_their_share():
+def test_rates_mask_their_share():
     rng = np.random.default_rng(0)
     data = read({name: rng.normal(size=(8000, 1)) for name in "abc"})
     before = torch.get_rng_state()
@@ -111,10 +111,10 @@ def test_rates_hide_their_share():
     assert set(both) == {"a", "b", "c"} and min(both.values()) > 2400
 
 
-def test_patterns_stay_evenly_and_where_they_can(data):
-    told = data.mask_at_random(patterns=[("image", "text"), ("sound",)], seed=2).describe()
-    assert set(told["patterns"]) <= {"image+text", "image", "text", "sound"} and told["empty_rows"] == 1
-    assert 10 < told["patterns"]["sound"] < 40  # of 50 whole rows half, and those that have nothing else
+def test_patterns_are_equally_likely_where_they_fit(data):
+    description = data.mask_at_random(patterns=[("image", "text"), ("sound",)], seed=2).describe()
+    assert set(description["patterns"]) <= {"image+text", "image", "text", "sound"} and description["empty_rows"] == 1
+    assert 10 < description["patterns"]["sound"] < 40  # of 50 whole rows half, and those that have nothing else
     only_image = data.mask_at_random(patterns=["image"])
     assert only_image.describe()["empty_rows"] == 1  # the five that lack an image keep something else
     assert data.mask_at_random(patterns=["image"], keep_one=False).describe()["empty_rows"] == 6
@@ -131,13 +131,13 @@ def test_patterns_stay_evenly_and_where_they_can(data):
         ({"patterns": ["text"], "rate": 0.1}, "not both"),
     ],
 )
-def test_hiding_what_cannot_be_hidden(data, how, says):
+def test_masking_what_cannot_be_masked(data, how, says):
     with pytest.raises(UsageError, match="^[^\n]+$") as error:
         data.mask_at_random(**how)
     assert says in str(error.value)
 
 
-def test_what_is_hidden_stays_hidden_when_values_are_fresh():
+def test_masked_values_stay_masked_when_values_are_fresh():
     data = read("digits-two-view:rotate=fresh")
     hidden = data.mask_at_random(rate=0.5)
     fresh, seen = hidden.refresh(0, 1)["rotated"], hidden.observed["rotated"][hidden.rows("train")]
@@ -165,7 +165,7 @@ def test_a_file_and_the_same_arrays_are_the_same_data(file, data):
     assert read(data) is not None and read(data).fingerprint() == data.fingerprint()
 
 
-def test_a_file_that_is_cut_or_altered_is_told(file):
+def test_a_file_that_is_cut_or_altered_is_reported(file):
     whole = file.read_bytes()
     with zipfile.ZipFile(file) as archive:
         inside = archive.getinfo("sound.npy").header_offset

@@ -1,4 +1,4 @@
-"""`farsi-kannada-speech` on small folders in the formats of its sources, and what is said where something lacks."""
+"""`farsi-kannada-speech` on small folders in the formats of its sources, and its messages about what is missing."""
 
 import gzip
 import struct
@@ -23,7 +23,7 @@ FARSI, KANNADA = (24, 7), (12, 5)  # images of a class in the train and test fil
 
 
 def numbered(counts, missing=None):
-    """X_train, y_train, X_test, y_test whose images tell number and digit."""
+    """X_train, y_train, X_test, y_test whose images encode number and digit."""
     arrays, first = [], 0
     for count in counts:
         y = np.tile(np.arange(10), count)
@@ -68,12 +68,12 @@ def sources(data, name):
 
 def takes(data, root, features, level="one"):
     """(N,) which recording every row has, by its features."""
-    found, told = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", features, level)
+    found, parsed = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", features, level)
     m = next(m for m in data.modalities if m.name == "speech")
     every = torch.from_numpy(m.to_model_units(found.numpy().astype(np.float64))).float().flatten(1)
     distance = torch.cdist(data.values["speech"].flatten(1), every, compute_mode="donot_use_mm_for_euclid_dist")
     assert distance.min(1).values.max() < 1e-3
-    return distance.argmin(1).numpy(), told
+    return distance.argmin(1).numpy(), parsed
 
 
 @pytest.mark.parametrize("features, shape", [("mean", (13,)), ("segments", (8, 13)), ("frames", (58, 12))])
@@ -99,18 +99,18 @@ def test_rows_show_one_digit_and_keep_to_their_part(root, features, shape):
         assert min(shown[1]) > max(i for i in shown[0]) - 10  # the last ones validate
         counts = np.bincount(image[split == 0], minlength=10 * train)[: 10 * train]
         assert counts.max() - counts[counts > 0].min() <= (0 if name == "farsi" else 1)
-    row, told = takes(data, root, features)
-    assert all(int(told[i].label) == digit for i, digit in zip(row, label))
+    row, parsed = takes(data, root, features)
+    assert all(int(parsed[i].label) == digit for i, digit in zip(row, label))
     for part, allowed in enumerate(TAKES):
-        assert {told[i].take for i in row[split == part]} <= allowed
+        assert {parsed[i].take for i in row[split == part]} <= allowed
     train = data.values["speech"][split == 0]
     assert train.min() >= 0 and train.max() <= 1
 
 
 def test_training_statistics_are_of_all_train_recordings_and_answers_have_input_units(root):
     data = read("farsi-kannada-speech", root=root)
-    found, told = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", "mean")
-    train = found[[i for i, one in enumerate(told) if one.take in TAKES[0]]]
+    found, parsed = spoken_digits(root / "fsdd" / "fsdd_recordings.zip", "mean")
+    train = found[[i for i, one in enumerate(parsed) if one.take in TAKES[0]]]
     m = data.modalities[2]
     np.testing.assert_allclose(m.value_in_input_units(np.zeros(13)), train.amin(0), rtol=1e-5)
     np.testing.assert_allclose(m.value_in_input_units(np.ones(13)), train.amax(0), rtol=1e-5)
@@ -118,11 +118,11 @@ def test_training_statistics_are_of_all_train_recordings_and_answers_have_input_
 
 def test_a_speaker_held_out_is_in_all_test_rows_and_in_no_other(root):
     data = read("farsi-kannada-speech:held_out=ben", root=root)
-    row, told = takes(data, root, "mean")
+    row, parsed = takes(data, root, "mean")
     for part, speaker in enumerate(("anna", "anna", "ben")):
-        assert {told[i].speaker for i in row[data.split == part]} == {speaker}
-    assert {told[i].take for i in row[data.split == 2]} == set(range(12))
-    assert {told[i].take for i in row[data.split == 1]} == TAKES[1]
+        assert {parsed[i].speaker for i in row[data.split == part]} == {speaker}
+    assert {parsed[i].take for i in row[data.split == 2]} == set(range(12))
+    assert {parsed[i].take for i in row[data.split == 1]} == TAKES[1]
     with pytest.raises(
         UsageError, match="^farsi-kannada-speech: held_out='bent' is none of anna, ben. Did you mean ben?"
     ):
@@ -147,24 +147,24 @@ def test_a_large_test_part_validates_too(monkeypatch):
     assert np.bincount(pooled(Digits(x, y, x, y), False)[2]).tolist() == [60, 0, 60]
 
 
-def test_without_validation_the_published_parts_are_taught_and_tested_whole(root):
+def test_without_validation_the_published_parts_are_used_whole(root):
     data = read("farsi-kannada-speech:validation=none,partners=fresh", root=root)
     assert np.bincount(data.split).tolist() == [240, 0, 70] and data.name.endswith("validation=none,seed=0")
-    row, told = takes(data, root, "mean")
+    row, parsed = takes(data, root, "mean")
     for part, allowed in ((0, TAKES[0] | TAKES[1]), (2, TAKES[2])):
-        assert {told[i].take for i in row[data.split == part]} == allowed
+        assert {parsed[i].take for i in row[data.split == part]} == allowed
     for name, (train, test) in (("farsi", FARSI), ("kannada", KANNADA)):
         for part, images in ((0, range(10 * train)), (2, range(10 * train, 10 * (train + test)))):
             assert {*sources(data, name)[0][data.split == part]} == {*images}
     fresh = data.take(data.rows("train")).replaced(data.refresh(0, 0))
     assert {*sources(fresh, "farsi")[0]} == {*range(10 * FARSI[0])}
     data = read("farsi-kannada-speech:validation=none,held_out=ben", root=root)
-    row, told = takes(data, root, "mean")
-    assert [{told[i].speaker for i in row[data.split == part]} for part in (0, 2)] == [{"anna"}, {"ben"}]
-    assert {told[i].take for i in row} == {*range(12)}
+    row, parsed = takes(data, root, "mean")
+    assert [{parsed[i].speaker for i in row[data.split == part]} for part in (0, 2)] == [{"anna"}, {"ben"}]
+    assert {parsed[i].take for i in row} == {*range(12)}
 
 
-def test_recordings_keep_their_level_where_that_is_asked_for(root, tmp_path):
+def test_recordings_can_keep_their_level(root, tmp_path):
     place = linked(root, tmp_path, "hoda", "kannada_mnist")
     (place / "fsdd").mkdir()
     for digit in range(10):

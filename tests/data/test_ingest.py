@@ -93,8 +93,8 @@ def test_gaps_do_not_change_what_a_column_is(name, values):
     gapped[7] = np.nan
 
     def columns(values):
-        told = [name] if values.ndim == 1 else [f"{name}:{i}" for i in range(values.shape[1])]
-        return pd.DataFrame({"x": REAL[:, 0]} | dict(zip(told, values.reshape(N, -1).T)))
+        headers = [name] if values.ndim == 1 else [f"{name}:{i}" for i in range(values.shape[1])]
+        return pd.DataFrame({"x": REAL[:, 0]} | dict(zip(headers, values.reshape(N, -1).T)))
 
     for whole, gaps in ((columns(values), columns(gapped)), ({"x": REAL, name: values}, {"x": REAL, name: gapped})):
         if isinstance(whole, dict) and name == "here":
@@ -275,7 +275,7 @@ def test_overrides():
         ({"x": "laplace:transform=log1p"}, "--as x=laplace:transform=standardise"),
     ],
 )
-def test_a_wrong_override_is_told(as_, says):
+def test_a_wrong_override_is_reported(as_, says):
     with pytest.raises(UsageError, match="^[^\n]+$") as error:
         read(base(word=np.array(["a", "b"] * 20)), as_=as_)
     assert says in str(error.value)
@@ -290,7 +290,7 @@ def test_a_wrong_override_is_told(as_, says):
         ({"x": "bernoulli", "label": "ignore"}, ["row 0"]),
     ],
 )
-def test_an_override_that_the_values_do_not_bear(as_, says):
+def test_an_override_that_does_not_fit_the_values(as_, says):
     with pytest.raises(DataError) as error:
         read(base(x=REAL - 20), as_=as_)
     assert all(text in str(error.value) for text in says), error.value

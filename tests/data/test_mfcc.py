@@ -88,7 +88,7 @@ def test_level_and_offset_do_not_matter_and_silence_is_allowed(features):
 
 
 @pytest.mark.parametrize("features", FEATURES)
-def test_a_level_that_is_kept_is_told_by_the_first_coefficient_alone(features):
+def test_only_the_first_coefficient_depends_on_a_kept_level(features):
     samples = word(5)
     plain, louder = (speech_features(x, 8000, features, level="kept") for x in (samples, 2 * samples + 0.1))
     decibels = torch.zeros(SHAPES[features][-1])

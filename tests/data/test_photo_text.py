@@ -1,4 +1,4 @@
-"""`mnist-photo-text`: its words, its crops, and what it says of bad pictures."""
+"""`mnist-photo-text`: its words, its crops, and its messages about bad pictures."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_words_are_spelled_and_stand_anywhere():
 
 
 def test_crops_are_inverted_where_the_digit_is_and_keep_to_their_part():
-    """A picture whose colours are its coordinates tells where every pixel came from."""
+    """A picture whose colours are its coordinates shows where every pixel came from."""
     height, width, n = 40, 256, 600
     picture = torch.zeros(3, height, width, dtype=torch.uint8)
     picture[0], picture[1] = torch.arange(width), torch.arange(height)[:, None]

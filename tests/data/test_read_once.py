@@ -110,7 +110,7 @@ def test_another_value_is_other_data_whatever_is_masked(name):
         assert read(changed, hide=hide).fingerprints()["as_read"] != first.fingerprints()["as_read"]
 
 
-def test_as_read_tells_values_in_units_that_were_given():
+def test_as_read_depends_on_values_in_given_units():
     """Where the units are those of another fit, no scaling learnt from the rows stands for the values."""
     schema, other = read(arrays()).modalities, arrays()
     other["gene"][20] += 1
@@ -145,7 +145,7 @@ def test_numbers_of_rows_do_not_depend_on_the_chunk(monkeypatch):
 
 
 def test_rows_that_differ_have_different_numbers():
-    """In one bit each, in two signs (which 64-bit words would not tell), and in the order of their features."""
+    """In one bit each, in two signs (which 64-bit words would not reveal), and in the order of their features."""
     value = torch.rand(1, 40, generator=torch.Generator().manual_seed(0)) + 0.5
     bits = value.expand(40 * 32, 40).contiguous().numpy().view(np.uint32)
     for i in range(len(bits)):

@@ -68,11 +68,11 @@ def test_a_users_recipe_is_one_file(blobs, capsys):
     assert [(m.name, m.role) for m in data.modalities] == [("place", "modality"), ("label", "label")]
     spread = read("two-blobs:spread=1e-3,shape=flat").modalities[0].spread
     assert spread == pytest.approx((2.5, 2.5), rel=0.05) and read("two-blobs").name == "two-blobs"
-    told = ("two-blobs", "Two blobs: place; label", "nothing at all, not even patience")
-    assert told in recipes()
+    entry = ("two-blobs", "Two blobs: place; label", "nothing at all, not even patience")
+    assert entry in recipes()
     assert main(["data", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["recipes"]
-    assert {"name": told[0], "about": told[1], "needs": told[2]} in listed
+    assert {"name": entry[0], "about": entry[1], "needs": entry[2]} in listed
 
 
 def test_a_built_in_recipe_is_one_file(tmp_path, monkeypatch, forget):
@@ -156,7 +156,7 @@ def test_what_is_no_recipe_is_refused_when_it_is_registered(name, function, says
     assert list(RECIPES) == before
 
 
-def test_every_built_in_recipe_has_what_is_asked_of_one():
+def test_every_built_in_recipe_has_the_required_parts():
     for name, line, needs in recipes():
         assert line and needs and RECIPES.lacks(RECIPES[name]) == []
 

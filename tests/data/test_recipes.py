@@ -166,7 +166,7 @@ def test_profile_is_sums_and_dct():
         ("", "no recipe or file ''"),
     ],
 )
-def test_a_misspelt_recipe_is_told(spec, says):
+def test_a_misspelt_recipe_is_reported(spec, says):
     with pytest.raises(UsageError, match="^[^\n]*$") as error:
         read(spec)
     assert says in str(error.value)
@@ -194,7 +194,7 @@ def test_mnist_is_found_where_it_may_be(tmp_path, monkeypatch, tiny, folder, zip
     assert (data.values["label"].numpy() == np.r_[np.arange(60_000), np.arange(10_000)] % 10).all()
 
 
-def test_mnist_that_is_not_there_says_what_to_put_where(tmp_path, monkeypatch, tiny):
+def test_missing_mnist_is_reported_with_its_place(tmp_path, monkeypatch, tiny):
     monkeypatch.delenv("MMPPL_DATA", raising=False)
     with pytest.raises(DataError, match="--root ROOT"):
         read("mnist-two-view")

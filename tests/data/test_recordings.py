@@ -1,4 +1,4 @@
-"""Folders and zip files of recordings: what they become, and what is said of those that are wrong."""
+"""Folders and zip files of recordings: what they become, and how wrong ones are reported."""
 
 import zipfile
 
@@ -10,7 +10,7 @@ from small_wavs import wav, word
 import mmppl
 from mmppl import read
 from mmppl.data.readers.mfcc import SHAPES, speech_features
-from mmppl.data.readers.recordings import _typed, read_utterances, spoken
+from mmppl.data.readers.recordings import convert_cells, parse_name, read_utterances
 from mmppl.data.readers.wav import read_wav
 from mmppl.errors import DataError
 
@@ -37,8 +37,8 @@ def packed(folder):
 
 
 def test_names():
-    assert [spoken(name) for name in ("7_theo.wav", "_a_1.wav", "7_theo_x.wav", "theo.wav")] == [None] * 4
-    one = spoken("somewhere/seven_jean_luc_12.wav")
+    assert [parse_name(name) for name in ("7_theo.wav", "_a_1.wav", "7_theo_x.wav", "theo.wav")] == [None] * 4
+    one = parse_name("somewhere/seven_jean_luc_12.wav")
     assert (one.label, one.speaker, one.take) == ("seven", "jean_luc", 12)
 
 
@@ -89,7 +89,7 @@ def test_no_labels_at_all(folder):
     assert list(read(folder).values) == ["speech"]
 
 
-def test_a_run_asks_recordings_for_its_own_features(folder, tmp_path):
+def test_a_run_reads_recordings_as_its_own_features(folder, tmp_path):
     arrays = read_utterances(folder, "mean")
     assert arrays["speech"].shape == (36, *SHAPES["mean"])
     run = mmppl.fit("mvae", arrays, hyper=dict(latent_dim=2, hidden=8), epochs=2, out=tmp_path / "run")
@@ -175,11 +175,11 @@ def test_zip_files_that_are_broken(folder, tmp_path):
     ],
 )
 def test_cells_are_numbers_only_if_they_are_written_as_such(cells, typed):
-    assert _typed(cells).tolist() == typed
+    assert convert_cells(cells).tolist() == typed
 
 
 @pytest.mark.parametrize("name, says", [("solo.wav", "by the folder or .zip"), ("table.csv", "read it with pandas")])
-def test_what_people_have_is_told_how_it_gets_in(name, says, tmp_path):
+def test_other_formats_are_refused_with_a_way_to_read_them(name, says, tmp_path):
     (tmp_path / name).write_bytes(b"RIFF")
     with pytest.raises(DataError, match=f"^[^\\n]*{name}: [^\\n]*{says}[^\\n]*$"):
         read(tmp_path / name)

@@ -1,4 +1,4 @@
-"""`mnist-svhn` and `mnist-svhn-text` on small files in SVHN's format, and what is said of damaged ones."""
+"""`mnist-svhn` and `mnist-svhn-text` on small files in SVHN's format, and how damaged ones are reported."""
 
 import struct
 import sys
@@ -22,7 +22,7 @@ WORDS = "Correct the file|fetch|another file|take format 2|save it again"
 
 
 def house_numbers(counts, first):
-    """X and y in which image i is of one colour that tells i, and row (y) that tells the digit; 10 stands for 0."""
+    """X and y: two channels of an image encode its number, the third its digit; in y, 10 stands for 0."""
     digits = np.repeat(np.arange(10), counts)
     digits = np.random.default_rng(first).permutation(digits)
     x = np.zeros((32, 32, 3, len(digits)), np.uint8)

@@ -1,4 +1,4 @@
-"""Small distortions: of the size that they say, each image by itself, the same again with the same draw."""
+"""Small distortions: they have the stated size, treat each image by itself, and repeat with the same draw."""
 
 import math
 

@@ -58,7 +58,7 @@ def test_what_is_refused(content, says):
 
 @settings(max_examples=300, deadline=None)
 @given(at=st.integers(0, 43), value=st.integers(0, 255), length=st.integers(0, len(GOOD)))
-def test_damage_is_told_in_a_line(at, value, length):
+def test_damage_is_reported_in_one_line(at, value, length):
     """One byte of the header changed, or the end cut off: samples, or a DataError, and nothing else."""
     for content in (patched(GOOD, at, "<B", value), GOOD[:length]):
         try:

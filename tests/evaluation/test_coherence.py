@@ -1,4 +1,4 @@
-"""Coherence of programs whose answer is known, and judges that are trained once."""
+"""Coherence of programs whose answer is known, and classifiers that are trained once."""
 
 import dataclasses
 
@@ -63,7 +63,7 @@ def asking(data, **known):
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(classifiers, "STEPS", 150)
-    return tmp_path / "judges"
+    return tmp_path / "classifiers"
 
 
 @pytest.fixture
@@ -110,8 +110,8 @@ def test_nothing_given_is_a_guess(data):
     assert metrics["coherence.word"]["image"] == 1
 
 
-def test_only_on_request_and_only_what_can_be_judged(data, monkeypatch):
-    monkeypatch.setattr(coherence, "classifier_of", lambda *a, **k: pytest.fail("a judge was asked for"))
+def test_coherence_is_computed_on_request_and_only_where_it_can_be(data, monkeypatch):
+    monkeypatch.setattr(coherence, "classifier_of", lambda *a, **k: pytest.fail("a classifier was asked for"))
     metrics = mmppl.evaluate(asking(data))["metrics"]
     assert not any(name.startswith(("coherence", "judge")) for name in metrics) and "probe.label" in metrics
     monkeypatch.undo()
@@ -130,16 +130,16 @@ def test_a_modality_that_has_no_label_in_training_has_no_coherence(data):
     assert any("no coherence of word" in line for line in logged)
 
 
-def test_judges_are_trained_once(data, own_cache, monkeypatch):
+def test_classifiers_are_trained_once(data, own_cache, monkeypatch):
     run = asking(data)
     before = mmppl.evaluate(run, metrics=COHERENCE)["metrics"]
     assert len(list(own_cache.iterdir())) == 3 and all(file.suffix == ".safetensors" for file in own_cache.iterdir())
     train = classifiers._train
-    monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a judge was trained again"))
+    monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a classifier was trained again"))
     assert mmppl.evaluate(run, metrics=COHERENCE)["metrics"] == before
     trained = []
     monkeypatch.setattr(classifiers, "_train", lambda *a: trained.append(a[1].name) or train(*a))
-    # Test rows teach no judge; other train rows, another schema and a damaged file do not take the kept one.
+    # No classifier learns from test rows; other train rows, another schema and a damaged file do not take the kept one.
     image = data.values["image"].clone()
     image[data.rows("test")] = 0.5
     mmppl.evaluate(asking(data.replaced({"image": image})), metrics=["coherence.image"])
@@ -158,28 +158,28 @@ def test_judges_are_trained_once(data, own_cache, monkeypatch):
     assert trained == ["image", "image", "word"]
 
 
-def test_judges_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
+def test_classifiers_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
     """So runs that hid other values share them."""
     monkeypatch.setattr(classifiers, "STEPS", 20)
     small = {"hidden": 8, "layers": 1}
-    taught = []
+    sizes = []
     train = classifiers._train
-    monkeypatch.setattr(classifiers, "_train", lambda *a: taught.append(len(a[3])) or train(*a))
+    monkeypatch.setattr(classifiers, "_train", lambda *a: sizes.append(len(a[3])) or train(*a))
     for seed in (0, 1):
         run = mmppl.fit("mvae", hide=0.5, seed=seed, hyper=small, epochs=1, out=tmp_path / str(seed))
         for asked in (run, mmppl.Run.load(run.folder)):
             metrics = asked.evaluate(metrics=["coherence.profile"], conditioning_sets=["image"])["metrics"]
             assert metrics["coherence.profile"] and metrics["nothing_seen"]["image"]
-    assert taught == [len(run.data().rows("train"))]
+    assert sizes == [len(run.data().rows("train"))]
     assert not run.data().observed["profile"].all() and run.data(hidden=False).observed["profile"].all()
 
 
-def test_a_judge_is_the_same_whatever_was_drawn_before(data):
+def test_a_classifier_does_not_depend_on_earlier_draws(data):
     of = {m.name: m for m in data.modalities}
     train = data.take(data.rows("train"))
     torch.manual_seed(1)
     one = classifiers.classifier_of(of["image"], of["label"], train)
-    for file in classifiers.cache_folder().glob("judges/*"):
+    for file in classifiers.cache_folder().glob("classifiers/*"):
         file.unlink()
     torch.manual_seed(2)
     state = torch.get_rng_state()
@@ -222,13 +222,13 @@ def test_what_lies_under_the_mask_does_not_matter(data):
     ],
     ids=str,
 )
-def test_there_is_a_judge_for_every_modality(m):
+def test_every_modality_has_a_classifier(m):
     value = torch.zeros(3, *m.shape, dtype=torch.int64) if m.classes else torch.rand(3, *m.shape)
     codes = classifiers.predict(classifiers.classifier_network(m, 4).eval(), m.as_input(value))
     assert codes.shape == (3,) and codes.dtype == np.int64 and (codes < 4).all()
 
 
-def test_values_are_judged_in_model_units():
+def test_classifiers_see_values_in_model_units():
     """Numbers come back from a query in the units of the input."""
     rng = np.random.default_rng(0)
     label = np.arange(300) % 2
@@ -236,24 +236,25 @@ def test_values_are_judged_in_model_units():
     m = data.modalities[0]
     assert m.transform == "standardise"
     classifier = classifiers.classifier_of(m, data.modalities[1], data.take(data.rows("train")))
-    value = coherence._shown(m, {"mean": m.value_in_input_units(data.values["a"].numpy()), "std": np.ones(2)})
+    mean = m.value_in_input_units(data.values["a"].numpy())
+    value = coherence._classifier_input(m, {"mean": mean, "std": np.ones(2)})
     torch.testing.assert_close(value, data.values["a"], rtol=1e-4, atol=1e-4)
     assert (classifiers.predict(classifier, value) == label).all()
 
 
-def test_of_classes_a_judge_sees_probabilities():
+def test_a_classifier_sees_the_probabilities_of_classes():
     """A word of which only the place is open has no likeliest letters, but is of its class."""
     m = mmppl.Modality("word", (3,), "categorical", classes=(" ", "a", "b"))
     prob = np.zeros((1, 3, 3))
     prob[0, :, 0], prob[0, :, 2] = 2 / 3, 1 / 3  # "b" at one of three places
-    shown = coherence._shown(m, {"prob": prob})
+    shown = coherence._classifier_input(m, {"prob": prob})
     assert torch.equal(shown, torch.from_numpy(prob.reshape(1, 9)).float())
 
 
-def test_counts_are_judged_by_what_was_decoded():
-    """The mean of a count is e^(m + v/2) − 1; a judge sees m, as it saw the counts it learnt from."""
+def test_a_classifier_of_counts_sees_what_was_decoded():
+    """The mean of a count is e^(m + v/2) − 1; a classifier sees m, as it saw the counts that it learnt from."""
     m = mmppl.Modality("counts", (2,), "normal", transform="log1p", shift=(1.0, 2.0), spread=(0.5, 2.0))
     decode, variance = np.array([[0.3, -0.4]]), np.array([[1.0, 0.25]])
     mean, square = m.to_input_units(decode, variance)
-    shown = coherence._shown(m, {"mean": mean, "std": np.sqrt(square)})
+    shown = coherence._classifier_input(m, {"mean": mean, "std": np.sqrt(square)})
     torch.testing.assert_close(shown, torch.from_numpy(decode).float(), rtol=1e-5, atol=1e-5)

@@ -15,7 +15,7 @@ from mmppl.inference.fitted import FittedModel
 
 
 class Known(mmppl.Program):
-    """A program that only says what may be asked."""
+    """A program that only knows what it can answer."""
 
     def __init__(self, modalities, conditions=(), silent=()):
         super().__init__(modalities)
@@ -177,7 +177,7 @@ def test_an_answer_that_is_the_programs_own_prior_has_collapsed(hyper, tmp_path)
     assert curve["eps"][1] > 0 and curve["fraction"][1:] == [1.0] * (len(curve["eps"]) - 1)
 
 
-def test_only_what_the_program_answers_about_is_judged(data):
+def test_only_targets_of_the_program_have_metrics(data):
     run = KnownRun(data, silent=("word",))
     metrics = evaluate(run)["metrics"]
     assert not any(name.endswith(".word") for name in metrics) and "error.label" in metrics and "rmse.x" in metrics
@@ -196,7 +196,7 @@ def test_a_program_that_only_classifies_has_no_collapse(data):
     assert "collapse" in evaluate(KnownRun(data))["metrics"]
 
 
-def test_given_sets(data):
+def test_conditioning_sets(data):
     assert default_conditioning_sets(Known(data.modalities)) == [("x",), ("word",), ("x", "word")]
     five = [mmppl.Modality(name, (2,)) for name in "abcde"]
     assert default_conditioning_sets(Known(five)) == [("a",), ("b",), ("c",), ("d",), ("e",), ("a", "b", "c", "d", "e")]
@@ -270,7 +270,7 @@ def test_baseline_learns_from_what_is_given_and_labelled(monkeypatch):
     assert error() == pytest.approx(2 / 3, abs=0.05)
     hidden = test.mask_at_random(rate={"a": 1.0}, keep_one=False)
     assert baselines.baseline_error(train, hidden, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
-    monkeypatch.setattr(baselines, "MOST_ROWS", 20)
+    monkeypatch.setattr(baselines, "MAX_ROWS", 20)
     assert error("b", seed=0) == error("b", seed=0)
     assert len({error("b", seed=seed) for seed in range(5)}) > 1
     one = train.take((train.values["label"] == 0).nonzero().squeeze(-1))

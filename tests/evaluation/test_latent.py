@@ -39,7 +39,7 @@ def test_both_protocols_are_scikit_learns(run, data):
     for key in ("image", "profile+word"):
         names = key.split("+")
         asked = means(run, test, names)
-        seen = np.flatnonzero(conditioning.sees(train, names).numpy())
+        seen = np.flatnonzero(conditioning.has_any(train, names).numpy())
         learnt, classes = train.take(torch.from_numpy(seen)), labels[seen]
         z = means(run, learnt, names)  # of the rows that are learnt from, to the last bit
         few = np.searchsorted(seen, np.random.default_rng(0).choice(seen, 500))
@@ -48,7 +48,7 @@ def test_both_protocols_are_scikit_learns(run, data):
         scaler = StandardScaler().fit(z)
         probe = LogisticRegression(max_iter=1000).fit(scaler.transform(z), classes)
         assert metrics["probe.label"][key] == pytest.approx(probe.score(scaler.transform(asked), truth), abs=2e-3)
-        there = conditioning.sees(test, names).numpy()
+        there = conditioning.has_any(test, names).numpy()
         z, codes = asked[there], truth[there]
         apart = np.square(z[:, None] - z[None]).sum(-1) + np.diag(np.full(len(z), np.inf))
         nearest = codes[apart.argsort(1)[:, :5]] == codes[:, None]
@@ -57,7 +57,7 @@ def test_both_protocols_are_scikit_learns(run, data):
     assert metrics["probe.label"]["image+profile+word"] > metrics["probe.label"]["image"] > 0.5
 
 
-def test_each_row_is_asked_once_for_all_probes(run, data, monkeypatch):
+def test_each_row_is_queried_once_for_all_probes(run, data, monkeypatch):
     asked = []
     monkeypatch.setattr(
         run, "query", lambda rows, **words: asked.append(len(rows)) or mmppl.Run.query(run, rows, **words)
@@ -73,13 +73,13 @@ def test_each_row_is_asked_once_for_all_probes(run, data, monkeypatch):
     assert asked[1] < 500  # some are drawn twice
 
 
-def test_large_data_are_sampled_and_asked_in_blocks(run, data, monkeypatch):
+def test_large_data_are_sampled_and_queried_in_blocks(run, data, monkeypatch):
     whole = run.evaluate(data, metrics=PROBES, conditioning_sets=["image"])["metrics"]
     monkeypatch.setattr(conditioning, "BLOCK", 100)
     blocks = run.evaluate(data, metrics=PROBES, conditioning_sets=["image"])["metrics"]
     assert blocks["precision1.label"]["image"] == pytest.approx(whole["precision1.label"]["image"], abs=5e-3)
     assert blocks["probe.label"]["image"] == pytest.approx(whole["probe.label"]["image"], abs=5e-3)
-    monkeypatch.setattr(latent, "MOST_ROWS", 60)
+    monkeypatch.setattr(latent, "MAX_ROWS", 60)
     few = [run.evaluate(data, metrics=PROBES, conditioning_sets=["image"], seed=seed)["metrics"] for seed in (0, 0, 1)]
     assert few[0] == few[1] and few[0]["probe.label"] != few[2]["probe.label"]
 
@@ -100,7 +100,7 @@ def test_what_lies_under_the_mask_does_not_matter(run, data):
     assert before == after
 
 
-def test_labels_that_are_missing_neither_teach_nor_judge(run, data):
+def test_missing_labels_are_neither_learnt_from_nor_scored(run, data):
     def asked(dataset):
         found = run.evaluate(dataset, metrics=PROBES, conditioning_sets=["image"])["metrics"]
         return {name: value for name, value in found.items() if name.startswith(tuple(PROBES))}

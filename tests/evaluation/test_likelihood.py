@@ -77,7 +77,7 @@ def test_evidence_of_an_exact_guide(world, monkeypatch):
         rows = whole - (0 if key == "nothing" else world.log_evidence(data.values, key.split("+")))
         assert number == pytest.approx(float(rows.mean()), abs=1e-9)
         assert found["evidence_se"][key] == pytest.approx(float(rows.std()) / math.sqrt(60), rel=1e-6)
-    monkeypatch.setattr(likelihood, "MOST_FOR_EVIDENCE", 7)
+    monkeypatch.setattr(likelihood, "MAX_FOR_EVIDENCE", 7)
     few = evaluate(run, metrics=["evidence"], conditioning_sets=["a"])["metrics"]
     kept = torch.linspace(0, 59, 7).long()
     assert few["evidence"]["nothing"] == pytest.approx(float(whole[kept].mean()), abs=1e-9)

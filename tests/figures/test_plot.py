@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 import mmppl
 from mmppl.evaluation import classifiers
-from mmppl.figures.drawing import GAP, examples, heat_map, mosaic
+from mmppl.figures.drawing import GAP, example_rows, heat_map, mosaic
 from mmppl.figures.generated import SAMPLES
 from mmppl.figures.registry import Subject
 from mmppl.figures.styles import CONTENTS, STYLES, style_transfer
@@ -20,7 +20,7 @@ SMALL = {"hidden": 16, "layers": 1}
 
 
 @pytest.fixture(autouse=True)
-def no_judges(tmp_path, monkeypatch):
+def no_classifiers(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "cache_folder", lambda: tmp_path)
 
 
@@ -74,11 +74,11 @@ def test_without_images_or_labels(tmp_path):
     check(run.plot(data), ["loss", "generated", "latent"])
 
 
-def test_coherence_is_drawn_where_judges_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):
+def test_coherence_is_drawn_where_classifiers_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(classifiers, "STEPS", 30)
     run = mmppl.fit("mvae", hyper=SMALL, epochs=1, out=tmp_path / "run")
     run.evaluate(metrics=["coherence"], conditioning_sets=["image"])
-    monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a judge was trained for a figure"))
+    monkeypatch.setattr(classifiers, "_train", lambda *a: pytest.fail("a classifier was trained for a figure"))
     check(run.plot(), ["loss", "generated", "reconstructions", "latent", "traversals", "coherence"])
 
 
@@ -102,7 +102,7 @@ def cell(ax, i, j):
     return whole[i * (8 + GAP) :, j * (8 + GAP) :][:8, :8, 0]
 
 
-def test_decoded_is_what_the_decoder_says(styled):
+def test_decode_returns_the_moments_of_the_decoder(styled):
     run, rows = styled
     some, program = rows.take(torch.tensor([3, 3, 5])), run.program
     z, style = np.random.default_rng(0).normal(size=(2, 3, 9)).astype(np.float32)
@@ -153,8 +153,8 @@ def test_every_content_in_every_style(styled):
     run, rows = styled
     (part,) = style_transfer(subject(run, rows)).subfigs
     of_label, of_image = part.axes
-    styles = examples(run.program, rows, ["image"], STYLES)
-    classes = examples(run.program, rows, ["label"], CONTENTS)
+    styles = example_rows(run.program, rows, ["image"], STYLES)
+    classes = example_rows(run.program, rows, ["label"], CONTENTS)
     assert [t.get_text() for t in of_label.get_xticklabels()] == ["style", "", *"0123456789"]
     ask = dict(draws=64, split="all")
     style = run.query(styles, given=["image"], want=["private.image"], **ask).want["private.image"]["mean"]
@@ -174,7 +174,7 @@ def test_every_content_in_every_style(styled):
         np.testing.assert_allclose(cell(of_image, 2 + i, 2 + i), made[i], atol=1e-5)
 
 
-def test_only_the_figures_that_are_asked_for(styled, tmp_path):
+def test_only_the_named_figures_are_drawn(styled, tmp_path):
     run, _ = styled
     check(run.plot(figures=["styles", "traversals", "styles"]), ["styles", "traversals"])
     with pytest.raises(mmppl.UsageError, match=r"^no figure 'losses'; there are coherence, [^\n]*Did you mean loss\?$"):
@@ -182,7 +182,7 @@ def test_only_the_figures_that_are_asked_for(styled, tmp_path):
     plain = mmppl.fit("mvae", {"a": np.random.default_rng(0).normal(size=(20, 3))}, epochs=1, out=tmp_path / "run")
     for name, why in (
         ("styles", "no image has a private latent beside z"),
-        ("traversals", "no image that a latent moves"),
+        ("traversals", "no image depends on a latent"),
         ("reconstructions", "the program generates no images"),
         ("coherence", "no classifier is kept"),
     ):
@@ -192,7 +192,7 @@ def test_only_the_figures_that_are_asked_for(styled, tmp_path):
         mmppl.Run.load(plain.folder).plot(figures=["generated"])
 
 
-def test_a_figure_tells_what_was_set(styled):
+def test_a_figure_names_changed_options(styled):
     run, _ = styled
     from mmppl.figures.generated import generated
     from mmppl.figures.plot import _subject
@@ -216,7 +216,7 @@ def test_pictures_of_a_mosaic_lie_where_they_belong():
     np.testing.assert_allclose(ax.images[1].get_array(), np.moveaxis(whole[0, 0], 0, -1))
 
 
-def test_cells_of_a_heat_map_tell_per_cents():
+def test_cells_of_a_heat_map_show_per_cents():
     ax = Figure().subplots()
     heat_map(ax, np.array([[0.25, np.nan], [1.0, 0.0]]), ["a", "b"], ["x", "y"])
     assert [text.get_text() for text in ax.texts] == ["25.0", "100.0", "0.0"]
@@ -227,8 +227,8 @@ def test_examples_are_a_row_of_each_class_with_what_is_given():
     data = mmppl.read("digits-three").mask_at_random(rate=0.5, seed=0)
     rows = data.take(data.rows("test"))
     program = mmppl.Program(data.modalities)
-    chosen = examples(program, rows, ["image"], SAMPLES)
+    chosen = example_rows(program, rows, ["image"], SAMPLES)
     assert len(chosen) == SAMPLES and chosen.values["label"].tolist() == list(range(SAMPLES))
     assert all(seen.all() for seen in chosen.observed.values())
     two = rows.take((rows.values["label"] < 2).nonzero().squeeze(-1))
-    assert sorted(examples(program, two, ["image"], SAMPLES).values["label"].tolist()) == [0] * 4 + [1] * 4
+    assert sorted(example_rows(program, two, ["image"], SAMPLES).values["label"].tolist()) == [0] * 4 + [1] * 4

@@ -42,19 +42,19 @@ def test_a_line_per_run_is_its_log(runs, term):
             wanted = [x["loss"][part] if term == "loss" else x[part][term] for x in log]
             assert np.array_equal(line[dash], wanted)
     (legend,) = figure.legends
-    told = [text.get_text() for text in legend.get_texts()]
-    assert [text.split(": ")[1] for text in told] == ["aligned", "unaligned"]
+    entries = [text.get_text() for text in legend.get_texts()]
+    assert [text.split(": ")[1] for text in entries] == ["aligned", "unaligned"]
     last = runs[0].metrics[-1]
     number = last["loss"]["valid"] if term == "loss" else last["valid"][term]
-    assert told[0].startswith(f"{number:.3g}")
+    assert entries[0].startswith(f"{number:.3g}")
     if term == "w2":
-        assert "(weight 1)" in told[0] and "(weight 0)" in told[1]
+        assert "(weight 1)" in entries[0] and "(weight 0)" in entries[1]
 
 
-def test_runs_of_one_name_are_told_apart(runs):
+def test_runs_of_one_name_are_distinguished(runs):
     figure = term_curves([runs[0], mmppl.Run.load(runs[0].folder)], "w2")
-    told = ["".join(text.get_text().split()) for text in figure.legends[0].get_texts()]  # long names are broken
-    assert all(text.endswith(str(runs[0].folder)) for text in told)
+    entries = ["".join(text.get_text().split()) for text in figure.legends[0].get_texts()]  # long names are broken
+    assert all(text.endswith(str(runs[0].folder)) for text in entries)
 
 
 def test_where_the_picture_goes(runs, tmp_path):
@@ -77,7 +77,7 @@ def test_a_term_that_a_run_has_not(runs, tmp_path):
     assert not (tmp_path / "a.png").exists()
 
 
-def test_what_was_in_memory_is_told_by_its_name(runs, tmp_path):
+def test_models_in_memory_are_named(runs, tmp_path):
     data = mmppl.read("digits-three").take(torch.arange(60))
     run = mmppl.fit("mwvae", data, hyper=SMALL, epochs=1, out=tmp_path / "memory")
     assert any("digits-three:seed=0, n = 60" in text.get_text() for text in term_curves([run], "w2").texts)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from unittest.mock import patch
 
 import numpy as np
@@ -12,8 +13,8 @@ import mmppl
 from mmppl.core.loading import load_program
 from mmppl.inference import memory
 from mmppl.inference.memory import Chunk, Estimate, chunk, estimate
-from mmppl.inference.query import ask
-from mmppl.inference.question import Question, latents
+from mmppl.inference.query import _trial, ask
+from mmppl.inference.question import Question, latent_sizes
 
 MLP = dict(hidden=32, latent_dim=4)
 
@@ -46,9 +47,9 @@ def program_of(name: str, data: mmppl.Dataset, **hyper) -> mmppl.Program:
 def test_the_estimate_is_no_less_than_what_a_trial_measures(name, number, shape, hyper, method):
     data = world(number, shape)
     program = program_of(name, data, **hyper)
-    want = [*latents(program, data, ["m0"]), "m0", "m1", "label", "evidence"]
+    want = [*latent_sizes(program, data, ["m0"]), "m0", "m1", "label", "evidence"]
     question = Question.of(program, data, ["m0"], want, 64, method, 0, True, (0.05, 0.5), "fp32")
-    few, more = (memory._allocated(question.of_one_row, draws) for draws in memory.TRIAL)
+    few, more = (memory._allocated(partial(_trial, question), draws) for draws in memory.TRIAL)
     step = memory.TRIAL[1] - memory.TRIAL[0]
     per_draw, per_row = (sum(more) - sum(few)) / step, 2 * sum(few) - sum(more)
     found = estimate(program)
@@ -74,7 +75,7 @@ def test_a_trial_runs_only_where_the_estimate_comes_near_the_limit():
 
 
 @pytest.mark.parametrize("method", ["guide", "importance"])
-def test_small_questions_are_asked_as_after_a_trial(method):
+def test_small_questions_are_computed_as_after_a_trial(method):
     """In one chunk, so the answers are the same to the bit."""
     data = world(2, (20,))
     program = program_of("mopoe", data, **MLP)
@@ -102,7 +103,7 @@ def test_an_ordinary_query_loads_no_compiler_of_graphs():
     code = """
 import sys, numpy as np, mmppl
 from mmppl.core.loading import load_program
-from mmppl.inference.query import ask
+from mmppl.inference.query import _trial, ask
 data = mmppl.read({"a": np.random.default_rng(0).random((5, 8)), "label": np.arange(5) % 2})
 ask(load_program("mvae")(data.modalities, hidden=8).eval(), data, want="label")
 heavy = ("torch._dynamo", "triton", "sympy", "sklearn", "scipy", "pandas", "matplotlib", "torchvision", "torchaudio")

@@ -209,7 +209,7 @@ def test_draws_that_nobody_reads_are_not_made(run, method, monkeypatch):
             assert np.array_equal(with_draws[name][key], without[name][key])
 
 
-def test_quantiles_are_in_order_and_cover_what_they_say(run):
+def test_quantiles_are_in_order_and_have_the_stated_coverage(run):
     answer = run.query(want=["image", "profile", "z"], draws=200, quantiles=(0.05, 0.25, 0.5, 0.75, 0.95))
     for name in ("image", "profile", "z"):
         q = [answer[name][k] for k in ("q05", "q25", "q50", "q75", "q95")]
@@ -307,7 +307,7 @@ def test_python_takes_what_the_command_line_takes(run):
     assert run.query(given="", want="z", rows=[0]).given == []
 
 
-def test_answers_that_are_not_finite_are_told(tmp_path):
+def test_answers_that_are_not_finite_are_reported(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"gene": rng.normal(size=(40, 2)), "image": rng.random((40, 4)), "label": np.arange(40) % 2}
     run = fit("mvae", arrays, hyper={"hidden": 8, "latent_dim": 2}, epochs=1, out=tmp_path / "r")
@@ -316,32 +316,32 @@ def test_answers_that_are_not_finite_are_told(tmp_path):
     new["gene"][3, 1] = 1e30
     for question in ({"want": "label,z"}, {"want": "image", "given": "gene"}, {"want": "evidence"}):
         answer = run.query(new, **question, draws=100)
-        note = answer.warnings[0]
+        warning = answer.warnings[0]
         about = question["want"].replace(",", ", ")
-        assert note.startswith(f"1 of 5 rows (first id 3) have answers that are not finite, about {about}: look at")
-        assert re.search(r"gene reaches [\d.]+e\+(29|30), scaled as in training", note)
+        assert warning.startswith(f"1 of 5 rows (first id 3) have answers that are not finite, about {about}: look at")
+        assert re.search(r"gene reaches [\d.]+e\+(29|30), scaled as in training", warning)
     assert np.isnan(answer["evidence"]["khat"]).tolist() == [False, False, False, True, False]
     assert run.query(new, want="label", given="image").warnings == []
 
 
-def test_too_few_draws_for_khat_are_told(run):
+def test_too_few_draws_for_khat_are_reported(run):
     for question in ({"want": "evidence"}, {"want": "label", "method": "importance"}):
         for draws in (1, 4, 24):
-            (note,) = run.query(**question, draws=draws, rows=slice(0, 3)).warnings
-            assert note.startswith(f"k̂ needs 25 draws or more, and there are {draws}")
+            (warning,) = run.query(**question, draws=draws, rows=slice(0, 3)).warnings
+            assert warning.startswith(f"k̂ needs 25 or more draws, and there are {draws}")
         assert "needs 25" not in " ".join(run.query(**question, draws=25, rows=slice(0, 3)).warnings)
 
 
-def test_rows_without_what_the_evidence_is_of_are_told(run):
+def test_rows_without_evidence_targets_are_reported(run):
     has = run.fitted_on.observed["image"] & ~run.fitted_on.observed["word"]
     rows = has[run.fitted_on.rows("test")].nonzero().squeeze(-1)[:3]
     answer = run.query(want="evidence,word", given="image", rows=rows, quantiles=())
     assert (answer["evidence"]["nats"] == 0).all()
-    assert answer.warnings == ["3 of 3 rows have nothing of what the evidence is of (word): it is 0 there."]
+    assert answer.warnings == ["3 of 3 rows have none of what the evidence is about (word): it is 0 there."]
     assert run.query(want="evidence", given="word", rows=rows).warnings == answer.warnings
 
 
-def test_arrays_and_data_frames_are_asked_in_the_runs_units(tmp_path):
+def test_arrays_and_data_frames_are_queried_in_the_units_of_the_run(tmp_path):
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -463,7 +463,7 @@ def test_the_error_of_conditional_evidence_knows_that_both_estimates_share_their
     assert 0.8 < np.median(spread / np.mean([one["se"] for one in asked], 0)) < 1.25
 
 
-def test_rows_that_were_not_asked_and_fits_that_are_not_finished_are_told(tmp_path):
+def test_left_out_rows_and_unfinished_fits_are_reported(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {"a": rng.normal(size=(60, 2)), "b": rng.normal(size=(60, 2))}
     run = fit("mvae", arrays, hyper={"hidden": 8}, epochs=1, out=tmp_path / "run")
@@ -476,5 +476,5 @@ def test_rows_that_were_not_asked_and_fits_that_are_not_finished_are_told(tmp_pa
     other = {name: array + 1 for name, array in arrays.items()}
     assert run.query(other, given="a", want="b").n == 60
     run.record = dataclasses.replace(run.record, status="running")
-    (note,) = run.query(other, given="a", want="b").warnings
-    assert "the fit is not finished" in note and "--resume" in note
+    (warning,) = run.query(other, given="a", want="b").warnings
+    assert "the fit is not finished" in warning and "--resume" in warning

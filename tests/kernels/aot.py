@@ -37,20 +37,20 @@ def needs(kernel: Any, signature: dict[str, str], constexprs: dict[str, Any], op
     for capability in CAPABILITIES:
         source = ASTSource(kernel, signature, constexprs, aligned)
         made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-        said = assembled(made.asm["ptx"], capability)
+        report = assembled(made.asm["ptx"], capability)
         yield {
             "kernel": kernel.__name__,
             "constexprs": {n: v if isinstance(v, int) else str(v) for n, v in constexprs.items()},
             "options": options,
             "capability": capability,
-            "registers": int(re.findall(r"Used (\d+) registers", said)[0]),
-            "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", said))),
+            "registers": int(re.findall(r"Used (\d+) registers", report)[0]),
+            "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", report))),
             "shared": made.metadata.shared,
         }
 
 
 def assembled(ptx: str, capability: int) -> str:
-    """What the assembler says about the code."""
+    """What the assembler reports about the code."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.ptx"
         file.write_text(ptx)

@@ -48,7 +48,7 @@ def test_derivatives_are_autograds(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_c_is_the_reference(name, dtype):
+def test_c_agrees_with_the_reference(name, dtype):
     if not available():
         pytest.skip("no C compiler")
     formula = FORMULAS[name]
@@ -76,7 +76,7 @@ def kernel(a, out):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_triton_is_the_reference(name, triton_float64, tmp_path):
+def test_triton_agrees_with_the_reference(name, triton_float64, tmp_path):
     formula = FORMULAS[name]
     loads = [f"tl.load(a + {k} * 40 + i, mask=ok, other=1.0)" for k in range(len(formula.arguments))]
     stores = [f"    tl.store(out + {k} * 40 + i, result[{k}], mask=ok)" for k in range(1 + len(formula.wrt))]

@@ -66,7 +66,7 @@ def test_rows_of_weight_0_change_no_bit(filler):
     assert hsic(x, y, rbf(1.0), rbf(1.0), weight=rows & False) == 0
 
 
-def test_it_tells_dependence_from_none():
+def test_it_separates_dependence_from_independence():
     x, y = samples(400)
     assert hsic(x, y, rbf(3.0), rbf(2.0)) < 0.005 < 4 * 0.005 < hsic(x, x[:, :2].sin(), rbf(3.0), rbf(2.0))
     assert hsic(x, torch.ones(400, 1), rbf(3.0), rbf(1.0)).abs() < 1e-12

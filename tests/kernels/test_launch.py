@@ -1,4 +1,4 @@
-"""Which tensors Triton serves, and what is said of a GPU that it does not."""
+"""Which tensors Triton serves, and the message about a GPU that it does not."""
 
 import logging
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""Likelihoods in Triton, on a GPU or interpreted: against the formula's PyTorch twin in float64, and their laws."""
+"""Likelihoods in Triton, on a GPU or interpreted, against the formula's PyTorch reference in float64 and their laws."""
 
 import pytest
 import torch

@@ -40,7 +40,7 @@ def test_compiled_bits_are_the_plain_ones(dtype, rows, first, draws, size):
 
 @pytest.mark.skipif(not available(), reason="no C compiler")
 def test_threads_change_nothing(monkeypatch):
-    """One call per row of the output, whoever makes it."""
+    """One call per row of the output, whichever code makes it."""
     words = torch.arange(8).reshape(4, 2)
     expected = keyed_uniforms((1, 2), words, 0, 3, 9)
     monkeypatch.setattr(

@@ -112,7 +112,7 @@ def test_nothing_seen_is_the_prior(triton_device):
 @pytest.mark.parametrize("prior", [True, False])
 @pytest.mark.parametrize("size", [80.0, 800.0])
 def test_extreme_precisions(size, prior, triton_device):
-    """A certain expert rules, an uncertain one has no say; the gradients are those of PyTorch's operations."""
+    """A certain expert dominates, an uncertain one has no effect; the gradients are those of PyTorch's operations."""
     tensors, _ = experts(3, 2, 1, 1)
     tensors[0][:] = torch.tensor([3.0, 5.0]).view(2, 1, 1)
     tensors[1][:] = torch.tensor([-size, size]).view(2, 1, 1)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from mmppl import Modality, UsageError
 from mmppl.evaluation.classifiers import classifier_network
-from mmppl.figures.drawing import mosaic, picture
+from mmppl.figures.drawing import draw_image, mosaic
 from mmppl.modalities.images import image_layout, is_image, pixels, shades
 from mmppl.nn.conv import ConvTrunk
 from mmppl.nn.options import NetworkOptions
@@ -26,7 +26,7 @@ OTHERS = [(), (480,), (2, 20, 24), (20, 24, 2), (3, 20, 24, 1)]
 
 
 @pytest.mark.parametrize("shape", IMAGES, ids=str)
-def test_an_image_is_one_to_everybody(shape):
+def test_all_code_agrees_on_what_an_image_is(shape):
     m = Modality("m", shape, "bernoulli")
     channels, height, width, last = image_layout(shape)
     assert (channels, height, width, last) == IMAGES[shape]
@@ -40,7 +40,7 @@ def test_an_image_is_one_to_everybody(shape):
 
 
 @pytest.mark.parametrize("shape", OTHERS, ids=str)
-def test_what_is_no_image_is_none_to_anybody(shape):
+def test_all_code_agrees_on_what_is_no_image(shape):
     m = Modality("m", shape)
     assert not is_image(m) and m.drawn == ("curve" if shape else "text")
     for refuse in (image_layout, lambda shape: ConvTrunk(shape, 2), lambda shape: image_trunk(shape, 2)):
@@ -63,12 +63,12 @@ def test_opacity_lets_the_white_page_through():
     want = np.array([[[0.5, 0.5, 0.5], [1, 0, 0], [1, 1, 1], [0, 0, 0], [1, 1, 1]]])
     np.testing.assert_allclose(shades(value, m.family.limits(m)), want)
     ax, other = Figure().subplots(1, 2)
-    picture(ax, value, m.family.limits(m))
+    draw_image(ax, value, m.family.limits(m))
     np.testing.assert_allclose(ax.images[0].get_array(), want)
     mosaic(other, pixels(m, value[None, None]), m.family.limits(m))
     np.testing.assert_allclose(other.images[0].get_array(), want)
     first = np.moveaxis(value, -1, 0)
-    picture(other, first, m.family.limits(m))
+    draw_image(other, first, m.family.limits(m))
     np.testing.assert_allclose(other.images[1].get_array(), want)
 
 
@@ -76,5 +76,5 @@ def test_a_map_of_spreads_has_no_opacity():
     """The sd of four channels is shown as that of red, green and blue."""
     ax = Figure().subplots()
     spread = np.random.default_rng(0).random((5, 6, 4))
-    picture(ax, spread, (0.0, 1.0), "cividis")
+    draw_image(ax, spread, (0.0, 1.0), "cividis")
     np.testing.assert_allclose(ax.images[0].get_array(), spread[..., :3])

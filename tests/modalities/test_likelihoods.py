@@ -1,4 +1,4 @@
-"""Likelihoods as distributions: their draws have their moments, their scales come from where the schema says."""
+"""Likelihoods as distributions: their draws have their moments, their scales come from where the schema puts them."""
 
 import numpy as np
 import pytest

@@ -44,7 +44,7 @@ CLASSES = {"Likelihood", *(LIKELIHOODS[name].__name__ for name in NAMES)}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOM)))
-def test_no_other_file_asks_for_a_likelihood(file):
+def test_no_other_file_names_a_likelihood(file):
     found = asked(file.read_text(encoding="utf-8"), NAMES, CLASSES)
     assert not found, f"{file}: {found}; make it an attribute or a method of Likelihood"
 

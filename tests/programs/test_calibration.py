@@ -187,7 +187,7 @@ def p_values(program, data, z, given, method="importance"):
 
 @pytest.mark.slow
 @every_case
-def test_ranks_are_uniform_for_every_given_set(case):
+def test_ranks_are_uniform_for_every_conditioning_set(case):
     z, data = case.world.simulate(SIMULATIONS, seed=11)
     for given in case.conditioning_sets():
         assert min(p_values(case.program(), data, z, given)) > 0.01 / TESTS, given
@@ -200,6 +200,6 @@ def test_ranks_are_uniform_whatever_a_row_lacks(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if str(case) in SHORT], ids=str)
-def test_ranks_tell_a_wrong_guide(case):
+def test_ranks_expose_a_wrong_guide(case):
     z, data, _ = holed(case, 1 + SIMULATIONS // (2 ** len(case.free) - 1))
     assert min(p_values(case.program(by=1.0), data, z, case.always + case.free, "guide")) < 1e-6

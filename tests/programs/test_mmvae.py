@@ -44,7 +44,7 @@ def program_on(data, **hyper):
 
 @pytest.mark.parametrize("kind", ["elbo", "iwae", "looser"])
 def test_a_modality_absent_from_all_rows_is_as_if_it_were_never_there(digits, kind):
-    """Same loss and gradients without it, whatever its encoder says; and answers do not ask it."""
+    """Loss and gradients are the same without it, whatever its encoder outputs; and answers do not use it."""
     observed = {**digits.observed, "word": torch.zeros(len(digits), dtype=torch.bool)}
     data = dataclasses.replace(digits, observed=observed)
     program = program_on(data, objective=kind).train()

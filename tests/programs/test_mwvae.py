@@ -311,7 +311,7 @@ def test_without_private_latents_it_is_mwvae(digits):
     assert torch.equal(*losses)
 
 
-def test_the_unaligned_variant_tells_its_distance_and_does_not_minimise_it(digits):
+def test_the_unaligned_variant_reports_its_distance_without_minimising_it(digits):
     terms = made("mwvae", digits, variant="unaligned").objective(digits.batch(torch.arange(40), tuple(digits.observed)))
     assert terms["w2"][1] == 0 and terms["w2"][0] > 0 and not any(name.startswith("cross") for name in terms)
 
@@ -456,7 +456,7 @@ def test_the_average_style_is_that_of_the_class():
     assert q.log_var.tolist()[1:] == [[-12, -12], [-12, -12], [0, 0], [0, 0]]
 
 
-def test_a_query_generates_with_the_style_that_was_asked_for(digits):
+def test_a_query_generates_with_the_chosen_style(digits):
     program = made("fmwvae", digits, styles=64)
     program.train()
     for first in (0, 50):

@@ -92,7 +92,7 @@ def test_the_table_is_made_of_the_file(dry, tmp_path):
     assert run(sys.executable, str(ROOT / "bench" / "gpu.py"), "--table", str(file)) == dry[1]
 
 
-def test_no_speed_is_told_of_what_is_wrong(dry):
+def test_no_speed_is_reported_for_wrong_results(dry):
     found = copy.deepcopy(dry[0])
     check = found["sections"]["pairs"]["checks"][0]
     check |= {"passed": False, "error": None}
@@ -115,7 +115,7 @@ def test_the_share_of_the_limit_is_of_the_slower_one():
     assert cells[6] == "80% (arithmetic)"
 
 
-def test_a_section_that_is_stopped_or_crashes_says_so():
+def test_a_section_that_is_stopped_or_crashes_reports_it():
     (stopped,) = gpu.sections(["product"], 0.0, True)["sections"].values()
     assert stopped["error"] == "stopped after 0 s" and stopped["checks"] == []
     (unknown,) = gpu.sections(["nothing"], 60.0, True)["sections"].values()

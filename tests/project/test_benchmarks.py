@@ -1,4 +1,4 @@
-"""The timing programs refuse to time what is not the same computation, and form their figures as they say."""
+"""The timing programs refuse to time what is not the same computation, and compute their figures as documented."""
 
 import dataclasses
 import json

@@ -59,7 +59,7 @@ def test_every_command_of_the_tutorial(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1.0, 1e9])
-def test_a_hot_expert_says_nothing(temperature):
+def test_an_expert_of_high_temperature_has_no_influence(temperature):
     """At infinite temperature the answer is the prior; the colder an expert, the narrower."""
     from mmppl.inference.query import ask
 

@@ -32,7 +32,7 @@ def anew():
     cache_folder.cache_clear()
 
 
-def test_a_cache_that_cannot_be_written_is_told_once(monkeypatch, tmp_path, caplog, anew):
+def test_a_cache_that_cannot_be_written_is_reported_once(monkeypatch, tmp_path, caplog, anew):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MMPPL_CACHE", str(tmp_path / "file" / "cache"))
     folder = cache_folder()

@@ -1,4 +1,4 @@
-"""What README says of the command line is so."""
+"""README agrees with the command line."""
 
 import re
 from pathlib import Path

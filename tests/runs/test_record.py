@@ -1,4 +1,4 @@
-"""run.json: what is written comes back, and what is told of one that is not what was written."""
+"""run.json: what is written comes back, and damaged files are reported."""
 
 import dataclasses
 import errno

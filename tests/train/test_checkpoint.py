@@ -1,4 +1,4 @@
-"""States that a fit resumes from: which are kept, and what is told of those that are not what was written."""
+"""States that a fit resumes from: which are kept, and how damaged ones are reported."""
 
 import dataclasses
 import json

@@ -44,12 +44,12 @@ class Training:
 
     def __init__(self, data, device, graphs, spoil=lambda outcome: None, name="mvae"):
         torch.manual_seed(0)
-        self.data, self.device, self.said, self.spoil = data, device, [], spoil
+        self.data, self.device, self.messages, self.spoil = data, device, [], spoil
         self.program = load_program(name)(data.modalities, hidden=16, dropout=0.2).to(device).train()
         self.optimiser = torch.optim.Adam(self.program.parameters(), torch.tensor(1e-2), capturable=device == "cuda")
         step = Step(self.program, replay=False)
         record = cuda_graph if device == "cuda" else self.stand_in
-        self.step = CapturedStep(step, self.optimiser.step, self.state, log=self.said.append, record=record)
+        self.step = CapturedStep(step, self.optimiser.step, self.state, log=self.messages.append, record=record)
         self.step.wanted = graphs
 
     def state(self):
@@ -78,7 +78,7 @@ class Training:
 def test_replays_are_the_steps_from_python(data, device, name):
     plain, captured = (Training(data, device, graphs, name=name) for graphs in (False, True))
     want, got = plain.run(WARM_UP + 6), captured.run(WARM_UP + 6)
-    assert plain.step.replay is None and captured.step.replay is not None and captured.said == []
+    assert plain.step.replay is None and captured.step.replay is not None and captured.messages == []
     close = dict(rtol=0, atol=0) if device == "cpu" else dict(rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(got, want, **close)
 
@@ -89,7 +89,7 @@ def test_a_replay_that_goes_astray_is_not_used(data):
 
     plain, captured = Training(data, "cpu", False), Training(data, "cpu", True, spoil)
     assert captured.run(WARM_UP + 4)[0] == plain.run(WARM_UP + 4)[0]
-    (line,) = captured.said
+    (line,) = captured.messages
     assert line == "MVAE runs from Python, not as a CUDA graph: a replay does not repeat the step."
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_captured_runs_from_python(data):
     captured.step.record = refuse
     want, got = plain.run(WARM_UP + 4), captured.run(WARM_UP + 4)
     torch.testing.assert_close(got, want, rtol=0, atol=0)
-    assert captured.said == [
+    assert captured.messages == [
         "MVAE runs from Python, not as a CUDA graph: RuntimeError: operation not permitted when stream is capturing"
     ]
 

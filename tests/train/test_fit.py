@@ -180,7 +180,7 @@ def test_settings_are_checked_before_data_are_read(tmp_path):
             fit("mvae", tmp_path / "nothing.npz", out=tmp_path / "a", **wrong)
 
 
-def test_a_training_setting_that_there_is_not_is_told(data, tmp_path):
+def test_an_unknown_training_setting_is_reported(data, tmp_path):
     (tmp_path / "mine.py").write_text(
         FAULTY.replace("    def __init__", "    training = dict(epoch=1)\n    def __init__")
     )
@@ -190,7 +190,7 @@ def test_a_training_setting_that_there_is_not_is_told(data, tmp_path):
 
 @pytest.mark.parametrize("name", ["seed", "clip", "device"])
 def test_a_hyper_parameter_called_like_a_setting_is_refused(data, tmp_path, name):
-    """A resume could not tell the two apart."""
+    """A resumed fit could not distinguish the two."""
     (tmp_path / "mine.py").write_text(FAULTY.replace("where: str", f"{name}: int = 0, where: str"))
     with pytest.raises(UsageError, match=f"^Faulty: a hyper-parameter cannot be called {name}, .*; rename it"):
         fit(tmp_path / "mine.py", data, out=tmp_path / "a")
@@ -201,19 +201,19 @@ def test_rows_without_x_o_are_counted_and_left_out(data, tmp_path):
     observed = {n: o.clone() for n, o in data.observed.items()}
     rows = data.rows("train")[:17]
     observed["rotated"][rows] = False
-    said = []
+    messages = []
     holed = replace(data, observed=observed)
-    run = fit("cmmd", holed, hyper=SMALL, epochs=1, out=tmp_path / "a", log=said.append)
-    assert any(isinstance(s, str) and s.startswith("17 of ") for s in said)
+    run = fit("cmmd", holed, hyper=SMALL, epochs=1, out=tmp_path / "a", log=messages.append)
+    assert any(isinstance(s, str) and s.startswith("17 of ") for s in messages)
     with pytest.raises(UsageError, match="17 rows .* lack rotated"):
         run.query(holed, want=["label"], split="train")
 
 
 def test_a_fit_begins_with_what_the_data_were_taken_for(tmp_path):
-    said = []
-    fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "a", log=said.append)
+    messages = []
+    fit("mvae", "digits-three", hyper=SMALL, epochs=1, out=tmp_path / "a", log=messages.append)
     line = "image (8×8, bernoulli), profile (32, normal), word (8, 16 classes), label (10 classes, label)"
-    assert said[0].startswith("digits-three:seed=0: 1,797 rows; ") and said[0].endswith(line), said[0]
+    assert messages[0].startswith("digits-three:seed=0: 1,797 rows; ") and messages[0].endswith(line), messages[0]
 
 
 def test_a_full_disk_is_one_line(data, tmp_path, monkeypatch):
@@ -246,7 +246,7 @@ def test_a_run_keeps_the_path_of_its_kernels(tmp_path, wanted):
     assert run.record.kernels == path and set(inside) == {path == "compiled"}
 
 
-def test_the_gemm_path_is_scoped():
+def test_the_matmul_precision_is_scoped():
     from mmppl.base.precision import matmul_precision, probe_matmul
 
     before = torch.backends.mkldnn.matmul.fp32_precision

@@ -74,7 +74,7 @@ def test_views_as_results_share_no_memory_that_they_did_not_share(view):
     assert all(torch.equal(a, b) for a, b in zip(better(x, mask), kept, strict=True))
 
 
-def test_masks_known_to_be_true_are_not_asked():
+def test_masks_known_to_be_true_are_not_read():
     def step(x, mask):
         kept = torch.where(mask.unsqueeze(-1), x, 0.0)
         return (kept + torch.where(torch.stack([mask, mask]).all(0).unsqueeze(-1), x, 0.0),)

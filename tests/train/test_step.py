@@ -27,10 +27,10 @@ def small(name, **options):
 MANY = dict(subsets="sampled", scored="seen", extra=2, temper="learned", warm_up=0.5)
 
 
-def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), said=None, patterns=None):
+def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), messages=None, patterns=None):
     torch.manual_seed(0)
     program = cls(data.modalities).train()
-    step = Step(program, replay=replay, precision=precision, log=([] if said is None else said).append)
+    step = Step(program, replay=replay, precision=precision, log=([] if messages is None else messages).append)
     optimiser = torch.optim.Adam(program.parameters(), 1e-2, fused=True)
     losses = []
     for i in range(number):
@@ -147,10 +147,10 @@ def test_a_recording_draws_other_subsets_in_each_step(data):
 @pytest.mark.parametrize(
     ("cls", "why"), [(Branching, "value out of a tracing tensor"), (Counting, "does not repeat the eager step")]
 )
-def test_what_cannot_be_recorded_runs_eagerly_and_says_why(data, cls, why):
-    said = []
-    _, _, step = steps(data, True, cls=cls, said=said)
-    assert step.recorded is None and len(said) == 1 and why in said[0]
+def test_what_cannot_be_recorded_runs_eagerly_with_a_reason(data, cls, why):
+    messages = []
+    _, _, step = steps(data, True, cls=cls, messages=messages)
+    assert step.recorded is None and len(messages) == 1 and why in messages[0]
 
 
 @pytest.mark.parametrize("error", [AssertionError(), NotImplementedError("\n")], ids=repr)
@@ -159,9 +159,10 @@ def test_a_recording_that_fails_without_a_word_runs_eagerly_too(data, monkeypatc
         raise error
 
     monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", lambda step: fails)
-    said = []
-    _, _, step = steps(data, True, cls=Warm, said=said)
-    assert step.recorded is None and len(said) == 1 and said[0].endswith(f"{type(error).__name__}: no reason given")
+    messages = []
+    _, _, step = steps(data, True, cls=Warm, messages=messages)
+    assert step.recorded is None and len(messages) == 1
+    assert messages[0].endswith(f"{type(error).__name__}: no reason given")
 
 
 @pytest.mark.parametrize(
@@ -181,11 +182,11 @@ def test_the_installed_programs_are_recorded(name, options):
     cls = load_program(name)
     data = read(cls.default_data)
     program = cls(data.modalities, hidden=8, **options).train()
-    said = []
-    step = Step(program, log=said.append)
+    messages = []
+    step = Step(program, log=messages.append)
     for _ in range(2):
         step(data.batch(torch.arange(64), program.encoded))
-    assert step.recorded is not None and not said
+    assert step.recorded is not None and not messages
 
 
 class Measuring(Warm):
@@ -214,11 +215,11 @@ class Shaped(Warm):
 
 @pytest.mark.parametrize("cls", [Measuring, Listed, Shaped])
 def test_a_recording_that_holds_on_to_its_batch_is_thrown_away(data, cls):
-    said = []
+    messages = []
     eager, _, _ = steps(data, False, cls=cls)
-    replayed, _, step = steps(data, True, cls=cls, said=said)
+    replayed, _, step = steps(data, True, cls=cls, messages=messages)
     assert replayed == eager
-    assert step.recorded is None and len(said) == 1 and "runs step by step" in said[0]
+    assert step.recorded is None and len(messages) == 1 and "runs step by step" in messages[0]
 
 
 class Foreign(Program):

@@ -24,7 +24,7 @@ def data(rows=60):
 
 
 class Toy(Program):
-    """z = encoder(a) + noise; decoder(z) is near b, and a critic tells z from noise."""
+    """z = encoder(a) + noise; decoder(z) is near b, and a critic separates z from noise."""
 
     training = dict(epochs=4, batch_size=16, lr=1e-2)
 

@@ -1,1 +1,1 @@
-"""Readers, one file for each format; `registry.reader` registers another one."""
+"""Readers, one file for each format. `registry.reader` registers another one."""

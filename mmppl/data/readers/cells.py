@@ -1,4 +1,4 @@
-"""What the user has, as named numpy arrays of numbers or strings: .npz files, mappings of arrays, DataFrames.
+"""The user's data as named NumPy arrays of numbers or strings, from .npz files, mappings of arrays and DataFrames.
 
 Nothing is pickled or unpickled, and no DataFrame library is imported.
 """
@@ -12,11 +12,19 @@ import numpy as np
 
 from ...errors import DataError
 
-NOTHING = np.zeros(1, dtype=bool)  # stands for an array that is ignored, whatever it holds
+NOTHING = np.zeros(1, dtype=bool)  # takes the place of an ignored array
 
 
-def _with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """`arrays` with `mask_<name>` for gaps, joined with the user's own mask."""
+def with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Add a mask for every array with gaps, joined with the user's own mask.
+
+    Args:
+        arrays: the arrays by name.
+        gaps: name → (N,) bool, True where the row is missing.
+
+    Returns:
+        The arrays, with `mask_<name>` for each name whose array has gaps.
+    """
     for name, gap in gaps.items():
         if gap.any():
             own = arrays.get(f"mask_{name}")
@@ -25,8 +33,19 @@ def _with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) -
     return arrays
 
 
-def _column(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One column → (values, missing). Objects become numbers or strings; what stands where missing is a filler."""
+def parse_column(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Convert one column to numbers or strings.
+
+    Args:
+        name: the name of the column, for messages.
+        column: (N,) numbers, strings or objects.
+
+    Returns:
+        (N,) values, with a filler where they are missing, and (N,) bool, True where they are missing.
+
+    Raises:
+        DataError: the objects are neither all numbers nor all strings.
+    """
     if column.dtype.kind == "f":
         return column, np.isnan(column)
     if column.dtype.kind not in "OT":
@@ -47,24 +66,45 @@ def _column(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _absent(cell: Any) -> bool:
-    """None, NaN, or the missing values of pandas (known by name, since pandas is not imported)."""
+    """Say whether a cell is None, NaN, or a missing value of pandas (known by its name, since pandas is not imported).
+    """
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
 
 
-def _plain(name: str, array: np.ndarray) -> np.ndarray:
+def plain_array(name: str, array: np.ndarray) -> np.ndarray:
+    """Check that an array holds numbers or strings, and decode byte strings.
+
+    Args:
+        name: the name of the array, for messages.
+        array: any array.
+
+    Returns:
+        The array, with strings in place of byte strings.
+
+    Raises:
+        DataError: the array holds objects, dates or other types.
+    """
     if array.dtype.kind == "S":
         try:
             return np.char.decode(array, "utf-8")
         except UnicodeDecodeError:
             raise DataError(f"{name!r}: byte strings that are not UTF-8; store them as strings.") from None
     if array.dtype == object:
-        raise DataError(_objects(name))
+        raise DataError(objects_message(name))
     if array.dtype.kind not in "biufU":
         raise DataError(f"{name!r} is {array.dtype}; store numbers (bool, integers, floats) or strings.")
     return array
 
 
-def _objects(name: str) -> str:
+def objects_message(name: str) -> str:
+    """Return the message about an array of Python objects.
+
+    Args:
+        name: the name of the array.
+
+    Returns:
+        The message.
+    """
     return (
         f"{name!r} is an array of Python objects (rows that differ in length?); store one array of numbers or strings."
     )

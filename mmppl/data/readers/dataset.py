@@ -1,4 +1,4 @@
-"""Takes a `Dataset`, which has been read already."""
+"""The reader of data that have already been read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .registry import Request, reader
 
 @reader("dataset")
 class DatasetReader:
-    """A data set that somebody has read or made before."""
+    """A data set that has been read or made before."""
 
     def accepts(self, source: Any) -> bool:
-        """Whether it is one."""
+        """Say whether the source is a `Dataset`."""
         return isinstance(source, Dataset)
 
     def read(self, source: Dataset, request: Request) -> Dataset:
-        """The same data set."""
+        """Return the same data set."""
         return source

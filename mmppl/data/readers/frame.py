@@ -1,4 +1,4 @@
-"""Reads DataFrames, without importing their library."""
+"""The reader of DataFrames; their library is not imported."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from .cells import NOTHING, _column, _plain, _with_masks
+from .cells import NOTHING, parse_column, plain_array, with_masks
 from .registry import Arrays, Request, reader
 
 
 @reader("frame")
 class FrameReader:
-    """A DataFrame of pandas or alike."""
+    """A DataFrame of pandas or of a similar library."""
 
     def accepts(self, source: Any) -> bool:
-        """Whether it has what a DataFrame has; a mapping that has it, too, is none."""
+        """Say whether the source has the attributes of a DataFrame and is no mapping."""
         return hasattr(source, "columns") and hasattr(source, "to_numpy") and not isinstance(source, Mapping)
 
     def read(self, source: Any, request: Request) -> Arrays:
-        """Its columns as arrays.
+        """Return the columns as arrays.
 
         Raises:
             DataError: see `read_frame`.
@@ -33,18 +33,20 @@ class FrameReader:
 def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Turn the columns of a DataFrame into arrays.
 
-    Columns `modality:feature` become one (N, features) array in the order of the columns; every other column is an
-    array of its own. Missing cells become NaN or, where the values are not floats, a mask. Without a column `id` the
-    index is the rows' ids: whole numbers and strings as they are, anything else as its text.
+    Columns `modality:feature` become one (N, features) array in the order of the columns. Every other column becomes an
+    array of its own. Missing cells become NaN or, if the values are not floats, a mask. Without a column `id`, the
+    index becomes the row ids: whole numbers and strings as they are, anything else as its text.
 
     Args:
-        frame: a DataFrame of pandas or alike.
-        ignored: names whose contents do not matter; a filler stands in their place.
+        frame: a DataFrame of pandas or of a similar library.
+        ignored: the names whose contents do not matter; a filler takes their place.
+
     Returns:
-        Arrays by name, and the feature names of those that were grouped.
+        The arrays by name, and the feature names of those that were grouped.
+
     Raises:
-        DataError: repeated or clashing columns, an index that names two rows alike, a group that mixes numbers and
-            strings, cells of other types.
+        DataError: columns repeat or clash, the index names two rows alike, a group mixes numbers and strings, or cells
+            have other types.
     """
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):
@@ -68,14 +70,14 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.
             arrays[name], gaps[name] = _group(name, group)
         else:
             arrays[name], gaps[name] = group[0]
-        arrays[name] = _plain(name, arrays[name])
+        arrays[name] = plain_array(name, arrays[name])
     index = None if "id" in arrays else _index(frame)
-    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # where no NaN shows it
-    return _with_masks(arrays, unseen) | ({} if index is None else {"id": index}), features
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
+    return with_masks(arrays, unseen) | ({} if index is None else {"id": index}), features
 
 
 def _index(frame: Any) -> np.ndarray | None:
-    """The index as ids; None where it is the row numbers, or where the library has none."""
+    """Return the index as ids, or None if it is the row numbers or the library has none."""
     labels = list(getattr(frame, "index", ()))
     if len(labels) != len(frame):
         return None
@@ -95,16 +97,16 @@ def _index(frame: Any) -> np.ndarray | None:
 
 
 def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A column of a DataFrame → (values, missing)."""
-    values, missing = _column(name, np.asarray(series.to_numpy()))
+    """Convert a column of a DataFrame to (values, missing)."""
+    values, missing = parse_column(name, np.asarray(series.to_numpy()))
     if values.dtype.kind == "f" and str(series.dtype).lower().startswith(("int", "uint")) and not missing.all():
-        # Nullable integers arrive as floats once a cell is missing; what they are decides what they become.
+        # Nullable integers arrive as floats once a cell is missing, but their likelihood depends on being integers.
         values = np.where(missing, values[~missing][0], values).astype(np.int64)
     return values, missing
 
 
 def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of one modality → (N, features) values and the rows in which all of them are missing."""
+    """Join the columns of one modality into (N, features) values and the rows in which all of them are missing."""
     values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
     strings = [value.dtype.kind in "UO" for value in values]
     if any(strings) and not all(strings):
@@ -114,6 +116,6 @@ def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.
         row = int(np.flatnonzero(partly)[0])
         raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
     floats = any(value.dtype.kind == "f" for value in values)
-    if partly.any() or (floats and missing.any()):  # of floats no mask is kept, so that all gaps must be NaN
-        values = [np.where(gap, np.nan, value) for value, gap in columns]  # ingest names the cell
+    if partly.any() or (floats and missing.any()):  # floats get no mask, so every gap must be NaN
+        values = [np.where(gap, np.nan, value) for value, gap in columns]  # ingest reports the cell
     return np.stack(values, -1), np.logical_and.reduce(missing, 1)

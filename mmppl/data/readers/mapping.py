@@ -1,4 +1,4 @@
-"""Reads mappings of arrays, tensors or lists."""
+"""The reader of mappings of arrays, tensors or lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...errors import DataError
-from .cells import NOTHING, _column, _plain, _with_masks
+from .cells import NOTHING, parse_column, plain_array, with_masks
 from .registry import Arrays, Request, reader
 
 
@@ -18,11 +18,11 @@ class MappingReader:
     """Arrays, tensors or lists by name."""
 
     def accepts(self, source: Any) -> bool:
-        """Whether it is a mapping."""
+        """Say whether the source is a mapping."""
         return isinstance(source, Mapping)
 
     def read(self, source: Mapping[str, Any], request: Request) -> Arrays:
-        """Its arrays.
+        """Return its arrays.
 
         Raises:
             DataError: see `read_mapping`.
@@ -31,15 +31,17 @@ class MappingReader:
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """Turn arrays, tensors or lists into numpy arrays; missing strings (None) and what NumPy masks become a mask.
+    """Turn arrays, tensors or lists into NumPy arrays. Missing strings (None) and masked NumPy arrays become a mask.
 
     Args:
         data: name → one row per sample.
-        ignored: names whose contents do not matter; a filler stands in their place.
+        ignored: the names whose contents do not matter; a filler takes their place.
+
     Returns:
-        Arrays by name, `mask_<name>` among them where something is missing that no NaN can show.
+        The arrays by name, with `mask_<name>` where rows are missing that no NaN can mark.
+
     Raises:
-        DataError: ragged rows, or objects other than strings and numbers.
+        DataError: rows differ in length, or objects are neither strings nor numbers.
     """
     arrays: dict[str, np.ndarray] = {}
     gaps, masks = {}, {}
@@ -57,14 +59,14 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
         except ValueError:
             raise DataError(f"{name!r} is ragged: its rows differ in length; pad them to one shape.") from None
         if array.dtype == object and array.ndim == 1:
-            array, gaps[name] = _column(str(name), array)
-        arrays[str(name)] = _plain(str(name), array)
-    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # where no NaN shows it
-    return _with_masks(arrays, unseen | masks)
+            array, gaps[name] = parse_column(str(name), array)
+        arrays[str(name)] = plain_array(str(name), array)
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
+    return with_masks(arrays, unseen | masks)
 
 
 def _unmasked(name: str, array: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
-    """NumPy's masked array → (values, rows that are masked)."""
+    """Split a masked NumPy array into its values and the rows that are masked."""
     cells = np.ma.getmaskarray(array).reshape(len(array), -1)
     missing = cells.all(1)
     partly = cells.any(1) & ~missing

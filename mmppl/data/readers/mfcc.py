@@ -1,8 +1,8 @@
-"""Recordings as numbers: one level, one rate, and mel-frequency cepstral coefficients (MFCC).
+"""Features of recordings: mel-frequency cepstral coefficients (MFCC), at one level and one sampling rate.
 
-A recording is brought to mean 0 and, unless its level is kept, root mean square 1 first: how loud a speaker or a
-microphone is tells little more than which one it is, and of a stranger nothing.
-Mel bands end at 4 kHz, so that recordings of 8 kHz and more have the same features.
+A recording is first brought to mean 0 and, unless its level is kept, to root mean square 1. Loudness tells little more
+than which speaker or microphone it was, and nothing about a speaker who is new. The mel bands end at 4 kHz, so that
+recordings of 8 kHz and more have the same features.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ Features = Literal["mean", "segments", "frames"]
 FEATURES: tuple[Features, ...] = get_args(Features)
 Level = Literal["one", "kept"]
 BAND, MELS, POINTS = 4000.0, 26, 256  # Hz; number of mel bands; length of the Fourier transform
-SEGMENTS, AROUND = 8, 29  # stretches of a recording; frames on either side of its midpoint
-LARGEST = 2**24  # weights of the filter that resamples
+SEGMENTS, AROUND = 8, 29  # equal stretches of a recording; frames on either side of its midpoint
+LARGEST = 2**24  # weights that the resampling filter may have
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Rate in Hz, window and hop in samples, and which coefficients (0, the energy, is the first)."""
+    """How a recording is cut into frames.
+
+    Args:
+        rate: the sampling rate in Hz.
+        window: the length of a frame in samples.
+        hop: the distance between frames in samples.
+        first: the first coefficient to keep; coefficient 0 is the energy.
+    """
 
     rate: int
     window: int
@@ -46,20 +53,27 @@ SHAPES: dict[Features, tuple[int, ...]] = {"mean": (13,), "segments": (SEGMENTS,
 def speech_features(
     samples: np.ndarray | Tensor, rate: int, features: Features, *, level: Level = "one", name: str = "recording"
 ) -> Tensor:
-    """The MFCC of one recording, float32, of the shape in `SHAPES`.
+    """Compute the MFCC of one recording.
 
     Args:
-        samples: (n,) at any level; where it is kept, full scale is 1.
-        rate: of them, in Hz.
-        features: "mean": 13 means over all frames; "segments": 13 means over each of 8 equal stretches (of a recording
-            of fewer than 8 frames they overlap); "frames": 12 coefficients of the 58 frames around the midpoint, zeros
-            (silence) beyond either end.
-        level: "one" for all recordings; or "kept", so that the first coefficient tells how loud this one is.
-        name: for the messages.
-    Source: "frames" as in "Importance-based Multimodal Autoencoder" (OpenReview 4jXnFYaDOuD), but for the bands' end.
+        samples: (n,) at any level; if the level is kept, full scale is 1.
+        rate: the sampling rate in Hz.
+        features: "mean" gives 13 means over all frames; "segments" gives 13 means over each of 8 equal stretches (they
+            overlap in a recording of fewer than 8 frames); "frames" gives 12 coefficients of the 58 frames around the
+            midpoint, with zeros (silence) beyond either end.
+        level: "one" brings all recordings to the same level; "kept" keeps it, so that the first coefficient tells how
+            loud the recording is.
+        name: the name of the recording, for messages.
+
+    Returns:
+        A float32 tensor of the shape in `SHAPES`.
+
     Raises:
-        DataError: a rate that cannot be brought to the wanted one.
-        MMPPLError: torchaudio is not there.
+        DataError: the rate cannot be converted.
+        MMPPLError: torchaudio is missing.
+
+    Source: "frames" as in "Importance-based Multimodal Autoencoder" (OpenReview 4jXnFYaDOuD), except for the end of the
+    bands.
     """
     settings = OF_IMA if features == "frames" else OF_RECORDING
     signal = torch.as_tensor(samples, dtype=torch.float32)
@@ -74,14 +88,30 @@ def speech_features(
 
 
 def levelled(signal: Tensor) -> Tensor:
-    """(n,) samples at mean 0 and root mean square 1; silence stays silence."""
+    """Bring samples to mean 0 and root mean square 1.
+
+    Args:
+        signal: (n,) samples.
+
+    Returns:
+        (n,) samples; silence stays silence.
+    """
     signal = signal - signal.mean()
     level = signal.square().mean().sqrt()
     return signal / level if level > 1e-6 else torch.zeros_like(signal)
 
 
 def resampled(signal: Tensor, rate: int, wanted: int, *, name: str = "recording") -> Tensor:
-    """(n,) samples at `rate` → the same sound at `wanted` samples a second (torchaudio's windowed sinc).
+    """Resample a recording with torchaudio's windowed sinc.
+
+    Args:
+        signal: (n,) samples.
+        rate: their rate in Hz.
+        wanted: the rate to convert to, in Hz.
+        name: the name of the recording, for messages.
+
+    Returns:
+        The same sound at `wanted` samples per second.
 
     Raises:
         DataError: the ratio of the rates needs too large a filter.
@@ -96,9 +126,17 @@ def resampled(signal: Tensor, rate: int, wanted: int, *, name: str = "recording"
 
 
 def mfcc(signal: Tensor, settings: Frames) -> Tensor:
-    """(n,) samples → (frames, coefficients); what is shorter than one Fourier transform gets silence behind it.
+    """Compute mel-frequency cepstral coefficients.
 
-    Power spectra of Hann windows, 26 mel bands (HTK's scale), decibels down to 80 below the loudest, orthonormal DCT.
+    They come from power spectra of Hann windows, 26 mel bands (HTK's scale), decibels down to 80 below the loudest, and
+    an orthonormal DCT.
+
+    Args:
+        signal: (n,) samples; a signal shorter than one Fourier transform is padded with silence.
+        settings: rate, window, hop, and the first coefficient.
+
+    Returns:
+        (frames, coefficients).
     """
     signal = F.pad(signal, (0, max(0, POINTS - len(signal))))
     return _transform(settings)(signal).T[:, settings.first :]
@@ -115,7 +153,7 @@ def _transform(settings: Frames) -> Callable[[Tensor], Tensor]:
 
 
 def _torchaudio() -> Any:
-    """torchaudio takes seconds to import, and fails where its build does not fit torch's."""
+    """Import torchaudio, which takes seconds and fails if its build does not fit that of torch."""
     try:
         import torchaudio
     except (ImportError, OSError, RuntimeError) as error:

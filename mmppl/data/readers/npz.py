@@ -1,4 +1,4 @@
-"""Reads .npz files."""
+"""The reader of .npz files."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import numpy as np
 
 from ...errors import DataError, suggest
 from ..splits import PARTS
-from .cells import NOTHING, _objects, _plain
+from .cells import NOTHING, objects_message, plain_array
 from .registry import Arrays, Request, reader
 
-ZIP = b"PK"  # with which a zip file begins, and so an .npz file
+ZIP = b"PK"  # the first bytes of a zip file, and so of an .npz file
 
-# What numpy and zipfile raise about a file that is damaged, encrypted (RuntimeError) or packed in an unknown way.
+# What numpy and zipfile raise for a file that is damaged, encrypted (RuntimeError) or compressed in an unknown way.
 CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 
 @reader("npz")
 class NpzReader:
-    """Files that `numpy.savez` has written, of whatever suffix."""
+    """Files that `numpy.savez` has written, whatever their suffix."""
 
     def accepts(self, source: Any) -> bool:
-        """Whether it is the path of one, by its suffix or its first bytes; a .zip holds something else."""
+        """Say whether the source is the path of such a file, by its suffix or its first bytes. A .zip is left to other
+        readers."""
         if not isinstance(source, (str, os.PathLike)):
             return False
         path = Path(source)
@@ -39,10 +40,10 @@ class NpzReader:
             with open(path, "rb") as opened:
                 return opened.read(len(ZIP)) == ZIP
         except OSError:
-            return True  # why it cannot be opened, reading it says
+            return True  # `read` reports why it cannot be opened
 
     def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
-        """Its arrays; train and test parts of the same name become one array.
+        """Return the arrays of the file. Train and test parts of the same name become one array.
 
         Raises:
             DataError: see `read_npz`.
@@ -55,12 +56,14 @@ def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]
     """Read the arrays of an .npz file.
 
     Args:
-        path: of the file.
-        ignored: names of arrays that are not read; a filler stands in their place.
+        path: the path of the file.
+        ignored: the names of arrays that are not read; a filler takes their place.
+
     Returns:
-        Arrays by name, in the order of the file.
+        The arrays by name, in the order of the file.
+
     Raises:
-        DataError: no such file, not an .npz, truncated, corrupt, encrypted, or with arrays of Python objects.
+        DataError: there is no such file, or it is no .npz file, truncated, corrupt, encrypted, or holds Python objects.
     """
     if not path.is_file():
         raise no_such_file(path)
@@ -76,36 +79,57 @@ def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]
                     arrays[key] = NOTHING
                     continue
                 array = file[key]
-                if not isinstance(array, np.ndarray):  # the bytes of whatever it is
+                if not isinstance(array, np.ndarray):  # then it is the bytes of some other file
                     raise DataError(f"{path}: a zip file, but {key!r} in it is no array; write it with numpy.savez.")
-                arrays[key] = _plain(key, array)
+                arrays[key] = plain_array(key, array)
     except DataError:
         raise
     except PermissionError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable, or copy it.") from None
     except (*CORRUPT, OSError) as error:
         if "allow_pickle" in str(error):
-            raise DataError(f"{path}: {_objects(key)}") from None
+            raise DataError(f"{path}: {objects_message(key)}") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: {key!r} cannot be read ({reason}); write it again with numpy.savez.") from None
     return arrays
 
 
 def no_such_file(path: Path) -> DataError:
-    """The error about a path where nothing is."""
+    """Make the error about a path where there is no file.
+
+    Args:
+        path: the path.
+
+    Returns:
+        The error, with a suggestion if a file of a similar name is there.
+    """
     near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
     return DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
 
 
 def not_whole(path: Path) -> DataError:
-    """The error about a file that is no .npz file, or only the beginning of one."""
+    """Make the error about a file that is no .npz file, or only the beginning of one.
+
+    Args:
+        path: the path of the file.
+
+    Returns:
+        The error.
+    """
     return DataError(f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez.")
 
 
 def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Arrays in parts (MNIST-MIX: X_train, X_test, y_train, y_test) as X, y and `split`; any others as they are.
+    """Join arrays that come in parts (MNIST-MIX: X_train, X_test, y_train, y_test) into X, y and `split`.
 
-    They are in parts if all are named so, every name has the same ones, train among them, and they fit together.
+    Arrays count as parts only if all of them are named so, every name has the same parts, train is one of them, and
+    their shapes and types agree.
+
+    Args:
+        arrays: the arrays by name.
+
+    Returns:
+        The joined arrays, or `arrays` unchanged if they are no parts.
     """
     cut = {key: key.rpartition("_") for key in arrays}
     names = dict.fromkeys(name for name, _, _ in cut.values())

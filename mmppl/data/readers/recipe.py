@@ -1,4 +1,4 @@
-"""Makes the data set of a recipe."""
+"""The reader that makes the data set of a recipe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class RecipeReader:
     """The name of a recipe, with or without options."""
 
     def accepts(self, source: Any) -> bool:
-        """Whether a recipe has that name, and no file."""
+        """Say whether a recipe, and no file, has that name."""
         return isinstance(source, str) and source.partition(":")[0] in RECIPES and not on_disk(source)
 
     def read(self, source: str, request: Request) -> Any:
-        """What the recipe makes: a `Dataset`, or what another reader takes.
+        """Return what the recipe makes: a `Dataset`, or anything that another reader takes.
 
         Raises:
-            UsageError: an unknown option or value.
-            DataError: files that are missing or corrupt.
+            UsageError: an option or value is unknown.
+            DataError: files are missing or corrupt.
         """
         return make(source, root=request.root, download=request.download)

@@ -1,4 +1,4 @@
-"""A folder or a zip of wav files as named arrays: features, labels from a CSV beside them or from the files' names."""
+"""The reader of a folder or .zip of wav files. Labels come from a CSV file beside them or from the file names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .registry import Arrays, Request, reader
 if TYPE_CHECKING:
     from .mfcc import Features, Level
 
-NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # of the Free Spoken Digit Dataset
+NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # as in the Free RecordingName Digit Dataset
 HELP = "name them {label}_{speaker}_{number}.wav, or put a .csv with the columns file and label beside them"
 ARRAY = "speech"
 
@@ -37,14 +37,14 @@ class RecordingsReader:
     """A folder or a .zip of wav files."""
 
     def accepts(self, source: Any) -> bool:
-        """Whether it is the path of a .zip or of a folder that is there."""
+        """Say whether the source is the path of a .zip, or of a folder that exists."""
         if not isinstance(source, (str, os.PathLike)):
             return False
         path = Path(source)
         return path.suffix.lower() == ".zip" or (path.is_dir() and on_disk(source))
 
     def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
-        """Their features and labels, in the shape that the schema of a run has.
+        """Return features and labels, with features of the shape that the schema of a run has.
 
         Raises:
             DataError: see `read_utterances`.
@@ -54,8 +54,14 @@ class RecordingsReader:
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What the name of a recording says."""
+class RecordingName:
+    """What the name of a recording tells: {label}_{speaker}_{number}.wav.
+
+    Args:
+        label: the label.
+        speaker: the speaker.
+        take: the number of the take.
+    """
 
     label: str
     speaker: str
@@ -65,19 +71,23 @@ class Spoken:
 def read_utterances(path: Path, features: Features = "segments") -> dict[str, np.ndarray]:
     """Read the recordings of a folder or .zip.
 
-    A .csv, of which there may be one, has a column `file` and any others (`label`, `split`, …), each of which becomes
-    an array; recordings that it does not list are left out. Without one, names such as 7_theo_12.wav give `label`; if
-    no name has that form there are no labels.
+    There may be one .csv file. It has a column `file` and any other columns (`label`, `split`, …), each of which
+    becomes an array; recordings that it does not list are left out. Without it, names such as 7_theo_12.wav provide
+    `label`; if no name has that form, there are no labels.
 
     Args:
-        path: a folder (with whatever folders in it) or a .zip.
+        path: a folder, which may contain folders, or a .zip.
         features: see `mfcc.speech_features`.
+
     Returns:
-        `speech` (N, *shape), `id` (the files' names), and an array of everything else that is known of each.
+        `speech` (N, *shape), `id` (the file names), and one array for everything else that is known about the
+        recordings.
+
     Raises:
-        DataError: no recordings, one that is damaged, names of which only some have the form, a CSV that is wrong.
+        DataError: there are no recordings, one is damaged, only some of the names have the form, or the CSV file is
+            wrong.
     """
-    with opened(path) as (names, content):
+    with open_files(path) as (names, content):
         recordings = [name for name in names if name.lower().endswith(".wav")]
         if not recordings:
             raise DataError(f"{path}: no .wav file in it; give an .npz file, or a folder or .zip of recordings.")
@@ -87,9 +97,9 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
                 f"{path}: several .csv files ({', '.join(tables[:4])}); leave the one that names the files."
             )
         if tables:
-            recordings, arrays = _listed(f"{path}/{tables[0]}", content(tables[0]), tables[0], recordings)
+            recordings, arrays = _from_table(f"{path}/{tables[0]}", content(tables[0]), tables[0], recordings)
         else:
-            arrays = _told_by_names(path, recordings)
+            arrays = _labels_from_names(path, recordings)
         speech = features_of(path, recordings, content, features)
     stems = [PurePosixPath(name).stem for name in recordings]
     if len(set(stems)) < len(stems):
@@ -98,8 +108,15 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
 
 
 def features_for(schema: Sequence[Modality] | None) -> Features:
-    """Those that have the shape of `speech` in the schema of a run."""
-    from .mfcc import SHAPES  # here, since every path is shown to this reader first
+    """Choose the features whose shape the schema of a run has for `speech`.
+
+    Args:
+        schema: the modalities of a run, or None.
+
+    Returns:
+        The name of the features; "segments" if the schema does not decide.
+    """
+    from .mfcc import SHAPES  # imported here, because every path is shown to this reader
 
     shapes = [m.shape for m in schema or () if m.name == ARRAY]
     return next((name for name, shape in SHAPES.items() if shape in shapes), "segments")
@@ -108,7 +125,21 @@ def features_for(schema: Sequence[Modality] | None) -> Features:
 def features_of(
     path: Path, names: Sequence[str], content: Callable[[str], bytes], features: Features, level: Level = "one"
 ) -> Tensor:
-    """(N, *shape) features of the named recordings."""
+    """Compute the features of several recordings.
+
+    Args:
+        path: the folder or .zip, for messages.
+        names: the names of the recordings in it.
+        content: returns the bytes of a file by its name.
+        features: see `mfcc.speech_features`.
+        level: see `mfcc.speech_features`.
+
+    Returns:
+        (N, *shape) float32.
+
+    Raises:
+        DataError: a recording is damaged.
+    """
     from .mfcc import SHAPES, speech_features
     from .wav import read_wav
 
@@ -120,17 +151,33 @@ def features_of(
     return found
 
 
-def spoken(name: str) -> Spoken | None:
-    """What the name of a file says, if it has the form {label}_{speaker}_{number}.wav."""
+def parse_name(name: str) -> RecordingName | None:
+    """Parse the name of a recording.
+
+    Args:
+        name: the name of a file, with or without folders.
+
+    Returns:
+        Its parts, or None if it does not have the form {label}_{speaker}_{number}.wav.
+    """
     form = NAME.fullmatch(PurePosixPath(name).stem)
-    return Spoken(form["label"], form["speaker"], int(form["take"])) if form else None
+    return RecordingName(form["label"], form["speaker"], int(form["take"])) if form else None
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """The files in a folder or a .zip, by their names relative to it, in order; and what gives the bytes of one.
+def open_files(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Open a folder or a .zip file.
 
-    Hidden ones, and those that macOS puts into zip files, are left out.
+    Hidden files, and those that macOS puts into zip files, are left out.
+
+    Args:
+        path: the folder or .zip.
+
+    Yields:
+        The names of the files relative to it, in order, and a function that returns the bytes of a file by its name.
+
+    Raises:
+        DataError: it is missing or damaged, or a file in it cannot be read.
     """
     if path.is_dir():
         files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
@@ -141,7 +188,7 @@ def opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
             except OSError as error:
                 raise DataError(f"{path}/{name}: cannot be read ({error.strerror}).") from None
 
-        yield _shown(files), of_folder
+        yield _visible(files), of_folder
         return
     try:
         archive = zipfile.ZipFile(path)
@@ -157,10 +204,10 @@ def opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
             raise DataError(f"{path}/{name}: cannot be unpacked ({_reason(error)}); fetch the .zip again.") from None
 
     with archive:
-        yield _shown(name for name in archive.namelist() if not name.endswith("/")), of_archive
+        yield _visible(name for name in archive.namelist() if not name.endswith("/")), of_archive
 
 
-def _shown(names: Any) -> list[str]:
+def _visible(names: Any) -> list[str]:
     return sorted(name for name in names if not any(part.startswith((".", "__")) for part in name.split("/")))
 
 
@@ -168,25 +215,26 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _told_by_names(path: Path, recordings: Sequence[str]) -> dict[str, np.ndarray]:
-    told = [spoken(name) for name in recordings]
-    labels = [one.label for one in told if one]
-    if labels and len(labels) < len(told):
-        raise DataError(f"{path}/{recordings[told.index(None)]}: its name tells no label, as others do; {HELP}.")
-    return read_mapping({"label": _typed(labels)}) if labels else {}
+def _labels_from_names(path: Path, recordings: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the labels that the names of the recordings tell; nothing if no name has the form."""
+    parsed = [parse_name(name) for name in recordings]
+    labels = [one.label for one in parsed if one]
+    if labels and len(labels) < len(parsed):
+        raise DataError(f"{path}/{recordings[parsed.index(None)]}: its name tells no label, as others do; {HELP}.")
+    return read_mapping({"label": convert_cells(labels)}) if labels else {}
 
 
-def _listed(
+def _from_table(
     place: str, content: bytes, table: str, recordings: Sequence[str]
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The recordings that a CSV lists, and its other columns."""
+    """Return the recordings that a CSV file lists, and its other columns."""
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{place}: not a CSV in UTF-8 ({_reason(error)}).") from None
     head, rows = (rows[0] if rows else []), [row for row in rows[1:] if row]
     if "file" not in head:
-        _blame_head(place, head)
+        _check_header(place, head)
     if "file" not in head or len(set(head)) < len(head) or ARRAY in head or f"mask_{ARRAY}" in head:
         raise DataError(
             f"{place}: its columns are {', '.join(head) or 'none'}; there must be file, each once, and no {ARRAY}."
@@ -205,12 +253,12 @@ def _listed(
         if name not in there:
             raise DataError(f"{place}: row {number} lists {name!r}, which is not there.{suggest(name, list(there))}")
         found.append(there[name])
-    columns = {name: _typed([row[i].strip() for row in rows]) for i, name in enumerate(head) if name != "file"}
+    columns = {name: convert_cells([row[i].strip() for row in rows]) for i, name in enumerate(head) if name != "file"}
     return found, read_mapping(columns)
 
 
-def _blame_head(place: str, head: Sequence[str]) -> None:
-    """DataError where the head has `file`, but between other signs than commas, or written otherwise."""
+def _check_header(place: str, head: Sequence[str]) -> None:
+    """Raise a DataError if the header has `file`, but between other separators than commas, or spelt differently."""
     for sign in (";", "\t") if len(head) == 1 else ():
         if "file" in [cell.strip().lower() for cell in head[0].split(sign)]:
             raise DataError(f"{place}: its columns are parted by {sign!r} ({head[0]!r}); write it with commas.")
@@ -219,8 +267,9 @@ def _blame_head(place: str, head: Sequence[str]) -> None:
             raise DataError(f"{place}: it has a column {cell!r}; name that one 'file'.")
 
 
-def _typed(cells: Sequence[str]) -> np.ndarray:
-    """Whole numbers if all are, else numbers, else strings (01 is not 1, nor 1_0 ten); an empty cell is missing."""
+def convert_cells(cells: Sequence[str]) -> np.ndarray:
+    """Convert cells to whole numbers if all are, else to numbers, else to strings (01 is not 1, nor is 1_0 ten). An
+    empty cell is missing."""
     for kind in () if any(re.match(r"[+-]?0\d|.*_", cell) for cell in cells) else (int, float):
         try:
             return np.array([kind(cell) if cell else None for cell in cells], object)

@@ -1,4 +1,4 @@
-"""Says why no reader takes a source, and what to give instead."""
+"""The error about a source that no reader takes: why, and what to give instead."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...errors import DataError, MMPPLError, UsageError
 from ..recipes.registry import no_recipe
 from .npz import no_such_file, not_whole
 
-OTHERS = {  # what people have, and how it gets in
+OTHERS = {  # suffixes of other formats, and how to read these
     ".wav": "recordings are read by the folder or .zip that they lie in; give that",
     **dict.fromkeys(
         (".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".h5", ".hdf5", ".pkl"),
@@ -20,10 +20,13 @@ OTHERS = {  # what people have, and how it gets in
 
 
 def refusal(source: Any) -> MMPPLError:
-    """The error to raise about a source that no reader takes.
+    """Make the error about a source that no reader takes.
+
+    Args:
+        source: what was given to `mmppl.read`.
 
     Returns:
-        A UsageError for what names no file or recipe, or a DataError for a file of another format.
+        A UsageError if it names no file or recipe, or a DataError about a file of another format.
     """
     if not isinstance(source, (str, os.PathLike)):
         return UsageError(

@@ -1,4 +1,4 @@
-"""Readers by name: each says which sources it takes and reads them."""
+"""Readers by name. Each one says which sources it accepts, and reads them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What the caller of `mmppl.read` asked for.
+    """What the caller of `mmppl.read` asks for.
 
     Args:
-        ignored: names of the arrays that will be left out; a reader may spare itself their contents.
+        ignored: the names of arrays that will be left out; a reader need not read their contents.
         schema: the modalities of a run, or None.
-        root: folder of the files that a recipe needs, or None.
-        download: whether files may be fetched into `root`.
+        root: the folder with the files that a recipe needs, or None.
+        download: whether files may be downloaded into `root`.
     """
 
     ignored: frozenset[str] = frozenset()
@@ -35,12 +35,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Arrays:
-    """What was in a source.
+    """The contents of a source, as a reader returns them.
 
     Args:
-        arrays: name → (N, *shape) of numbers or strings; `id`, `split` and `mask_<name>` are special.
-        name: name of the data set.
-        features: names of the columns of an array, which become the names of its features.
+        arrays: name → (N, *shape) numbers or strings; `id`, `split` and `mask_<name>` have a meaning of their own.
+        name: the name of the data set.
+        features: name → the names of its columns, which become the names of its features.
+
+    Example:
+        >>> import numpy as np
+        >>> from mmppl.data.readers.registry import Arrays
+        >>> found = Arrays({"gene": np.zeros((3, 2))}, "mine", {"gene": ("BRCA1", "TP53")})
+        >>> found.features["gene"]
+        ('BRCA1', 'TP53')
     """
 
     arrays: Mapping[str, np.ndarray]
@@ -49,16 +56,31 @@ class Arrays:
 
 
 class Reader(Protocol):
-    """One format.
+    """A reader of one format."""
 
-    `accepts(source)` says whether a source is of this format, by its type, its suffix or its first bytes, and imports
-    nothing heavy. `read(source, request)` returns `Arrays` or a `Dataset`, or anything that another reader takes, such
-    as arrays by name or a DataFrame, which is then read in turn.
-    """
+    def accepts(self, source: Any) -> bool:
+        """Say whether a source has this format, by its type, its suffix or its first bytes.
 
-    def accepts(self, source: Any) -> bool: ...
+        This is asked of every source, so it must import nothing heavy.
 
-    def read(self, source: Any, request: Request) -> Any: ...
+        Args:
+            source: what was given to `mmppl.read`.
+
+        Returns:
+            True if this reader takes it.
+        """
+
+    def read(self, source: Any, request: Request) -> Any:
+        """Read a source.
+
+        Args:
+            source: what `accepts` accepted.
+            request: what the caller of `mmppl.read` asks for.
+
+        Returns:
+            `Arrays` or a `Dataset`, or anything that another reader takes, such as arrays by name or a DataFrame,
+            which is then read in turn.
+        """
 
 
 def _lacks(thing: Any) -> list[str]:
@@ -73,7 +95,7 @@ def _lacks(thing: Any) -> list[str]:
 
 
 def _takes(method: Any, count: int) -> bool:
-    """Whether a function can be called with so many arguments by position."""
+    """Say whether a function can be called with so many positional arguments."""
     if not inspect.isfunction(method):
         return False
     try:
@@ -88,21 +110,47 @@ READERS: Registry[type[Reader]] = Registry("reader", __package__, aside=("regist
 
 
 def reader(name: str) -> Callable[[type[Reader]], type[Reader]]:
-    """Class decorator that lets `mmppl.read`, and all that calls it, read a format.
+    """Register a class as a reader, so that `mmppl.read` and everything that calls it can read its format.
 
-    The reader that was registered last is asked first, and those that come with the library after all others; so a
-    user's reader may also take over a format that is known.
+    The reader that was registered last is asked first, and the readers of the library are asked last. A user's reader
+    can therefore also replace a built-in one.
 
     Args:
-        name: what messages call it.
+        name: what messages call the reader.
+
+    Returns:
+        A class decorator.
+
     Raises:
         UsageError: the name is taken, or a required part is missing.
+
+    Example:
+        >>> import csv, io
+        >>> import mmppl
+        >>> from mmppl.data.readers.registry import READERS, reader
+        >>> @reader("csv-text")
+        ... class CsvText:
+        ...     def accepts(self, source):
+        ...         return isinstance(source, io.StringIO)
+        ...     def read(self, source, request):
+        ...         rows = list(csv.DictReader(source))
+        ...         return {name: [float(row[name]) for row in rows] for name in rows[0]}
+        >>> len(mmppl.read(io.StringIO("age,height\\n30,1.7\\n40,1.8\\n50,1.6\\n")))
+        3
+        >>> READERS.forget("csv-text")
     """
     return READERS.register(name)
 
 
 def reader_of(source: Any) -> tuple[str, Reader] | None:
-    """Name and reader of the format of a source, or None if no reader takes it."""
+    """Find the reader of a source.
+
+    Args:
+        source: what was given to `mmppl.read`.
+
+    Returns:
+        The name of the reader and the reader, or None if no reader accepts the source.
+    """
     for name in reversed(list(READERS)):
         found = READERS[name]()
         if found.accepts(source):

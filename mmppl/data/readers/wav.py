@@ -1,4 +1,5 @@
-"""One recording out of a wav file of plain samples, by the standard library; anything else is refused in a line."""
+"""Reading one recording from a wav file of plain samples with the standard library; other files are refused in one
+line."""
 
 from __future__ import annotations
 
@@ -10,19 +11,23 @@ import numpy as np
 
 from ...errors import DataError
 
-# What `wave` raises about a file that is damaged, or of a kind that it does not know.
+# What `wave` raises for a file that is damaged or of an unknown kind.
 REFUSED = (wave.Error, EOFError, RuntimeError, ValueError, struct.error, OverflowError, MemoryError)
 
 
 def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
-    """(n,) float32 samples in [-1, 1), and how many of them make a second.
+    """Read a recording.
 
     Args:
         content: the bytes of the file.
-        name: of the file, for the messages.
+        name: the name of the file, for messages.
+
+    Returns:
+        (n,) float32 samples in [-1, 1), and their rate in Hz.
+
     Raises:
-        DataError: not a wav file, truncated, longer than its header says, without samples, of several channels, or
-            not of 8 or 16 bits.
+        DataError: this is no wav file, or it is truncated, longer than its header says, without samples, of several
+            channels, or not of 8 or 16 bits.
     """
     if not content:
         raise DataError(f"{name}: an empty file; record it again, or leave it out.")

@@ -1,1 +1,1 @@
-"""Recipes: the data sets of papers, one file each; `registry.recipe` registers another one."""
+"""Recipes: the data sets of papers, one file each. `registry.recipe` registers another one."""

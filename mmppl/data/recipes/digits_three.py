@@ -1,4 +1,4 @@
-"""The digits of scikit-learn as image, profile and word."""
+"""scikit-learn's digits as an image, a profile and a word."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def digits_three(*, seed: int = 0) -> Dataset:
     The rows are split 70/10/20 within the classes. Images are Bernoulli, profiles Normal.
 
     Args:
-        seed: of the split and the partners.
+        seed: the seed of the split and of the partners.
+
+    Returns:
+        The data set.
     """
     images, labels = load_digits()
     split = stratified_split(labels, seed=seed)
@@ -41,9 +44,14 @@ def digits_three(*, seed: int = 0) -> Dataset:
 
 
 def profile(images: Tensor) -> Tensor:
-    """(N, 8, 8) → (N, 32): sums of the rows, sums of the columns, and the 16 lowest coefficients of the 2-D DCT.
+    """Describe images by sums and low frequencies.
 
-    The DCT is the orthonormal DCT-II; its lowest coefficients are those of frequency 0 to 3 along either axis.
+    Args:
+        images: (N, 8, 8).
+
+    Returns:
+        (N, 32): the sums of the rows, the sums of the columns, and the 16 lowest coefficients of the 2-D DCT, which is
+        the orthonormal DCT-II; the lowest are those of frequency 0 to 3 along either axis.
     """
     side = images.shape[-1]
     places, frequencies = torch.arange(side) + 0.5, torch.arange(4).unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn in two views."""
+"""scikit-learn's digits in two views."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ def digits_two_view(*, rotate: Literal["fixed", "fresh"] = "fixed", seed: int = 
     The rows are split 70/10/20 within the classes.
 
     Args:
-        rotate: "fixed": one angle per row for good; "fresh": a new one in every epoch.
-        seed: of the split, angles, partners and noise.
+        rotate: "fixed" gives every row one angle for good; "fresh" draws a new one in every epoch.
+        seed: the seed of the split, angles, partners and noise.
+
+    Returns:
+        The data set.
     """
     images, labels = load_digits()
     name = f"digits-two-view:rotate={rotate},seed={seed}"

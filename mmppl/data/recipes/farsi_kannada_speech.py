@@ -1,8 +1,10 @@
 """A digit written in Farsi, written in Kannada, and spoken in English.
 
 Source: the three-modality MVAE with a label head (Agarwal & Mishra, course project) on MNIST-MIX (Jiang 2020) and the
-Free Spoken Digit Dataset. Differs: validation and test rows show held-out images and recordings only; where a part has
-fewer images of a class than rows, none comes again before all have come.
+Free Spoken Digit Dataset.
+
+Differs: validation and test rows show held-out images and recordings only; if a part has fewer images of a class than
+rows, no image is repeated before all have been used.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..readers.mfcc import Features, Level
-from ..readers.recordings import Spoken, features_of, opened, spoken
+from ..readers.recordings import RecordingName, features_of, open_files, parse_name
 from ..splits import PARTS
 from .parts.files import root_or_default
 from .parts.handwritten import FARSI, KANNADA, Digits
@@ -30,12 +32,12 @@ from .registry import recipe
 
 RECIPE = "farsi-kannada-speech"
 MAX_ROWS = (60_000, 10_000, 10_000)  # rows of train, valid and test
-BOTH = 20_000  # test images that are enough for validation and test
-VALID = 10  # else: one in so many train images of a class, the last ones
+BOTH = 20_000  # so many test images are enough for validation and test
+VALID = 10  # otherwise one in so many train images of a class is for validation, the last ones
 TEST_TAKES = range(5)  # FSDD's official test set
-VALID_TAKE = 9  # and 19, 29, ...: takes that follow one another sound alike, so no run of them may lack in training
+VALID_TAKE = 9  # and 19, 29, ...: consecutive takes sound alike, so training must not lack a whole run of them
 SPEECH, ARCHIVE = "fsdd", "fsdd_recordings.zip"
-SCALE = 1 / 200**0.5  # squared error of weight 100
+SCALE = 1 / 200**0.5  # makes the squared error count with weight 100
 
 
 @recipe("farsi-kannada-speech")
@@ -55,25 +57,29 @@ def farsi_kannada_speech(
     Needs: hoda_farsi_digits.npz in ROOT/hoda, kannada_mnist_20k.npz in ROOT/kannada_mnist (or MNIST-MIX's npz, or the
     sets' own files), fsdd_recordings.zip (or its wav files) in ROOT/fsdd.
 
-    `farsi` and `kannada` are Bernoulli; `speech` lies in [0, 1] over the train recordings, each coefficient by itself.
-    As many rows of a class as there are images of it in the larger set, at most a tenth of 60,000, 10,000 and 10,000;
-    a row's images and recording are of its class and part. Recordings are drawn with replacement.
+    `farsi` and `kannada` are Bernoulli. `speech` lies in [0, 1] over the train recordings, each coefficient by itself.
+    There are as many rows of a class as the larger set has images of it, but at most a tenth of 60,000, 10,000 and
+    10,000. The images and the recording of a row are of its class and part. Recordings are drawn with replacement.
 
     Args:
-        root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; default $MMPPL_DATA.
-        speech: see `readers.mfcc.speech_features`; "mean" is the source's.
-        level: of the recordings: "one"; or "kept" (the source names no levelling), which tells a little of who speaks.
-        partners: "fixed": for good; "fresh": the same, and every epoch draws what the train rows show anew.
-        images: "plain"; or "distorted", with partners "fresh": what an epoch draws is turned, stretched and shifted a
-            little, differently in each (see `distorted`). The rows of this data set are plain all the same.
-        held_out: a speaker, of whom test rows have all recordings and the others none; default: test rows have takes
-            0 to 4 of all speakers. Takes 9, 19, 29, ... (of the other speakers) are for validation.
-        validation: "apart"; or "none": train and test rows show all of the train and test parts that the sets were
-            published with.
-        seed: of what is put together.
+        root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; None means $MMPPL_DATA.
+        speech: see `readers.mfcc.speech_features`; the source takes "mean".
+        level: the level of the recordings: "one" for all; or "kept", which reveals a little about the speaker. The
+            source does not mention levelling.
+        partners: "fixed" draws images and recordings once; "fresh" draws those of the train rows anew in every epoch.
+        images: "plain"; or "distorted", with partners "fresh": every epoch turns, stretches and shifts its images a
+            little, differently each time (see `distorted`). The rows of the data set itself stay plain.
+        held_out: a speaker whose recordings are all test rows and no other rows; None puts takes 0 to 4 of all speakers
+            into the test rows. Takes 9, 19, 29, ... of the other speakers are for validation.
+        validation: "apart"; or "none", for which train and test rows show all of the train and test parts as published.
+        seed: the seed of all draws.
+
+    Returns:
+        The data set.
+
     Raises:
-        DataError: files missing, damaged, or without some digit in some part.
-        UsageError: no such speaker; distorted images that are not drawn anew.
+        DataError: files are missing or damaged, or a part lacks a digit.
+        UsageError: there is no such speaker, or distorted images are not drawn anew.
     """
     if images == "distorted" and partners != "fresh":
         raise UsageError(f"{RECIPE}: images=distorted is of what every epoch draws; add partners=fresh.")
@@ -86,43 +92,43 @@ def farsi_kannada_speech(
     absent += [] if path else [_below(root, _recordings_wanted())]
     if path is None or absent:
         raise DataError(f"{RECIPE}: put {'; and '.join(absent)} (they are not downloaded).")
-    features, told = spoken_digits(path, speech, level)
+    features, parsed = spoken_digits(path, speech, level)
     apart = validation == "apart"
-    spoken_split = split_of_speakers([one.speaker for one in told], [one.take for one in told], held_out, apart)
+    spoken_split = split_of_speakers([one.speaker for one in parsed], [one.take for one in parsed], held_out, apart)
     farsi, kannada = (read() for read in found if read)
     written = {"farsi": pooled(farsi, apart), "kannada": pooled(kannada, apart)}
     sets = {name: (labels, split) for name, (_, labels, split) in written.items()}
-    sets["speech"] = (np.array([int(one.label) for one in told]), spoken_split)
+    sets["speech"] = (np.array([int(one.label) for one in parsed]), spoken_split)
     parts = [part for part in range(len(PARTS)) if apart or PARTS[part] != "valid"]
     label, split = rows_of(sets, {"farsi": FARSI.folder, "kannada": KANNADA.folder, "speech": SPEECH}, parts)
     order = torch.randperm(len(label), generator=generator(seed, "order of rows")).numpy()
     order = order[np.argsort(split[order], kind="stable")]
     label, split = label[order], split[order]
 
-    taught = features[torch.from_numpy(spoken_split == 0)]
-    low, high = taught.amin(0), taught.amax(0)
+    train_features = features[torch.from_numpy(spoken_split == 0)]
+    low, high = train_features.amin(0), train_features.amax(0)
     width = torch.where(high > low, high - low, 1.0)
     scaled = (features - low) / width
 
-    def shown(part: int, draw: torch.Generator) -> dict[str, Tensor]:
-        """What the rows of a part show."""
+    def draw_part(part: int, draw: torch.Generator) -> dict[str, Tensor]:
+        """Draw what the rows of a part show."""
         mine = label[split == part]
         there = {name: np.flatnonzero(of == part) for name, (_, of) in sets.items()}
         values = {
             name: floats(pixels, in_turn(mine, labels, there[name], draw))
             for name, (pixels, labels, _) in written.items()
         }
-        return values | {"speech": scaled[any_of_class(mine, sets["speech"][0], there["speech"], draw)]}
+        return values | {"speech": scaled[random_of_class(mine, sets["speech"][0], there["speech"], draw)]}
 
     def fresh(seed: int, epoch: int) -> dict[str, Tensor]:
-        """What the train rows show in an epoch."""
-        values = shown(0, generator(seed, "fresh", epoch))
+        """Draw what the train rows show in an epoch."""
+        values = draw_part(0, generator(seed, "fresh", epoch))
         if images == "distorted":
             draw = generator(seed, "distorted", epoch)
             values |= {name: distorted(values[name], draw) for name in written}
         return values
 
-    values = [shown(part, generator(seed, "shown", part)) for part in parts]
+    values = [draw_part(part, generator(seed, "shown", part)) for part in parts]
     modalities = (
         Modality("farsi", tuple(written["farsi"][0].shape[1:]), "bernoulli"),
         Modality("kannada", tuple(written["kannada"][0].shape[1:]), "bernoulli"),
@@ -155,38 +161,66 @@ def farsi_kannada_speech(
 
 
 def recordings(root: Path) -> Path | None:
-    """The zip, or the folder with wav files somewhere in it."""
+    """Find the recordings.
+
+    Args:
+        root: the folder that holds `fsdd/`.
+
+    Returns:
+        The path of the .zip, or of the folder with wav files somewhere in it; None if there is neither.
+    """
     folder = root / SPEECH
     if (folder / ARCHIVE).is_file():
         return folder / ARCHIVE
     return folder if next(folder.rglob("*.wav"), None) else None
 
 
-def spoken_digits(path: Path, features: Features, level: Level = "one") -> tuple[Tensor, list[Spoken]]:
-    """(N, *shape) features of the recordings of FSDD, and what their names say.
+def spoken_digits(path: Path, features: Features, level: Level = "one") -> tuple[Tensor, list[RecordingName]]:
+    """Read the recordings of FSDD.
+
+    Args:
+        path: the folder or .zip.
+        features: see `readers.mfcc.speech_features`.
+        level: see `readers.mfcc.speech_features`.
+
+    Returns:
+        (N, *shape) features, and the parsed names.
 
     Raises:
-        DataError: damaged recordings, or one whose name tells no digit.
+        DataError: a recording is damaged, or its name contains no digit.
     """
-    with opened(path) as (names, content):
+    with open_files(path) as (names, content):
         names = [name for name in names if name.lower().endswith(".wav")]
-        told = []
+        parsed = []
         for name in names:
-            one = spoken(name)
+            one = parse_name(name)
             if one is None or not (len(one.label) == 1 and one.label.isdecimal()):
                 raise DataError(
                     f"{path}/{name}: its name is not {{digit}}_{{speaker}}_{{number}}.wav, as in FSDD; rename it."
                 )
-            told.append(one)
+            parsed.append(one)
         if not names:
             raise DataError(f"{path}: no .wav file in it; fetch it again.")
-        return features_of(path, names, content, features, level), told
+        return features_of(path, names, content, features, level), parsed
 
 
 def split_of_speakers(
     speakers: list[str], takes: list[int], held_out: str | None, validation: bool = True
 ) -> np.ndarray:
-    """(N,) int8: 0 train, 1 valid, 2 test; see `farsi_kannada_speech`."""
+    """Split the recordings; see `farsi_kannada_speech`.
+
+    Args:
+        speakers: the speaker of each recording.
+        takes: the number of the take of each recording.
+        held_out: the speaker of the test rows, or None.
+        validation: False leaves no recording for validation.
+
+    Returns:
+        (N,) int8: 0 train, 1 valid, 2 test.
+
+    Raises:
+        UsageError: there is no such speaker.
+    """
     if held_out is not None and held_out not in speakers:
         known = sorted(set(speakers))
         raise UsageError(f"{RECIPE}: held_out={held_out!r} is none of {', '.join(known)}.{suggest(held_out, known)}")
@@ -196,8 +230,18 @@ def split_of_speakers(
 
 
 def pooled(digits: Digits, validation: bool = True) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """All images (uint8), their digits, and the split: of a test part of 20,000 or more every second image of a class
-    is for validation; else the last tenth of each class of the train part; or nothing is."""
+    """Join the train and test images of a set, and split them into three parts.
+
+    If the test part has 20,000 images or more, every second one of each class is for validation. Otherwise the last
+    tenth of each class of the train part is.
+
+    Args:
+        digits: the images and labels.
+        validation: False leaves no image for validation.
+
+    Returns:
+        (N, height, width) uint8 images, (N,) digits, and (N,) int8 codes of the parts.
+    """
     labels = np.concatenate([digits.y_train, digits.y_test])
     split = np.repeat(np.array([0, 2], np.int8), [len(digits.y_train), len(digits.y_test)])
     cut = 2 if len(digits.y_test) >= BOTH else 0
@@ -210,14 +254,18 @@ def pooled(digits: Digits, validation: bool = True) -> tuple[Tensor, np.ndarray,
 def rows_of(
     sets: dict[str, tuple[np.ndarray, np.ndarray]], folders: dict[str, str], parts: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) digits and (n,) parts of the rows, by the images that there are.
+    """Choose how many rows of each digit every part has, by the images that there are.
 
     Args:
         sets: name → digits and split of its images, or of the recordings under "speech".
-        folders: where each came from, for the messages.
-        parts: 0 train, 1 valid, 2 test; those that shall have rows.
+        folders: name → the folder it came from, for messages.
+        parts: the codes of the parts that shall have rows: 0 train, 1 valid, 2 test.
+
+    Returns:
+        (n,) digits and (n,) codes of the parts.
+
     Raises:
-        DataError: a digit that some set does not show in some part.
+        DataError: a set lacks a digit in a part.
     """
     label, split = [], []
     for part in parts:
@@ -236,8 +284,18 @@ def rows_of(
     return np.concatenate(label), np.concatenate(split)
 
 
-def any_of_class(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(n,) of the row numbers `there`, of the class of each label, drawn with replacement."""
+def random_of_class(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
+    """Draw a row of the same class for each label, with replacement.
+
+    Args:
+        labels: (n,) digits.
+        others: (N,) digits of the rows to draw from.
+        there: the row numbers that may be drawn.
+        draw: the random generator.
+
+    Returns:
+        (n,) row numbers.
+    """
     chosen = torch.empty(len(labels), dtype=torch.int64)
     for digit in np.unique(labels):
         mine = torch.from_numpy(np.flatnonzero(labels == digit))

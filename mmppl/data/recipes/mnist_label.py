@@ -19,15 +19,19 @@ def mnist_label(root: Path | None = None, download: bool = False) -> Dataset:
 
     Needs: the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download.
 
-    The rows stand in the order of MNIST's files: 50,000 train, 10,000 valid, 10,000 test. Programs with `see_labels`
-    and those whose labels have encoders treat the label as a modality of its own; so does
-    `--as label=categorical:role=modality` for all others.
+    The rows keep the order of MNIST's files: 50,000 train, 10,000 valid, 10,000 test. The label is treated as a
+    modality by programs with `see_labels` and by programs that encode labels, and by all others with `--as
+    label=categorical:role=modality`.
 
     Args:
-        root: the folder that holds `mnist/`; default $MMPPL_DATA.
-        download: let torchvision fetch files that are not there.
+        root: the folder that holds `mnist/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads missing files.
+
+    Returns:
+        The data set.
+
     Raises:
-        DataError: files missing, truncated or corrupt.
+        DataError: files are missing, truncated or corrupt.
     """
     images, labels, split = load_mnist("mnist-label", root, download)
     return Dataset(

@@ -1,7 +1,7 @@
 """A digit three times: handwritten, inverted into a crop of a photograph, and as its English name.
 
-Source: text and sizes are those of MNIST-SVHN-Text (Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO"),
-the photographs in place of SVHN as in their PolyMNIST: colours are inverted where the digit is.
+Source: text and sizes are those of MNIST-SVHN-Text (Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO").
+Photographs take the place of SVHN as in their PolyMNIST: colours are inverted where the digit is.
 """
 
 from __future__ import annotations
@@ -29,16 +29,20 @@ def mnist_photo_text(
 
     Needs: the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download; photos=FOLDER for pictures of your own.
 
-    The name is `text`, 8 of 71 characters. There are 50,000 train, 10,000 valid, 10,000 test rows in the order of
-    MNIST's files. Crops of the parts do not overlap.
+    The name is `text`, 8 of 71 characters. There are 50,000 train, 10,000 valid and 10,000 test rows in the order of
+    MNIST's files. Crops of different parts do not overlap.
 
     Args:
-        root: the folder that holds `mnist/`; default $MMPPL_DATA.
-        download: let torchvision fetch MNIST.
-        photos: a folder of pictures, each at least 214 wide and 32 high; default: the two that scikit-learn bundles.
-        seed: of partners, crops and places of the word.
+        root: the folder that holds `mnist/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads MNIST.
+        photos: a folder of pictures, each at least 214 wide and 32 high; None takes the two that scikit-learn bundles.
+        seed: the seed of partners, crops and positions of the word.
+
+    Returns:
+        The data set.
+
     Raises:
-        DataError: files or pictures missing, damaged or too small.
+        DataError: files or pictures are missing, damaged or too small.
     """
     images, labels, split = load_mnist("mnist-photo-text", root, download)
     partner = another_of_class(labels, split, generator(seed, "partner"))

@@ -1,4 +1,4 @@
-"""MNIST beside SVHN and their names."""
+"""MNIST beside SVHN and the names of the digits."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ def mnist_svhn_text(
     Needs: train_32x32.mat and test_32x32.mat of SVHN in ROOT/svhn and MNIST's four in ROOT/mnist, or --download.
 
     Args:
-        root: the folder that holds `mnist/` and `svhn/`; default $MMPPL_DATA.
-        download: let torchvision fetch what is not there.
-        pairs: rounds for the train rows (MMVAE: 30; MoPoE: 20), 0.7 GB of memory each.
-        partners: "fixed": for good; "fresh": every epoch pairs the train rows anew.
-        seed: of partners, order and places of the word.
+        root: the folder that holds `mnist/` and `svhn/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads missing files.
+        pairs: how often the train rows are paired (MMVAE: 30; MoPoE: 20); each time takes 0.7 GB of memory.
+        partners: "fixed" pairs once; "fresh" pairs the train rows anew in every epoch.
+        seed: the seed of partners, order and positions of the word.
+
+    Returns:
+        The data set.
+
     Raises:
-        UsageError: no round of pairs.
-        DataError: files missing, truncated, corrupt, or without some digit.
+        UsageError: `pairs` is less than 1.
+        DataError: files are missing, truncated or corrupt, or lack a digit.
     """
     return digits_and_house_numbers(
         "mnist-svhn-text", root, download, text=True, pairs=pairs, partners=partners, seed=seed

@@ -23,15 +23,19 @@ def mnist_two_view(
 
     Needs: the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download.
 
-    The rows stand in the order of MNIST's files: 50,000 train, 10,000 valid, 10,000 test.
+    The rows keep the order of MNIST's files: 50,000 train, 10,000 valid, 10,000 test.
 
     Args:
-        root: the folder that holds `mnist/`; default $MMPPL_DATA.
-        download: let torchvision fetch files that are not there.
-        rotate: "fixed": one angle per row for good; "fresh": a new one in every epoch.
-        seed: of angles, partners and noise.
+        root: the folder that holds `mnist/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads missing files.
+        rotate: "fixed" gives every row one angle for good; "fresh" draws a new one in every epoch.
+        seed: the seed of angles, partners and noise.
+
+    Returns:
+        The data set.
+
     Raises:
-        DataError: files missing, truncated or corrupt.
+        DataError: files are missing, truncated or corrupt.
     """
     images, labels, split = load_mnist("mnist-two-view", root, download)
     return two_view(images, labels, split, rotate=rotate, seed=seed, name=f"mnist-two-view:rotate={rotate},seed={seed}")

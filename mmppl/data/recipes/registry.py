@@ -1,4 +1,5 @@
-"""Recipes by name: data sets of papers, made from files or packages at hand. `name:option=value,option=value`."""
+"""Recipes by name: `name:option=value,option=value`. A recipe makes the data set of a paper from files or packages at
+hand."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from ...base.registry import Registry
 from ...errors import UsageError, suggest
 
 Make = TypeVar("Make", bound=Callable[..., Any])
-GIVEN = ("root", "download")  # what a recipe may ask for beside its options
+GIVEN = ("root", "download")  # arguments that a recipe may have besides its options
 NEEDS = re.compile(r"^\s*Needs:\s*(.+?)\s*(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -46,38 +47,64 @@ RECIPES: Registry[Callable[..., Any]] = Registry("recipe", __package__, aside=("
 
 
 def recipe(name: str) -> Callable[[Make], Make]:
-    """Decorator of a function that makes a data set, which then can be read by name.
+    """Register a function that makes a data set, so that it can be read by name.
 
-    Its keyword-only arguments are the recipe's options; it may also take `root` (a Path or None, the folder of the
-    files that it needs) and `download` (bool, whether it may fetch them). It returns a `Dataset`, or anything else that
-    `mmppl.read` takes, such as arrays by name. The first line of its docstring says what the data set is, and a
-    paragraph "Needs: …" says which files it needs.
+    The keyword-only arguments of the function are the options of the recipe. It may also take `root` (a Path or None,
+    the folder with the files that it needs) and `download` (bool, whether it may download them). It returns a
+    `Dataset`, or anything else that `mmppl.read` takes, such as arrays by name. The first line of its docstring says
+    what the data set is, and a paragraph "Needs: …" says which files it needs.
 
     Args:
-        name: what `mmppl.read` and `--data` call it.
+        name: the name for `mmppl.read` and `--data`.
+
+    Returns:
+        A decorator.
+
     Raises:
         UsageError: the name is taken, or a required part is missing.
+
+    Example:
+        >>> import numpy as np
+        >>> import mmppl
+        >>> from mmppl.data.recipes.registry import RECIPES, recipe
+        >>> @recipe("two-blobs")
+        ... def two_blobs(*, rows: int = 100):
+        ...     '''Points around two centres, and which centre it is.
+        ...
+        ...     Needs: nothing.
+        ...     '''
+        ...     label = np.arange(rows) % 2
+        ...     return {"point": np.random.default_rng(0).normal(label[:, None], 0.1, (rows, 2)), "label": label}
+        >>> len(mmppl.read("two-blobs:rows=50"))
+        50
+        >>> RECIPES.forget("two-blobs")
     """
     return typing.cast("Callable[[Make], Make]", RECIPES.register(name))
 
 
 def recipes() -> list[tuple[str, str, str]]:
-    """(name, what it is, what it needs) of every recipe. No built-in recipe is imported for that."""
+    """List all recipes, without importing a built-in one.
+
+    Returns:
+        (name, what it is, what it needs) of each recipe.
+    """
     return [(name, *_about(_docstring(name))) for name in RECIPES]
 
 
 def make(spec: str, *, root: str | Path | None = None, download: bool = False) -> Any:
-    """Make the data set of "name" or "name:option=value,…".
+    """Make the data set of a recipe.
 
     Args:
-        spec: the name of a recipe, with options or without.
-        root: folder of the files that the recipe needs; None: $MMPPL_DATA.
-        download: whether the recipe may fetch its files into `root`.
+        spec: the name of a recipe, with or without options: "name:option=value,…".
+        root: the folder with the files that the recipe needs; None means $MMPPL_DATA.
+        download: whether the recipe may download its files into `root`.
+
     Returns:
         What the recipe makes: a `Dataset`, or anything else that a reader takes.
+
     Raises:
-        UsageError: unknown recipe, option or value.
-        DataError: files that are missing or corrupt.
+        UsageError: a recipe, option or value is unknown.
+        DataError: files are missing or corrupt.
     """
     name, _, text = spec.partition(":")
     if name not in RECIPES:
@@ -91,13 +118,28 @@ def make(spec: str, *, root: str | Path | None = None, download: bool = False) -
 
 
 def on_disk(source: str | os.PathLike[str]) -> bool:
-    """Whether this names a file or folder that is there. No folder is meant by a recipe's name, nor by an empty one."""
+    """Say whether a text names a file or folder that exists. The name of a recipe and the empty text never mean a
+    folder.
+
+    Args:
+        source: a path or the name of a recipe.
+
+    Returns:
+        True if it is a file or folder.
+    """
     path = Path(source)
     return path.is_file() or (path.is_dir() and not (isinstance(source, str) and (source in RECIPES or not source)))
 
 
 def no_recipe(spec: str) -> UsageError:
-    """The error about a text that names neither a recipe nor a file."""
+    """Make the error about a text that names neither a recipe nor a file.
+
+    Args:
+        spec: the text.
+
+    Returns:
+        The error, with a suggestion.
+    """
     name, known = spec.partition(":")[0], list(RECIPES)
     return UsageError(
         f"no recipe or file {name!r}; recipes: {', '.join(known)}.{suggest(name, known)} "
@@ -108,7 +150,7 @@ def no_recipe(spec: str) -> UsageError:
 def _option(
     name: str, function: Callable[..., Any], options: dict[str, inspect.Parameter], text: str
 ) -> tuple[str, Any]:
-    """One "option=value" as the argument of a recipe's function."""
+    """Parse one "option=value" into an argument of a recipe's function."""
     key, _, value = text.partition("=")
     if key not in options:
         known = list(options)
@@ -122,7 +164,7 @@ def _option(
 
 
 def _kind(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """The type that an option is annotated with, or else that of its default."""
+    """Return the type that an option is annotated with, or else the type of its default."""
     if parameter.annotation is parameter.empty:
         return str if parameter.default in (parameter.empty, None) else type(parameter.default)
     hint = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
@@ -130,7 +172,8 @@ def _kind(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
 
 
 def _docstring(name: str) -> str:
-    """Of the recipe's function; that of a built-in one is taken from its source, since it may import what is heavy."""
+    """Return the docstring of a recipe's function. That of a built-in recipe is read from its source, because importing
+    it may be slow."""
     file = RECIPES.file_of(name)
     if file is None:
         return inspect.getdoc(RECIPES[name]) or ""
@@ -142,6 +185,6 @@ def _docstring(name: str) -> str:
 
 
 def _about(text: str) -> tuple[str, str]:
-    """What a recipe is and what it needs, from its docstring, without full stops."""
+    """Return what a recipe is and what it needs, from its docstring, without full stops."""
     needs = NEEDS.search(text)
     return text.partition("\n")[0].strip().rstrip("."), " ".join(needs[1].split()).rstrip(".") if needs else ""

@@ -1,1 +1,1 @@
-"""From named arrays to a schema and model units: infer or match, override, scale, encode."""
+"""Named arrays become a schema and model units: infer or match, override, scale, encode."""

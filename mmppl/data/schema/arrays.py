@@ -1,4 +1,4 @@
-"""Named arrays, parsed: the modalities, which rows have them, ids and split; and all that is wrong there."""
+"""Named arrays are parsed here into modalities, masks, ids and a split, and whatever is wrong with them is reported."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ import torch
 from ...errors import DataError, suggest
 from ..splits import PARTS
 
-# Names that a program needs for itself: Pyro's plates, the latent, what a query may want.
+# Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.
 TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
 
 
 @dataclass(frozen=True)
 class Table:
-    """The arrays of a file, parsed.
+    """The parsed arrays of a source.
 
     Args:
         arrays: name → (N, *shape).
         observed: name → (N,) bool.
-        ids: (N,) int64 or str; `named` if the file brought them.
+        ids: (N,) int64 or str.
+        named: True if the source brought the ids, False if they are row numbers.
         split: (N,) int8, or None.
-        features: name → names of the columns, where they have any.
-        gaps: names of the arrays in which a NaN, and no mask, says that a row is missing.
+        features: name → the names of its columns, for arrays that have them.
+        gaps: the names of the arrays in which a NaN, rather than a mask, marks missing rows.
     """
 
     arrays: dict[str, np.ndarray]
@@ -39,7 +40,16 @@ class Table:
     gaps: set[str] = field(default_factory=set)
 
     def place(self, name: str, row: int, column: Sequence[int] = ()) -> str:
-        """ "'gene', row 3 (id 'p7'), column 5": where something is wrong; rows and columns count from 0."""
+        """Name a place for an error message, such as "'gene', row 3 (id 'p7'), column 5".
+
+        Args:
+            name: the name of the array.
+            row: the row number, counted from 0.
+            column: the index within the row, counted from 0; empty if the row itself is meant.
+
+        Returns:
+            The place in words.
+        """
         text = f"{name!r}, row {row}" + (f" (id {self.ids[row].item()!r})" if self.named else "")
         if len(column):
             numbers = str(column[0]) if len(column) == 1 else str(tuple(int(i) for i in column))
@@ -48,20 +58,34 @@ class Table:
         return text
 
     def bad(self, name: str, row: int, column: int, why: str) -> NoReturn:
-        """Raise a `DataError` about one cell; `column` counts the flattened features."""
+        """Raise the error about one wrong cell.
+
+        Args:
+            name: the name of the array.
+            row: the row number.
+            column: the column, as an index into the flattened row.
+            why: the end of the message: what is wrong and what to do.
+
+        Raises:
+            DataError: always.
+        """
         array = self.arrays[name]
         at = [int(i) for i in np.unravel_index(column, array.shape[1:])] if array.ndim > 1 else []
         raise DataError(f"{self.place(name, row, at)}: {array[(row, *at)].item()!r} {why}")
 
 
 def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]]) -> Table:
-    """Sort arrays into a `Table`.
+    """Sort named arrays into a `Table`.
 
     Args:
-        arrays: (N, *shape) each; `id`, `split` and `mask_<name>` are special.
-        features: names of the columns of an array.
+        arrays: name → (N, *shape); `id`, `split` and `mask_<name>` have a meaning of their own.
+        features: name → the names of its columns.
+
+    Returns:
+        The table.
+
     Raises:
-        DataError: the first thing that is wrong.
+        DataError: something is wrong; the message is about the first problem.
     """
     for name, array in arrays.items():
         if array.ndim == 0:
@@ -83,7 +107,7 @@ def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequen
     for name in kept:
         _check_name(name)
     for name in special:
-        if name.startswith("mask_") and name[5:] in special:  # a reader's note of missing cells
+        if name.startswith("mask_") and name[5:] in special:  # a reader marks missing cells so
             row = int(np.flatnonzero(~arrays[name].astype(bool))[0])
             raise DataError(f"{name[5:]!r}, row {row} is empty; fill it.")
     n = len(next(iter(kept.values())))
@@ -142,7 +166,7 @@ def _mask(name: str, mask: np.ndarray) -> np.ndarray:
 
 
 def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """`observed` less the rows that are all NaN; a NaN or Inf in what remains is bad data."""
+    """Return `observed` without the rows that are all NaN. Any other NaN or Inf in an observed row is an error."""
     if array.dtype.kind != "f":
         return observed
     observed = observed.copy()
@@ -160,6 +184,14 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
 
 
 def chunks(array: np.ndarray) -> list[slice]:
-    """Slices of rows with some four million elements each: no pass over a huge array needs a copy of it."""
+    """Cut an array into slices of rows with about four million elements each, so that no pass needs a copy of a huge
+    array.
+
+    Args:
+        array: (N, *shape).
+
+    Returns:
+        Slices of the first axis, in order.
+    """
     step = max(1, 2**22 // max(1, array.size // max(1, len(array))))
     return [slice(start, start + step) for start in range(0, len(array), step)]

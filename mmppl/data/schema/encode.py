@@ -1,8 +1,4 @@
-"""The door: raw arrays become modalities and tensors in model units, or a message that says what is wrong with them.
-
-What an array is follows from its type and shape (`declare`), from the user's word, or from the schema of a run.
-Missing values are filled here, once, with zeros.
-"""
+"""Raw arrays become tensors in model units, or an error says which value is wrong. Missing values become zeros."""
 
 from __future__ import annotations
 
@@ -18,15 +14,37 @@ from ..splits import stratifying
 from .arrays import Table, chunks
 
 
-def _groups(table: Table, modalities: Sequence[Modality]) -> np.ndarray:
-    """(N,) codes of the label that a split is stratified by, −1 where it is missing."""
+def stratification_groups(table: Table, modalities: Sequence[Modality]) -> np.ndarray:
+    """Return the class codes that a split is stratified by.
+
+    Args:
+        table: the parsed arrays.
+        modalities: their schema.
+
+    Returns:
+        (N,) int64 codes, −1 where the label is missing; zeros if there is no label to stratify by.
+    """
     label = stratifying([m for m in modalities if m.name in table.arrays])
     if label is None:
         return np.zeros(len(table.ids), dtype=np.int64)
     return np.where(table.observed[label.name], _codes(table, label).reshape(-1), -1)
 
 
-def _filled(table: Table, modalities: Sequence[Modality], name: str, split: np.ndarray) -> Dataset:
+def encode_table(table: Table, modalities: Sequence[Modality], name: str, split: np.ndarray) -> Dataset:
+    """Make a data set of parsed arrays.
+
+    Args:
+        table: the parsed arrays.
+        modalities: their schema, with scaling; a modality without an array is missing in every row.
+        name: the name of the data set.
+        split: (N,) int8 codes of the parts.
+
+    Returns:
+        The data set, in model units and with zeros where values are missing.
+
+    Raises:
+        DataError: an observed value is illegal for its transform or likelihood, is no known class, or is too large.
+    """
     n = len(table.ids)
     nowhere = np.zeros(n, dtype=bool)
     return Dataset(
@@ -41,7 +59,7 @@ def _filled(table: Table, modalities: Sequence[Modality], name: str, split: np.n
 
 
 def _tensor(m: Modality, table: Table) -> Tensor:
-    """(N, *shape) values in model units, zeros where missing."""
+    """Return (N, *shape) values in model units, with zeros where they are missing."""
     n = len(table.ids)
     if m.name not in table.arrays:
         return torch.zeros((n, *m.shape), dtype=torch.int64 if m.family.values == "classes" else torch.float32)
@@ -53,7 +71,7 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     values = np.empty(array.shape, dtype=np.float32)
     for rows in chunks(array):
         raw = array[rows].astype(np.float64)
-        with np.errstate(all="ignore"):  # under the mask lies anything
+        with np.errstate(all="ignore"):  # masked values may be anything
             scored = m.family.as_stored(m.to_model_units(raw))
             values[rows] = scored
             wrong = [m.scaling.curve.illegal(raw), m.family.illegal(scored)]
@@ -67,7 +85,7 @@ def _tensor(m: Modality, table: Table) -> Tensor:
 
 
 def _codes(table: Table, m: Modality) -> np.ndarray:
-    """(N, *shape) int64 places in `m.classes`; anything where missing."""
+    """Return (N, *shape) int64 positions in `m.classes`; their values are arbitrary where the label is missing."""
     array, classes = table.arrays[m.name].reshape(len(table.ids), *m.shape), np.asarray(m.classes)
     order = np.argsort(classes)
     codes = order[np.searchsorted(classes[order], array).clip(max=len(classes) - 1)]

@@ -1,4 +1,4 @@
-"""What an array is: what the likelihoods claim by types and shapes, and what the user says instead (`--as`)."""
+"""What an array is: the likelihoods claim it by its type and shape, unless the user overrides them (`--as`)."""
 
 from __future__ import annotations
 
@@ -14,26 +14,34 @@ from ...modalities.modality import Modality
 from .arrays import Table, chunks
 from .overrides import Override
 
-STRINGS = 50  # different strings in one column, up to which they are classes in however few rows
+STRINGS = 50  # up to so many different strings in a column are classes, however few rows there are
 
 
 def infer_modality(
     name: str,
     array: np.ndarray,
     observed: np.ndarray,
-    said: Override | None,
+    override: Override | None,
     *,
     gaps: bool = False,
     columns: bool = False,
 ) -> Modality:
-    """The schema of one array, but for classes and the numbers of its scaling.
+    """Infer the schema of one array, except for its classes and the numbers of its scaling.
 
     Args:
+        name: the name of the array.
         array: (N, *shape) bool, integers, floats or strings; finite where observed.
         observed: (N,) bool.
-        said: what the user says of it.
-        gaps: a NaN says that a row is missing; whole numbers may then be floats for no other reason.
-        columns: they are columns of a DataFrame.
+        override: what the user says about it; None if nothing.
+        gaps: True if a NaN marks missing rows; whole numbers may then be floats for no other reason.
+        columns: True if the array consists of columns of a DataFrame.
+
+    Returns:
+        The modality.
+
+    Raises:
+        UsageError: the override does not fit the array.
+        DataError: no likelihood claims the array, or strings look like free text.
     """
     facts = ArrayFacts(
         name, array.shape[1:], array.dtype, array.dtype.kind, is_label_name(name),
@@ -43,11 +51,11 @@ def infer_modality(
         facts = dataclasses.replace(facts, kind="i")
     plain = _claimed(facts)
     of_classes = plain.family.values == "classes"
-    if said is None:
+    if override is None:
         if of_classes and facts.kind == "U":
             _check_text(name, array, observed)
         return plain
-    family = LIKELIHOODS[said.likelihood]
+    family = LIKELIHOODS[override.likelihood]
     if reason := family.refuses(facts):
         raise UsageError(f"--as {name}: {reason}")
     shape, role, guessed = plain.shape, plain.role, plain.transform
@@ -57,19 +65,26 @@ def infer_modality(
     elif of_classes:
         role, guessed = "label" if facts.named_label else "modality", "standardise"
     transforms = family.transforms(guessed)
-    if said.transform not in (None, *transforms):
-        raise UsageError(f"--as {name}: a {said.likelihood} has no transform {said.transform}; leave it out.")
-    transform = said.transform or transforms[0]
-    return Modality(name, shape, said.likelihood, said.scale, said.role or role, transform=transform)
+    if override.transform not in (None, *transforms):
+        raise UsageError(f"--as {name}: a {override.likelihood} has no transform {override.transform}; leave it out.")
+    transform = override.transform or transforms[0]
+    return Modality(name, shape, override.likelihood, override.scale, override.role or role, transform=transform)
 
 
 def is_label_name(name: str) -> bool:
-    """Whether an array of that name is taken for a label, if it has one column."""
+    """Say whether a one-column array of that name is taken for a label.
+
+    Args:
+        name: the name of the array.
+
+    Returns:
+        True for "y" and for names that begin with "label".
+    """
     return name == "y" or name.startswith("label")
 
 
 def _claimed(facts: ArrayFacts) -> Modality:
-    """What the likelihoods make of an array by themselves: the table under "Your own data" of README."""
+    """Return the modality of the strongest claim: the table under "Your own data" of README."""
     claims = [claim for name in LIKELIHOODS if (claim := LIKELIHOODS[name].claims(facts))]
     if not claims:
         raise DataError(f"{facts.name!r} is {facts.dtype}, which no likelihood claims; name one, --as {facts.name}=….")
@@ -77,19 +92,21 @@ def _claimed(facts: ArrayFacts) -> Modality:
 
 
 def _whole(facts: ArrayFacts, columns: bool) -> bool:
-    """Whether floats with gaps would be integers without: NaN makes floats of the whole numbers of a column.
+    """Say whether floats with gaps would be integers without them: NaN turns a column of whole numbers into floats.
 
-    Images are not meant, nor an array of several zeros and ones, which as floats is a Bernoulli with or without gaps.
+    Images are excluded, and so is an array of several zeros and ones, which as floats is a Bernoulli with or without
+    gaps.
     """
     if facts.kind != "f" or len(facts.shape) > 1:
         return False
     if not columns and not facts.one_column and facts.in_unit:
         return False
-    return facts.whole and all((np.abs(part) < 2**53).all() for part in facts.parts())  # beyond, all floats are whole
+    return facts.whole and all((np.abs(part) < 2**53).all() for part in facts.parts())  # above, all are whole
 
 
 def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
-    """Free text, names of files and the like are no categories, and one-hot codes of them would fill the memory."""
+    """Refuse free text, file names and the like: they are no categories, and one-hot codes of them would fill the
+    memory."""
     distinct = len(np.unique(array[observed]))
     if array.ndim == 1 and not is_label_name(name) and distinct > max(STRINGS, int(observed.sum()) // 2):
         raise DataError(
@@ -98,12 +115,21 @@ def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
         )
 
 
-def infer_schema(table: Table, said: Mapping[str, Override]) -> tuple[Modality, ...]:
-    """The modalities of data that come without a schema, with their classes but without the numbers of their scaling.
+def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modality, ...]:
+    """Infer the modalities of data that come without a schema, with their classes but without the numbers of their
+    scaling.
+
+    Args:
+        table: the parsed arrays.
+        overrides: name → what the user says about it.
+
+    Returns:
+        One modality per array, in order.
 
     Raises:
-        DataError: an array that is observed in no row, strings or numbers that are no classes, or labels alone.
-        UsageError: what the user says does not fit an array.
+        DataError: an array is observed in no row, holds strings or numbers that are no classes, or there are only
+            labels.
+        UsageError: an override does not fit its array.
     """
     modalities = []
     for name, array in table.arrays.items():
@@ -111,7 +137,7 @@ def infer_schema(table: Table, said: Mapping[str, Override]) -> tuple[Modality, 
         if not observed.any():
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
         framed = name in table.features
-        modality = infer_modality(name, array, observed, said.get(name), gaps=name in table.gaps, columns=framed)
+        modality = infer_modality(name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed)
         if modality.family.values == "classes":
             modality = dataclasses.replace(modality, classes=_classes(table, name))
         columns = table.features.get(name)

@@ -1,4 +1,4 @@
-"""New data and the schema of a run: every difference is named, and columns come into the order of its features."""
+"""New data are compared with the schema of a run: every difference is reported, and columns are put into its order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...errors import DataError, suggest
 from ...modalities.modality import Modality
 from .arrays import Table
 
-LISTED = 5  # of thousands of columns that differ, a message names so many
+LISTED = 5  # a message names so many of the columns that differ, of which there may be thousands
 
 
 def check_schema(
@@ -25,10 +25,11 @@ def check_schema(
     Args:
         arrays: name → (N, *shape).
         schema: the modalities of the run.
-        features: names of the columns of an array, where they have any.
-        same: names of modalities that are known to be alike.
+        features: name → the names of its columns, for arrays that have them.
+        same: the names of modalities that are known to be alike and need no check.
+
     Raises:
-        DataError: names every difference.
+        DataError: the data differ; the message lists every difference.
     """
     known = {m.name: m for m in schema}
     absent = [key for key in known if key not in arrays]
@@ -39,7 +40,7 @@ def check_schema(
     for key in known.keys() & arrays.keys() - set(same):
         m, array = known[key], arrays[key]
         if m.features and key in features and set(m.features) != set(features[key]):
-            found += _of_columns(m, features[key])
+            found += _column_differences(m, features[key])
         elif array.shape[1:] != m.shape and not array.size == len(array) == len(array) * m.size:
             found.append(f"{key!r} has shape {array.shape[1:]}, not {m.shape}")
         strings = m.classes is not None and isinstance(m.classes[0], str)
@@ -55,8 +56,9 @@ def check_schema(
         )
 
 
-def _of_columns(m: Modality, found: Sequence[str]) -> list[str]:
-    """What keeps the columns `found` from being the features of `m`, a phrase each; [] if at most the order does."""
+def _column_differences(m: Modality, found: Sequence[str]) -> list[str]:
+    """Describe how the columns `found` differ from the features of `m`, one phrase each; [] if only their order does.
+    """
     features = m.features or ()
     here, known = set(found), set(features)
     absent = [feature for feature in features if feature not in here]
@@ -73,12 +75,28 @@ def _of_columns(m: Modality, found: Sequence[str]) -> list[str]:
 
 
 def aligned(a: Modality, b: Modality) -> bool:
-    """Whether the features of both stand in one order, as far as both have names."""
+    """Say whether the features of two modalities have the same order.
+
+    Args:
+        a: one modality.
+        b: the other.
+
+    Returns:
+        True if the names of their features agree, or if one of them has no names.
+    """
     return not a.features or not b.features or a.features == b.features
 
 
 def in_order(table: Table, schema: Sequence[Modality]) -> Table:
-    """`table` with its named columns in the order of the schema's features; arrays without names as they are."""
+    """Put named columns into the order of the schema's features. Arrays without names are kept as they are.
+
+    Args:
+        table: the parsed arrays.
+        schema: the modalities of a run.
+
+    Returns:
+        The table in the run's order.
+    """
     arrays, features = dict(table.arrays), dict(table.features)
     for m in schema:
         found = features.get(m.name, ())

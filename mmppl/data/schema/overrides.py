@@ -1,4 +1,4 @@
-"""What `--as NAME=...` says about a modality."""
+"""The user's overrides: what `--as NAME=...` says about a modality."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from ...modalities.transforms import TRANSFORMS
 
 @dataclass(frozen=True)
 class Override:
-    """One `--as NAME=likelihood:key=value,…`; None: what the table says."""
+    """One parsed `--as NAME=likelihood:key=value,…`. None means that the inferred value stays.
+
+    Args:
+        likelihood: the name of a likelihood, or "ignore".
+        scale: a positive number, or a word that the likelihood knows ("learned", "predicted").
+        role: "modality" or "label".
+        transform: the name of a transform.
+    """
 
     likelihood: str
     scale: Scale | None = None
@@ -25,14 +32,21 @@ class Override:
 
     @property
     def ignored(self) -> bool:
+        """True if the array is to be left out."""
         return self.likelihood == "ignore"
 
 
 def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
-    """name → `Override`.
+    """Parse overrides.
+
+    Args:
+        as_: name → "likelihood[:key=value,…]" or "ignore".
+
+    Returns:
+        name → `Override`.
 
     Raises:
-        UsageError: unknown likelihood, key or value.
+        UsageError: a likelihood, key or value is unknown.
     """
     return {name: _parse(name, text) for name, text in as_.items()}
 

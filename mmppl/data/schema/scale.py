@@ -1,4 +1,4 @@
-"""The scaling of each modality, learnt from the training rows."""
+"""The scaling of each modality is learnt from the training rows here."""
 
 from __future__ import annotations
 
@@ -15,21 +15,40 @@ from ..missing import mask_at_random
 from .arrays import Table, chunks
 
 
-def _kept_after_masking(
+def observed_after_masking(
     table: Table, modalities: Sequence[Modality], rate: float, seed: int
 ) -> Mapping[str, np.ndarray]:
-    """(N,) by name: where a modality is observed and `Dataset.mask_at_random` would leave it."""
+    """Apply the mask of `Dataset.mask_at_random` to a table, so that masked values do not influence the scaling.
+
+    Args:
+        table: the parsed arrays.
+        modalities: their schema.
+        rate: the share of the modalities to mask.
+        seed: the seed of the mask.
+
+    Returns:
+        name → (N,) bool, True where a modality is observed and not masked.
+    """
     names = [m.name for m in modalities if m.role == "modality"]
     before = torch.stack([torch.from_numpy(table.observed[name]) for name in names], -1)
     after = mask_at_random(before, names, rate=rate, patterns=None, keep_one=True, seed=seed)
     return table.observed | {name: after[:, i].numpy() for i, name in enumerate(names)}
 
 
-def _scaled(m: Modality, table: Table, use: np.ndarray) -> Modality:
-    """`m` with what its transforms learn from the rows to use."""
+def learn_scaling(m: Modality, table: Table, use: np.ndarray) -> Modality:
+    """Learn the scaling of a modality.
+
+    Args:
+        m: the modality.
+        table: the parsed arrays.
+        use: (N,) bool, the rows to learn from.
+
+    Returns:
+        The modality with what its transforms learn from these rows.
+    """
     array = table.arrays[m.name]
     if m.scaling.curve.learns:
-        shift, spread = _learnt(m.name, m.scaling.curve, array, use, lambda part: part)
+        shift, spread = _mean_and_spread(m.name, m.scaling.curve, array, use, lambda part: part)
         m = dataclasses.replace(m, shift=shift, spread=spread)
     return with_input_scaling(m, array, use, m.to_model_units)
 
@@ -40,27 +59,32 @@ def with_input_scaling(
     use: np.ndarray,
     scored: Callable[[np.ndarray], np.ndarray] = lambda part: part,
 ) -> Modality:
-    """`m` with what an encoder is to see of it where that is not what its likelihood scores.
+    """Learn the scaling of an encoder's input, for a modality whose encoder sees something else than its likelihood
+    scores.
 
     Args:
+        m: the modality.
         array: (N, *shape).
         use: (N,) bool, the rows to learn from.
-        scored: some rows of the array in the units of the model; as they are where it is in those.
+        scored: brings rows of the array into model units; by default they are in model units already.
+
+    Returns:
+        The modality with its `input_scaling`, or with None if its likelihood scores what the encoder sees.
     """
     name = m.family.input_transform
     if name is None:
         return dataclasses.replace(m, input_scaling=None)
     if not TRANSFORMS[name].learns:
         return dataclasses.replace(m, input_scaling=Scaling(name))
-    learnt = _learnt(m.name, TRANSFORMS[name], array, use, lambda part: scored(part.reshape(-1, *m.shape)))
+    learnt = _mean_and_spread(m.name, TRANSFORMS[name], array, use, lambda part: scored(part.reshape(-1, *m.shape)))
     return dataclasses.replace(m, input_scaling=Scaling(name, *learnt))
 
 
-def _learnt(
+def _mean_and_spread(
     name: str, curve: Transform, array: np.ndarray, use: np.ndarray, units: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per feature of the bent numbers of the rows to use (float64, two passes, no copy of
-    the array); 0 and 1 where there are none."""
+    """Mean and standard deviation per feature of the transformed numbers of the rows to use (float64, two passes, no
+    copy of the array); 0 and 1 where there are none."""
 
     def used() -> Iterator[np.ndarray]:
         return (units(array[rows][use[rows]].astype(np.float64)) for rows in chunks(array))
@@ -71,11 +95,11 @@ def _learnt(
             total = total + ((curve.bend(part) - centre) ** power).sum(0)
         return total / max(use.sum(), 1)
 
-    with np.errstate(all="ignore"):  # what cannot be transformed is named when the values are
+    with np.errstate(all="ignore"):  # `encode` reports values that cannot be transformed
         mean = moment(1, np.zeros(()))
         sd = np.sqrt(moment(2, mean))
     if not np.isfinite(sd).all() and not any(curve.illegal(part)[0].any() for part in used()):
         raise DataError(f"{name!r}: values too large to be squared; rescale them.")
-    # A constant feature has the rounding of its mean for a spread; dividing by that would blow up what comes later.
+    # The spread of a constant feature is the rounding error of its mean; dividing by it would blow up later values.
     sd = np.where(sd > 1e-13 * np.abs(mean), sd, 1.0)
     return tuple(mean.ravel().tolist()), tuple(sd.ravel().tolist())

@@ -1,1 +1,1 @@
-"""Metrics, one file for each family; importing a file registers what it holds."""
+"""Metrics, one file for each family. Importing a file registers its metrics."""

@@ -1,4 +1,4 @@
-"""What the training means reach by themselves: rmse_global and rmse_class of every generated modality of numbers."""
+"""Anchors of generated numbers: rmse_global and rmse_class, the errors of the training means by themselves."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ ANCHORS = ("rmse_global", "rmse_class")
 
 @family("anchors")
 class Anchors:
-    """rmse of the training mean, and of the training mean of the true class."""
+    """The rmse of the training mean, and of the training mean of the true class."""
 
     on_request = False
 
     def names(self, program: Program) -> list[str]:
+        """List rmse_global.X and, beside a class label, rmse_class.X of all generated numbers."""
         there = ANCHORS if class_label(program) else ANCHORS[:1]
         numbers = [m for m in map(program.modality, program.targets()) if kind(m) == "number"]
         return [f"{anchor}.{m.name}" for m in numbers for anchor in there]
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Compute the anchors of modalities that some conditioning set does not contain."""
         found = {}
         for m in study.program.modalities:
             names = [f"{anchor}.{m.name}" for anchor in ANCHORS]

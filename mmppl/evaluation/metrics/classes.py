@@ -1,4 +1,4 @@
-"""Metrics of predicted classes, beside a baseline without a latent model."""
+"""Metrics of predicted classes, and a baseline without a latent model."""
 
 from ..baselines import baseline_error
 from ..registry import metric
@@ -8,13 +8,13 @@ from ..study import Target
 
 @metric("error", of=("class", "sequence"))
 def error(target: Target) -> float:
-    """Share of wrong classes; of a sequence over all positions."""
+    """Share of wrong classes; for a sequence, over all positions."""
     return error_rate(target.truth, target.answer["prob"].argmax(-1))
 
 
 @metric("baseline_error", of="class", asks=False)
 def error_of_baseline(target: Target) -> float:
-    """Error of a logistic regression on the mean-imputed given modalities."""
+    """Error rate of a logistic regression on the mean-imputed given modalities."""
     study = target.study
     if study.train is None:
         return float("nan")

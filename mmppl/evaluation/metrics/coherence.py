@@ -1,4 +1,4 @@
-"""Whether what is generated is of the class that was given, in the eyes of a trained classifier."""
+"""Whether a trained classifier finds the given class in what is generated."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from ..study import Study
 
 @family("coherence")
 class Coherence:
-    """coherence.X from each conditioning set, coherence_joint of draws from the prior, and how good the classifiers
-    are, judge_accuracy.X."""
+    """coherence.X from each conditioning set, coherence_joint of draws from the prior, and judge_accuracy.X, the
+    accuracy of the classifiers."""
 
     on_request = True
 
     def names(self, program: Program) -> list[str]:
+        """List coherence.X and judge_accuracy.X of all generated modalities, and coherence_joint, if there is a class
+        label."""
         names = generates(program) if class_label(program) else []
         joint = ["coherence_joint"] if len(names) > 1 and program.can_answer([]) is None else []
         return [*(f"coherence.{name}" for name in names), *joint, *(f"judge_accuracy.{name}" for name in names)]
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Train the classifiers that are needed, or load them, and compute what is wanted."""
         program, label, train = study.program, study.label, study.whole_train
         every, joint = generates(program), "coherence_joint" in wanted
         named = [n for n in every if joint or {f"coherence.{n}", f"judge_accuracy.{n}"} & {*wanted}]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.program import Program, generates
 from ...errors import UsageError
-from ..conditioning import sees
+from ..conditioning import has_any
 from ..registry import family
 from ..scores import THRESHOLDS, collapse_curve, gaussian_kl
 from ..study import Study
@@ -17,17 +17,19 @@ from ..study import Study
 
 @family("collapse")
 class Collapse:
-    """Collapse curves over the rows that have a modality beyond the conditions."""
+    """Collapse curves, over the rows that have a modality besides the conditions."""
 
     on_request = False
 
     def names(self, program: Program) -> list[str]:
+        """List "collapse", if the program generates a modality."""
         return ["collapse"] if generates(program) else []
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Compute the curves; nothing if the program has no latent z, or cannot answer given everything."""
         program = study.program
         beyond = [n for n in program.encoded if program.modality(n).role == "modality" and n not in program.conditions]
-        rows = study.test.take(sees(study.test, beyond).nonzero().squeeze(-1))
+        rows = study.test.take(has_any(study.test, beyond).nonzero().squeeze(-1))
 
         def latent(given: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
             ask: dict[str, Any] = dict(draws=study.draws, seed=study.seed, split="all")
@@ -40,7 +42,7 @@ class Collapse:
         try:
             q = latent(program.encoded)
             prior = latent(program.conditions)
-        except UsageError as error:  # no latent of that name, or none that can be had given everything
+        except UsageError as error:  # there is no such latent, or it cannot be inferred given everything
             study.log(f"no collapse curve: {error}")
             return {}
         curves = {"fraction": curve(*q, *prior)}

@@ -1,4 +1,4 @@
-"""How probable the data are, in nats: each modality under its decoder, beside what is known without a latent model."""
+"""How probable the data are, in nats: each modality under its decoder, beside baselines without a latent model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class ReconstructionNLL:
     on_request = True
 
     def names(self, program: Program) -> list[str]:
+        """List nll.X and its anchors of all generated modalities."""
         made = map(program.modality, generates(program))
         return [f"{name}.{m.name}" for m in made for name in ("nll", *_anchors(program, m))]
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Compute what is wanted; the anchors need train rows."""
         program = study.program
         found: dict[str, Any] = {}
         names = [name for name in generates(program) if f"nll.{name}" in wanted]
@@ -42,15 +44,17 @@ class ReconstructionNLL:
 
 @family("evidence")
 class Evidence:
-    """ln p(the other modalities | each conditioning set), with its standard error over rows and the share of rows whose
-    k̂ says that the estimate is not to be trusted."""
+    """ln p(the other modalities | each conditioning set), with its standard error over rows, and the share of rows
+    whose k̂ says that the estimate cannot be trusted."""
 
     on_request = True
 
     def names(self, program: Program) -> list[str]:
+        """List the three metrics, if the program generates a modality."""
         return list(EVIDENCE) if generates(program) else []
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Compute all three; nothing if the program cannot answer."""
         try:
             return dict(evidence(study.model, study.test, study.sets, study.evidence_draws, study.seed, study.log))
         except UsageError as error:
@@ -59,5 +63,5 @@ class Evidence:
 
 
 def _anchors(program: Program, m: Modality) -> list[str]:
-    """Names of what `nll_of_means` has for a modality."""
+    """List what `nll_of_means` has for a modality."""
     return [name for name in m.family.anchors if name != "nll_class" or class_label(program)]

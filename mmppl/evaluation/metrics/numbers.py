@@ -1,4 +1,4 @@
-"""Metrics of generated numbers, in the units of the input, beside the means that anchor them."""
+"""Metrics of generated numbers, in the units of the input, relative to the means that anchor them."""
 
 from ..registry import metric
 from ..scores import coverage, explained_share, rmse
@@ -7,13 +7,13 @@ from ..study import Target
 
 @metric("rmse", of="number")
 def rmse_of_mean(target: Target) -> float:
-    """Root of the mean squared error of the predictive mean."""
+    """Root mean squared error of the predictive mean."""
     return rmse(target.truth, target.answer["mean"])
 
 
 @metric("explained", of="number", needs_label=True)
 def explained(target: Target) -> float:
-    """Share of the way from the rmse of the training mean to that of the true class's mean."""
+    """Share of the way from the rmse of the training mean to that of the mean of the true class."""
     return explained_share(rmse(target.truth, target.answer["mean"]), *target.study.anchors(target.modality))
 
 

@@ -1,4 +1,4 @@
-"""What the latent knows of a label: linear probes, nearest neighbours and clusters."""
+"""What the latent tells about a label: linear probes, nearest neighbours and clusters."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ class Probes:
     on_request = False
 
     def names(self, program: Program) -> list[str]:
+        """List the probes of every class label."""
         return [f"{way}.{m.name}" for m in class_labels(program) for way in PROBES]
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Compute what is wanted; nothing if the program has no latent z."""
         found: dict[str, dict[str, float]] = {}
         for given in study.sets:
             labels = [m for m in class_labels(study.program) if m.name not in given]
@@ -31,7 +33,7 @@ class Probes:
             study.log(f"z given {set_name(given)}")
             try:
                 numbers = probes(study.model, study.train, study.test, given, labels, wanted, seed=study.seed)
-            except UsageError as error:  # no latent of that name
+            except UsageError as error:  # there is no latent of that name
                 study.log(f"no probes: {error}")
                 return {}
             for name, number in numbers.items():

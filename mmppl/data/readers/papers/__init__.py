@@ -1,1 +1,1 @@
-"""Formats in which the data sets of papers come: read by recipes, not by `mmppl.read`."""
+"""Formats of the data sets of papers. Recipes read them; `mmppl.read` does not."""

@@ -1,6 +1,6 @@
 """HODA's own files of binary scans: `Train 60000.cdb`, `Test 20000.cdb`.
 
-Source: the format as of Khosravi & Kabir 2007 (farsiocr.ir): a header of 1,024 bytes, then records of run lengths.
+Source: the format of Khosravi & Kabir 2007 (farsiocr.ir): a header of 1,024 bytes, then records of run lengths.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ import numpy as np
 from ....errors import DataError
 
 HEADER = struct.Struct("<HBBBBI128IB256s245s")
-SIDE, INSIDE, LARGEST = 28, 26, 0.75  # of the image; of the box that a scan must fit; scale of small scans
+SIDE, INSIDE, LARGEST = 28, 26, 0.75  # side of the image; of the box that a scan must fit into; largest scale
 
 
 def read_cdb(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 28, 28) uint8 images, ink 255, and (N,) labels.
+    """Read a file of scans.
 
-    A scan is scaled by 26/its longer side, but by no more than 3/4, by averages over areas, and stands in the middle:
-    so relative sizes are kept (a Farsi zero is a dot).
+    A scan is scaled by 26 / its longer side, but by no more than 3/4, by averaging over areas, and is put in the
+    middle. Relative sizes are thereby kept (a Farsi zero is a dot).
+
+    Args:
+        path: the path of the file.
+
+    Returns:
+        (N, 28, 28) uint8 images, ink 255, and (N,) labels.
 
     Raises:
-        DataError: not such a file, grey, truncated or corrupt.
+        DataError: this is no such file, or it is grey, truncated or corrupt.
     """
     try:
         content = path.read_bytes()
@@ -35,7 +41,7 @@ def read_cdb(path: Path) -> tuple[np.ndarray, np.ndarray]:
     _, _, _, height, width, count, *_, kind, _, _ = HEADER.unpack_from(content)
     if kind != 0:
         raise DataError(f"{path}: of type {kind}, not of binary scans; fetch the file of HODA's digits.")
-    if count > len(content):  # before memory is asked for
+    if count > len(content):  # checked before memory is allocated
         raise DataError(f"{path}: truncated or corrupt ({count:,} records in {len(content):,} bytes); fetch it again.")
     images = np.zeros((count, SIDE, SIDE), np.uint8)
     labels = np.zeros(count, np.int64)
@@ -62,7 +68,8 @@ def read_cdb(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scan(runs: bytes, height: int, width: int) -> np.ndarray:
-    """(height, width) bool, ink true, from run lengths that begin each row with paper; or ValueError."""
+    """Decode (height, width) bool, ink True, from run lengths that begin each row with paper; ValueError if they do not
+    fit."""
     scan = np.zeros((height, width), bool)
     at = 0
     for row in scan:
@@ -81,7 +88,14 @@ def _scan(runs: bytes, height: int, width: int) -> np.ndarray:
 
 
 def centred(scan: np.ndarray) -> np.ndarray:
-    """(28, 28) uint8 image of a scan of any size."""
+    """Scale a scan of any size and put it in the middle of an image.
+
+    Args:
+        scan: (height, width) bool.
+
+    Returns:
+        (28, 28) uint8.
+    """
     scale = min(LARGEST, INSIDE / max(scan.shape))
     height, width = (max(1, round(scale * side)) for side in scan.shape)
     small = _averages(scan.shape[0], height) @ scan @ _averages(scan.shape[1], width).T
@@ -93,7 +107,7 @@ def centred(scan: np.ndarray) -> np.ndarray:
 
 @cache
 def _averages(before: int, after: int) -> np.ndarray:
-    """(after, before) weights: the share that each old cell has of each new one."""
+    """(after, before) weights: the share of each old cell in each new one."""
     edges = np.linspace(0, before, after + 1)
     cells = np.arange(before)
     overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)

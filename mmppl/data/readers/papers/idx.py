@@ -1,4 +1,4 @@
-"""Reads idx files, the format of MNIST."""
+"""The idx format, in which MNIST comes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from ....errors import DataError
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An idx file of bytes, plain or .gz, as a uint8 array.
+    """Read an idx file of bytes, plain or .gz.
+
+    Args:
+        path: the path of the file.
+
+    Returns:
+        A uint8 array of the shape in its header.
 
     Raises:
-        DataError: not such a file, or shorter or longer than its header says.
+        DataError: this is no such file, or it is shorter or longer than its header says.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,6 +1,6 @@
-"""Numbers out of MATLAB's .mat files of version 5 (`save -v6` and `-v7`), compressed or not.
+"""Numbers from MATLAB's .mat files of version 5 (`save -v6` and `-v7`), compressed or not.
 
-Source: MathWorks, "MAT-File Format". In place of `scipy.io.loadmat`, which a damaged file can crash (scipy 1.17.1).
+Source: MathWorks, "MAT-File Format". This replaces `scipy.io.loadmat`, which a damaged file can crash (scipy 1.17.1).
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ HEADER = 128
 
 
 class _Damaged(Exception):
-    """What is wrong, in a few words."""
+    """The file is damaged; the message says how, in a few words."""
 
 
 def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The named arrays, each of the type and shape that MATLAB gave it (the first axis varies fastest).
+    """Read some of the arrays of a .mat file.
+
+    Args:
+        path: the path of the file.
+        names: the names of the arrays.
+
+    Returns:
+        The arrays by name, with the types and shapes that MATLAB gave them (the first axis varies fastest).
 
     Raises:
-        DataError: not such a file, truncated or corrupt, a name that is missing or holds no real numbers.
+        DataError: this is no such file, it is truncated or corrupt, or a name is missing or holds no real numbers.
     """
     try:
         content = memoryview(path.read_bytes())
@@ -64,14 +71,14 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
-    """(type, data) of the elements that stand one behind the other."""
+    """Yield (type, data) of elements that follow each other."""
     at = 0
     while at < len(content):
         if len(content) - at < 8:
             raise _Damaged("it ends within a tag")
         kind, size = (int(number) for number in np.frombuffer(content[at : at + 8], f"{order}u4"))
         start = at + 8
-        if kind >> 16:  # a small element: its size beside its type, its data in the tag
+        if kind >> 16:  # a small element has its size beside its type, and its data in the tag
             kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
             if size > 4:
                 raise _Damaged(f"a small element of {size} bytes")
@@ -83,7 +90,7 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
 
 
 def _unpacked(part: memoryview, order: str) -> tuple[int, memoryview]:
-    """(type, data) of the element that is in a compressed one; no more is unpacked than its tag says."""
+    """Return (type, data) of the element inside a compressed one; no more is unpacked than its tag says."""
     packed = zlib.decompressobj()
     tag = packed.decompress(part, 8)
     if len(tag) < 8:
@@ -92,14 +99,14 @@ def _unpacked(part: memoryview, order: str) -> tuple[int, memoryview]:
     data = packed.decompress(packed.unconsumed_tail, size) if size else b""
     if len(data) < size:
         raise _Damaged(f"an element of {len(data):,} instead of {size:,} bytes")
-    packed.decompress(packed.unconsumed_tail, 8)  # what stands behind: the checksum is compared only there
+    packed.decompress(packed.unconsumed_tail, 8)  # zlib compares the checksum only when it reads past the data
     if not packed.eof:
         raise _Damaged("an element that is longer than it says")
     return kind, memoryview(data)
 
 
 def _matrix(part: memoryview, order: str, names: Sequence[str]) -> tuple[str, np.ndarray | None]:
-    """Name and array; None for one that is not asked for, and for what is no array of real numbers."""
+    """Return name and array; None in place of an array that is not asked for or does not hold real numbers."""
     pieces = []
     for piece in _elements(part, order):
         pieces.append(piece)

@@ -1,1 +1,1 @@
-"""What recipes are made of: files below ROOT, pairs of a class, pictures and their distortions."""
+"""The parts that recipes are made of: files below ROOT, pairs within a class, pictures and their distortions."""

@@ -14,17 +14,21 @@ NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def load_digits() -> tuple[Tensor, np.ndarray]:
-    """(1797, 8, 8) float32 images in [0, 1] and (1797,) int64 labels, in the order of scikit-learn."""
+    """Load scikit-learn's digits, in its order.
+
+    Returns:
+        (1797, 8, 8) float32 images in [0, 1] and (1797,) int64 labels.
+    """
     table = _table()
     images = table[:, :-1].astype(np.float32).reshape(-1, 8, 8) / 16
     return torch.from_numpy(images), table[:, -1].copy()
 
 
 def _table() -> np.ndarray:
-    """(1797, 65) int64: 64 pixels from 0 to 16, and the label.
+    """Return (1797, 65) int64: 64 pixels from 0 to 16, and the label.
 
-    Importing `sklearn.datasets` takes most of a second, so its file is read in its place, if it is where it was in all
-    versions so far.
+    Importing `sklearn.datasets` takes most of a second. Its file is therefore read directly, as long as it is where all
+    versions so far have kept it.
     """
     found = importlib.util.find_spec("sklearn")
     for place in (found.submodule_search_locations or []) if found else []:

@@ -1,4 +1,4 @@
-"""Files that a recipe needs: where below ROOT they are, and what is said when they are not."""
+"""The files that a recipe needs: where they are below ROOT, and what to say if they are not there."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ....errors import DataError
 
 @dataclass(frozen=True)
 class Files:
-    """Files of one origin, all of them in one folder.
+    """The files of one origin, all of them in one folder.
 
     Args:
-        names: of the files.
-        folders: below ROOT, where they may be; messages ask for them in the first.
-        endings: that a name may have.
-        fetch: puts them somewhere below the ROOT that it is given.
+        names: the names of the files.
+        folders: the folders below ROOT where they may be; messages ask for them in the first.
+        fetch: downloads them to somewhere below the ROOT that it is given.
+        endings: the endings that a name may have.
     """
 
     names: tuple[str, ...]
@@ -29,15 +29,19 @@ class Files:
     endings: tuple[str, ...] = ("",)
 
     def find(self, recipe: str, root: Path | None, download: bool, *, beside: str = "") -> list[Path]:
-        """Their paths, in the order of `names`.
+        """Find the files, and download them if that is allowed.
 
         Args:
-            recipe: who asks, for the messages.
-            root: default $MMPPL_DATA.
-            download: fetch what is not there.
-            beside: what the recipe needs apart from these, for the messages.
+            recipe: the name of the recipe, for messages.
+            root: the folder ROOT; None means $MMPPL_DATA.
+            download: whether to download missing files.
+            beside: what else the recipe needs, for messages.
+
+        Returns:
+            The paths, in the order of `names`.
+
         Raises:
-            DataError: not all there; the message says what to put where.
+            DataError: not all are there; the message says what to put where.
         """
         wanted, beside = self.listed, f", with {beside}" if beside else ""
         root = root_or_default(root)
@@ -76,12 +80,28 @@ class Files:
 
 
 def root_or_default(root: Path | None) -> Path | None:
-    """`root`, or else $MMPPL_DATA, or else none."""
+    """Return the folder with the files of recipes.
+
+    Args:
+        root: the folder, or None.
+
+    Returns:
+        `root`, or else $MMPPL_DATA, or else None.
+    """
     return root if root is not None else Path(os.environ["MMPPL_DATA"]) if os.environ.get("MMPPL_DATA") else None
 
 
 def present(folder: Path, names: tuple[str, ...], endings: tuple[str, ...] = ("",)) -> list[Path] | None:
-    """The paths of the files in a folder, if all are there, each with one of the endings."""
+    """Look for files in a folder.
+
+    Args:
+        folder: the folder.
+        names: the names of the files.
+        endings: the endings that a name may have.
+
+    Returns:
+        The paths, or None if a file is missing.
+    """
     places = [[folder / f"{name}{end}" for end in endings] for name in names]
     found = [next((p for p in places_of_one if p.is_file()), None) for places_of_one in places]
     return [path for path in found if path] if all(found) else None

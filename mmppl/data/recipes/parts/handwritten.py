@@ -1,4 +1,4 @@
-"""Labelled images of handwritten digits in the formats that they come in: MNIST-MIX, Kannada-MNIST, HODA."""
+"""Labelled images of handwritten digits, in the formats that they come in: MNIST-MIX, Kannada-MNIST, HODA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ from .files import present
 
 
 class Digits(NamedTuple):
-    """Images (N, height, width) uint8 and digits (N,) int64 of a training and a test part."""
+    """Images and digits of a training and a test part.
+
+    Args:
+        x_train: (N, height, width) uint8.
+        y_train: (N,) int64.
+        x_test: (N, height, width) uint8.
+        y_test: (N,) int64.
+    """
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -28,11 +35,12 @@ class Digits(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """A folder below ROOT and the sets of files, any one of which is enough.
+    """A folder below ROOT, and several sets of files any one of which is enough.
 
     Args:
-        folder: below ROOT.
-        choices: (names, endings that each may have, what reads the paths, what to call them in messages).
+        folder: the folder below ROOT.
+        choices: for each set the names, the endings that each may have, the function that reads the paths, and what
+            messages call the set.
     """
 
     folder: str
@@ -40,11 +48,18 @@ class Source:
 
     @property
     def wanted(self) -> str:
-        """For messages."""
+        """The files that are needed, for messages."""
         return f"{', or '.join(called for *_, called in self.choices)} into ROOT/{self.folder}"
 
     def find(self, root: Path) -> Callable[[], Digits] | None:
-        """What reads the first set that is there; None if none is."""
+        """Find the first set of files that is there.
+
+        Args:
+            root: the folder ROOT.
+
+        Returns:
+            A function that reads them, or None if no set is there.
+        """
         for names, endings, read, _ in self.choices:
             if paths := present(root / self.folder, names, endings):
                 return partial(checked, read, paths)
@@ -52,7 +67,17 @@ class Source:
 
 
 def read_parts(paths: Sequence[Path]) -> Digits:
-    """MNIST-MIX's npz, of arrays X_train, y_train, X_test, y_test (in either case)."""
+    """Read an .npz file of MNIST-MIX, with arrays X_train, y_train, X_test, y_test (in either case).
+
+    Args:
+        paths: the path of the file.
+
+    Returns:
+        Images and digits.
+
+    Raises:
+        DataError: an array is missing.
+    """
     arrays = {name.lower(): array for name, array in read_npz(paths[0]).items()}
     absent = [name for name in Digits._fields if name not in arrays]
     if absent:
@@ -63,12 +88,29 @@ def read_parts(paths: Sequence[Path]) -> Digits:
 
 
 def read_single(paths: Sequence[Path]) -> Digits:
-    """Four files of one array each: .npz, or idx."""
+    """Read four files of one array each, .npz or idx.
+
+    Args:
+        paths: the paths, in the order of `Digits`.
+
+    Returns:
+        Images and digits.
+    """
     return Digits(*(read_only(path) if path.suffix == ".npz" else read_idx(path) for path in paths))
 
 
 def read_only(path: Path) -> np.ndarray:
-    """The only array of an npz."""
+    """Read the only array of an .npz file.
+
+    Args:
+        path: the path of the file.
+
+    Returns:
+        The array.
+
+    Raises:
+        DataError: there is not exactly one array.
+    """
     arrays = read_npz(path)
     if len(arrays) != 1:
         raise DataError(f"{path}: has arrays {', '.join(arrays) or '(none)'} where one was expected; fetch it again.")
@@ -76,15 +118,29 @@ def read_only(path: Path) -> np.ndarray:
 
 
 def read_bitmaps(paths: Sequence[Path]) -> Digits:
-    """HODA's train and test file."""
+    """Read HODA's train and test file.
+
+    Args:
+        paths: the two paths.
+
+    Returns:
+        Images and digits.
+    """
     return Digits(*(array for path in paths for array in read_cdb(path)))
 
 
 def checked(read: Callable[[Sequence[Path]], Digits], paths: Sequence[Path]) -> Digits:
-    """What is in the files, with int64 labels.
+    """Read files and check what is in them.
+
+    Args:
+        read: the function that reads them.
+        paths: the paths.
+
+    Returns:
+        Images and digits, with int64 labels.
 
     Raises:
-        DataError: no grey images of one size, or no digit for each.
+        DataError: the images are not grey or not of one size, or an image has no digit.
     """
     digits, place = read(paths), ", ".join(map(str, paths))
     labels = []

@@ -21,7 +21,7 @@ def _fetch(root: Path) -> None:
     MNIST(str(root), download=True)
 
 
-# The folders are ours, and the two places where torchvision may have put them.
+# Our own folder, and the two where torchvision may have put the files.
 PLACES = Files(FILES, ("mnist", "MNIST/raw", "mnist/MNIST/raw"), _fetch, endings=("", ".gz"))
 
 
@@ -29,14 +29,16 @@ def load_mnist(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, 
     """Read MNIST.
 
     Args:
-        recipe: who asks, for the messages.
-        root: the folder that holds `mnist/`; default $MMPPL_DATA.
-        download: let torchvision fetch files that are not there.
+        recipe: the name of the recipe, for messages.
+        root: the folder that holds `mnist/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads missing files.
+
     Returns:
-        Images (70000, 28, 28) in [0, 1], labels (70000,) int64, and the split (70000,) int8 in the order of the files:
-        50,000 train, 10,000 valid, 10,000 test.
+        (70000, 28, 28) images in [0, 1], (70000,) int64 labels, and (70000,) int8 codes of the parts in the order of
+        the files: 50,000 train, 10,000 valid, 10,000 test.
+
     Raises:
-        DataError: files missing, truncated or corrupt.
+        DataError: files are missing, truncated or corrupt.
     """
     found = PLACES.find(recipe, root, download)
     train_images, train_labels, test_images, test_labels = (read_idx(path) for path in found)

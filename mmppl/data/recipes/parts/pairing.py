@@ -1,4 +1,4 @@
-"""Pairs of rows of the same class."""
+"""Pairs of rows within a class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 4096  # images that are worked on at once: bounds what is needed beside them to tens of MB
+CHUNK = 4096  # images processed at once, which bounds temporary memory to tens of MB
 
 
 def another_of_class(labels: np.ndarray, split: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(N,) row numbers: for each row another one of its class in the same part of the split, evenly drawn.
+    """Draw for each row another row of its class and its part of the split, all equally likely.
 
-    A row that is alone in its class and part gets itself.
+    Args:
+        labels: (N,) classes.
+        split: (N,) codes of the parts.
+        draw: the random generator.
+
+    Returns:
+        (N,) row numbers; a row that is alone in its class and part gets itself.
     """
     partner = torch.arange(len(labels))
     for part in np.unique(split):
@@ -25,7 +31,17 @@ def another_of_class(labels: np.ndarray, split: np.ndarray, draw: torch.Generato
 
 
 def in_turn(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(n,) of the row numbers `there`, of the class of each label; none comes again before its class is used up."""
+    """Draw a row of the same class for each label; no row is repeated before its class is used up.
+
+    Args:
+        labels: (n,) classes.
+        others: (N,) classes of the rows to draw from.
+        there: the row numbers that may be drawn.
+        draw: the random generator.
+
+    Returns:
+        (n,) row numbers.
+    """
     partner = torch.empty(len(labels), dtype=torch.int64)
     for digit in np.unique(labels):
         mine = torch.from_numpy(np.flatnonzero(labels == digit))
@@ -37,7 +53,15 @@ def in_turn(labels: np.ndarray, others: np.ndarray, there: np.ndarray, draw: tor
 
 
 def floats(images: Tensor, rows: Tensor) -> Tensor:
-    """(n, ...) of the uint8 images, in [0, 1]."""
+    """Select uint8 images and bring them to [0, 1].
+
+    Args:
+        images: (N, ...) uint8.
+        rows: (n,) row numbers.
+
+    Returns:
+        (n, ...) float32.
+    """
     values = torch.empty((len(rows), *images.shape[1:]))
     for some in torch.arange(len(rows)).split(CHUNK):
         values[some] = images[rows[some]].float().div_(255)

@@ -1,4 +1,4 @@
-"""Crops of photographs, their colours inverted where a digit is (as in PolyMNIST of Sutter, Daunhawer, Vogt 2021)."""
+"""Crops of photographs with inverted colours where a digit is (as in PolyMNIST of Sutter, Daunhawer, Vogt 2021)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from torch import Tensor
 from ....errors import DataError
 
 SIDE = 32
-BANDS = (0.0, 0.7, 0.85, 1.0)  # of a photograph's width: what train, valid and test crops are taken from
+BANDS = (0.0, 0.7, 0.85, 1.0)  # shares of a photograph's width, for train, valid and test crops
 CHUNK = 4096
 PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def photographs(folder: Path | None) -> list[Tensor]:
-    """Read pictures.
+    """Read the pictures to crop from.
 
     Args:
-        folder: that holds them; None: the two that scikit-learn bundles.
+        folder: the folder that holds them; None takes the two that scikit-learn bundles.
+
     Returns:
         (3, H, W) uint8 each.
+
     Raises:
-        DataError: a folder without pictures, or a picture that is damaged or too small.
+        DataError: there are no pictures in the folder, or one is damaged or too small.
     """
     if folder is None:
         from sklearn.datasets import load_sample_images
@@ -63,14 +65,15 @@ def _picture(name: str, picture: np.ndarray) -> Tensor:
 def on_photographs(
     images: Tensor, partner: Tensor, split: np.ndarray, pictures: Sequence[Tensor], draw: torch.Generator
 ) -> Tensor:
-    """Draw a random crop for every row and invert it where the image of its partner is above ½.
+    """Draw a random crop for every row, and invert it where the image of its partner is above ½.
 
     Args:
         images: (M, 28, 28) in [0, 1].
         partner: (N,) row numbers of `images`.
         split: (N,) 0 train, 1 valid, 2 test; crops of different parts do not overlap.
         pictures: (3, H, W) uint8 each.
-        draw: the generator of choices and places.
+        draw: the random generator of choices and positions.
+
     Returns:
         (N, 3, 32, 32) floats in [0, 1].
     """

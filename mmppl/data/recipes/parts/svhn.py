@@ -1,8 +1,10 @@
 """A digit twice or three times: handwritten (MNIST), as a house number (SVHN), and as its English name.
 
-Source: the pairs of Shi, Siddharth, Paige & Torr 2019 (MMVAE, arXiv:1911.03393, `bin/make-mnist-svhn-idx.py`), the text
-of Sutter, Daunhawer & Vogt 2021 (MoPoE, arXiv:2105.02470). Differs: there are validation rows; a class's house numbers
-are used up before one comes again (the source leaves out all beyond the rarer side); `pairs` is of train rows only.
+Source: the pairs of Shi, Siddharth, Paige & Torr 2019 (MMVAE, arXiv:1911.03393, `bin/make-mnist-svhn-idx.py`) and the
+text of Sutter, Daunhawer & Vogt 2021 (MoPoE, arXiv:2105.02470).
+
+Differs: there are validation rows; no house number of a class is repeated before all have been used (the source leaves
+out whatever the rarer side lacks); `pairs` applies to train rows only.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from .pairing import floats, in_turn
 from .words import ALPHABET, LENGTH, written
 
 FILES = ("train_32x32.mat", "test_32x32.mat")  # format 2 of Netzer et al. 2011
-MAX_ROWS_PER_CLASS = 10_000  # rows of a class that one round of pairs has
-VALID = 6  # one in so many train images, the last of the file: neighbours are cut from the same photograph
+MAX_ROWS_PER_CLASS = 10_000  # each time the train rows are paired
+VALID = 6  # one in so many train images, the last of the file, since neighbours come from the same photograph
 
 
 def _fetch(root: Path) -> None:
@@ -43,25 +45,27 @@ PLACES = Files(FILES, ("svhn", "SVHN", "."), _fetch)
 def digits_and_house_numbers(
     recipe: str, root: Path | None, download: bool, *, text: bool, pairs: int, partners: str, seed: int
 ) -> Dataset:
-    """Pair handwritten digits with house numbers of the same class, and perhaps with their names.
+    """Pair handwritten digits with house numbers of the same class, and optionally with their names.
 
-    The rows of a part, in random order, pair images of that part only. Each round pairs, of every class, as many
-    handwritten digits as there are of the rarer side, at most 10,000: 46,720 train, 9,348 valid, 10,000 test rows.
+    The rows of a part, in random order, pair images of that part only. Each time, as many digits of every class are
+    paired as there are on the rarer side, but at most 10,000: 46,720 train, 9,348 valid, 10,000 test rows.
 
     Args:
-        recipe: who asks, for the messages.
-        root: the folder that holds `mnist/` and `svhn/`; default $MMPPL_DATA.
-        download: let torchvision fetch what is not there.
-        text: with the names.
-        pairs: rounds for the train rows (MMVAE: 30; MoPoE: 20), 0.7 GB of memory each.
-        partners: "fixed": for good; "fresh": the same, and every epoch pairs the train rows anew (house number and
-            place of the word), which shows as much as many rounds and takes the memory of one.
-        seed: of partners, order and places of the word.
+        recipe: the name of the recipe, for messages.
+        root: the folder that holds `mnist/` and `svhn/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads missing files.
+        text: whether to add the names.
+        pairs: how often the train rows are paired (MMVAE: 30; MoPoE: 20); each time takes 0.7 GB of memory.
+        partners: "fixed" pairs once; "fresh" pairs the train rows anew in every epoch (house number and position of the
+            word), which shows as much as many pairings and takes the memory of one.
+        seed: the seed of partners, order and positions of the word.
+
     Returns:
         `image` (28×28), `svhn` (3×32×32), with `text` also `text` (8 of 71 characters), and `label`.
+
     Raises:
-        UsageError: no round.
-        DataError: files missing, truncated, corrupt, or without some digit.
+        UsageError: `pairs` is less than 1.
+        DataError: files are missing, truncated or corrupt, or lack a digit.
     """
     if pairs < 1:
         raise UsageError(f"{recipe}: pairs={pairs}: at least one round is needed.")
@@ -102,16 +106,19 @@ def digits_and_house_numbers(
 
 
 def load_svhn(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Read SVHN in the order of its files. Of the first the last sixth is for validation, the second for the test.
+    """Read SVHN in the order of its files. The last sixth of the first file is for validation, the second file for the
+    test.
 
     Args:
-        recipe: who asks, for the messages.
-        root: the folder that holds `svhn/`; default $MMPPL_DATA.
-        download: let torchvision fetch what is not there.
+        recipe: the name of the recipe, for messages.
+        root: the folder that holds `svhn/`; None means $MMPPL_DATA.
+        download: if True, torchvision downloads missing files.
+
     Returns:
         (N, 3, 32, 32) uint8 images, (N,) digits, and (N,) int8 codes of the parts.
+
     Raises:
-        DataError: files missing, truncated or corrupt.
+        DataError: files are missing, truncated or corrupt.
     """
     beside = f"MNIST's {MNIST.listed} in {MNIST.folders[0]}/ beside it"
     files = PLACES.find(recipe, root, download, beside=beside)
@@ -126,11 +133,13 @@ def read_svhn(path: Path) -> tuple[Tensor, np.ndarray]:
     """Read a file of format 2, in which 10 stands for 0.
 
     Args:
-        path: of the file.
+        path: the path of the file.
+
     Returns:
         (N, 3, 32, 32) uint8 images and (N,) int64 digits.
+
     Raises:
-        DataError: no such file, truncated or corrupt, without X or y, or with others than the format's.
+        DataError: there is no such file, it is truncated or corrupt, or X or y is missing or not of that format.
     """
     arrays = read_mat(path, ("X", "y"))
     x, y = arrays["X"], arrays["y"]
@@ -159,7 +168,7 @@ def _paired(
     rounds: int,
     seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """(n,) row numbers on either side, of the same class each, in random order."""
+    """Return (n,) row numbers on either side, of the same class each, in random order."""
     there = np.flatnonzero(other_split == part)
     chosen = []
     for digit in range(10):

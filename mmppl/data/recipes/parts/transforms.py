@@ -1,4 +1,5 @@
-"""Small affine distortions of images, as between writers: drawn anew they show a network every image many times."""
+"""Small affine distortions of images, like those between writers. Drawn anew, they show a network every image many
+times."""
 
 from __future__ import annotations
 
@@ -10,12 +11,19 @@ from torch import Tensor
 
 from .pairing import CHUNK
 
-TURN, STRETCH, SLANT, SHIFT = math.radians(8), 0.1, 0.1, 1 / 28  # the last in sides: 1 pixel of 28
+TURN, STRETCH, SLANT, SHIFT = math.radians(8), 0.1, 0.1, 1 / 28  # the last one is a share of the side: 1 pixel of 28
 
 
 def distorted(images: Tensor, draw: torch.Generator) -> Tensor:
-    """(N, H, W) images in [0, 1], each turned, stretched along either side, slanted and shifted by amounts of its own,
-    uniform between minus and plus those above; bilinear, zeros from outside."""
+    """Turn, stretch, slant and shift images by random amounts.
+
+    Args:
+        images: (N, H, W) in [0, 1].
+        draw: the random generator; each amount is uniform between minus and plus the constants above.
+
+    Returns:
+        (N, H, W) in [0, 1], bilinearly interpolated, with zeros from outside.
+    """
     out = torch.empty_like(images)
     aspect = images.shape[1] / images.shape[2]  # the grid runs from −1 to 1 along either side, however long
     for start in range(0, len(images), CHUNK):
@@ -33,7 +41,15 @@ def distorted(images: Tensor, draw: torch.Generator) -> Tensor:
 
 
 def rotate_images(images: Tensor, radians: Tensor) -> Tensor:
-    """(N, H, W) images in [0, 1], each turned about its centre by its angle (N,), bilinearly, zeros from outside."""
+    """Turn images about their centres.
+
+    Args:
+        images: (N, H, W) in [0, 1].
+        radians: (N,) angles.
+
+    Returns:
+        (N, H, W) in [0, 1], bilinearly interpolated, with zeros from outside.
+    """
     turned = torch.empty_like(images)
     cos, sin, zero = radians.cos(), radians.sin(), torch.zeros_like(radians)
     aspect = images.shape[1] / images.shape[2]  # the grid runs from −1 to 1 along either side, however long
@@ -46,5 +62,13 @@ def rotate_images(images: Tensor, radians: Tensor) -> Tensor:
 
 
 def random_rotation(images: Tensor, draw: torch.Generator) -> Tensor:
-    """(N, H, W) images, each rotated by its own angle from U[−45°, 45°]."""
+    """Rotate each image by its own angle from U[−45°, 45°].
+
+    Args:
+        images: (N, H, W) in [0, 1].
+        draw: the random generator.
+
+    Returns:
+        (N, H, W) in [0, 1].
+    """
     return rotate_images(images, (2 * torch.rand(len(images), generator=draw) - 1) * (math.pi / 4))

@@ -19,14 +19,19 @@ from .transforms import random_rotation
 def two_view(
     images: Tensor, labels: np.ndarray, split: np.ndarray, *, rotate: str = "fixed", seed: int = 0, name: str
 ) -> Dataset:
-    """`rotated` (Bernoulli), `noisy` (Normal, predicted scale) and `label` from labelled grey images.
+    """Make `rotated` (Bernoulli), `noisy` (Normal, predicted scale) and `label` from labelled grey images.
 
     Args:
         images: (N, H, W) float32 in [0, 1].
         labels: (N,) whole numbers; the classes are those that occur.
-        split: (N,) int8, 0 train, 1 valid, 2 test; a noisy partner never comes from another part.
-        rotate: "fixed": one angle per row for good; "fresh": the same, and `refresh` draws new ones per epoch.
-        seed: of angles, partners and noise; the split does not move them but for the partners.
+        split: (N,) int8, 0 train, 1 valid, 2 test; a noisy partner always comes from the same part.
+        rotate: "fixed" gives every row one angle for good; "fresh" does too, and `refresh` draws new ones in every
+            epoch.
+        seed: the seed of angles, partners and noise; of these only the partners depend on the split.
+        name: the name of the data set.
+
+    Returns:
+        The data set.
     """
     partner = another_of_class(labels, split, generator(seed, "partner"))
     noisy = torch.rand(images.shape, generator=generator(seed, "noise")).add_(images[partner]).clamp_(0, 1)
@@ -34,7 +39,7 @@ def two_view(
     train = images[torch.from_numpy(np.flatnonzero(split == 0))] if rotate == "fresh" else None
 
     def refresh(seed: int, epoch: int) -> dict[str, Tensor]:
-        assert train is not None  # else it is not handed out below
+        assert train is not None  # `refresh` is returned only then
         return {"rotated": random_rotation(train, generator(seed, "fresh rotation", epoch))}
 
     shape = tuple(images.shape[1:])

@@ -12,12 +12,20 @@ from torch import Tensor
 from .digits import NAMES
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{}"
-ALPHABET = (*LETTERS, "--", "\n", " ")  # 71 as in the source, whose hyphen stands twice; the second never occurs
+ALPHABET = (*LETTERS, "--", "\n", " ")  # 71 as in the source, which lists the hyphen twice; the second never occurs
 LENGTH = 8
 
 
 def written(labels: np.ndarray, draw: torch.Generator) -> Tensor:
-    """(N,) digits → (N, 8) codes into ALPHABET: the name among blanks, at a place evenly drawn."""
+    """Write the names of digits at random positions among blanks.
+
+    Args:
+        labels: (N,) digits.
+        draw: the random generator.
+
+    Returns:
+        (N, 8) codes into ALPHABET.
+    """
     names = [torch.tensor([ALPHABET.index(letter) for letter in name]) for name in NAMES]
     text = torch.full((len(labels), LENGTH), ALPHABET.index(" "))
     for digit, name in enumerate(names):
