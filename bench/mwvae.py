@@ -126,7 +126,7 @@ def disagreement(name: str, rows: int) -> float:
     """
     mine, other, batch = program(name), Plain(PRIVATE if name == "fmwvae" else 0), sample(rows)
     pairs = [(mine.encoders, other.encoders), (mine.decoders, other.decoders)]
-    networks = [pair for ours_, others in pairs for pair in zip(ours_.values(), others)]  # type: ignore[operator]
+    networks: list[tuple[Any, Any]] = [pair for ours_, others in pairs for pair in zip(ours_.values(), others)]
     if other.private is not None:
         networks.append((mine.private_encoders["image"], other.private))  # type: ignore[index]
     weights = [pair for a, b in networks for pair in zip(a.parameters(), b.parameters())]

@@ -6,7 +6,6 @@ neither, so that `SVI` and `Trace_ELBO()(p.model, p.guide)` would train nothing,
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ class PyroMethod:
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self.method = method
-        functools.update_wrapper(self, method)
+        self.__doc__ = method.__doc__
 
     def __get__(self, program: Program | None, owner: type[Program] | None = None) -> Any:
         return self.method if program is None else BoundMethod(program, self.method)

@@ -72,7 +72,8 @@ class PyroProgram(Program):
         self.story, self.answer = copy.deepcopy(self.pair)
         if isinstance(self.answer, AutoGuide):
             self.answer._model = self.pair[1]._model = described  # by the original, too; only its sites are looked at
-        self.learned, self.names = nn.ParameterList(), []
+        self.learned = nn.ParameterList()
+        self.names: list[str] = []
         if isinstance(self.answer, AutoGuide) and not isinstance(self.answer, AutoNormal):
             raise self._refused(f"of Pyro's own guides only AutoNormal; {type(self.answer).__name__} is another")
         self.conditions = ()

@@ -130,7 +130,7 @@ def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper
     shifts = {n: -gains[n] @ world.offsets[n] for n in world.weights}
 
     def affine(network: Any, names: list[str], own: float, exponent: Tensor) -> None:
-        precision = own + sum(precisions[n] for n in names)
+        precision = own + torch.stack([precisions[n] for n in names]).sum(0)
         weight = torch.cat([gains[n] for n in names], 1) / precision[:, None]
         layer = _layers(network)[0]
         layer.weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
