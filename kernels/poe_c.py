@@ -17,21 +17,23 @@ SOURCE = """
 #include <string.h>
 #define WIDE 80    /* log-variances up to here are safe in the linear domain */
 #define FAR (sizeof(real) == 4 ? (real)1e34 : (real)1e300)  /* and means times precisions */
+#define BLOCK 64 /* subsets whose gradients are summed by themselves first: a sum of 1,023 in float32 loses digits */
 #define MOST 1024  /* numbers of one expert in a tile of rows, unless one row alone has more */
 
 typedef struct { int64_t M, S, B, D, prior; } Sizes;
 /* A tile of rows, experts in front: precisions, precisions * means, which rows are wide; and the fused result. */
-typedef struct { real *p, *pm, *mean, *variance, *sd, *log_precision, *gm, *gl; uint8_t *wide, *kept; int64_t tile; } Work;
+typedef struct { real *p, *pm, *mean, *variance, *sd, *log_precision, *gm, *gl, *block; uint8_t *wide, *kept; int64_t tile; } Work;
 
 static int begin(const Sizes *n, Work *w) {
     int64_t tile = n->D > 0 && MOST / n->D > 1 ? MOST / n->D : 1, size = tile * n->D;
     tile = tile < n->B ? tile : n->B;
     w->tile = tile;
-    w->p = malloc((2 * n->M + 6) * size * sizeof(real) + 1);
+    w->p = malloc((4 * n->M + 8) * size * sizeof(real) + 1);
     w->wide = malloc(tile * (1 + n->M) + 1);
     if (!w->p || !w->wide) { free(w->p); free(w->wide); return 1; }
     w->pm = w->p + n->M * size; w->mean = w->pm + n->M * size; w->variance = w->mean + size;
     w->sd = w->variance + size; w->log_precision = w->sd + size; w->gm = w->log_precision + size; w->gl = w->gm + size;
+    w->block = w->gl + size; /* 2 M + 2 sums of a block of subsets: for the experts, and for the target */
     w->kept = w->wide + tile;
     return 0;
 }
@@ -140,6 +142,17 @@ int forward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen,
     return 0;
 }
 
+/* Add the sums of a block to the tile's gradients, and begin the next. */
+static void flush(const Sizes *n, Work *w, real *dmu, real *dlv, real *dpu, real *dpl, int64_t b, int64_t size) {
+    for (int64_t k = 0; k < 2 * n->M + 2; k++) {
+        const int64_t m = k / 2, expert = m < n->M;
+        real *out = expert ? (k % 2 ? dlv : dmu) : (k % 2 ? dpl : dpu), *restrict sum = w->block + k * size;
+        if (!out) continue;
+        real *restrict into = out + ((expert ? m * n->B : 0) + b) * n->D;
+        for (int64_t i = 0; i < size; i++) { into[i] += sum[i]; sum[i] = 0; }
+    }
+}
+
 /* g_one, g_two, g_kl: gradients of what forward gave; dmu, dlv, and where given dpu, dpl: zeros that receive ours. */
 int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen, const real *eps, const real *pu,
              const real *pl, const real *g_one, const real *g_two, const real *g_kl, real *dmu, real *dlv, real *dpu,
@@ -152,6 +165,10 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
         load(n, &w, mu, lv, seen, b, rows);
         const real *restrict mean = w.mean, *restrict var = w.variance, *restrict L = w.log_precision, *restrict sd = w.sd;
         real *restrict gm = w.gm, *restrict gl = w.gl;
+        const int blocked = n->S > BLOCK;
+        real *const tu = blocked ? w.block + 2 * M * size : dpu ? dpu + b * D : NULL;
+        real *const tl = blocked ? w.block + (2 * M + 1) * size : dpl ? dpl + b * D : NULL;
+        if (blocked) memset(w.block, 0, (2 * M + 2) * size * sizeof(real));
         for (int64_t s = 0; s < n->S; s++) {
             const uint8_t *here = seen + (s * B + b) * M;
             fuse(n, &w, mu, lv, here, b, rows);
@@ -173,8 +190,8 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
                             real gap = mean[i0 + d] - pu[at + d], l = pl[at + d], e = EXP(-l), ratio = EXP(-L[i0 + d] - l);
                             gm[i0 + d] += k * gap * e;
                             gl[i0 + d] += k * (ratio - 1) / 2;
-                            dpu[at + d] -= k * gap * e;
-                            dpl[at + d] += k * (1 - ratio - gap * gap * e) / 2;
+                            tu[i0 + d] -= k * gap * e;
+                            tl[i0 + d] += k * (1 - ratio - gap * gap * e) / 2;
                         }
                     else {
                         _Pragma("omp simd")
@@ -188,7 +205,8 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
             for (int64_t m = 0; m < M; m++) {
                 const int64_t at = (m * B + b) * D;
                 const real *restrict p = w.p + m * size, *restrict u = mu + at, *restrict l = lv + at;
-                real *restrict du = dmu + at, *restrict dl = dlv + at;
+                real *restrict du = blocked ? w.block + 2 * m * size : dmu + at;
+                real *restrict dl = blocked ? w.block + (2 * m + 1) * size : dlv + at;
                 int64_t plain = 0;
                 for (int64_t r = 0; r < rows; r++) plain += here[r * M + m] && !w.wide[r];
                 if (plain == rows) {
@@ -209,6 +227,7 @@ int backward(const Sizes *n, const real *mu, const real *lv, const uint8_t *seen
                     }
                 }
             }
+            if (blocked && (s % BLOCK == BLOCK - 1 || s == n->S - 1)) flush(n, &w, dmu, dlv, dpu, dpl, b, size);
         }
     }
     free(w.p); free(w.wide);

@@ -17,6 +17,7 @@ from .codegen.primitives_triton import Configurations, accumulated, as_bytes, co
 COLUMNS = 32  # (row, feature) pairs of a program; with one per lane, sums over experts stay in registers
 PER_THREAD = 8  # most experts whose means, log-precisions, shares and two sums a thread keeps in registers
 PROGRAMS = 2048  # of a few warps each, enough to fill a large GPU
+LONGEST = 64  # subsets that it adds up at most: a sum of 1,023 in float32 loses digits
 SHARED = 4  # subsets that a program of the backward pass adds up, if there are as many, before it writes a partial sum
 
 
@@ -289,6 +290,8 @@ def _planned(loc: Tensor, seen: Tensor, shared: int) -> _Plan:
     blocks = triton.cdiv(width, table["BLOCK"])
     columns = blocks * triton.cdiv(rows, table["ROWS"])
     chunks = max(1, min(triton.cdiv(subsets, shared), PROGRAMS // max(columns, 1)))
+    if shared > 1:
+        chunks = max(chunks, triton.cdiv(subsets, LONGEST))
     chunk = max(1, triton.cdiv(subsets, chunks))
     grid = columns, max(1, triton.cdiv(subsets, chunk))
     return _Plan(grid, (rows, width, subsets, rows * width, chunk), blocks, table)
