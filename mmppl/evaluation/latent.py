@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ def probes(
     test: Dataset,
     given: Sequence[str],
     labels: Sequence[Modality],
-    wanted: Sequence[str],
+    wanted: Collection[str],
     *,
     seed: int = 0,
 ) -> dict[str, float]:

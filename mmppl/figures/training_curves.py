@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +89,11 @@ def term_curves(models: Sequence[FittedModel], term: str) -> Figure:
     return figure
 
 
-def _value(line: dict[str, Any], part: str, term: str) -> float | None:
+def _value(line: Mapping[str, Any], part: str, term: str) -> float | None:
     return line["loss"].get(part) if term == "loss" else line[part].get(term)
 
 
-def draw_curve(ax: Axes, lines: Sequence[dict[str, Any]], curve: Sequence[float | None], **look: Any) -> None:
+def draw_curve(ax: Axes, lines: Sequence[Mapping[str, Any]], curve: Sequence[float | None], **look: Any) -> None:
     """Draw a curve over epochs, without those in which it has no value.
 
     Args:

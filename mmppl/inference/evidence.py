@@ -123,8 +123,10 @@ def _weights_of(
 ) -> Tensor:
     """The log-weights of some draws. This is a function of its own so that the traces of a chunk are freed."""
     total = torch.zeros(len(draws), len(batch), dtype=torch.float64)
-    kind = dict(seed=question.seed, precision=question.precision)
-    guide, model = draw(question.program, batch, ids, draws, given=given, scored=scored, **kind)
+    guide, model = draw(
+        question.program, batch, ids, draws, given=given, scored=scored, seed=question.seed,
+        precision=question.precision,
+    )  # fmt: skip
     for name, site in guide.nodes.items():
         if is_random(site) and not site["is_observed"]:
             p = model.nodes[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class FittedModel:
         """One dict per epoch: terms, weights, loss and validation metrics, as in metrics.jsonl."""
         return self._history
 
-    def with_options(self, **options: Any) -> FittedModel:
+    def with_options(self, **options: Any) -> Self:
         """Return this model with other values of hyper-parameters that only its answers depend on
         (`Program.query_options`).
 
@@ -111,8 +111,8 @@ class FittedModel:
         program.load_state_dict(self.program.state_dict())
         return program
 
-    def _copy(self, program: Program) -> FittedModel:
-        return FittedModel(
+    def _copy(self, program: Program) -> Self:
+        return type(self)(
             program, self.modalities, hyper=self.hyper, name=self.name, data=self.fitted_on, ignored=self.ignored,
             unseen=self.unseen, history=self._history,
         )  # fmt: skip

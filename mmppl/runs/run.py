@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -133,8 +133,8 @@ class Run(FittedModel):
         except ValueError:
             raise DataError(f"{self.folder / METRICS}: damaged. Restore it or fit again.") from None
 
-    def _copy(self, program: Program) -> Run:
-        return Run(program, self.record, folder=self.folder, data=self.fitted_on, history=self._history)
+    def _copy(self, program: Program) -> Self:
+        return type(self)(program, self.record, folder=self.folder, data=self.fitted_on, history=self._history)
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
         """The data that the run was fitted on, read again where they are not in memory.

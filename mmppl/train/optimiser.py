@@ -17,7 +17,7 @@ from .settings import FitSettings
 Optimiser = FusedAdam | torch.optim.Optimizer
 
 MOMENTS = dict.fromkeys(("adam", "adamw"), ("step", "exp_avg", "exp_avg_sq")) | {"sgd": ("momentum_buffer",)}
-OPTIONS = dict.fromkeys(("adam", "adamw"), ("betas", "eps", "weight_decay"))
+OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(("adam", "adamw"), ("betas", "eps", "weight_decay"))
 OPTIONS["sgd"] = ("momentum", "dampening", "weight_decay", "nesterov")
 WEIGHT_DECAY = {"adamw": 1e-2}  # where a group names none, as in PyTorch
 

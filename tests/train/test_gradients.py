@@ -54,7 +54,10 @@ def test_a_rule_that_drops_a_term_gives_the_gradient_of_the_others(data):
     assert not got["critic.weight"].any()
 
 
-@pytest.mark.parametrize("options", [dict(rule=summed), dict(rule=without_told), dict(maximises=("told",))], ids=str)
+RULES = {"sum": dict(rule=summed), "without": dict(rule=without_told), "maximised": dict(maximises=("told",))}
+
+
+@pytest.mark.parametrize("options", RULES.values(), ids=list(RULES))
 def test_recorded_it_has_the_same_bits(data, options):
     eager, recorded = gradients(data, **options), gradients(data, replay=True, **options)
     assert all(torch.equal(eager[name], recorded[name]) for name in eager)

@@ -29,7 +29,7 @@ class Anchors:
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
         """Compute the anchors of modalities that some conditioning set does not contain."""
-        found = {}
+        found: dict[str, Any] = {}
         for m in study.program.modalities:
             names = [f"{anchor}.{m.name}" for anchor in ANCHORS]
             if any(name in wanted for name in names) and any(m.name not in given for given in study.sets):
