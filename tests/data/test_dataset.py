@@ -295,7 +295,7 @@ def test_an_index_that_names_two_rows_alike(index):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"x:a": [0.1, 0.2, 5.0]}, index=index)
     with pytest.raises(
-        DataError, match=r"^DataFrame: the index says [^\n]+ of rows 1 and 2;[^\n]+reset_index\(drop=True\)"
+        DataError, match=r"^DataFrame: the index gives rows 1 and 2 the id [^\n]+;[^\n]+reset_index\(drop=True\)"
     ):
         read(frame)
     assert read(frame.reset_index(drop=True)).ids.tolist() == [0, 1, 2]

@@ -293,7 +293,7 @@ def test_hodas_own_files(root, tmp_path):
     for content, says in [
         (whole[:500], "truncated within its header"),
         (whole[:-1], "truncated or corrupt at record 69"),
-        (whole + b"x", "1 bytes behind its last record"),
+        (whole + b"x", "1 bytes after its last record"),
         (whole[:1024] + b"\0" + whole[1025:], "truncated or corrupt at record 0"),
         (whole[:6] + b"\xff" * 4 + whole[10:], "4,294,967,295 records"),
         (whole[:522] + b"\1" + whole[523:], "not of binary scans"),

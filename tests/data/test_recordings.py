@@ -119,7 +119,7 @@ def csv(text):
     "spoil, says",
     [
         (lambda f: [file.unlink() for file in f.iterdir()], "no .wav file in it; give an .npz file, or"),
-        (lambda f: (f / "noise.wav").write_bytes(wav(word(1))), "noise.wav: its name tells no label, as others do"),
+        (lambda f: (f / "noise.wav").write_bytes(wav(word(1))), "noise.wav: its name contains no label, unlike others"),
         (lambda f: (f / "1_anna_0.wav").write_bytes(b""), "1_anna_0.wav: an empty file"),
         (lambda f: (f / "1_anna_0.wav").write_bytes(wav(word(1))[:99]), "1_anna_0.wav: truncated"),
         (lambda f: (f / "1_anna_0.wav").write_bytes(wav(word(1), channels=2)), "1_anna_0.wav: 2 channels"),
@@ -128,8 +128,8 @@ def csv(text):
         (lambda f: (f / "1_anna_0.wav").write_bytes(b"OggS" * 9), "1_anna_0.wav: not a wav file"),
         (lambda f: [(f / name).write_text("file") for name in ("a.csv", "b.csv")], "several .csv files"),
         (csv("name,label\n1_anna_0.wav,1\n"), "labels.csv: its columns are name, label; there must be file"),
-        (csv("file;label\n1_anna_0.wav;1\n"), "labels.csv: its columns are parted by ';' ('file;label'); write"),
-        (csv("File\tlabel\n1_anna_0.wav\t1\n"), "its columns are parted by '\\t' ('File\\tlabel'); write it with"),
+        (csv("file;label\n1_anna_0.wav;1\n"), "labels.csv: its columns are separated by ';' ('file;label'); write"),
+        (csv("File\tlabel\n1_anna_0.wav\t1\n"), "its columns are separated by '\\t' ('File\\tlabel'); write it with"),
         (csv("label,File\n1,1_anna_0.wav\n"), "labels.csv: it has a column 'File'; name that one 'file'"),
         (csv(""), "its columns are none"),
         (csv("file,file\n"), "its columns are file, file"),
@@ -137,7 +137,7 @@ def csv(text):
         (csv("file,label\n"), "no rows"),
         (csv("file,label\n1_anna_0.wav,1,2\n"), "row 1 has 3 cells where the head has 2"),
         (csv("file,label\n1_ana_0.wav,1\n"), "row 1 lists '1_ana_0.wav', which is not there. Did you mean 1_anna"),
-        (csv("file,label\n1_anna_0.wav,1\n1_anna_0.wav,2\n"), "'id': '1_anna_0' stands in rows 0 and 1"),
+        (csv("file,label\n1_anna_0.wav,1\n1_anna_0.wav,2\n"), "'id': '1_anna_0' occurs in rows 0 and 1"),
         (lambda f: (f / "labels.csv").write_bytes(b"file,label\n\xff\xfe,1\n"), "not a CSV in UTF-8"),
     ],
 )  # fmt: skip

@@ -90,8 +90,8 @@ def _index(frame: Any) -> np.ndarray | None:
         at = int(first[counts > 1].min())
         again = int(np.flatnonzero(index == index[at])[1])
         raise DataError(
-            f"DataFrame: the index says {index[at].item()!r} of rows {at} and {again}; give every row its own in a "
-            "column id, or number the rows (frame.reset_index(drop=True))."
+            f"DataFrame: the index gives rows {at} and {again} the id {index[at].item()!r}; give every row its own "
+            "in a column id, or number the rows (frame.reset_index(drop=True))."
         )
     return None if np.array_equal(index, np.arange(len(index))) else index
 
@@ -110,7 +110,7 @@ def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.
     values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
     strings = [value.dtype.kind in "UO" for value in values]
     if any(strings) and not all(strings):
-        raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of a kind.")
+        raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of one kind.")
     partly = missing.any(1) & ~missing.all(1)
     if partly.any() and any(strings):
         row = int(np.flatnonzero(partly)[0])

@@ -220,7 +220,7 @@ def _labels_from_names(path: Path, recordings: Sequence[str]) -> dict[str, np.nd
     parsed = [parse_name(name) for name in recordings]
     labels = [one.label for one in parsed if one]
     if labels and len(labels) < len(parsed):
-        raise DataError(f"{path}/{recordings[parsed.index(None)]}: its name tells no label, as others do; {HELP}.")
+        raise DataError(f"{path}/{recordings[parsed.index(None)]}: its name contains no label, unlike others; {HELP}.")
     return read_mapping({"label": convert_cells(labels)}) if labels else {}
 
 
@@ -248,7 +248,7 @@ def _from_table(
     found = []
     for number, row in enumerate(rows, 1):
         if len(row) != len(head):
-            raise DataError(f"{place}: row {number} has {len(row)} cells where the head has {len(head)}; mend it.")
+            raise DataError(f"{place}: row {number} has {len(row)} cells where the head has {len(head)}; correct it.")
         name = row[head.index("file")].strip()
         if name not in there:
             raise DataError(f"{place}: row {number} lists {name!r}, which is not there.{suggest(name, list(there))}")
@@ -261,7 +261,7 @@ def _check_header(place: str, head: Sequence[str]) -> None:
     """Raise a DataError if the header has `file`, but between other separators than commas, or spelt differently."""
     for sign in (";", "\t") if len(head) == 1 else ():
         if "file" in [cell.strip().lower() for cell in head[0].split(sign)]:
-            raise DataError(f"{place}: its columns are parted by {sign!r} ({head[0]!r}); write it with commas.")
+            raise DataError(f"{place}: its columns are separated by {sign!r} ({head[0]!r}); write it with commas.")
     for cell in head:
         if cell.strip().lower() == "file":
             raise DataError(f"{place}: it has a column {cell!r}; name that one 'file'.")

@@ -82,7 +82,7 @@ def farsi_kannada_speech(
         UsageError: there is no such speaker, or distorted images are not drawn anew.
     """
     if images == "distorted" and partners != "fresh":
-        raise UsageError(f"{RECIPE}: images=distorted is of what every epoch draws; add partners=fresh.")
+        raise UsageError(f"{RECIPE}: images=distorted applies to images drawn in every epoch; add partners=fresh.")
     root = root_or_default(root)
     if root is None:
         raise DataError(f"{RECIPE}: needs {_wanted()}; give --root ROOT or set MMPPL_DATA.")

@@ -141,7 +141,7 @@ def _ids(array: np.ndarray) -> np.ndarray:
     if len(distinct) < len(ids):
         twice = distinct[counts > 1][0].item()
         rows = np.flatnonzero(ids == distinct[counts > 1][0])
-        raise DataError(f"'id': {twice!r} stands in rows {rows[0]} and {rows[1]}; give every row its own.")
+        raise DataError(f"'id': {twice!r} occurs in rows {rows[0]} and {rows[1]}; give every row its own.")
     return ids
 
 
@@ -179,7 +179,7 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
         bad &= observed[rows, None]
         if bad.any():
             row, column = np.argwhere(bad)[0]
-            table.bad(name, rows.start + int(row), int(column), "is in an observed row; mend it, or mask the row.")
+            table.bad(name, rows.start + int(row), int(column), "is in an observed row; correct it, or mask the row.")
     return observed
 
 

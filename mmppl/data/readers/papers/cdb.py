@@ -63,7 +63,7 @@ def read_cdb(path: Path) -> tuple[np.ndarray, np.ndarray]:
         except (ValueError, struct.error):
             raise DataError(f"{path}: truncated or corrupt at record {number}; fetch it again.") from None
     if at != len(content):
-        raise DataError(f"{path}: {len(content) - at:,} bytes behind its last record; fetch it again.")
+        raise DataError(f"{path}: {len(content) - at:,} bytes after its last record; fetch it again.")
     return images, labels
 
 
