@@ -93,10 +93,9 @@ def evaluate(
 
     Example:
         >>> import mmppl
-        >>> from mmppl.inference.fitted import FittedModel
         >>> data = mmppl.read("digits-two-view")
         >>> program = mmppl.load_program("mvae")(data.modalities, latent_dim=2, hidden=8)
-        >>> model = FittedModel(program, data=data)
+        >>> model = mmppl.FittedModel(program, data=data)
         >>> found = mmppl.evaluate(model, metrics=["rmse.noisy"], conditioning_sets=["rotated"], draws=2)
         >>> found["n"], list(found["metrics"])
         (359, ['rmse.noisy', 'left_out', 'nothing_seen'])

@@ -95,9 +95,9 @@ def metric(
         UsageError: the name is taken, or a required part is missing.
 
     Example:
-        >>> import numpy as np
-        >>> from mmppl.evaluation.registry import METRICS, metric
-        >>> @metric("median_error", of="number")
+        >>> import mmppl, numpy as np
+        >>> from mmppl.evaluation.registry import METRICS
+        >>> @mmppl.metric("median_error", of="number")
         ... def median_error(target):
         ...     return float(np.median(np.abs(target.truth - target.answer["mean"])))
         >>> METRICS["median_error"].of

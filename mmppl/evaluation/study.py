@@ -104,6 +104,15 @@ class Target:
         given: the names that are given.
         truth: (n, *shape) true values of the rows that have it, in input units, or class codes.
         answer: "mean", "std", quantiles or "prob" of the same rows; empty if the program was not asked.
+
+    Example:
+        >>> import mmppl, numpy as np
+        >>> def bias(target: mmppl.Target) -> float:
+        ...     return float(np.mean(target.answer["mean"] - target.truth))
+        >>> age = mmppl.Modality("age", (), "normal")
+        >>> answer = {"mean": np.array([31.0, 42.0])}
+        >>> bias(mmppl.Target(study=None, modality=age, given=("image",), truth=np.array([30.0, 41.0]), answer=answer))
+        1.0
     """
 
     study: Study

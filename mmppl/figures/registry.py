@@ -27,6 +27,14 @@ class Subject:
         own_data: True if the data are those of the fit.
         root: the folder with the files of a recipe.
         log: receives one-line messages.
+
+    Example:
+        >>> import mmppl
+        >>> data = mmppl.read("digits-two-view")
+        >>> model = mmppl.FittedModel(mmppl.load_program("mvae")(data.modalities, latent_dim=2, hidden=8), data=data)
+        >>> subject = mmppl.Subject(model, data, data.take(data.rows("test")), "an untrained model · test rows")
+        >>> len(subject.rows)
+        359
     """
 
     model: FittedModel
@@ -78,9 +86,10 @@ def figure(name: str, *, shows: str, absent: str, of_history: bool = False) -> C
         UsageError: the name is taken, or `shows` or `absent` is empty.
 
     Example:
+        >>> import mmppl
         >>> from matplotlib.figure import Figure
-        >>> from mmppl.figures.registry import FIGURES, figure
-        >>> @figure("sizes", shows="how many rows each part has", absent="there are no rows")
+        >>> from mmppl.figures.registry import FIGURES
+        >>> @mmppl.figure("sizes", shows="how many rows each part has", absent="there are no rows")
         ... def sizes(subject):
         ...     drawn = Figure()
         ...     drawn.subplots().bar(["train", "test"], [len(subject.dataset.rows(part)) for part in ("train", "test")])

@@ -41,10 +41,9 @@ class FittedModel:
 
     Example:
         >>> import mmppl
-        >>> from mmppl.inference.fitted import FittedModel
         >>> data = mmppl.read("digits-two-view")
         >>> program = mmppl.load_program("mvae")(data.modalities, latent_dim=2, hidden=8)
-        >>> model = FittedModel(program, data=data)
+        >>> model = mmppl.FittedModel(program, data=data)
         >>> model.query(given="rotated", want="label", rows=slice(3), draws=4)["label"]["prob"].shape
         (3, 10)
     """

@@ -25,6 +25,12 @@ class Request:
         schema: the modalities of a run, or None.
         root: the folder with the files that a recipe needs, or None.
         download: whether files may be downloaded into `root`.
+
+    Example:
+        >>> import mmppl
+        >>> request = mmppl.Request(ignored=frozenset({"notes"}))
+        >>> [name for name in ("age", "notes") if name not in request.ignored]
+        ['age']
     """
 
     ignored: frozenset[str] = frozenset()
@@ -43,9 +49,8 @@ class Arrays:
         features: name → the names of its columns, which become the names of its features.
 
     Example:
-        >>> import numpy as np
-        >>> from mmppl.data.readers.registry import Arrays
-        >>> found = Arrays({"gene": np.zeros((3, 2))}, "mine", {"gene": ("BRCA1", "TP53")})
+        >>> import mmppl, numpy as np
+        >>> found = mmppl.Arrays({"gene": np.zeros((3, 2))}, "mine", {"gene": ("BRCA1", "TP53")})
         >>> found.features["gene"]
         ('BRCA1', 'TP53')
     """
@@ -127,8 +132,8 @@ def reader(name: str) -> Callable[[type[Reader]], type[Reader]]:
     Example:
         >>> import csv, io
         >>> import mmppl
-        >>> from mmppl.data.readers.registry import READERS, reader
-        >>> @reader("csv-text")
+        >>> from mmppl.data.readers.registry import READERS
+        >>> @mmppl.reader("csv-text")
         ... class CsvText:
         ...     def accepts(self, source):
         ...         return isinstance(source, io.StringIO)

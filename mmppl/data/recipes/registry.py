@@ -66,8 +66,8 @@ def recipe(name: str) -> Callable[[Make], Make]:
     Example:
         >>> import numpy as np
         >>> import mmppl
-        >>> from mmppl.data.recipes.registry import RECIPES, recipe
-        >>> @recipe("two-blobs")
+        >>> from mmppl.data.recipes.registry import RECIPES
+        >>> @mmppl.recipe("two-blobs")
         ... def two_blobs(*, rows: int = 100):
         ...     '''Points around two centres, and which centre it is.
         ...
