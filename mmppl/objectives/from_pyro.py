@@ -50,8 +50,10 @@ def from_pyro(
             share (of a row's own it knows nothing for new rows).
         name: of the class; default: the model's.
         training: defaults of `fit` (epochs, batch_size, lr, ...).
+
     Returns:
         the class, which minimises the negative ELBO. Each program made of it has copies of both modules.
+
     Raises:
         UsageError: when a program is made, for what cannot be a program, and why.
     """

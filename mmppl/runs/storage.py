@@ -62,7 +62,17 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def figures_folder(path: Path) -> Path:
-    """RUN/figures, made where there is none. Raises: DataError where it is not a folder of the run's own."""
+    """Return RUN/figures, and make the folder if there is none.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        The path of the folder.
+
+    Raises:
+        DataError: it is a link or a file instead of a folder of the run's own.
+    """
     folder = path / "figures"
     if folder.is_symlink() or folder.is_file():
         raise DataError(f"{folder}: a link or a file, and the figures want a folder of the run's own. Remove it.")

@@ -37,8 +37,10 @@ def check_program(
         move: (program, other) → None, puts the weights of a program into another of its class whose modalities are in
             the opposite order; needed only where `laws.moved` does not know how.
         hyper: hyper-parameters; `hidden` and `latent_dim` are small unless they are given.
+
     Returns:
         the laws that were checked, by name.
+
     Raises:
         BrokenLaw: for the first law that the program breaks, in one line.
 

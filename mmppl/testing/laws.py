@@ -51,6 +51,7 @@ def densities(
     Args:
         guide: the program's, for training or for queries.
         draws: name → latents to be looked at; None: drawn from the guide.
+
     Returns:
         the draws; ln q(z | seen) by name; ln p by name, of latents and modalities, 0 where the model masks a site.
     """

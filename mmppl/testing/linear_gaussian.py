@@ -113,8 +113,10 @@ def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper
         cls: of a program with `encoders` and `decoders`, one of each for every modality.
         posteriors: all encoders are the posteriors, and not the likelihoods as Gaussians in z.
         hyper: further hyper-parameters.
+
     Returns:
         the program, in float64 and evaluation mode.
+
     Raises:
         ValueError: its networks are of another build.
     """

@@ -17,6 +17,7 @@ def small_data(rows: int = 48, seed: int = 0) -> Dataset:
     Args:
         rows: how many.
         seed: of everything random.
+
     Returns:
         the data, in which a quarter of everything is missing, from the first row nothing, from the last row all.
     """
