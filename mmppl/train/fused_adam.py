@@ -59,7 +59,7 @@ class FusedAdam:
         """Move every parameter that has a gradient."""
         for part in self.parts:
             moving, gradients = part, [p.grad for p in part]
-            if None in gradients:
+            if any(gradient is None for gradient in gradients):
                 moving = [p for p in part if p.grad is not None]
                 gradients = [p.grad for p in moving]
             if moving:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from ..core.batch import Batch
@@ -37,13 +38,17 @@ class Evaluation:
     def __init__(self, step: Step, moves: Callable[[], None], captured: CapturedStep | None) -> None:
         self.step, self.moves, self.captured = step, moves, captured
 
-    def __call__(self, batch: Batch) -> tuple[Outcome, float]:
-        """The outcome and its loss; where that is not finite, no parameter has moved (on the CPU)."""
+    def __call__(self, batch: Batch) -> tuple[Outcome, list[float]]:
+        """The outcome; and its loss and values as numbers. Where the loss is not finite, no parameter has moved (on the
+        CPU)."""
         outcome = self.captured(batch) if self.captured else self.step(batch)
-        loss = float(outcome.loss)
-        if self.captured is None and math.isfinite(loss):
+        numbers = [outcome.loss, *outcome.values.values()]
+        if self.captured:  # one copy from the GPU
+            return outcome, torch.stack([number.double() for number in numbers]).tolist()
+        found = [float(number) for number in numbers]
+        if math.isfinite(found[0]):
             self.moves()
-        return outcome, loss
+        return outcome, found
 
 
 class GradientStage:
@@ -113,23 +118,21 @@ class GradientStage:
             FitError: a loss or a gradient is not finite.
         """
         self.program.train()
-        sums: dict[str, Tensor] = {}
+        sums: list[float] = []
         outcome: Outcome | None = None
         rows = 0
         for number, batch in enumerate(fit.rows.shuffled(self.settings.seed, epoch), 1):
             self.schedule.set(fit.counters.step)
             fit.set_progress()
             for evaluate in self.evaluations:
-                outcome, loss = evaluate(batch)
+                outcome, (loss, *values) = evaluate(batch)
                 if not math.isfinite(loss):
-                    bad = [n for n, v in outcome.values.items() if not math.isfinite(float(v))]
+                    bad = [n for n, v in zip(outcome.values, values) if not math.isfinite(v)]
                     raise FitError(
                         f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
                         "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
                     )
-            assert outcome is not None
-            for name, value in outcome.values.items():
-                sums[name] = sums.get(name, 0.0) + value.double() * len(batch)
+            sums = [total + value * len(batch) for total, value in zip(sums or [0.0] * len(values), values)]
             rows += len(batch)
             fit.advance(1, loss)
         assert outcome is not None
@@ -138,8 +141,8 @@ class GradientStage:
                 f"a gradient was not finite in epoch {epoch}, though the loss was. The last good state is kept; "
                 "fit again to another --out with a smaller --lr or --clip."
             )
-        values = {name: float(total) / rows for name, total in sums.items()}
-        return values, {name: float(w) for name, w in outcome.weights.items()}
+        means = {name: total / rows for name, total in zip(outcome.values, sums)}
+        return means, {name: float(w) for name, w in outcome.weights.items()}
 
     def state(self) -> dict[str, Tensor]:
         """What the optimisers keep."""

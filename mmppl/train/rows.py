@@ -97,10 +97,12 @@ class Rows:
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, in its order."""
-        values = self.of_epoch(seed, epoch)
-        order = torch.randperm(len(values), generator=generator(seed, "order", epoch)).to(self.device)
+        of, size, encoded, patterns = self.of_epoch(seed, epoch), len(self.train), self.program.encoded, self.patterns
+        order = torch.randperm(size, generator=generator(seed, "order", epoch)).to(self.device)
         for rows in order.split(self.batch_size):
-            yield replace(values.batch(rows, self.program.encoded), patterns=self.patterns)
+            values = {name: value.index_select(0, rows) for name, value in of.values.items()}
+            observed = {name: seen.index_select(0, rows) for name, seen in of.observed.items()}
+            yield Batch(values, observed, rows, size, encoded, patterns=patterns)
 
     def in_order(self, dataset: Dataset) -> Iterator[Batch]:
         """Batches of some rows, in the order of the file."""

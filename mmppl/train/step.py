@@ -27,6 +27,7 @@ from ..errors import UsageError
 from ..kernels.codegen.triton_backend import in_short
 from .fx_graph import simplify
 from .gradients import gradients_of
+from .replay import plain_function
 
 CHECKS = 2  # batches on which a recording is compared with the eager step: the second has other holes, another progress
 
@@ -75,26 +76,34 @@ class Step:
         self.replay = replay
         self.checks = CHECKS
         self.recorded: Callable[..., Any] | None = None
-        self.whole: list[str] = []  # modalities that missed nothing when the step was recorded,
+        self.always: frozenset[str] = frozenset()  # modalities that no batch with patterns misses
+        self.whole: list[str] = []  # those that missed nothing when the step was recorded,
         self.recorded_whole: Callable[..., Any] | None = None  # and the recording for batches that keep it so
         self.shape: tuple[Any, ...] | None = None
         self.names: list[str] = []
-        self.weights: dict[str, Weight] = {}
+        self.weights: dict[str, Weight] = {}  # those that are numbers
+        self.moving: list[str] = []  # terms whose weight is a tensor
+        self.places: list[tuple[nn.Module, str]] = []  # of the buffers
+        self.may_overflow = True
 
     def __call__(self, batch: Batch) -> Outcome:
-        if batch.patterns is None:
-            return self._step(batch)[0]
+        tensors = tensors_of(batch)
+        shape = (batch.size, batch.patterns is None, *[t.shape for t in tensors])
+        ready = self.recorded is not None and not self.checks and shape == self.shape
+        if batch.patterns is None or (ready and not self.may_overflow):
+            return (self._replayed(batch, tensors) if ready else self._from_program(batch, tensors, shape))[0]
         before = [b.clone() for b in self.program.buffers()], generators(batch.index.device)
-        outcome, overflow = self._step(batch)
+        outcome, overflow = self._replayed(batch, tensors) if ready else self._from_program(batch, tensors, shape)
         if overflow is not None and bool(overflow):  # more rows count than there was room for: once more, with all
             self._set(*before, batch.index.device)
             with pyro.validation_enabled(False):
                 outcome, _ = self._eager(replace(batch, patterns=None))
         return outcome
 
-    def _step(self, batch: Batch) -> tuple[Outcome, Tensor | None]:
-        tensors = tensors_of(batch)
-        shape = (batch.size, batch.patterns is None, *(t.shape for t in tensors))
+    def _from_program(
+        self, batch: Batch, tensors: list[Tensor], shape: tuple[Any, ...]
+    ) -> tuple[Outcome, Tensor | None]:
+        """The step by the program's own code; recorded, where it is the second or third of its shape."""
         if self.shape is None:  # the first batch: validate what Pyro can
             self.shape = shape
             with pyro.validation_enabled(True):
@@ -104,14 +113,26 @@ class Step:
         with pyro.validation_enabled(False):
             if self.replay and self.checks and shape == self.shape:
                 return self._checked(batch, tensors)
-            if self.recorded is None or shape != self.shape:
-                return self._eager(batch)
-            recorded = self._recordings(batch)[-1]
-            self._keep([None] * len(self.parameters))  # the new gradients take the memory of the old ones
-            with torch.no_grad():
-                loss, values, gradients, moving, overflow = recorded(dict(self.program.named_buffers()), *tensors)
+            return self._eager(batch)
+
+    def _replayed(self, batch: Batch, tensors: list[Tensor]) -> tuple[Outcome, Tensor | None]:
+        recorded = self._recordings(batch)[-1]
+        for parameter in self.parameters:
+            parameter.grad = None  # the new gradients take the memory of the old ones
+        with torch.no_grad():
+            outcome, gradients, overflow = self._outcome(recorded(*self._buffers(), *tensors))
         self._keep(gradients)
-        return Outcome(loss, dict(zip(self.names, values)), {**self.weights, **moving}), overflow
+        return outcome, overflow
+
+    def _buffers(self) -> list[Tensor]:
+        """The program's buffers, in their order."""
+        return [module._buffers[name] for module, name in self.places]  # type: ignore[misc]
+
+    def _outcome(self, flat: list[Any]) -> tuple[Outcome, list[Tensor | None], Tensor | None]:
+        """What a recording has put out."""
+        n, m = 1 + len(self.names), 1 + len(self.names) + len(self.parameters)
+        weights = self.weights | dict(zip(self.moving, flat[m:-1])) if self.moving else self.weights
+        return Outcome(flat[0], dict(zip(self.names, flat[1:n])), weights), flat[n:m], flat[-1]
 
     def _check_groups(self) -> None:
         for group in self.groups:
@@ -159,7 +180,9 @@ class Step:
     def _recordings(self, batch: Batch) -> list[Callable[..., Any]]:
         """Those that serve the batch; the last one does the least."""
         found = [self.recorded] if self.recorded is not None else []
-        if self.recorded_whole is not None and all(batch.observed[name].all() for name in self.whole):
+        if self.recorded_whole is not None and all(
+            batch.observed[name].all() for name in self.whole if batch.patterns is None or name not in self.always
+        ):
             found.append(self.recorded_whole)
         return found
 
@@ -181,8 +204,9 @@ class Step:
             for recording in self._recordings(batch):
                 self._set(*before, device)
                 with torch.no_grad():
-                    loss, values, slopes, *_ = recording(dict(self.program.named_buffers()), *tensors)
-                if not _equal([loss, *values, *slopes, *self.program.buffers(), *generators(device)], expected):
+                    found, slopes, _ = self._outcome(recording(*self._buffers(), *tensors))
+                results = [found.loss, *found.values.values(), *slopes]
+                if not _equal([*results, *self.program.buffers(), *generators(device)], expected):
                     reason = "the recording does not repeat the eager step."
         except Exception as error:  # whatever a user's program does that cannot be recorded
             reason = in_short(error).split(" - ")[0]
@@ -197,26 +221,29 @@ class Step:
         """Record the step on `batch`, for any batch and for those that miss no more than it does."""
         from torch.fx.experimental.proxy_tensor import make_fx  # a second's import, which short fits can do without
 
-        names = list(batch.values)
-        call = _Call(self)
+        names, call = list(batch.values), _Call(self)
+        held = dict(self.program.named_buffers())
+        modules = dict(self.program.named_modules())
+        self.places = [(modules[n.rpartition(".")[0]], n.rpartition(".")[2]) for n in held]
 
-        def step(
-            buffers: dict[str, Tensor], index: Tensor, *rest: Tensor
-        ) -> tuple[Tensor, list[Tensor], list[Tensor | None], dict[str, Tensor], Tensor | None]:
-            again = batch_from([index, *rest], batch)
+        def step(*flat: Tensor) -> list[Tensor | None]:
             # the buffers come in as arguments, so that a program that reads one's number (`float(self.progress)`) is
             # refused instead of frozen at today's number
-            named = {f"program.{n}": b for n, b in buffers.items()}
-            outcome, gradients, overflow = functional_call(call, named, (again,))
+            named = {f"program.{n}": b for n, b in zip(held, flat)}
+            outcome, gradients, overflow = functional_call(call, named, (batch_from(flat[len(held) :], batch),))
             self.names = list(outcome.values)
             self.weights = {n: w for n, w in outcome.weights.items() if not isinstance(w, Tensor)}
             moving = {n: w for n, w in outcome.weights.items() if isinstance(w, Tensor)}
-            return outcome.loss, list(outcome.values.values()), gradients, moving, overflow
+            self.moving, self.may_overflow = list(moving), overflow is not None
+            return [outcome.loss, *outcome.values.values(), *gradients, *moving.values(), overflow]
 
-        graph = make_fx(step)({n: b.clone() for n, b in self.program.named_buffers()}, *tensors)
+        graph = make_fx(step)(*(b.clone() for b in held.values()), *tensors)
         self.whole = [name for name in names if batch.observed[name].all()]
+        patterns = batch.patterns
+        if patterns is not None:
+            self.always = frozenset(n for n, column in zip(patterns.names, patterns.table.T) if column.all())
         masks = [names.index(name) - len(names) for name in self.whole]  # the inputs end with `observed`
-        self.recorded, self.recorded_whole = simplify(graph), simplify(graph, masks)
+        self.recorded, self.recorded_whole = (plain_function(simplify(graph, whole)) for whole in ((), masks))
 
 
 class _Call(nn.Module):
