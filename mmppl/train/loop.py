@@ -18,12 +18,12 @@ from ..inference.warnings import unseen_classes
 from ..runs.record import ResultRecord
 from .callbacks import Callback
 from .checkpoint import Counters
-from .gradient_stage import GradientStage
-from .plan import PlannedStage, at_epoch, check_terms, plan_stages
 from .rows import Rows
 from .settings import FitSettings
+from .stages.gradient import GradientStage
+from .stages.plan import PlannedStage, at_epoch, check_terms, plan_stages
+from .stages.whole_data import WholeDataStage
 from .validate import mean_terms
-from .whole_data_stage import WholeDataStage
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ from mmppl.base.precision import matmul_precision, probe_matmul
 from mmppl.bench.harness import circumstances, figure, interleave, ratio
 from mmppl.nn.mlp import Dropout
 from mmppl.programs.cmmd import CMMD
-from mmppl.train.gradient_stage import GradientStage
 from mmppl.train.loop import Training
 from mmppl.train.settings import FitSettings
+from mmppl.train.stages.gradient import GradientStage
 from mmppl.train.step import Step
 
 PIXELS, CLASSES, LATENT, LAYERS, BATCH, DROPOUT = 784, 10, 50, 3, 200, 0.2

@@ -12,8 +12,8 @@ from mmppl import DataError, Run, UsageError, fit
 from mmppl.core.stages import Group, Stage
 from mmppl.train.callbacks import Callback
 from mmppl.train.loop import Training
-from mmppl.train.plan import groups_of, plan_stages
 from mmppl.train.settings import FitSettings
+from mmppl.train.stages.plan import groups_of, plan_stages
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy
@@ -27,7 +27,7 @@ def data():
 @pytest.fixture(autouse=True)
 def a_state_at_every_epoch_and_every_step_recorded(monkeypatch):
     monkeypatch.setattr("mmppl.train.callbacks.CHECKPOINT_SHARE", 1e9)
-    monkeypatch.setattr("mmppl.train.gradient_stage.RECORD_FROM", 0)
+    monkeypatch.setattr("mmppl.train.stages.gradient.RECORD_FROM", 0)
 
 
 def trained(cls, data, replay=True, callbacks=(), **settings):
@@ -90,7 +90,7 @@ def test_each_evaluation_of_a_stage_is_recorded(data):
 
 def test_a_short_stage_is_not_recorded_and_has_the_same_bits(data, monkeypatch):
     recorded = trained(toy.Staged, data)
-    monkeypatch.setattr("mmppl.train.gradient_stage.RECORD_FROM", 19)  # the first stage has 18 evaluations
+    monkeypatch.setattr("mmppl.train.stages.gradient.RECORD_FROM", 19)  # the first stage has 18 evaluations
     lines, weights, training = trained(toy.Staged, data)
     assert [evaluation.step.recorded for evaluation in training.stage_at(1).evaluations] == [None] * 3
     assert not training.stage_at(1).records and training.stage_at(1).schedule.steps == 6

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..core.batch import Batch
-from ..core.program import Program
-from ..core.stages import Group
-from ..errors import FitError
-from .cuda_graph import CapturedStep
-from .optimiser import LRSchedule, Optimiser, load_moments, moments_of, move, mutable_state, optimiser_of
+from ...core.batch import Batch
+from ...core.program import Program
+from ...core.stages import Group
+from ...errors import FitError
+from ..cuda_graph import CapturedStep
+from ..optimiser import LRSchedule, Optimiser, load_moments, moments_of, move, mutable_state, optimiser_of
+from ..settings import FitSettings
+from ..step import Outcome, Step
 from .plan import PlannedStage
-from .settings import FitSettings
-from .step import Outcome, Step
 
 if TYPE_CHECKING:
-    from .loop import Training
+    from ..loop import Training
 
 RECORD_FROM = 150  # evaluations: to record a step takes as long as about 120 steps from Python
 

@@ -10,18 +10,18 @@ import pyro
 import torch
 from torch import Tensor
 
-from ..core.batch import Batch
-from ..core.program import Program, terms_of
-from ..core.terms import Terms
-from ..errors import FitError, UsageError
+from ...core.batch import Batch
+from ...core.program import Program, terms_of
+from ...core.terms import Terms
+from ...errors import FitError, UsageError
+from ..rows import Rows
+from ..settings import FitSettings
+from ..step import autocast
+from ..validate import mean_terms
 from .plan import PlannedStage
-from .rows import Rows
-from .settings import FitSettings
-from .step import autocast
-from .validate import mean_terms
 
 if TYPE_CHECKING:
-    from .loop import Training
+    from ..loop import Training
 
 HISTORY, ITERATIONS = 10, 20  # of L-BFGS: steps that it remembers, and steps per epoch
 TENSORS, NUMBERS, LISTS = ("d", "prev_flat_grad"), ("t", "H_diag", "prev_loss"), ("old_dirs", "old_stps", "ro")

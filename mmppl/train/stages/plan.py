@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ..core.program import Program
-from ..core.stages import GradientRule, Group, Stage
-from ..errors import UsageError, suggest
+from ...core.program import Program
+from ...core.stages import GradientRule, Group, Stage
+from ...errors import UsageError, suggest
 
 REST = "program"  # name of the group of all parameters that no other group names
 
