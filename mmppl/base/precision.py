@@ -26,8 +26,8 @@ def probe_matmul() -> MatmulPath:
     and can be twice as fast as the default there. On other CPUs it rounds to bfloat16.
 
     Returns:
-        "onednn" where that setting computes in float32, "default" where it rounds or does not exist, or where the CPU has
-        AMX and the default is clearly faster.
+        "onednn" where that setting computes in float32, "default" where it rounds or does not exist, or where
+        the CPU has AMX and the default is clearly faster.
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.backends.mkldnn, "matmul"):
         return "default"
