@@ -66,6 +66,7 @@ class Run(FittedModel):
             program: the user's own program, a class or a file, of the hash that the run was fitted with.
             trust: execute RUN/program.py.
             use: the user's own files that the fit used, of the same hashes, to be executed.
+
         Raises:
             UsageError: no such run, or one without weights yet.
             DataError: a damaged file.
@@ -94,6 +95,7 @@ class Run(FittedModel):
 
         Args:
             folder: one that does not exist yet, or is empty.
+
         Raises:
             UsageError: the run has a folder already, or the folder is taken.
         """
@@ -142,6 +144,7 @@ class Run(FittedModel):
         Args:
             root: folder of the files of a recipe.
             hidden: False: with what `fit(hide=…)` hid from it; as they are where that cannot be read again.
+
         Raises:
             DataError: the data have changed.
             UsageError: they were arrays in memory.
@@ -190,6 +193,7 @@ class Run(FittedModel):
 
         Returns:
             The paths of what was written.
+
         Raises:
             UsageError: the run has no folder; `save` it first.
         """

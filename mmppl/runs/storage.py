@@ -62,7 +62,11 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def figures_folder(path: Path) -> Path:
-    """RUN/figures, made where there is none. Raises: DataError where it is not a folder of the run's own."""
+    """Return RUN/figures, which is made if it does not exist.
+
+    Raises:
+        DataError: it is not a folder of the run's own.
+    """
     folder = path / "figures"
     if folder.is_symlink() or folder.is_file():
         raise DataError(f"{folder}: a link or a file, and the figures want a folder of the run's own. Remove it.")

@@ -32,7 +32,17 @@ def check_used(path: Path, record: RunRecord) -> None:
 def trusted_program(path: Path, record: RunRecord, program: Any = None, trust: bool = False) -> type[Program]:
     """The program class of a run, from the user's own code or the installed one, never from the run unless trusted.
 
-    Raises: UntrustedError when no code with the stored hash is at hand.
+    Args:
+        path: the run folder.
+        record: the record of the run.
+        program: the user's own program, a class or a file; None: the installed program of that name.
+        trust: whether RUN/program.py may be executed.
+
+    Returns:
+        The class.
+
+    Raises:
+        UntrustedError: no code with the stored hash is at hand.
     """
     name, wanted = record.program.name, record.program.sha256
     if isinstance(program, type):
