@@ -1,4 +1,4 @@
-"""Dataclasses from JSON: presence and type of every field are checked."""
+"""Reading dataclasses from JSON, with a check that every field is present and of its type."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 
 def from_json(cls: type[T], data: Any, where: str = "", *, whole: bool = False) -> T:
-    """An instance of a dataclass from what `json.loads` made of it.
+    """Make an instance of a dataclass from what `json.loads` has returned.
 
     Fields may be annotated as bool, int, float (which takes whole numbers, too), str, None, Any, unions, `Literal`,
     `dict[str, ...]`, `tuple[..., ...]`, `list[...]`, other dataclasses, or classes with a `from_json` of their own.
 
     Args:
         cls: a dataclass.
-        data: a dict with one entry for each of its fields, and no other; those with a default may be absent.
-        whole: no field may be absent.
-        where: how the message calls the place of `data`, such as "data." (empty at the top).
+        data: a dict with one entry for each of its fields, and no other; fields with a default may be absent.
+        where: the place of `data` in messages, such as "data." (empty at the top).
+        whole: whether no field may be absent.
 
     Returns:
-        the instance.
+        The instance.
 
     Raises:
         ValueError: a field is missing, unknown or of another type; the message names it.

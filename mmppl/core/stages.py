@@ -1,4 +1,4 @@
-"""What a program says of its training: groups of parameters with optimisers of their own, and stages. Plain data."""
+"""What a program states about its training, as plain data: stages, and groups of parameters with optimisers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from .program import Program
 
 GradientRule = Callable[[dict[str, Tensor]], Tensor]
-"""Name of a term → its weighted gradient, (P,) over a group's P numbers; to the (P,) gradient that is descended."""
+"""Turns the weighted gradient of each term by name, (P,) over a group's P numbers, into the one that is descended."""
 
 Update = Callable[["Program", Iterable["Batch"]], None]
-"""Sets parameters from all training rows, which the iterable gives batch by batch and, asked again, anew."""
+"""Sets parameters from all training rows. The iterable yields them in batches, and may be iterated several times."""
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 
@@ -27,17 +27,18 @@ OPTIMISERS = ("adam", "adamw", "sgd")
 class Group:
     """Parameters that one optimiser moves.
 
-    A batch is evaluated as often as the group with the most `steps` wants, each time with new noise; a group moves at
-    the last `steps` of these evaluations, together with the others that do, on gradients at the same point.
+    A batch is evaluated as often as the group with the most `steps` needs, each time with new noise. A group moves at
+    the last `steps` of these evaluations, together with the other groups that move then, on gradients at the same
+    point.
 
     Args:
-        name: of the group.
-        parameters: of the program.
+        name: name of the group.
+        parameters: parameters of the program.
         optimiser: "adam", "adamw" or "sgd".
         lr: learning rate; None: that of the fit.
-        steps: how often it moves per batch.
-        maximises: names of terms that it ascends, while it descends the others.
-        options: further arguments of the optimiser, such as betas, weight_decay, momentum.
+        steps: how often the group moves per batch.
+        maximises: names of terms that the group ascends; it descends the others.
+        options: further arguments of the optimiser, such as betas, weight_decay or momentum.
         rule: combines the gradients of single terms, such as those of several decoders, into one; None: their sum.
 
     Raises:
@@ -76,19 +77,20 @@ class Group:
 class Stage:
     """A part of a fit: which groups move, which terms count, and for how long.
 
-    Parameters of other groups keep their bits over a stage. Each stage begins with new optimisers, and the schedule of
-    the learning rate runs over each; `progress` runs over the whole fit.
+    Parameters of other groups keep their bits during a stage. Each stage begins with new optimisers, and the schedule
+    of the learning rate runs over each stage. `progress` runs over the whole fit.
 
     Args:
-        name: of the stage.
-        share: of the epochs that stages without `epochs` divide among themselves, relative to their other shares.
-        epochs: a number of epochs; None: see `share`.
+        name: name of the stage.
+        share: share of the epochs that the stages without `epochs` divide among themselves, relative to the others.
+        epochs: the number of epochs; None: see `share`.
         groups: names of the groups that move; None: all.
-        terms: names of the terms that count, the others have weight 0; None: all.
+        terms: names of the terms that count, while the others have weight 0; None: all.
         update: "gradient": a step of each group's optimiser per batch; "lbfgs": L-BFGS on all training rows, one call
-            of torch.optim.LBFGS per epoch, dropout off and always the same noise; a function: called once per epoch
-            with the program and an iterable of batches, without gradient, it sets parameters of the stage's groups in
-            place, in closed form or as one iteration of EM. What it has to keep from call to call belongs in buffers.
+            of torch.optim.LBFGS per epoch, without dropout and always with the same noise; a function: it is called
+            once per epoch, without gradients, with the program and an iterable of batches, and sets parameters of the
+            stage's groups in place, in closed form or as one iteration of EM. What it has to keep between calls belongs
+            in buffers.
 
     Raises:
         UsageError: a value is out of range.
@@ -118,5 +120,5 @@ class Stage:
 
 
 def _names(given: Any) -> tuple[str, ...]:
-    """One name, which may stand alone, or several."""
+    """One name, which may be given by itself, or several."""
     return (given,) if isinstance(given, str) else tuple(given)

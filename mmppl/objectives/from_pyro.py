@@ -1,5 +1,6 @@
-"""A plain Pyro model and guide as a program: what they learn becomes the program's parameters, what they observe its
-modalities."""
+"""A plain Pyro model and guide as a program: the program's parameters are what they learn, its modalities what they
+observe.
+"""
 
 from __future__ import annotations
 
@@ -37,25 +38,40 @@ def from_pyro(
     name: str = "",
     training: Mapping[str, Any] | None = None,
 ) -> type[Program]:
-    """A program class from a plain Pyro model and guide, for `mmppl.fit` and everything after it.
+    """Make a program class from a plain Pyro model and guide, for `mmppl.fit` and everything after it.
 
-    Both are functions or `PyroModule`s of a `Batch`. Rows are in `batch.plates()`; a site that has a modality's name is
-    that modality, observed with `batch.value(name)`, and is masked where a row lacks it. A modality without a site is
-    what the model conditions on. Networks belong into a `PyroModule`; `pyro.param` may stand anywhere. A query draws
-    latents for every row, with axes (draws, rows) in front: write `(x * w).sum(-1)`, not `x @ w`.
+    Both are functions or `PyroModule`s of a `Batch`. Rows are in `batch.plates()`. A site that has the name of a
+    modality is that modality, observed with `batch.value(name)`, and is masked where a row lacks it. A modality without
+    a site is something that the model conditions on. Networks belong in a `PyroModule`; `pyro.param` may stand
+    anywhere. A query draws latents for every row, with axes (draws, rows) in front, so write `(x * w).sum(-1)` and not
+    `x @ w`.
 
     Args:
         model: the generative story.
         guide: the variational distribution, reparametrised; or an `AutoNormal` of the model, for latents that all rows
-            share (of a row's own it knows nothing for new rows).
-        name: of the class; default: the model's.
+            share (it knows nothing of the latents of new rows).
+        name: name of the class; default: the model's.
         training: defaults of `fit` (epochs, batch_size, lr, ...).
 
     Returns:
-        the class, which minimises the negative ELBO. Each program made of it has copies of both modules.
+        The class, which minimises the negative ELBO. Each of its programs has copies of both modules.
 
     Raises:
-        UsageError: when a program is made, for what cannot be a program, and why.
+        UsageError: when a program is made, if the pair cannot be a program; the message says why.
+
+    Example:
+        >>> from mmppl import Modality
+        >>> def model(batch):
+        ...     with batch.plates():
+        ...         z = pyro.sample("z", dist.Normal(0, 1))
+        ...         pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1).to_event(1), obs=batch.value("x"))
+        >>> def guide(batch):
+        ...     loc = pyro.param("loc", torch.zeros(()))
+        ...     with batch.plates():
+        ...         pyro.sample("z", dist.Normal(loc, 1))
+        >>> program = from_pyro(model, guide, name="Shared")([Modality("x", (3,), "normal")])
+        >>> type(program).__name__, len(list(program.parameters()))
+        ('Shared', 1)
     """
     name = name or getattr(model, "__name__", type(model).__name__)
     home = getattr(model, "__module__", None) or __name__
@@ -64,7 +80,7 @@ def from_pyro(
 
 
 class PyroProgram(Program):
-    """Base of what `from_pyro` makes."""
+    """The base class of what `from_pyro` makes."""
 
     pair: Any
 
@@ -109,7 +125,7 @@ class PyroProgram(Program):
 
     @contextmanager
     def _local(self) -> Iterator[None]:
-        """Inside, parameters are the program's: Pyro's store is another, empty one."""
+        """Let parameters be the program's inside a `with` block, in which Pyro's store is another, empty one."""
         with pyro.get_param_store().scope(), _Parameters(self):
             yield
 
@@ -119,7 +135,7 @@ class PyroProgram(Program):
             self.story(batch)
 
     def guide(self, batch: Batch) -> None:
-        """The Pyro guide; an AutoNormal's sites without its auxiliary ones."""
+        """The Pyro guide; of an AutoNormal, its sites without the auxiliary ones."""
         with self._local():
             if not isinstance(self.answer, AutoNormal):
                 self.answer(batch)
@@ -129,7 +145,7 @@ class PyroProgram(Program):
                 pyro.sample(name, _normal(loc, scale, site["fn"]))
 
     def query_guide(self, batch: Batch) -> None:
-        """The guide, with draws of its own for every row also of what all rows share."""
+        """The guide, which draws what all rows share for every row, too."""
         if isinstance(self.answer, AutoNormal):
             with batch.plates():
                 self.guide(batch)
@@ -137,16 +153,28 @@ class PyroProgram(Program):
             self.guide(batch)
 
     def objective(self, batch: Batch) -> Terms:
-        """The negative ELBO; rows that lack what the model conditions on add nothing."""
+        """The negative ELBO. Rows that lack what the model conditions on add nothing."""
         return elbo(self, batch.requiring(self.conditions) if self.conditions else batch)
 
     def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
-        """Rows with what the model conditions on, and anything else."""
+        """Find the rows that have everything that the model conditions on, and anything else."""
         rows = torch.stack([o for n, o in observed.items() if n not in self.conditions]).any(0)
         return rows & torch.stack([rows, *(observed[n] for n in self.conditions)]).all(0)
 
     def parameter(self, name: str, start: Any, constraint: Any) -> Tensor:
-        """A parameter that the pair knows by name."""
+        """Return a parameter that the pair declares with `pyro.param`.
+
+        Args:
+            name: its name.
+            start: its first value, or a function that returns it.
+            constraint: the constraint of its values.
+
+        Returns:
+            The constrained value.
+
+        Raises:
+            UsageError: it has no first value, or belongs to a network outside the pair.
+        """
         if name not in self.names:
             value = start() if callable(start) else start
             if isinstance(value, nn.Parameter):
@@ -162,7 +190,7 @@ class PyroProgram(Program):
 
 
 class _Parameters(Messenger):
-    """Answers `pyro.param` in the place of Pyro's store."""
+    """Answers `pyro.param` in place of Pyro's store."""
 
     def __init__(self, program: PyroProgram) -> None:
         super().__init__()
@@ -179,7 +207,7 @@ class _Parameters(Messenger):
 
 
 class _Sites(Messenger):
-    """Makes of observed sites what `observe` would: scored where observed, sampled where a query wants them."""
+    """Treats observed sites as `observe` would: they are scored where observed, or sampled where a query wants them."""
 
     def __init__(self, batch: Batch, names: Sequence[str]) -> None:
         super().__init__()
@@ -197,7 +225,7 @@ class _Sites(Messenger):
 
 
 class _Transformed(dist.TransformedDistribution):
-    """A normal, number by number, on a part of the real line; moments by quadrature."""
+    """Independent normals that are transformed to a part of the real line. Moments are computed by quadrature."""
 
     def from_uniform(self, u: Tensor) -> Tensor:
         """(..., numbers) uniforms → draws, by the inverse distribution function."""
@@ -226,20 +254,20 @@ class _Transformed(dist.TransformedDistribution):
 
 
 def _normal(loc: Tensor, scale: Tensor, prior: Any) -> Any:
-    """What AutoNormal makes of a latent, as one distribution."""
+    """AutoNormal's distribution of a latent, as one distribution."""
     events = len(prior.event_shape)
     normal, transform = dist.Normal(loc, scale).to_event(events), _per_number(prior.support)
     return _Transformed(normal, [transform]) if getattr(transform, "parts", True) else normal
 
 
 def _per_number(support: Any) -> Any:
-    """The transform from the real line, or (a simplex, a covariance) of several numbers together."""
+    """The transform from the real line, or (for a simplex or a covariance) from several numbers together."""
     while hasattr(support, "base_constraint"):
         support = support.base_constraint
     return biject_to(support)
 
 
 def _example(modalities: Sequence[Modality], encoded: tuple[str, ...]) -> Batch:
-    """Two rows of zeros, which have everything."""
+    """Two rows of zeros in which everything is observed."""
     values = {m.name: torch.zeros(2, *m.shape, dtype=torch.int64 if m.classes else None) for m in modalities}
     return Batch(values, {n: torch.ones(2, dtype=torch.bool) for n in values}, torch.arange(2), 2, encoded)

@@ -32,6 +32,14 @@ class Run(FittedModel):
     Attributes:
         folder: the run folder; None for a fit in memory, until `save`.
         record: what run.json holds, or will hold.
+
+    Example:
+        >>> import tempfile, mmppl
+        >>> run = mmppl.fit("mvae", hyper={"hidden": 8, "layers": 1}, epochs=1)
+        >>> folder = run.save(tempfile.mkdtemp()).folder
+        >>> answer = mmppl.Run.load(folder).query(given="image", want="label", rows=slice(0, 2))
+        >>> answer["label"]["prob"].shape
+        (2, 10)
     """
 
     def __init__(

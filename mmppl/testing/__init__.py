@@ -1,5 +1,6 @@
-"""Laws that every program obeys, checked on yours: `check_program(MyProgram)` in a test; and a world in which posterior
-and evidence have a closed form. On top of the library, which imports nothing of it."""
+"""Laws that every program obeys, checked on your own program: `check_program(MyProgram)` in a test; and a world in
+which posterior and evidence have a closed form. Nothing in the library imports this package.
+"""
 
 from .check import check_program
 from .laws import BrokenLaw

@@ -1,4 +1,4 @@
-"""All laws at once, on a program of one's own."""
+"""All laws at once, checked on a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from . import laws
 from .samples import small_data
 
-SMALL = {"hidden": 16, "latent_dim": 4}  # of a program that has these hyper-parameters
+SMALL = {"hidden": 16, "latent_dim": 4}  # for programs that have these hyper-parameters
 
 
 def check_program(
@@ -23,17 +23,17 @@ def check_program(
     move: Callable[[Program, Program], None] | None = None,
     **hyper: Any,
 ) -> list[str]:
-    """Check that a program obeys the laws that hold for every one, in some seconds.
+    """Check that a program obeys the laws that hold for every program. This takes some seconds.
 
-    What lies where nothing was observed changes no bit of loss, gradients and answers, in training mode; a row does not
-    depend on the rows beside it, nor on their order, nor on the order of the modalities; a row of which nothing is seen
-    gets the prior; gradients are finite for one row, for nothing observed and for extreme values; and, where the
-    program has one affine encoder and decoder of each modality (hyper-parameters `layers` and `latent_dim`), posterior
-    and evidence in a linear-Gaussian world are exact.
+    In training mode, the values under missing entries change no bit of loss and gradients, nor of answers. A row does
+    not depend on the rows beside it, on their order, or on the order of the modalities. A row of which nothing is seen
+    gets the prior. Gradients are finite for one row, for nothing observed and for extreme values. Where the program has
+    one affine encoder and decoder of each modality (hyper-parameters `layers` and `latent_dim`), posterior and evidence
+    in a linear-Gaussian world are exact.
 
     Args:
         cls: the program's class.
-        data: rows to check it on; default: a small image, signal, word and label, any of them missing.
+        data: rows on which it is checked; default: a small image, signal, word and label, any of them missing.
         move: (program, other) → None, puts the weights of a program into another of its class whose modalities are in
             the opposite order; needed only where `laws.moved` does not know how.
         hyper: hyper-parameters; `hidden` and `latent_dim` are small unless they are given.
@@ -44,10 +44,17 @@ def check_program(
     Raises:
         BrokenLaw: for the first law that the program breaks, in one line.
 
-    >>> from mmppl import load_program
-    >>> from mmppl.testing import check_program
-    >>> check_program(load_program("programs/mvae.py"))  # doctest: +SKIP
-    ['finite_gradients', 'fillers', 'rows_alone', ..., 'exactness']
+    Returns:
+        The names of the laws that were checked.
+
+    Raises:
+        BrokenLaw: the program breaks a law; the message, one line, is about the first.
+
+    Example:
+        >>> from mmppl import load_program
+        >>> from mmppl.testing import check_program
+        >>> check_program(load_program("programs/mvae.py"))  # doctest: +SKIP
+        ['finite_gradients', 'fillers', 'rows_alone', ..., 'exactness']
     """
     known = hyper_parameters(cls)
     small = {name: value for name, value in SMALL.items() if name in known} | hyper
@@ -58,7 +65,7 @@ def check_program(
         program = cls(modalities, **small).eval()
         with torch.no_grad():
             for parameter in program.parameters():
-                parameter.add_(0.1 * torch.randn(parameter.shape))  # what begins at 0 or 1 is to differ, too
+                parameter.add_(0.1 * torch.randn(parameter.shape))  # so that parameters that start at 0 or 1 differ
         return program
 
     with torch.random.fork_rng(devices=[]):

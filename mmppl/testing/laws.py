@@ -1,4 +1,4 @@
-"""The laws themselves: each a function of a program that raises `BrokenLaw`, one line that says what is wrong."""
+"""The laws themselves: each is a function of a program that raises `BrokenLaw` with one line about what is wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,16 @@ class BrokenLaw(AssertionError):
 
 
 def answerable(program: Program, data: Dataset, rows: int = ROWS) -> Dataset:
-    """The first rows that have what the program conditions on."""
+    """Return the first rows that have what the program conditions on.
+
+    Args:
+        program: the program.
+        data: the rows.
+        rows: how many rows are returned at most.
+
+    Returns:
+        The rows.
+    """
     keep = torch.ones(len(data), dtype=torch.bool)
     for name in program.conditions:
         keep &= data.observed[name]
@@ -39,21 +48,22 @@ def answerable(program: Program, data: Dataset, rows: int = ROWS) -> Dataset:
 
 
 def batch_of(program: Program, data: Dataset) -> Batch:
-    """All rows as one batch."""
+    """Return all rows as one batch."""
     return data.batch(torch.arange(len(data)), program.encoded)
 
 
 def densities(
     program: Program, guide: Callable[..., Any], batch: Batch, draws: Mapping[str, Tensor] | None = None
 ) -> tuple[Densities, Densities, Densities]:
-    """What a program says of latents: their draws, (B, D) each, and ln q and ln p of them and of everything scored.
+    """The draws of a program's latents, and the log-densities of everything in guide and model.
 
     Args:
         guide: the program's, for training or for queries.
         draws: name → latents to be looked at; None: drawn from the guide.
 
     Returns:
-        the draws; ln q(z | seen) by name; ln p by name, of latents and modalities, 0 where the model masks a site.
+        The draws, (B, D) each; ln q(z | seen) by name; ln p by name, of latents and modalities, 0 where the model masks
+        a site. Log-densities are in nats.
     """
     torch.manual_seed(1)
     with torch.no_grad():
@@ -72,7 +82,7 @@ def densities(
 
 
 def fillers(program: Program, data: Dataset) -> None:
-    """Loss and gradients in training, and answers, are the same bits whatever lies where nothing was observed."""
+    """Check that the values under missing entries change no bit of loss and gradients in training, nor of answers."""
     for filler in (1000.0, float("nan")):
         changed = overwritten(data, filler)
         wanted, found = (_loss_and_gradients(program, batch_of(program, d)) for d in (data, changed))
@@ -91,7 +101,7 @@ def fillers(program: Program, data: Dataset) -> None:
 
 
 def rows_alone(program: Program, data: Dataset) -> None:
-    """In training, what guide and model say of a row does not depend on the rows beside it."""
+    """Check that, in training, guide and model treat a row independently of the rows beside it."""
     some = answerable(program, data)
     half = len(some) // 2
     rows = torch.arange(len(some)).clamp_max(half)  # the same ones, and one of the rest again and again
@@ -111,7 +121,7 @@ def rows_alone(program: Program, data: Dataset) -> None:
 
 
 def order_of_rows(program: Program, data: Dataset) -> None:
-    """Rows in another order have the same answers in another order."""
+    """Check that rows in another order have the same answers in that order."""
     some = answerable(program, data)
     order = torch.randperm(len(some), generator=torch.Generator().manual_seed(1))
     wanted, found = _answers(program, some), _answers(program, some.take(order))
@@ -121,11 +131,13 @@ def order_of_rows(program: Program, data: Dataset) -> None:
 
 
 def order_of_modalities(program: Program, other: Program, data: Dataset, move: Callable[..., None] | None) -> None:
-    """With its modalities in another order, and its weights moved along, a program says the same of the same latents.
+    """Check that a program with its modalities in another order gives the same densities to the same latents.
 
     Args:
-        other: made of the same modalities in the opposite order.
-        move: (program, other) → None puts the weights of one into the other; None: `moved`.
+        program: the program.
+        other: a program of the same modalities in the opposite order, which gets the weights.
+        data: the rows.
+        move: puts the weights of the first into the other; None: `moved`.
     """
     try:
         (moved if move is None else move)(program, other)
@@ -145,10 +157,14 @@ def order_of_modalities(program: Program, other: Program, data: Dataset, move: C
 
 
 def moved(program: Program, other: Program) -> None:
-    """The weights of a program in another whose modalities are in another order.
+    """Put the weights of a program into another whose modalities are in another order.
 
-    A layer with as many inputs as all that is encoded together is taken for one that sees it side by side, and a
-    parameter of one number for each encoded modality for one of each; all else goes by its name.
+    A layer with as many inputs as all encoded modalities together is taken for one that sees them side by side, and a
+    parameter with one number for each encoded modality for one of each. Everything else goes by its name.
+
+    Args:
+        program: the program.
+        other: the program that gets the weights.
     """
     sizes = {name: program.modality(name).input_size for name in program.encoded}
     columns = dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values()))))
@@ -162,7 +178,7 @@ def moved(program: Program, other: Program) -> None:
 
 
 def nothing_is_the_prior(program: Program, data: Dataset) -> None:
-    """A row of which nothing (but its conditions) is seen gets the model's prior."""
+    """Check that a row of which nothing (but its conditions) is seen gets the model's prior."""
     some = answerable(program, data)
     batch = batch_of(program, some).seeing(program.conditions)
     _, of_guide, of_model = densities(program, program.query_guide, batch)
@@ -173,7 +189,7 @@ def nothing_is_the_prior(program: Program, data: Dataset) -> None:
 
 
 def extremes(program: Program, data: Dataset) -> Dataset:
-    """The same data with numbers at the ends of what they may be: ±1000 standard deviations, or 0 and 1."""
+    """Return the same data with numbers at the ends of their ranges: ±1000 standard deviations, or 0 and 1."""
     values = dict(data.values)
     for name, value in data.values.items():
         if value.is_floating_point():
@@ -183,7 +199,7 @@ def extremes(program: Program, data: Dataset) -> Dataset:
 
 
 def finite_gradients(program: Program, data: Dataset) -> None:
-    """Loss and gradients are finite for one row, for rows with nothing observed, and for extreme values."""
+    """Check that loss and gradients are finite for one row, for rows with nothing observed, and for extreme values."""
     nothing = {n: torch.zeros_like(o) for n, o in data.observed.items()}
     edges = {
         "one row": answerable(program, data, 1),
@@ -202,8 +218,16 @@ def finite_gradients(program: Program, data: Dataset) -> None:
 
 
 def exactness(cls: type[Program], hyper: Mapping[str, Any]) -> bool:
-    """In a linear-Gaussian world, importance sampling finds the exact posterior mean and evidence, within 6 of its
-    standard errors. False: the program's networks cannot be set to that world's, or its prior is not N(0, I)."""
+    """Check that, in a linear-Gaussian world, importance sampling finds the exact posterior mean and evidence, within 6
+    of its standard errors.
+
+    Args:
+        cls: the program's class.
+        hyper: hyper-parameters.
+
+    Returns:
+        False where the program's networks cannot be set to those of the world, or its prior is not N(0, I).
+    """
     world = World.make({"a": 4, "b": 3, "c": 5}, 2, orthogonal=True)
     try:
         with _double():
@@ -243,7 +267,7 @@ def _has_standard_prior(program: Program, batch: Batch) -> bool:
 
 @contextmanager
 def _double() -> Iterator[None]:
-    """Double precision by default, inside."""
+    """Double precision is the default inside a `with` block."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -253,7 +277,7 @@ def _double() -> Iterator[None]:
 
 
 def _loss_and_gradients(program: Program, batch: Batch) -> dict[str, Tensor | None]:
-    """In training mode; the state of the buffers is put back."""
+    """Loss and gradients in training mode. The state of the buffers is restored."""
     before = [b.clone() for b in program.buffers()]
     torch.manual_seed(2)
     loss = terms_of(program.train(), batch).loss
@@ -268,7 +292,7 @@ def _loss_and_gradients(program: Program, batch: Batch) -> dict[str, Tensor | No
 
 
 def _answers(program: Program, data: Dataset) -> dict[str, np.ndarray]:
-    """Everything about everything, by both methods, given what each row has."""
+    """Answers about everything, by both methods, given what each row has."""
     given = [n for n in program.encoded if program.modality(n).role == "modality"]
     found: dict[str, np.ndarray] = {}
     for method in ("guide", "importance"):

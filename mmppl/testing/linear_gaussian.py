@@ -21,7 +21,13 @@ from ..modalities.modality import Modality
 
 @dataclass
 class World:
-    """Weights (d_m, D), offsets (d_m,) and noise sds of the modalities, float64."""
+    """A linear-Gaussian world.
+
+    Args:
+        weights: name → (d_m, D), float64.
+        offsets: name → (d_m,), float64.
+        sds: name → standard deviation of the noise.
+    """
 
     weights: dict[str, Tensor]
     offsets: dict[str, Tensor]
@@ -29,6 +35,17 @@ class World:
 
     @classmethod
     def make(cls, sizes: dict[str, int], latent: int, *, orthogonal: bool, seed: int = 0) -> World:
+        """Draw a world.
+
+        Args:
+            sizes: name → d_m.
+            latent: D.
+            orthogonal: whether the columns of every W_m are orthogonal.
+            seed: seed of the draws.
+
+        Returns:
+            The world.
+        """
         rng = torch.Generator().manual_seed(seed)
         weights, offsets, sds = {}, {}, {}
         for name, size in sizes.items():
@@ -42,16 +59,27 @@ class World:
 
     @property
     def latent(self) -> int:
+        """D, the size of z."""
         return next(iter(self.weights.values())).shape[1]
 
     def modalities(self) -> list[Modality]:
+        """Return the schema of its modalities."""
         return [Modality(n, (len(w),), "normal", scale=self.sds[n]) for n, w in self.weights.items()]
 
     def sample(self, rows: int, seed: int = 1) -> Dataset:
+        """Draw rows, with nothing missing."""
         return self.simulate(rows, seed)[1]
 
     def simulate(self, rows: int, seed: int = 1) -> tuple[Tensor, Dataset]:
-        """Latents (rows, D), and what they gave rise to."""
+        """Draw latents, and rows that come from them.
+
+        Args:
+            rows: the number of rows.
+            seed: seed of the draws.
+
+        Returns:
+            Latents (rows, D), and the rows.
+        """
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(rows, self.latent, generator=rng, dtype=torch.float64)
         values = {
@@ -63,13 +91,29 @@ class World:
         return z, Dataset("world", tuple(self.modalities()), values, observed, np.arange(rows), split, True)
 
     def expert(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (B, D) and log-variance (D,) of the likelihood of x as a (diagonal) Gaussian in z."""
+        """The likelihood of x as a (diagonal) Gaussian in z.
+
+        Args:
+            name: name of the modality.
+            x: (B, d_m).
+
+        Returns:
+            Mean (B, D) and log-variance (D,).
+        """
         w = self.weights[name]
         precision = (w.T @ w).diagonal() / self.sds[name] ** 2
         return (x - self.offsets[name]) @ w / self.sds[name] ** 2 / precision, -precision.log()
 
     def posterior(self, data: dict[str, Tensor], names: list[str]) -> tuple[Tensor, Tensor]:
-        """Mean (B, D) and covariance (D, D) of p(z | x_names), information form."""
+        """p(z | x_names), computed in information form.
+
+        Args:
+            data: name → (B, d_m).
+            names: the modalities that are given.
+
+        Returns:
+            Mean (B, D) and covariance (D, D).
+        """
         precision = torch.eye(self.latent, dtype=torch.float64)
         shift = torch.zeros(len(next(iter(data.values()))), self.latent, dtype=torch.float64)
         for n in names:
@@ -79,7 +123,15 @@ class World:
         return shift @ covariance, covariance
 
     def log_evidence(self, data: dict[str, Tensor], names: list[str]) -> Tensor:
-        """ln p(x_names), (B,), from the joint normal of the observations."""
+        """ln p(x_names) in nats, from the joint normal of the observations.
+
+        Args:
+            data: name → (B, d_m).
+            names: the modalities whose evidence is computed.
+
+        Returns:
+            (B,).
+        """
         w = torch.cat([self.weights[n] for n in names])
         b = torch.cat([self.offsets[n] for n in names])
         noise = torch.cat([torch.full((len(self.weights[n]),), self.sds[n] ** 2, dtype=torch.float64) for n in names])
@@ -87,7 +139,15 @@ class World:
         return joint.log_prob(torch.cat([data[n] for n in names], -1))
 
     def log_evidence_by_conditioning(self, data: dict[str, Tensor], names: list[str]) -> Tensor:
-        """The same by Bayes' rule at z = 0: ln p(x | 0) + ln p(0) − ln p(0 | x)."""
+        """The same by Bayes' rule at z = 0: ln p(x | 0) + ln p(0) − ln p(0 | x).
+
+        Args:
+            data: name → (B, d_m).
+            names: the modalities whose evidence is computed.
+
+        Returns:
+            (B,).
+        """
         mean, covariance = self.posterior(data, names)
         zero = torch.zeros(self.latent, dtype=torch.float64)
         total = torch.distributions.MultivariateNormal(zero, torch.eye(self.latent, dtype=torch.float64)).log_prob(zero)
@@ -97,17 +157,26 @@ class World:
         return total
 
     def predictive(self, data: dict[str, Tensor], given: list[str], target: str) -> tuple[Tensor, Tensor]:
-        """Mean (B, d) and variance (d,) of p(x_target | x_given)."""
+        """p(x_target | x_given).
+
+        Args:
+            data: name → (B, d_m).
+            given: the modalities that are given.
+            target: the modality that is predicted.
+
+        Returns:
+            Mean (B, d) and variance (d,).
+        """
         mean, covariance = self.posterior(data, given)
         w = self.weights[target]
         return mean @ w.T + self.offsets[target], (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
 
 
 def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper: Any) -> Program:
-    """A program of affine networks, with `layers=0`, whose experts and decoders are the world's own.
+    """Make a program of affine networks, with `layers=0`, whose experts and decoders are the world's own.
 
     A joint network gets the posterior given all, and single encoders beside it those given one modality. Learned
-    exponents are put to work, and the experts made so much wider that their product stays exact.
+    exponents are used, and the experts are made so much wider that their product stays exact.
 
     Args:
         cls: of a program with `encoders` and `decoders`, one of each for every modality.
@@ -118,7 +187,7 @@ def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper
         the program, in float64 and evaluation mode.
 
     Raises:
-        ValueError: its networks are of another build.
+        ValueError: its networks have another form.
     """
     program: Any = cls(world.modalities(), latent_dim=world.latent, layers=0, **hyper).double()  # type: ignore[call-arg]
     if not _is_affine(program, world):
@@ -158,7 +227,7 @@ def _layers(network: Any) -> list[Any]:
 
 
 def _is_affine(program: Any, world: World) -> bool:
-    """Whether the networks are those that `exact` can set: of one layer, from a modality or the latent."""
+    """Whether the networks have the form that `exact` can set: one layer, from a modality or the latent."""
     inputs = {name: len(w) for name, w in world.weights.items()}
     for role, sizes in (("encoders", inputs), ("decoders", dict.fromkeys(inputs, world.latent))):
         networks = getattr(program, role, {})
@@ -172,5 +241,5 @@ def _is_affine(program: Any, world: World) -> bool:
 
 
 def batch_of(data: Dataset, encoded: tuple[str, ...]) -> Batch:
-    """All rows of a data set as one batch."""
+    """Return all rows of a data set as one batch."""
     return data.batch(torch.arange(len(data)), encoded)

@@ -1,4 +1,4 @@
-"""Small data on which a program is checked: one modality of each kind, any of them missing."""
+"""Small data on which programs are checked: one modality of each kind, any of them missing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..modalities.modality import Modality
 
 
 def small_data(rows: int = 48, seed: int = 0) -> Dataset:
-    """An image in [0, 1], a signal, a word and a label of three classes, which all depend on the class.
+    """Draw an image in [0, 1], a signal, a word and a label of three classes. All of them depend on the class.
 
     Args:
         rows: how many.
         seed: of everything random.
 
     Returns:
-        the data, in which a quarter of everything is missing, from the first row nothing, from the last row all.
+        The data. A quarter of everything is missing; the first row has everything, the last row nothing.
     """
     rng = torch.Generator().manual_seed(seed)
     label = torch.randint(0, 3, (rows,), generator=rng)
@@ -43,7 +43,15 @@ def small_data(rows: int = 48, seed: int = 0) -> Dataset:
 
 
 def overwritten(data: Dataset, filler: float) -> Dataset:
-    """The same data with other numbers (1000 for classes) where nothing was observed."""
+    """Return the same data with other numbers where nothing was observed.
+
+    Args:
+        data: the rows.
+        filler: the number; for classes it is 1000.
+
+    Returns:
+        The rows.
+    """
     values = {name: value.clone() for name, value in data.values.items()}
     for name, value in values.items():
         value[~data.observed[name]] = filler if value.is_floating_point() else 1000
@@ -51,7 +59,7 @@ def overwritten(data: Dataset, filler: float) -> Dataset:
 
 
 def turned(data: Dataset) -> Dataset:
-    """The same data with its modalities in the opposite order."""
+    """Return the same data with its modalities in the opposite order."""
     order = data.modalities[::-1]
     values, observed = ({m.name: of[m.name] for m in order} for of in (data.values, data.observed))
     return dataclasses.replace(data, modalities=order, values=values, observed=observed)

@@ -98,6 +98,12 @@ def fit(
         DataError: the data cannot be used, or a state is damaged.
         LockedError: another fit writes this run.
         FitError: a loss is not finite, or the disk is full.
+
+    Example:
+        >>> import mmppl
+        >>> run = mmppl.fit("mvae", "digits-three", hyper={"hidden": 8, "layers": 1}, epochs=1)
+        >>> run.folder is None, sorted(run.summary()["terms"])[:2]
+        (True, ['kl.z', 'nll.image'])
     """
     used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
     cls = load_program(program)

@@ -20,7 +20,7 @@ SECTIONS = ("Args", "Returns", "Yields", "Raises", "Attributes", "Example")
 NAMED = ("Args", "Raises", "Attributes")  # their entries are `name: text`
 ENTRY = re.compile(r"\*{0,2}[\w.]+: +\S")
 
-WITHOUT = {"Run", "fit"}
+WITHOUT: set[str] = set()
 
 
 def files() -> Iterator[Path]:
