@@ -193,7 +193,8 @@ def extremes(program: Program, data: Dataset) -> Dataset:
     values = dict(data.values)
     for name, value in data.values.items():
         if value.is_floating_point():
-            unbounded = program.modality(name).likelihood == "normal"
+            refused, _ = program.modality(name).family.illegal(np.full(value[:1].shape, -1e3))
+            unbounded = not np.any(refused)
             values[name] = torch.where(value > value.mean(), *((1e3, -1e3) if unbounded else (1.0, 0.0)))
     return dataclasses.replace(data, values=values)
 

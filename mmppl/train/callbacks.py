@@ -29,14 +29,15 @@ class Callback:
     """Looks at a fit as it goes on. Override what is of use; what a callback draws at random must be its own.
 
     Example:
-        Note the norm of the weights in the line of each epoch::
+        The number of parameters comes into the line of each epoch:
 
-            class Norm(mmppl.Callback):
-                def on_epoch(self, fit, line):
-                    norms = [float(p.norm()) for p in fit.program.parameters()]
-                    line["metrics"]["norm"] = sum(norms)
-
-            mmppl.fit("mvae", callbacks=[Norm()])
+        >>> import mmppl
+        >>> class Count(mmppl.Callback):
+        ...     def on_epoch(self, fit, line):
+        ...         line["metrics"]["parameters"] = sum(p.numel() for p in fit.program.parameters())
+        >>> run = mmppl.fit("mvae", hyper={"hidden": 8, "layers": 1}, epochs=1, callbacks=[Count()])
+        >>> run.metrics[-1]["metrics"]["parameters"] == sum(p.numel() for p in run.program.parameters())
+        True
     """
 
     def on_start(self, fit: Training) -> None:
