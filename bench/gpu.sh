@@ -4,7 +4,8 @@
 #   bench/gpu.sh [--out FILE.json]         on a GPU; the result, and a table of it on stdout
 #   bench/gpu.sh --dry [--out FILE.json]   on the CPU, tiny shapes: tells only whether the program itself works
 #
-# Python is $PYTHON, else python3. Wheels of what it lacks (pyro-ppl, pyro-api) may lie in $MMPPL_WHEELS, else .whl.
+# Python is $PYTHON, else python3. Wheels of what it lacks (pyro-ppl, pyro-api, opt-einsum, platformdirs, lazy-loader) may
+# lie in $MMPPL_WHEELS, else .whl, which git ignores.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python3}
