@@ -14,7 +14,7 @@ from mmppl.bench.harness import figure, interleave, peak_memory, ratio
 
 @pytest.fixture
 def benchmarks(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
 
 
 def test_the_figure_is_of_the_ratios_of_each_round():
