@@ -82,8 +82,8 @@ def fit(
         resume: go on where a killed fit in `out` stopped.
         callbacks: of one's own, called at each step and epoch.
         gradient_rule: combines the gradients of single terms, where a group has no rule of its own.
-        on_step: hears a Progress after each step.
-        log: hears that too, and one-line messages (str).
+        on_step: receives a Progress after each step.
+        log: receives that too, and one-line messages (str).
         root: passed to `mmppl.read`, as are `as_` and `download`.
         as_: name → likelihood.
         hide: share of the modalities to hide at random (seeded).
@@ -107,7 +107,7 @@ def fit(
     """
     used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
     cls = load_program(program)
-    hear = log or (lambda message: None)
+    inform = log or (lambda message: None)
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, precision=precision, seed=seed, device=device,
@@ -132,7 +132,7 @@ def fit(
     path = None if out is None else Path(out)
     if resume and path is None:
         raise UsageError("resume: name the run folder to go on with, out=RUN.")
-    listeners = [hears for hears in (log, on_step) if hears is not None]
+    listeners = [listener for listener in (log, on_step) if listener is not None]
     own = [*callbacks, *([Report(*listeners)] if listeners else [])]
     devices = [torch.cuda.current_device()] if place.type == "cuda" else []
     with torch.random.fork_rng(devices):
@@ -146,9 +146,9 @@ def fit(
                 run = Run.load(path, program=cls)
                 run.fitted_on = dataset
                 return run
-            hear(_understood(dataset))
+            inform(_understood(dataset))
             files = RunFiles(path, record)
-            lines = _train(made, dataset, files, own, gradient_rule, hear)
+            lines = _train(made, dataset, files, own, gradient_rule, inform)
     return Run(made.cpu(), files.record, folder=path, data=dataset, history=lines)
 
 

@@ -49,7 +49,7 @@ class Training:
         settings: of the fit.
         callbacks: called in their order.
         rule: combines gradients, in groups that have no rule of their own.
-        log: hears what a user should know.
+        log: receives one-line messages for the user.
 
     Attributes:
         rows: what is trained and validated on.

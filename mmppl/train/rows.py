@@ -25,7 +25,7 @@ class Rows:
         dataset: all rows.
         batch_size: at most.
         device: where the training rows are kept.
-        log: hears how many rows are left out.
+        log: receives a line with the number of rows that are left out.
 
     Attributes:
         train: the training rows, on the device.

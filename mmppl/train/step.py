@@ -47,10 +47,10 @@ class Step:
         program: in training mode; its Python state must not change between steps (`progress` and other buffers may).
         groups: of the parameters that get gradients; None: all, which descend all terms.
         terms: names of those that count, the others have weight 0; None: all.
-        check: hears the names of the objective's terms at the first batch.
+        check: receives the names of the objective's terms at the first batch.
         precision: "bf16" runs the networks under autocast.
         replay: False never records.
-        log: hears the one line when a program cannot be recorded.
+        log: receives the one line that says why a program cannot be recorded.
 
     Raises:
         UsageError: at the first batch, where no term that counts depends on a group.

@@ -60,8 +60,8 @@ class GradientStage:
         settings: of the fit.
         steps: batches of the stage.
         first: the step of the fit at which the stage begins.
-        check: hears the names of the objective's terms.
-        log: hears what a user should know.
+        check: receives the names of the objective's terms.
+        log: receives one-line messages for the user.
     """
 
     def __init__(

@@ -48,7 +48,7 @@ class WholeDataStage:
         program: on its device.
         planned: which parameters may change, and which terms count.
         settings: of the fit.
-        check: hears the names of the objective's terms.
+        check: receives the names of the objective's terms.
     """
 
     def __init__(
