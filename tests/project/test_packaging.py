@@ -148,7 +148,7 @@ def test_wheel(built, tmp_path):
     pip(python, "install", "--quiet", "--no-deps", built["wheel"])
     seen = look(python, tmp_path)
     assert Path(seen["kernels"]).is_relative_to(tmp_path / "env")
-    installed = [d.name for d in Path(seen["library"]).parents[2].iterdir()]
+    installed = [d.name for d in Path(seen["library"]).parents[1].iterdir()]
     assert sorted(installed) == ["borrowed.pth", "mmppl", info]
 
 
