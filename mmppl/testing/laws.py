@@ -94,7 +94,7 @@ def fillers(program: Program, data: Dataset) -> None:
                     "batch.input, and multiply nothing by a mask (0 · NaN is NaN)",
                 )
         program.eval()
-        clean, filled = (_answers(program, answerable(program, d)) for d in (data, changed))
+        clean, filled = (all_answers(program, answerable(program, d)) for d in (data, changed))
         for name, number in clean.items():
             if not np.array_equal(number, filled[name], equal_nan=True):
                 raise _broken(program, f"the answer about {name} changes with what lies where nothing was observed")
@@ -124,7 +124,7 @@ def order_of_rows(program: Program, data: Dataset) -> None:
     """Check that rows in another order have the same answers in that order."""
     some = answerable(program, data)
     order = torch.randperm(len(some), generator=torch.Generator().manual_seed(1))
-    wanted, found = _answers(program, some), _answers(program, some.take(order))
+    wanted, found = all_answers(program, some), all_answers(program, some.take(order))
     for name, number in wanted.items():
         if not np.allclose(found[name], number[order.numpy()], equal_nan=True, **ROUNDING):
             raise _broken(program, f"the answer about {name} depends on the order of the rows")
@@ -292,14 +292,13 @@ def _loss_and_gradients(program: Program, batch: Batch) -> dict[str, Tensor | No
     return found | {f"the gradient of {n}": g for n, g in zip(names, gradients)}
 
 
-def _answers(program: Program, data: Dataset) -> dict[str, np.ndarray]:
-    """Answers about everything, by both methods, given what each row has."""
+def all_answers(program: Program, data: Dataset) -> dict[str, np.ndarray]:
+    """Return all numbers of the answers about everything, by both methods, given what each row has."""
     given = [n for n in program.encoded if program.modality(n).role == "modality"]
     found: dict[str, np.ndarray] = {}
     for method in ("guide", "importance"):
-        answer = ask(
-            program.eval(), data, given=given, want=["z", "evidence", *program.targets()], draws=20, method=method
-        )
+        want = ["z", "evidence", *program.targets()]
+        answer = ask(program.eval(), data, given=given, want=want, draws=30, method=method, keep_draws=True)
         for name, parts in answer.want.items():
             numbers = {key: np.asarray(x) for key, x in parts.items() if key not in ("classes", "predicted")}
             found |= {f"{name} ({key}, method {method})": value for key, value in numbers.items()}
