@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .codegen.c_backend import address, library, numbers, over_rows, working
+from .codegen.c_backend import addresses, library, numbers, over_rows, working
 
 SOURCE = """
 static inline real peak_of(const stored *a, int64_t K) {
@@ -19,7 +19,7 @@ static inline real mass_of(const stored *a, real peak, int64_t K) {
     return mass;
 }
 
-void forward(int64_t L, int64_t K, const stored *logits, const int64_t *codes, const uint8_t *mask, real *out, int64_t *bad, int64_t first, int64_t last) {
+void forward(const stored *logits, const int64_t *codes, const uint8_t *mask, real *out, int64_t *bad, int64_t L, int64_t K, int64_t first, int64_t last) {
     for (int64_t r = first; r < last; r++) {
         double total = 0;
         if (!mask || mask[r])
@@ -33,7 +33,7 @@ void forward(int64_t L, int64_t K, const stored *logits, const int64_t *codes, c
     }
 }
 
-void backward(int64_t L, int64_t K, const stored *logits, const int64_t *codes, const uint8_t *mask, const real *g, stored *slope, int64_t first, int64_t last) {
+void backward(const stored *logits, const int64_t *codes, const uint8_t *mask, const real *g, stored *slope, int64_t L, int64_t K, int64_t first, int64_t last) {
     for (int64_t r = first; r < last; r++)
         for (int64_t l = 0; l < L; l++) {
             const stored *a = logits + (r * L + l) * K;
@@ -63,11 +63,11 @@ def forward(logits: Tensor, codes: Tensor, mask: Tensor | None) -> Tensor:
         IndexError: a code is not a class.
     """
     rows, length, classes = logits.shape
-    out = logits.new_empty(rows, dtype=working(logits.dtype))
-    bad = torch.zeros(1, dtype=torch.int64)
-    code, codes = library(SOURCE, working(logits.dtype), logits.dtype), codes.contiguous()
-    at = [address(t) for t in (logits, codes, mask, out, bad)]
-    over_rows(lambda *part: code.forward(*numbers(length, classes), *at, *numbers(*part)), rows, logits.numel())
+    real = working(logits.dtype)
+    out, bad = logits.new_empty(rows, dtype=real), torch.zeros(1, dtype=torch.int64)
+    code, codes = library(SOURCE, real, logits.dtype), codes.contiguous()
+    at = addresses(logits, codes, mask, out, bad)
+    over_rows(lambda *part: code.forward(*at, *numbers(length, classes, *part)), rows, logits.numel())
     if bad:
         raise IndexError(f"categorical: a code lies outside 0 to {classes - 1}.")
     return out
@@ -88,6 +88,6 @@ def backward(g: Tensor, logits: Tensor, codes: Tensor, mask: Tensor | None) -> T
     rows, length, classes = logits.shape
     slope = torch.empty_like(logits)
     code, codes = library(SOURCE, working(logits.dtype), logits.dtype), codes.contiguous()
-    at = [address(t) for t in (logits, codes, mask, g, slope)]
-    over_rows(lambda *part: code.backward(*numbers(length, classes), *at, *numbers(*part)), rows, logits.numel())
+    at = addresses(logits, codes, mask, g, slope)
+    over_rows(lambda *part: code.backward(*at, *numbers(length, classes, *part)), rows, logits.numel())
     return slope

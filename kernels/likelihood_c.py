@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .codegen.c_backend import address, array, library, numbers, over_rows
+from .codegen.c_backend import addresses, array, library, numbers, over_rows
 from .codegen.generate import Formula
 
 BLOCK = 512  # features summed in the tensors' own precision before they enter the row's total in double
@@ -87,7 +87,7 @@ def forward(formula: Formula, x: Tensor, output: Tensor, parameters: list[Tensor
     """
     size, code = _prepared(formula, x, output, parameters, False)
     out = x.new_empty(output.shape[0] * output.shape[1])
-    at = [address(t) for t in (x, output, *parameters, mask, out)]
+    at = addresses(x, output, *parameters, mask, out)
     over_rows(lambda first, last: code.forward(size, *at, *numbers(first, last)), len(out), output.numel())
     return out
 
@@ -112,11 +112,11 @@ def backward(
     size, code = _prepared(formula, x, output, parameters, wanted)
     slope = torch.empty(output.shape, dtype=output.dtype, device=output.device)
     rows, width = output.shape[0] * output.shape[1], x.shape[-1]
-    at = [address(t) for t in (x, output, *parameters, mask, g, slope)]
+    at = addresses(x, output, *parameters, mask, g, slope)
 
     def call(first: int, last: int) -> Tensor:
         part = torch.zeros(len(parameters) if wanted else 0, width, dtype=torch.float64)
-        code.backward(size, *at, address(part), *numbers(first, last))
+        code.backward(size, *at, *addresses(part), *numbers(first, last))
         return part
 
     parts = over_rows(call, rows, output.numel())

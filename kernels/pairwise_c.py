@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .codegen.c_backend import address, array, in_parallel, library, numbers
+from .codegen.c_backend import addresses, array, in_parallel, library, numbers
 from .codegen.generate import Formula
 
 LANES = 64  # pairs of one row in a block: the second sample is padded to a multiple (of 32 in float64)
@@ -156,12 +156,12 @@ def pair_sum(
     code, sizes = library(source(formula), x.dtype), array(len(x), padded, x.shape[1], int(within), int(gradients))
     gx = torch.zeros_like(x, dtype=torch.float64) if gradients else torch.empty(0)
     x, x_weight, parameters = x.contiguous(), x_weight.contiguous(), parameters.contiguous()
-    inputs = [address(t) for t in (x, x_weight, by_feature, weight, parameters)]
+    inputs = addresses(x, x_weight, by_feature, weight, parameters)
 
     def part(number: int, of: int) -> tuple[Tensor, Tensor]:
         sums = torch.zeros(1 + len(parameters), dtype=torch.float64)
         gy = torch.zeros_like(by_feature, dtype=torch.float64) if gradients else by_feature.new_empty(0)
-        if code.pairs(sizes, *inputs, address(sums), address(gx), address(gy), *numbers(number, of)):
+        if code.pairs(sizes, *inputs, *addresses(sums, gx, gy), *numbers(number, of)):
             raise MemoryError("pair sums: no memory for the working block")
         return sums, gy
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .codegen.c_backend import address, library, numbers, over_rows
+from .codegen.c_backend import addresses, library, numbers, over_rows
 
 SOURCE = """
 static inline void four(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1, real *restrict u) {
@@ -45,5 +45,5 @@ def fill(out: Tensor, key: tuple[int, int], rows: Tensor, first: int) -> None:
     draws, number, size = out.shape
     code, rows = library(SOURCE, out.dtype), rows.contiguous()
     fixed = numbers(number, size, first, *key)
-    at = [address(rows), address(out)]
+    at = addresses(rows, out)
     over_rows(lambda *part: code.fill(*fixed, *at, *numbers(*part)), draws * number, 8 * out.numel())

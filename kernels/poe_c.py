@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .codegen.c_backend import address, array, library, numbers, over_rows
+from .codegen.c_backend import addresses, array, library, numbers, over_rows
 
 SOURCE = """
 #include <stdlib.h>
@@ -336,7 +336,7 @@ def _run(name: str, loc: Tensor, seen: Tensor, prior: bool, tensors: list[Tensor
     function: Callable[..., int] = getattr(library(SOURCE, loc.dtype), name)
     subsets, rows, experts = seen.shape
     sizes = array(experts, subsets, rows, loc.shape[-1], int(prior))
-    at = [address(t) for t in tensors]
+    at = addresses(*tensors)
     failed: list[bool] = []
 
     def call(first: int, last: int) -> None:

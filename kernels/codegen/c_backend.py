@@ -203,9 +203,9 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
 
 
-def address(t: Tensor | None) -> ctypes.c_void_p:
-    """Return where a tensor's memory begins; NULL for None."""
-    return ctypes.c_void_p(None if t is None else t.data_ptr())
+def addresses(*tensors: Tensor | None) -> list[ctypes.c_void_p]:
+    """Return where the memory of each tensor begins; NULL for None."""
+    return [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
 
 
 def numbers(*values: int) -> list[ctypes.c_int64]:

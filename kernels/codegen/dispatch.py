@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,12 @@ _library = torch.library.Library("mmppl", "DEF")
 
 def fast(t: Tensor) -> bool:
     """Return whether a kernel on this tensor runs as generated code: C on the CPU, Triton on a GPU."""
-    return triton_backend.runs(t) or c_backend.runs(t)
+    return _on_triton(t) or c_backend.runs(t)
+
+
+def _on_triton(t: Tensor) -> bool:
+    """`triton_backend.runs`, which most tensors on the CPU need not be asked."""
+    return (t.is_cuda or triton_backend.interpreting.get()) and triton_backend.runs(t)
 
 
 def operator(schema: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -60,7 +65,12 @@ def code(kernel: str, t: Tensor) -> ModuleType:
     Returns:
         The module.
     """
-    return import_module(f"..{kernel}_{'triton' if triton_backend.runs(t) else 'c'}", __package__)
+    return _module(kernel, "triton" if _on_triton(t) else "c")
+
+
+@cache
+def _module(kernel: str, language: str) -> ModuleType:
+    return import_module(f"..{kernel}_{language}", __package__)
 
 
 def generated(kernel: str, function: str) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16)  # float64 on a GPU takes PyTorch's operations
 CAPABILITY = (8, 0)
-_interpreted: ContextVar[bool] = ContextVar("Triton's interpreter runs the kernels", default=False)
+interpreting: ContextVar[bool] = ContextVar("Triton's interpreter runs the kernels", default=False)
 log = logging.getLogger("mmppl")
 
 
@@ -30,18 +30,18 @@ def interpreted() -> Iterator[None]:
 
     if not triton.knobs.runtime.interpret:
         raise RuntimeError("Triton's interpreter is off: set TRITON_INTERPRET=1 before the process starts.")
-    token = _interpreted.set(True)
+    token = interpreting.set(True)
     try:
         yield
     finally:
-        _interpreted.reset(token)
+        interpreting.reset(token)
 
 
 def runs(t: Tensor) -> bool:
     """Return whether a kernel on this tensor runs on Triton."""
     if t.is_cuda:
         return t.dtype in DTYPES and supported(t.device.index or 0)
-    return _interpreted.get() and t.is_cpu
+    return interpreting.get() and t.is_cpu
 
 
 @cache

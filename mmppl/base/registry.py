@@ -91,7 +91,9 @@ class Registry(Generic[T]):
         return self._found[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        if not self.named_by_file:
+            self._load()
+        return name in self._found or (self.named_by_file and name in self._built_in())
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names, the built-in ones first."""

@@ -215,10 +215,6 @@ class Batch:
         """
         return dataclasses.replace(self, free=frozenset(free), needed=frozenset([*free, *scored]))
 
-    def needs(self, name: str) -> bool:
-        """Return False when nothing reads a modality's site, so that a program may leave out its decoder."""
-        return self.needed is None or name in self.needed
-
     def has(self, names: Sequence[str]) -> Tensor:
         """Return (B,) bool: the rows in which all of these names are observed."""
         return torch.stack([self.observed[name] for name in names]).all(0)

@@ -45,7 +45,7 @@ def observe(
         tensor([-1.8379, -1.8379, -1.8379])
     """
     name = modality.name
-    if not batch.needs(name):
+    if batch.needed is not None and name not in batch.needed:  # nothing reads the site
         return
     wanted = name in batch.free
     whole = wanted or z.shape[:-1] != batch.seen.shape[:-1] or not isinstance(decoder, nn.Module)

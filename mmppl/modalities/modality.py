@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -93,12 +94,12 @@ class Modality:
         """The transform from input units to model units, with its numbers."""
         return Scaling(self.transform, self.shift, self.spread)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of features of one sample."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def n_classes(self) -> int:
         """The number of classes; 0 where the modality has none."""
         return len(self.classes) if self.classes else 0

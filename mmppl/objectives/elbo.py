@@ -39,12 +39,11 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[st
     """
     terms, batch = Terms(), traces.batch
     for name, site in _scored(traces).items():
-        log_p = _log_density(site)
         weight = weights.get(name, 1.0)
         if cross is None or name not in batch.encoded:
-            terms[f"nll.{name}"] = (-_mean_over_rows(site, log_p, batch), weight)
+            terms[f"nll.{name}"] = (-_mean_over_rows(site, None, batch), weight)
             continue
-        seen = batch.sees(name)
+        log_p, seen = _log_density(site), batch.sees(name)
         for kind, rows, share in (("nll", seen, weight), ("cross", ~seen, cross.get(name, 1.0))):
             terms[f"{kind}.{name}"] = (-_mean_over_rows(site, torch.where(rows, log_p, 0.0), batch), share)
     return terms

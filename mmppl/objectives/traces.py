@@ -98,6 +98,8 @@ def _masked(site: Mapping[str, Any], log_prob: Tensor) -> Tensor:
     return log_prob if site["mask"] is None else torch.where(site["mask"], log_prob, 0.0)
 
 
-def _mean_over_rows(site: Mapping[str, Any], log_prob: Tensor, batch: Batch) -> Tensor:
-    """The plate-scaled, masked sum divided by N, as Pyro's own ELBO counts it."""
+def _mean_over_rows(site: Mapping[str, Any], log_prob: Tensor | None, batch: Batch) -> Tensor:
+    """The plate-scaled, masked sum divided by N, as Pyro's own ELBO counts it; of ln p where `log_prob` is None."""
+    if log_prob is None:
+        log_prob = _log_density(site)
     return _masked(site, log_prob).sum() * (site["scale"] / batch.size)

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..base.precision import full_precision
 from ..core.batch import Batch
 from ..core.program import Program, terms_of
 from ..core.stages import Group
@@ -171,7 +170,7 @@ class Step:
             counting = terms if self.terms is None else Terms({n: terms[n] for n in terms if n in self.terms})
             loss = counting.loss
         gradients = gradients_of(counting, loss, self.groups)
-        values = {name: full_precision(value.detach()) for name, (value, _) in terms.items()}
+        values = {name: value.detach() for name, (value, _) in terms.items()}
         weights: dict[str, Weight] = dict.fromkeys(terms, 0.0)
         weights |= {n: w.detach() if isinstance(w, Tensor) else w for n, (_, w) in counting.items()}
         overflow = torch.stack(overflows).any() if overflows else None

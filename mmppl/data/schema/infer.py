@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def is_label_name(name: str) -> bool:
 
 def _claimed(facts: ArrayFacts) -> Modality:
     """Return the modality of the strongest claim: the table under "Your own data" of README."""
-    claims = [claim for name in LIKELIHOODS if (claim := LIKELIHOODS[name].claims(facts))]
+    claims = [claim for family in LIKELIHOODS.values() if (claim := family.claims(facts))]
     if not claims:
         raise DataError(f"{facts.name!r} is {facts.dtype}, which no likelihood claims; name one, --as {facts.name}=….")
     return max(claims, key=lambda claim: claim.strength).modality
@@ -138,10 +139,10 @@ def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modal
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
         framed = name in table.features
         modality = infer_modality(name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed)
+        found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
         if modality.family.values == "classes":
-            modality = dataclasses.replace(modality, classes=_classes(table, name))
-        columns = table.features.get(name)
-        modalities.append(dataclasses.replace(modality, features=tuple(columns) if columns else None))
+            found["classes"] = _classes(table, name)
+        modalities.append(dataclasses.replace(modality, **found) if found else modality)
     if not any(m.role == "modality" for m in modalities):
         raise DataError(
             f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "

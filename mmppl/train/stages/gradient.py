@@ -132,8 +132,9 @@ class GradientStage:
                         f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
                         "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
                     )
-            sums = [total + value * len(batch) for total, value in zip(sums or [0.0] * len(values), values)]
-            rows += len(batch)
+            size = len(batch)
+            sums = [total + value * size for total, value in zip(sums or [0.0] * len(values), values)]
+            rows += size
             fit.advance(1, loss)
         assert outcome is not None
         if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
