@@ -6,8 +6,9 @@ import typer
 
 from mmppl.errors import MMPPLError
 
+from ..base.choices import DEVICES, choice
 from ..base.text import columns, number
-from .options import Json, choice
+from .options import Json
 from .output import as_json
 from .progress import talk
 
@@ -37,7 +38,7 @@ def bench(
 
     for group in only:
         choice("--only", group, GROUPS)
-    choice("--device", device, ("auto", "cpu", "cuda"))
+    choice("--device", device, DEVICES)
     with talk() as log:
 
         def logged(row: Row) -> None:

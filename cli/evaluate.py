@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..base.choices import SPLITS, choice
 from ..evaluation.tables import metric_table
-from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, choice, names, pairs
+from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, names, pairs
 from .output import as_json
 from .progress import talk
 
@@ -46,7 +47,7 @@ def evaluate(
     mmppl evaluate runs/seed-0 runs/seed-1 runs/seed-2 --metric error
     mmppl evaluate runs/mopoe --metric probe --metric coherence --set answers=product
     """
-    choice("--split", split, ("train", "valid", "test", "all"))
+    choice("--split", split, SPLITS)
     changes, sets = pairs("--set", set_), [names(text) for text in given]
     import mmppl
     from mmppl.evaluation.summary import summarise

@@ -10,9 +10,10 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
+from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
 from ..base.text import columns, number
 from ..evaluation.tables import metric_table
-from .options import As, Download, Json, Root, Use, choice, pairs
+from .options import As, Download, Json, Root, Use, pairs
 from .output import as_json
 from .progress import talk
 from .query import example
@@ -62,11 +63,11 @@ def fit(
     mmppl fit cmmd
     mmppl fit mvae --data mine.npz --set latent_dim=10 --hide 0.3 --out runs/mine
     """
-    choice("--device", device, ("auto", "cpu", "cuda"))
+    choice("--device", device, DEVICES)
     if schedule is not None:
-        choice("--schedule", schedule, ("cosine", "constant"))
+        choice("--schedule", schedule, SCHEDULES)
     if precision is not None:
-        choice("--precision", precision, ("fp32", "bf16"))
+        choice("--precision", precision, PRECISIONS)
     if resume and out is None:
         raise UsageError("--resume: name the run folder to go on with, --out RUN.")
     folder = out or Path("runs") / f"{Path(program).stem}-{datetime.now():%Y%m%d-%H%M%S}"

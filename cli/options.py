@@ -8,7 +8,7 @@ import typer
 
 from mmppl.base.parsing import names as names
 from mmppl.base.parsing import size as size
-from mmppl.errors import UsageError, suggest
+from mmppl.errors import UsageError
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Root = Annotated[
@@ -81,22 +81,3 @@ def rows(text: str | None) -> slice | None:
     except ValueError:
         raise UsageError(f"--rows {text}: expected A:B, two row numbers such as 0:5.") from None
     return slice(start, stop)
-
-
-def choice(option: str, value: str, allowed: Sequence[str]) -> str:
-    """Check the value of an option.
-
-    Args:
-        option: the name of the option, for messages.
-        value: the value.
-        allowed: the values that it may have.
-
-    Returns:
-        The value.
-
-    Raises:
-        UsageError: it is none of them.
-    """
-    if value not in allowed:
-        raise UsageError(f"{option} {value}: choose from {', '.join(allowed)}.{suggest(value, list(allowed))}")
-    return value

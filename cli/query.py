@@ -9,8 +9,9 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
+from ..base.choices import METHODS, PRECISIONS, SPLITS, choice
 from ..inference.defaults import default_want, labels_and_modalities
-from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, choice, names, pairs, rows, size
+from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, names, pairs, rows, size
 from .output import as_json
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def query(
     mmppl query runs/cmmd --data mine.npz --out answer.npz
     mmppl query runs/fmwvae --given label --want image --set style=another
     """
-    choice("--method", method, ("guide", "importance"))
-    choice("--precision", precision, ("fp32", "bf16"))
+    choice("--method", method, METHODS)
+    choice("--precision", precision, PRECISIONS)
     if split is not None:
-        choice("--split", split, ("train", "valid", "test", "all"))
+        choice("--split", split, SPLITS)
     chosen, most, changes = rows(rows_), size("--memory", memory), pairs("--set", set_)
     if out is not None and (out.suffix not in (".npz", ".csv") or not out.parent.is_dir()):
         raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.choices import SPLITS, Split, choice
 from ..core.batch import Batch
-from ..errors import UsageError, suggest
 from ..modalities.modality import Modality
 from .fingerprint import dataset_fingerprint, row_digests
 from .missing import mask_at_random
@@ -64,7 +64,7 @@ class Dataset:
         """Return the number of rows."""
         return len(self.ids)
 
-    def rows(self, split: Literal["train", "valid", "test", "all"]) -> Tensor:
+    def rows(self, split: Split) -> Tensor:
         """Return the row numbers of one part, in the order of the file.
 
         Args:
@@ -78,8 +78,7 @@ class Dataset:
         """
         if split == "all":
             return torch.arange(len(self))
-        if split not in PARTS:
-            raise UsageError(f"no part {split!r}; choose from train, valid, test, all.{suggest(split, PARTS)}")
+        choice("split", split, SPLITS)
         return torch.from_numpy(np.flatnonzero(self.split == PARTS.index(split)))
 
     def take(self, rows: Tensor) -> Dataset:

@@ -15,14 +15,14 @@ from ..base.parsing import size as size_in
 from ..core.batch import Batch
 from ..core.program import Program
 from ..data.dataset import Dataset
-from ..errors import UsageError, suggest
+from ..errors import UsageError
 from .answer import Answer
 from .draws import draw, in_chunks
 from .evidence import evidence, importance_weights
 from .memory import MEMORY, chunk, estimate
 from .predictive import PredictiveAccumulator, resample
 from .psis import smooth
-from .question import PRECISIONS, Question
+from .question import Question
 from .warnings import not_finite, nothing_given, nothing_scored, untrusted_weights
 
 
@@ -76,8 +76,6 @@ def ask(
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
-    if precision not in PRECISIONS:
-        raise UsageError(f"query: no precision {precision!r}; choose fp32 or bf16.{suggest(precision, PRECISIONS)}")
     question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
     size = chunk(
         lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),

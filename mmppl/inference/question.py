@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from pyro import poutine
 
+from ..base.choices import METHODS, PRECISIONS, choice
 from ..base.parsing import whole
 from ..core.program import Program
 from ..data.dataset import Dataset
@@ -16,8 +17,6 @@ from ..objectives.traces import is_random
 from .predictive import quantile_name
 
 SMOOTHING = 64  # bytes per weight, with the copies that smoothing makes
-METHODS = ("guide", "importance")
-PRECISIONS = ("fp32", "bf16")
 
 
 def latent_sizes(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, int]:
@@ -103,8 +102,8 @@ class Question:
             UsageError: a name, method or number is wrong, or the program cannot answer the question.
         """
         names = [m.name for m in program.modalities]
-        if method not in METHODS:
-            raise UsageError(f"query: no method {method!r}; choose guide or importance.{suggest(method, METHODS)}")
+        choice("query: method", method, METHODS)
+        choice("query: precision", precision, PRECISIONS)
         draws, seed = whole("draws", draws), whole("seed", seed)
         if draws < 1:
             raise UsageError(f"query: {draws} draws; at least one is needed.")

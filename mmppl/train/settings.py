@@ -6,10 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar
 
 import torch
 
+from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, Device, Precision, Schedule, choice
 from ..base.typed_json import from_json
 from ..core.hyperparameters import check_hyper, hyper_parameters
 from ..core.program import Program
@@ -47,12 +48,12 @@ class FitSettings:
     epochs: int = 30
     batch_size: int = 128
     lr: float = 1e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     clip: float | None = None
     patience: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     seed: int = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     gradient_rule: str | None = None
     version: int = 1
 
@@ -70,10 +71,8 @@ class FitSettings:
             raise UsageError(f"lr {self.lr} is not positive.")
         if not -(2**63) <= self.seed < 2**64:
             raise UsageError(f"seed {self.seed} has more than 64 bits; choose a smaller one.")
-        for name in ("schedule", "precision", "device"):
-            words, value = get_args(get_type_hints(FitSettings)[name]), getattr(self, name)
-            if value not in words:
-                raise UsageError(f"{name} {value!r} is none of {', '.join(words)}.{suggest(str(value), words)}")
+        for name, words in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("device", DEVICES)):
+            choice(name, getattr(self, name), words)
         if self.version != self.VERSION:
             raise UsageError(f"settings of version {self.version}, this one reads {self.VERSION}; fit again.")
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mmppl import UsageError
-from mmppl.cli.options import choice, names, pairs, rows, size
+from mmppl.cli.options import names, pairs, rows, size
 
 
 def test_pairs():
@@ -29,12 +29,6 @@ def test_rows(text, want):
 def test_rows_that_are_none(text):
     with pytest.raises(UsageError, match="expected A:B"):
         rows(text)
-
-
-def test_choice():
-    assert choice("--device", "cpu", ("auto", "cpu")) == "cpu"
-    with pytest.raises(UsageError, match="--device cup: choose from auto, cpu. Did you mean cpu?"):
-        choice("--device", "cup", ("auto", "cpu"))
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_half_precision_of_the_products_alone(run):
         np.testing.assert_allclose(coarse[name]["mean"], fine[name]["mean"], rtol=0.05, atol=0.05)
     np.testing.assert_allclose(coarse["label"]["prob"], fine["label"]["prob"], atol=0.05)
     np.testing.assert_allclose(coarse["evidence"]["nats"], fine["evidence"]["nats"], rtol=0.02, atol=0.5)
-    with pytest.raises(UsageError, match="fp32 or bf16"):
+    with pytest.raises(UsageError, match="query: precision fp8: choose from fp32, bf16"):
         run.query(want=["z"], precision="fp8")
 
 
@@ -234,7 +234,7 @@ def test_given_nothing_is_the_prior_and_names_are_checked(run):
         ({"want": ["lable"]}, "Did you mean label"),
         ({"want": ["label"], "given": ["imge"]}, "Did you mean image"),
         ({"want": ["image"], "given": ["label"]}, "does not see label"),
-        ({"want": ["image"], "method": "hmc"}, "guide or importance"),
+        ({"want": ["image"], "method": "hmc"}, "query: method hmc: choose from guide, importance"),
         ({"want": [], "draws": 4}, "nothing is wanted"),
         ({"want": ["z"], "draws": 0}, "at least one"),
         ({"want": ["z"], "draws": 1.5}, "draws=1.5 is not a whole number"),
