@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .mmd import Kernel, squared_distances
+from .pairwise import left_out
 
 
 def hsic(x: Tensor, y: Tensor, x_kernel: Kernel, y_kernel: Kernel, *, weight: Tensor | None = None) -> Tensor:
@@ -34,7 +35,7 @@ def hsic(x: Tensor, y: Tensor, x_kernel: Kernel, y_kernel: Kernel, *, weight: Te
         share = w / w.sum().clamp_min(torch.finfo(w.dtype).tiny)
         centred = []
         for sample, kernel in ((x, x_kernel), (y, y_kernel)):
-            kept = torch.where(w.unsqueeze(-1) > 0, sample, 0.0)
+            kept = left_out(sample, w)
             k = kernel(squared_distances(kept, kept))
             of_rows = k @ share
             centred.append(k - of_rows - of_rows.unsqueeze(-1) + share @ of_rows)

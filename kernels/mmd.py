@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .pairwise import PairKernel
+from .pairwise import PairKernel, left_out
 
 
 class Kernel(NamedTuple):
@@ -137,7 +137,7 @@ def median_heuristic(x: Tensor, y: Tensor, *, x_weight: Tensor | None = None, y_
         n = len(x) + len(y)
         weights = [torch.ones_like(p[:, 0]) if w is None else w for p, w in ((x, x_weight), (y, y_weight))]
         kept = torch.cat([w > 0 for w in weights])
-        pooled = torch.where(kept.unsqueeze(-1), torch.cat([x, y]), 0.0)  # all rows enter the centre: no NaN may stay
+        pooled = left_out(torch.cat([x, y]), kept)  # all rows enter the centre
         i, j = torch.triu_indices(n, n, 1, device=x.device)
         pairs = kept[i] & kept[j]
         r2 = torch.where(pairs, squared_distances(pooled, pooled)[i, j], torch.inf).sort().values  # other pairs last

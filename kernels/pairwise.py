@@ -112,7 +112,7 @@ class PairKernel:
             require(p > 0, f"{self.name}: {symbol} must be positive.")
         a, b = (self._weight(sample, weight) for sample, weight in zip((x, y), weights))
         x, y = (
-            sample if given is None else torch.where(weight.unsqueeze(-1) > 0, sample, 0.0)
+            sample if given is None else left_out(sample, weight)
             for sample, weight, given in zip((x, y), (a, b), weights)
         )
         stacked = torch.stack(at) if at else x.new_empty(0)
@@ -176,6 +176,25 @@ class _PairSums(torch.autograd.Function):
         asked = [ctx.needs_input_grad[i] for i in (1, 2, 5)]
         x, y, at = (g * t if want and t is not None else None for want, t in zip(asked, ctx.saved_tensors))
         return None, x, y, None, None, at, None, None
+
+
+def left_out(sample: Tensor, weight: Tensor) -> Tensor:
+    """Put the mean of the other rows in place of rows of weight 0.
+
+    Whatever they held, even NaN, is gone; and unlike 0 the mean leaves the centre of the sample where it was, so that
+    distances that are computed about it keep their digits under a common offset.
+
+    Args:
+        sample: (N, D).
+        weight: (N,), not negative.
+
+    Returns:
+        (N, D), without a gradient through the mean; zeros where no row is left.
+    """
+    kept = (weight > 0).unsqueeze(-1)
+    with torch.no_grad():
+        mean = torch.where(kept, sample, 0.0).sum(0) / kept.sum().clamp_min(1)
+    return torch.where(kept, sample, mean)
 
 
 @operator(

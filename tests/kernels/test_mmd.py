@@ -78,6 +78,17 @@ def test_a_common_offset_costs_no_digits():
     assert (squared_distances(X, X).diagonal() >= 0).all()
 
 
+def test_rows_of_weight_0_cost_no_digits_under_a_common_offset():
+    """float32 against float64 of the same numbers, a third of the rows left out: 1,000 standard deviations off 0."""
+    x, y = (torch.randn(2, 60, 3, generator=torch.Generator().manual_seed(0)) + 1000.0).float()
+    rows = torch.arange(60) % 3 > 0
+    hidden = torch.where(rows.unsqueeze(-1), x, torch.nan)
+    exact = median_heuristic(x.double()[rows], y.double()).item()
+    assert median_heuristic(hidden, y, x_weight=rows).item() == pytest.approx(exact, rel=2e-5)
+    exact = mmd2(x.double()[rows], y.double(), rbf(1.0)).item()
+    assert mmd2(hidden, y, rbf(1.0), x_weight=rows).item() == pytest.approx(exact, abs=1e-6)
+
+
 def test_unbiased_estimate_has_the_population_value():
     """N([.5,-1], diag [.64,.25]) against N([-.25,0], diag [1.44,1]), σ² = 1: 0.2785838593 by quadrature. 40 estimates
     of 500 rows; a deviation above 4 standard errors of their mean has probability 6e-5."""
