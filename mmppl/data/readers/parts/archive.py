@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import io
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from ....base.memory import check_room
-from ....errors import DataError
+from ....errors import DataError, obeyed
 from .files import opened, unreadable
 
 RATIO = 1032  # deflated data become at most so many times as long
@@ -162,7 +161,7 @@ def _check_directory(found: zipfile.ZipFile) -> None:
     names: set[str] = set()
     ends = [info.header_offset for info in members[1:]] + [found.start_dir]
     for info, end in zip(members, ends):
-        if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in info.filename):
+        if obeyed(info.filename):
             raise zipfile.BadZipFile(f"the name {info.filename[:60]!r} has control characters")
         if info.filename in names:
             raise zipfile.BadZipFile(f"two files in it are called {info.filename[:60]!r}")
