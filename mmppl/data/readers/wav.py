@@ -88,6 +88,8 @@ def _contradiction(content: bytes, channels: int) -> str:
         return f"{bits}-bit samples"
     if block != channels * bits // 8:
         return f"its header says {block} bytes for a sample of {bits} bits"
+    if any(size % block for name, _, size in chunks if name == b"data"):
+        return "it ends within a sample"
     return ""
 
 
