@@ -1,6 +1,5 @@
 """The errors that a user can cause. Each class carries the exit code that the command line returns for it."""
 
-
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # that reorder the text around them
 
 

@@ -39,7 +39,11 @@ def zeros(size: int, method: int) -> bytes:
 
 def local(name: bytes, content: bytes, size: int, *, crc: int = 0, method: int = 8, flags: int = 0) -> bytes:
     """A member: its local header and what follows it."""
-    return struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, method, 0, 33, crc, len(content), size, len(name), 0) + name + content
+    return (
+        struct.pack("<4s5H3I2H", b"PK\3\4", 20, flags, method, 0, 33, crc, len(content), size, len(name), 0)
+        + name
+        + content
+    )
 
 
 def entry(name: bytes, length: int, size: int, at: int, *, crc: int = 0, method: int = 8, flags: int = 0) -> bytes:
@@ -52,7 +56,11 @@ def zipped(members: bytes, directory: list[bytes], *, number: int | None = None)
     """A zip file of members and a directory that need not fit each other."""
     number = len(directory) if number is None else number
     lines = b"".join(directory)
-    return members + lines + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, number % 65536, number % 65536, len(lines), len(members), 0)
+    return (
+        members
+        + lines
+        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, number % 65536, number % 65536, len(lines), len(members), 0)
+    )
 
 
 def overlapping(copies: int) -> bytes:
@@ -76,6 +84,16 @@ def lying(size: int, said: int, name: bytes = b"x.npy", method: int = 8) -> byte
     return zipped(local(name, content, said, method=method), [entry(name, len(content), said, 0, method=method)])
 
 
+def alone(data: bytes, *, name: bytes = b"x.npy", inside: bytes | None = None,
+          length: int | None = None, size: int | None = None, at: int = 0, crc: int | None = None, method: int = 0,
+          flags: int = 0) -> bytes:  # fmt: skip
+    """A zip file of one stored member, of which something is not as it should be."""
+    crc = zlib.crc32(data) if crc is None else crc
+    length, size = (len(data) if number is None else number for number in (length, size))
+    member = local(name if inside is None else inside, data, size, crc=crc, method=method, flags=flags)
+    return zipped(member, [entry(name, length, size, at, crc=crc, method=method, flags=flags)])
+
+
 def archives() -> Iterator[Case]:
     """Zip files that are bombs, contradict themselves or are damaged."""
     one = stored(ROWS)
@@ -87,14 +105,14 @@ def archives() -> Iterator[Case]:
         "a member that says less than it holds": lambda: lying(GIGABYTE // 4, 100),
         "LZMA": lambda: lying(GIGABYTE // 8, GIGABYTE // 8, method=zipfile.ZIP_LZMA),
         "bzip2": lambda: lying(GIGABYTE // 8, GIGABYTE // 8, method=zipfile.ZIP_BZIP2),
-        "a wrong checksum": lambda: zipped(local(b"x.npy", raw, len(raw), method=0), [entry(b"x.npy", len(raw), len(raw), 0, method=0)]),
-        "encrypted": lambda: zipped(local(b"x.npy", raw, len(raw), crc=crc, method=0, flags=1), [entry(b"x.npy", len(raw), len(raw), 0, crc=crc, method=0, flags=1)]),
-        "an unknown method": lambda: zipped(local(b"x.npy", raw, len(raw), method=77), [entry(b"x.npy", len(raw), len(raw), 0, method=77)]),
-        "stored, and longer than it is": lambda: zipped(local(b"x.npy", raw, 999, crc=crc, method=0), [entry(b"x.npy", len(raw), 999, 0, crc=crc, method=0)]),
-        "an offset beyond the end": lambda: zipped(local(b"x.npy", raw, len(raw), method=0), [entry(b"x.npy", len(raw), len(raw), 2**31, method=0)]),
-        "a size beyond the end": lambda: zipped(local(b"x.npy", raw, len(raw), method=0), [entry(b"x.npy", 2**31, 2**31, 0, method=0)]),
-        "other names inside": lambda: zipped(local(b"y.npy", raw, len(raw), crc=crc, method=0), [entry(b"x.npy", len(raw), len(raw), 0, crc=crc, method=0)]),
-        "a name of control characters": lambda: zipped(local(b"x\n\x1b.npy", raw, len(raw), crc=crc, method=0), [entry(b"x\n\x1b.npy", len(raw), len(raw), 0, crc=crc, method=0)]),
+        "a wrong checksum": lambda: alone(raw, crc=0),
+        "encrypted": lambda: alone(raw, flags=1),
+        "an unknown method": lambda: alone(raw, method=77),
+        "stored, and longer than it is": lambda: alone(raw, size=999),
+        "an offset beyond the end": lambda: alone(raw, at=2**31),
+        "a size beyond the end": lambda: alone(raw, length=2**31, size=2**31),
+        "other names inside": lambda: alone(raw, inside=b"y.npy"),
+        "a name of control characters": lambda: alone(raw, name=b"x\n\x1b.npy"),
         "a million members": lambda: zipped(b"", [entry(b"x", 0, 0, 0)] * 300_000, number=65535),
         "a directory alone": lambda: zipped(b"", [entry(b"x.npy", 9, 9, 0)]),
         "no members": lambda: zipped(b"", []),
@@ -113,14 +131,27 @@ def archives() -> Iterator[Case]:
 
     yield "zip: a name twice", twice
     yield "zip: a name with and without its ending", lambda f: of(packed(f / "a.npz", {"x": one, "x.npy": one}))
-    yield "zip: a zip in it", lambda f: of(packed(f / "a.npz", {"x.npy": packed(f / "b.npz", {"x.npy": one}).read_bytes()}))
-    yield "zip: only a zip in it", lambda f: of(packed(f / "a.zip", {"b.zip": packed(f / "b.npz", {"x.npy": one}).read_bytes()}))
+    yield (
+        "zip: a zip in it",
+        lambda f: of(packed(f / "a.npz", {"x.npy": packed(f / "b.npz", {"x.npy": one}).read_bytes()})),
+    )
+    yield (
+        "zip: only a zip in it",
+        lambda f: of(packed(f / "a.zip", {"b.zip": packed(f / "b.npz", {"x.npy": one}).read_bytes()})),
+    )
     yield "zip: other files", lambda f: of(packed(f / "a.npz", {"xl/workbook.xml": b"<xml/>"}))
-    whole = lambda f: packed(f / "whole.npz", {"x.npy": one, "y.npy": one}).read_bytes()  # noqa: E731
     for share in (0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
-        yield f"zip: cut at {share:.0%}", lambda f, share=share: write(f, "a.npz", whole(f)[: int(share * len(whole(f)))])  # type: ignore[misc]
+        yield (
+            f"zip: cut at {share:.0%}",
+            lambda f, share=share: write(f, "a.npz", whole(f)[: int(share * len(whole(f)))]),
+        )  # type: ignore[misc]
     for at in (40, 70, 200, 300):
         yield f"zip: byte {at} changed", lambda f, at=at: write(f, "a.npz", flipped(whole(f), at))  # type: ignore[misc]
+
+
+def whole(folder: Path) -> bytes:
+    """A good .npz file."""
+    return packed(folder / "whole.npz", {"x.npy": stored(ROWS), "y.npy": stored(ROWS)}).read_bytes()
 
 
 def flipped(content: bytes, at: int) -> bytes:
@@ -149,7 +180,12 @@ def wav(*, form: int = 1, channels: int = 1, rate: int = 8000, block: int | None
         after: bytes = b"") -> bytes:  # fmt: skip
     """A wav file whose header is what it is told to be."""
     block = channels * -(-bits // 8) if block is None else block
-    inside = b"WAVE" + before + b"fmt " + struct.pack("<IHHIIHH", 16, form, channels, rate, rate * block % 2**32, block % 2**16, bits)
+    inside = (
+        b"WAVE"
+        + before
+        + b"fmt "
+        + struct.pack("<IHHIIHH", 16, form, channels, rate, rate * block % 2**32, block % 2**16, bits)
+    )
     inside += b"data" + struct.pack("<I", len(data) if size is None else size) + data + after
     return b"RIFF" + struct.pack("<I", len(inside) if riff is None else riff) + inside
 
@@ -203,9 +239,18 @@ def recordings() -> Iterator[Case]:
     yield "recordings: an empty folder", lambda f: of(folder_of(f, {}))
     yield "recordings: one is damaged", lambda f: of(folder_of(f, good | {"1_anna_9.wav": b"RIFF"}))
     yield "recordings: a pipe among them", lambda f: piped(folder_of(f, good) / "1_anna_9.wav", of(f / "folder"))
-    yield "recordings: a link to nothing", lambda f: linked(folder_of(f, good) / "1_anna_9.wav", f / "none", of(f / "folder"))
-    yield "recordings: a link to a device", lambda f: linked(folder_of(f, good) / "1_anna_9.wav", "/dev/zero", of(f / "folder"))
-    yield "recordings: a silent bomb", lambda f: of(packed(f / "a.zip", {"1_a_0.wav": wav(rate=1000, bits=8, data=bytes(2**26))}))
+    yield (
+        "recordings: a link to nothing",
+        lambda f: linked(folder_of(f, good) / "1_anna_9.wav", f / "none", of(f / "folder")),
+    )
+    yield (
+        "recordings: a link to a device",
+        lambda f: linked(folder_of(f, good) / "1_anna_9.wav", "/dev/zero", of(f / "folder")),
+    )
+    yield (
+        "recordings: a silent bomb",
+        lambda f: of(packed(f / "a.zip", {"1_a_0.wav": wav(rate=1000, bits=8, data=bytes(2**26))})),
+    )
 
 
 def folder_of(folder: Path, files: dict[str, bytes]) -> Path:
@@ -240,7 +285,7 @@ def paths() -> Iterator[Case]:
         yield f"path: NUL, {suffix}", lambda f, s=suffix: of(f"a\0b{s}")  # type: ignore[misc]
         yield f"path: two lines, {suffix}", lambda f, s=suffix: write(f, f"a\nb{s}", b"PK")  # type: ignore[misc]
         yield f"path: a terabyte of nothing, {suffix}", lambda f, s=suffix: sparse(f / f"a{s}")  # type: ignore[misc]
-    yield "path: a folder, .npz", lambda f: of((f / "a.npz").mkdir() or f / "a.npz")
+    yield "path: a folder, .npz", lambda f: of(folder_of(f, {}).rename(f / "a.npz"))
     yield "path: a table", lambda f: of("a,b\n1,2\n" * 1000)
     yield "path: the empty text", lambda f: of("")
     yield "path: other formats", lambda f: write(f, "a.csv", b"a,b\n1,2\n")

@@ -60,18 +60,70 @@ def of_npz(name: str, content: bytes | np.ndarray, **others: np.ndarray) -> Case
 def headers() -> Iterator[Case]:
     """Headers that are damaged, or that say other than what there is."""
     shapes = [
-        "(True, 3)", "(False, 2)", "(12, True)", "(-12, -2)", "(-1, 2)", "(12, -2)", "(12.0, 2)", "('12', 2)", "(12, None)",
-        "(12, 2, 0)", "(0, 2)", "(0,)", "(12, 0)", "(4611686018427387904, 0)", "(0, 9223372036854775808)", "()", "(24, 2)", "(11, 2)",
-        "(1099511627776, 2)", "(2, 18446744073709551616)", "(4294967296, 4294967296)", "(9999999999999, 9999999999999, 99)",
-        "[12, 2]", "12", "None", "(12, (2,))", "(" + "1, " * 60 + "24)", "(12, 1j)", "'ab'", "{12: 2}", "(12, 2", "(0x7fffffffffffffff, 2)",
-    ]  # fmt: skip
+        "(True, 3)",
+        "(False, 2)",
+        "(12, True)",
+        "(-12, -2)",
+        "(-1, 2)",
+        "(12, -2)",
+        "(12.0, 2)",
+        "('12', 2)",
+        "(12, None)",
+        "(12, 2, 0)",
+        "(0, 2)",
+        "(0,)",
+        "(12, 0)",
+        "(4611686018427387904, 0)",
+        "(0, 9223372036854775808)",
+        "()",
+        "(24, 2)",
+        "(11, 2)",
+        "(1099511627776, 2)",
+        "(2, 18446744073709551616)",
+        "(4294967296, 4294967296)",
+        "(9999999999999, 9999999999999, 99)",
+        "[12, 2]",
+        "12",
+        "None",
+        "(12, (2,))",
+        "(" + "1, " * 60 + "24)",
+        "(12, 1j)",
+        "'ab'",
+        "{12: 2}",
+        "(12, 2",
+        "(0x7fffffffffffffff, 2)",
+    ]
     for shape in shapes:
         yield of_npz(f"shape {shape[:40]}", npy(shape))
     types = [
-        "'|O'", "'O8'", "'<M8[ns]'", "'<m8[D]'", "'<c16'", "'<c8'", "'|V8'", "[('a', '<f8')]", "[('a', '<f4'), ('b', 'O')]",
-        "[('a', '<f8', (2,))]", "'<U0'", "'|S0'", "'|V0'", "'<U4000000000'", "'<f7'", "'<f8,<f8'", "'nonsense'", "8", "None", "[]", "('<f8', (2,))",
-        "[('a', [('b', [('c', '<f8')])])]", "'<f4'", "'<f16'", "[[]]", "['<f8']", "{'names': ['a'], 'formats': ['<f8']}",
-    ]  # fmt: skip
+        "'|O'",
+        "'O8'",
+        "'<M8[ns]'",
+        "'<m8[D]'",
+        "'<c16'",
+        "'<c8'",
+        "'|V8'",
+        "[('a', '<f8')]",
+        "[('a', '<f4'), ('b', 'O')]",
+        "[('a', '<f8', (2,))]",
+        "'<U0'",
+        "'|S0'",
+        "'|V0'",
+        "'<U4000000000'",
+        "'<f7'",
+        "'<f8,<f8'",
+        "'nonsense'",
+        "8",
+        "None",
+        "[]",
+        "('<f8', (2,))",
+        "[('a', [('b', [('c', '<f8')])])]",
+        "'<f4'",
+        "'<f16'",
+        "[[]]",
+        "['<f8']",
+        "{'names': ['a'], 'formats': ['<f8']}",
+    ]
     for kind in types:
         yield of_npz(f"type {kind[:40]}", npy("(12, 2)", kind))
     yield of_npz("complex numbers", ROWS.astype(complex))
@@ -79,7 +131,7 @@ def headers() -> Iterator[Case]:
     yield of_npz("records", np.zeros(12, [("a", "f8"), ("b", "i4")]))
     yield of_npz("halves", np.where(ROWS == 0, np.nan, ROWS))
     yield of_npz("infinite", np.where(ROWS == 0, -np.inf, ROWS))
-    yield of_npz("one value", np.float64(3))
+    yield of_npz("one value", np.array(3.0))
     yield of_npz("bytes that are no UTF-8", np.array([b"\xff\xfe", b"a"] * 6))
     yield of_npz("bools of 7", npy("(12, 2)", "'|b1'", b"\7" * 24))
     yield of_npz("beyond Unicode", npy("(12,)", "'<U1'", struct.pack("<12I", *[0x110000] * 12)))
@@ -178,13 +230,29 @@ def mappings() -> Iterator[Case]:
     }
     for name, make in columns.items():
         yield of_memory(name, lambda make=make: {"x": make(), "other": ROWS})  # type: ignore[misc]
-    names = ["", "a b", "a\nb", "a\x1b[31m", "a.b", "id2\0", "z", "data", "x" * 5000, "\ud800", "‮x", "forward", "a\u2028b"]
+    names = [
+        "",
+        "a b",
+        "a\nb",
+        "a\x1b[31m",
+        "a.b",
+        "id2\0",
+        "z",
+        "data",
+        "x" * 5000,
+        "\ud800",
+        "‮x",
+        "forward",
+        "a\u2028b",
+    ]
     for name in names:
         yield of_memory(f"the name {name[:20]!r}", lambda name=name: {name: ROWS, "other": ROWS})  # type: ignore[misc]
     yield of_memory("one name twice", lambda: {1: ROWS, "1": ROWS})
     yield of_memory("no arrays", lambda: {})
     yield of_memory("ids alone", lambda: {"id": np.arange(12)})
-    yield of_memory("a mask of another shape", lambda: {"x": ["a", None] * 6, "mask_x": np.ones((12, 1)), "other": ROWS})
+    yield of_memory(
+        "a mask of another shape", lambda: {"x": ["a", None] * 6, "mask_x": np.ones((12, 1)), "other": ROWS}
+    )
     yield of_memory("an empty id", lambda: {"id": ["a", None] * 6, "other": ROWS})
     yield of_memory("a list", lambda: [1, 2])
     yield of_memory("None for all", lambda: None)
@@ -218,6 +286,8 @@ def frames() -> Iterator[Case]:
     yield of_memory("frame, no columns", lambda: pd.DataFrame(index=range(12)))
     yield of_memory("frame, a group of two kinds", lambda: pd.DataFrame({"m:a": ROWS[:, 0], "m:b": ["x"] * 12}))
     yield of_memory("frame, a group and a column", lambda: pd.DataFrame({"m:a": ROWS[:, 0], "m": ROWS[:, 1]}))
-    yield of_memory("frame, columns of two levels", lambda: pd.DataFrame({("a", "b"): ROWS[:, 0], ("a", "c"): ROWS[:, 1]}))
+    yield of_memory(
+        "frame, columns of two levels", lambda: pd.DataFrame({("a", "b"): ROWS[:, 0], ("a", "c"): ROWS[:, 1]})
+    )
     yield of_memory("frame, a feature of two lines", lambda: pd.DataFrame({"m:a\nb": ROWS[:, 0], "m:c": ROWS[:, 1]}))
     yield of_memory("frame, none", Frame)

@@ -14,7 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,8 @@ def _limited() -> Iterator[None]:
 
 def _start_peak() -> None:
     """Begin to measure the most memory anew, where the system can; elsewhere it is that of the whole process."""
-    try:
+    with suppress(OSError):
         CLEAR.write_text("5")
-    except OSError:
-        pass
 
 
 def _peak() -> int:

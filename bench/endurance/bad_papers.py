@@ -26,7 +26,9 @@ def idx(*shape: int, data: bytes | None = None, kind: int = 8, axes: int | None 
     return bytes([0, 0, kind, len(shape) if axes is None else axes]) + struct.pack(f">{len(shape)}I", *shape) + data
 
 
-def cdb(records: bytes = b"\xff\3\2\0\1\1" * 4, *, count: int = 4, height: int = 1, width: int = 2, kind: int = 0) -> bytes:
+def cdb(
+    records: bytes = b"\xff\3\2\0\1\1" * 4, *, count: int = 4, height: int = 1, width: int = 2, kind: int = 0
+) -> bytes:
     """A file of HODA."""
     return HEADER.pack(2000, 1, 1, height, width, count, *[0] * 128, kind, b"", b"") + records
 
@@ -36,7 +38,9 @@ def element(kind: int, data: bytes, size: int | None = None) -> bytes:
     return struct.pack("<II", kind, len(data) if size is None else size) + data + bytes(-len(data) % 8)
 
 
-def matrix(*, name: bytes = b"X", shape: tuple[int, ...] = (2, 3), data: bytes = bytes(6), kind: int = 2, made: int = 9) -> bytes:
+def matrix(
+    *, name: bytes = b"X", shape: tuple[int, ...] = (2, 3), data: bytes = bytes(6), kind: int = 2, made: int = 9
+) -> bytes:
     """A matrix of a .mat file."""
     inside = element(6, struct.pack("<II", made, 0)) + element(5, struct.pack(f"<{len(shape)}i", *shape))
     return element(14, inside + element(1, name) + element(kind, data))

@@ -84,19 +84,19 @@ def _lived(source: Data, asked: list[Data]) -> tuple[str, str] | None:
     hyper = TINY | ({"subsets": "sampled"} if len(data.modalities) > 10 else {})
     model = fit("mvae", data, hyper=hyper, epochs=1, batch_size=8, log=lambda _: None)
     names = [m.name for m in model.program.modalities]
-    for given in (None, []):
+    everything: list[list[str] | None] = [None, []]
+    for given in everything:
         if problem := _asked(model, data, given, names, len(data), split="all"):
             return problem
     for other in asked:
         rows = len(next(iter(other.values())))
         if problem := _asked(model, other, None, names, rows):
             return problem
-    if not (data.split == 2).any():
+    if not (data.split == 2).any() or len(names) > 10:
         return None
     kinds = {m.classes is not None for m in model.program.modalities}
     metrics = ["nll", "collapse", *(["error"] if True in kinds else []), *(["rmse"] if False in kinds else [])]
-    sets = [] if len(names) < 10 else [names[:1]]
-    found = evaluate(model, data, metrics=metrics, draws=4, conditioning_sets=sets or None)
+    found = evaluate(model, data, metrics=metrics, draws=4)
     return _not_finite(found, "evaluate")
 
 
@@ -136,7 +136,11 @@ def values() -> Iterator[Case]:
     yield "whole numbers of 64 bits, unsigned", {"a": np.arange(40, dtype=np.uint64) + np.uint64(2**63), "b": B}, []
     yield "the least and largest whole number", {"a": np.array([-(2**63), 2**63 - 1] * 20), "b": B}, []
     for kind in ("f2", "f4", ">f8", ">f4", ">i4", "i1", "u1", "u2", "?", "g"):
-        yield f"numbers of type {kind}", {"a": np.abs(A * 20).astype(kind), "b": B}, [{"a": np.abs(A[:2] * 20).astype(kind)}]
+        yield (
+            f"numbers of type {kind}",
+            {"a": np.abs(A * 20).astype(kind), "b": B},
+            [{"a": np.abs(A[:2] * 20).astype(kind)}],
+        )
     yield "in Fortran's order", {"a": np.asfortranarray(A), "b": B[::-1]}, []
     yield "one feature", {"a": A[:, :1], "b": B[:, 0]}, []
     yield "grey images of one shade", {"a": np.full((40, 4, 4), 7, np.uint8), "b": B}, []
@@ -161,7 +165,7 @@ def rows() -> Iterator[Case]:
     yield "no test rows", {**whole, "split": np.array(["train"] * 39 + ["valid"])}, []
     yield "one train row", {**whole, "split": np.array(["train"] + ["test"] * 39)}, []
     yield "train rows alone", {**whole, "split": np.zeros(40, int)}, []
-    yield "200 modalities", {f"m{i}": A[:, i % 3] + i for i in range(200)}, []
+    yield "40 modalities", {f"m{i}": A[:, i % 3] + i for i in range(40)}, []
     yield "repeated rows", {"a": np.tile(A[:2], (20, 1)), "b": np.tile(B[:2], (20, 1))}, []
     yield "ids that are texts", {**whole, "id": np.array([f"p {i}é" for i in range(40)])}, []
     yield "ids below zero", {**whole, "id": np.arange(40) - 20}, []
@@ -177,13 +181,29 @@ def masks() -> Iterator[Case]:
     yield "a modality seen twice", {**whole, "mask_b": row < 2}, []
     yield "a modality seen in training alone", {**whole, "mask_b": SPLIT == "train"}, []
     yield "a modality never in training", {**whole, "mask_b": SPLIT != "train"}, []
-    yield "rows without anything", {**whole, "mask_a": row % 4 > 0, "mask_b": row % 4 > 0, "mask_label": row % 4 > 0}, []
+    yield (
+        "rows without anything",
+        {**whole, "mask_a": row % 4 > 0, "mask_b": row % 4 > 0, "mask_label": row % 4 > 0},
+        [],
+    )
     yield "never two at once", {**whole, "mask_a": row % 2 == 0, "mask_b": row % 2 == 1}, []
     yield "a label seen once", {**whole, "mask_label": row < 3}, []
     yield "no label in the test rows", {**whole, "mask_label": SPLIT != "test"}, []
-    yield "gaps as NaN", {**whole, "b": np.where((row % 3 == 0)[:, None], np.nan, B)}, [{"b": np.full((1, 2), np.nan), "a": A[:1]}]
-    yield "under the mask, infinity", {**whole, "b": np.where((row % 3 == 0)[:, None], np.inf, B), "mask_b": row % 3 > 0}, []
-    yield "under the mask, 1e300", {**whole, "b": np.where((row % 3 == 0)[:, None], 1e300, B), "mask_b": row % 3 > 0}, []
+    yield (
+        "gaps as NaN",
+        {**whole, "b": np.where((row % 3 == 0)[:, None], np.nan, B)},
+        [{"b": np.full((1, 2), np.nan), "a": A[:1]}],
+    )
+    yield (
+        "under the mask, infinity",
+        {**whole, "b": np.where((row % 3 == 0)[:, None], np.inf, B), "mask_b": row % 3 > 0},
+        [],
+    )
+    yield (
+        "under the mask, 1e300",
+        {**whole, "b": np.where((row % 3 == 0)[:, None], 1e300, B), "mask_b": row % 3 > 0},
+        [],
+    )
     yield "texts with gaps", {**whole, "sex": ["f", None, "m", "f"] * 10}, []
 
 

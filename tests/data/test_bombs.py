@@ -251,7 +251,10 @@ def test_pictures_that_are_too_large(tmp_path, side):
 
 @pytest.mark.parametrize(
     "number, content, says",
-    [(0, idx(np.zeros(60_000, np.uint8)), "images of shape"), (1, idx(np.full(60_000, 200, np.uint8)), "one digit each")],
+    [
+        (0, idx(np.zeros(60_000, np.uint8)), "images of shape"),
+        (1, idx(np.full(60_000, 200, np.uint8)), "one digit each"),
+    ],
 )
 def test_digits_of_other_shapes(tmp_path, number, content, says):
     (tmp_path / "mnist").mkdir()

@@ -102,7 +102,11 @@ def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
     if column.ndim != 1:
         raise DataError(f"DataFrame: column {name!r} has shape {column.shape}; give one value per row.")
     values, missing = parse_column(name, column)
-    if values.dtype.kind == "f" and str(getattr(series, "dtype", "")).lower().startswith(("int", "uint")) and not missing.all():
+    if (
+        values.dtype.kind == "f"
+        and str(getattr(series, "dtype", "")).lower().startswith(("int", "uint"))
+        and not missing.all()
+    ):
         # Nullable integers arrive as floats once a cell is missing, but their likelihood depends on being integers.
         values = np.where(missing, values[~missing][0], values).astype(np.int64)
     return values, missing

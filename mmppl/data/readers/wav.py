@@ -51,8 +51,8 @@ def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
         raise DataError(f"{name}: {8 * width}-bit samples; write it as 16-bit PCM.")
     if not RATES[0] <= rate <= RATES[1]:
         raise DataError(
-            f"{name}: its header says {rate:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are heard of; write "
-            "it again."
+            f"{name}: its header says {rate:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are heard of; "
+            "write it again."
         )
     said = 8 + struct.unpack("<I", content[4:8])[0]
     if len(samples) != count * width or len(content) < said:

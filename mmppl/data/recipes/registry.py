@@ -128,7 +128,9 @@ def on_disk(source: str | os.PathLike[str]) -> bool:
     Returns:
         True if it is a file or folder.
     """
-    return os.path.isfile(source) or (os.path.isdir(source) and not (isinstance(source, str) and (source in RECIPES or not source)))
+    return os.path.isfile(source) or (
+        os.path.isdir(source) and not (isinstance(source, str) and (source in RECIPES or not source))
+    )
 
 
 def no_recipe(spec: str) -> UsageError:

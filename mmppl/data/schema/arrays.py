@@ -138,7 +138,12 @@ def _check_name(name: str) -> None:
 
 
 def _ids(array: np.ndarray) -> np.ndarray:
-    if array.ndim != 1 or not (array.dtype.kind in "iuU" or array.dtype.kind == "f" and np.isfinite(array).all() and (np.mod(array, 1) == 0).all()):
+    if array.ndim != 1 or not (
+        array.dtype.kind in "iuU"
+        or array.dtype.kind == "f"
+        and np.isfinite(array).all()
+        and (np.mod(array, 1) == 0).all()
+    ):
         raise DataError(f"'id' is {array.dtype} of shape {array.shape}; give one whole number or string per row.")
     if array.dtype.kind in "uf" and (np.abs(array) >= (2**63 if array.dtype.kind == "u" else 2**53)).any():
         raise DataError("'id' has numbers too large to be told apart; give them as strings.")

@@ -36,7 +36,8 @@ def read_idx(path: Path) -> np.ndarray:
         packed = path.suffix == ".gz"
         most = size_of(file) * (RATIO if packed else 1)  # bytes that there can be in it
         try:
-            return _read(path, gzip.GzipFile(fileobj=file) if packed else file, most)
+            unpacked: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+            return _read(path, unpacked, most)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read ({error}); it is truncated or corrupt, fetch it again.") from None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from ....base.memory import check_room
-from ....errors import DataError, obeyed
+from ....errors import obeyed
 from .files import opened, unreadable
 
 RATIO = 1032  # deflated data become at most so many times as long
@@ -129,8 +129,7 @@ def open_archive(path: Path, most: int) -> Iterator[Archive]:
 
 
 class _Limited(io.RawIOBase):
-    """A file of which no more is read at once than a directory of so many members has, before memory is taken for them.
-    """
+    """A file of which no more is read at once than the directory of so many members has."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._most = file, most
