@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from mmppl.data.read import read
+from mmppl.data.recipes.parts.photographs import photographs
 from mmppl.errors import DataError, UsageError
 
 from .bad_archives import archives, paths, recordings, wav
@@ -28,7 +29,7 @@ from .bad_arrays import ROWS, Case, frames, headers, mappings
 from .bad_papers import digits, papers
 from .trial import Trial
 
-SECONDS, BUDGET = 20, 6.0  # seconds of one case; of the quick mode
+SECONDS, BUDGET = 20, 6.0  # seconds of one case; of the quick mode's work
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -50,10 +51,10 @@ def run(*, quick: bool, seed: int) -> Trial:
     trial = Trial()
     wrong = dict.fromkeys(("internal", "lines", "silent", "hangs", "memory", "warnings"), 0)
     normal = _normal()
-    most, slowest, began, done = (0, ""), (0.0, ""), time.monotonic(), 0
+    most, slowest, began, done = (0, ""), (0.0, ""), time.process_time(), 0
     random.Random(seed).shuffle(cases)
     for name, prepare in cases:
-        if quick and time.monotonic() - began > BUDGET:
+        if quick and time.process_time() - began > BUDGET:
             break
         done += 1
         kind, what, peak, seconds = _tried((name, prepare))
@@ -70,6 +71,7 @@ def run(*, quick: bool, seed: int) -> Trial:
 
 def _normal() -> int:
     """Return the bytes that the process has held at most while good files were read."""
+    photographs(None)  # imports what reads pictures, which is slow
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         np.savez(place / "good.npz", x=ROWS, label=np.arange(12) % 2)
