@@ -107,9 +107,8 @@ def _kernels(name: str | None, json: bool) -> str:
 
 def _generated(formula: "Formula") -> dict[str, str]:
     """A formula, where its modules lie, and their text; generated here if it was not yet."""
-    files = {code: formula.written(suffix) for code, suffix in CODE.items()}
-    paths = {f"{code}_path": str(file) for code, file in files.items()}
-    texts = {f"{code}_source": file.read_text(encoding="utf-8") for code, file in files.items()}
+    texts = {f"{code}_source": formula.source(suffix) for code, suffix in CODE.items()}
+    paths = {f"{code}_path": str(formula.path(suffix)) for code, suffix in CODE.items()}
     return {"name": formula.name, "formula": formula.text, **paths, **texts}
 
 
