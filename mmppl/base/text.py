@@ -1,4 +1,4 @@
-"""Numbers and tables as text."""
+"""Numbers, tables and names of other people as text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,32 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def printable(text: Any, keep: str = "") -> str:
+    """Show characters that have no shape of their own as escapes, as `repr` does.
+
+    A terminal obeys some of them: names in a stranger's file could clear the screen, write over other lines, or turn
+    the direction of a line. Others are invisible, so that two names look alike.
+
+    Args:
+        text: a name, a path or a message; anything else is turned into text first.
+        keep: characters that stay as they are, such as line breaks.
+
+    Returns:
+        The text, with "\\x1b" for the escape character, "\\n" for a line break, "\\u202e" for right-to-left, ...
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
+def code(text: Any) -> str:
+    """Quote text for Markdown as code, in which nothing is a link, a tag or the end of a table's cell."""
+    return "`" + printable(text).replace("`", r"\x60").replace("|", r"\x7c") + "`"
+
+
 def columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
-    """Align the cells of a table.
+    """Align the cells of a table. What a terminal would obey in them is escaped.
 
     Args:
         rows: the cells of each row. Short rows are filled with blanks.
@@ -18,7 +42,7 @@ def columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
         One line for each row.
     """
     width = max((len(row) for row in rows), default=0)
-    full = [[*row, *[""] * (width - len(row))] for row in rows]
+    full = [[*map(printable, row), *[""] * (width - len(row))] for row in rows]
     sizes = [max(len(row[i]) for row in full) for i in range(width)]
     return "\n".join(gap.join(cell.ljust(size) for cell, size in zip(row, sizes)).rstrip() for row in full)
 
