@@ -6,24 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import escaped
+
 
 def printable(text: Any, keep: str = "") -> str:
-    """Show characters that have no shape of their own as escapes, as `repr` does.
-
-    A terminal obeys some of them: names in a stranger's file could clear the screen, write over other lines, or turn
-    the direction of a line. Others are invisible, so that two names look alike.
-
-    Args:
-        text: a name, a path or a message; anything else is turned into text first.
-        keep: characters that stay as they are, such as line breaks.
-
-    Returns:
-        The text, with "\\x1b" for the escape character, "\\n" for a line break, "\\u202e" for right-to-left, ...
-    """
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+    """Turn anything into text in which `escaped` has escaped what has no shape."""
+    return escaped(str(text), keep)
 
 
 def code(text: Any) -> str:

@@ -15,7 +15,9 @@ def test_what_has_no_shape_is_escaped():
     assert all(not printable(chr(i)).count(chr(i)) for i in [*range(32), *range(127, 161), *range(0x202A, 0x202F)])
 
 
-@pytest.mark.parametrize("text", ["cat", r"C:\runs\a", "Größe µ ± 2 × k̂", "ಕನ್ನಡ", "سلام", "数", "🐈"])
+@pytest.mark.parametrize(
+    "text", ["cat", r"C:\runs\a", "Größe µ ± 2 × k̂", "ಕನ್ನಡ", "سلام", "数", "🐈", "می\u200cروم", "👩\u200d🔬"]
+)
 def test_what_has_a_shape_stays(text):
     assert printable(text) == text
 

@@ -7,7 +7,7 @@ import pytest
 
 import mmppl
 
-NAMES = ["x|y`<b>", "[a](b)\u202e#c"]
+NAMES = ["x|y`<b>", "[a](b)\u200b#c"]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_names_stay_in_their_cells(card):
     rows = [line for line in card.splitlines() if line.startswith("| `")]
     assert [row.count("|") - row.count(r"\|") for row in rows[:2]] == [5, 5]
     assert [row.split("|")[1].strip() for row in rows[:2]] == [
-        r"`x\x7cy\x60<b>`", r"`[a](b)\u202e#c`"
+        r"`x\x7cy\x60<b>`", r"`[a](b)\u200b#c`"
     ]  # fmt: skip
 
 
