@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..base.text import columns, number
+from ..base.text import columns, number, printable
 from .options import As, Download, Json, Root, Use, pairs
 from .output import as_json
 
@@ -51,7 +51,7 @@ def data(
 
 def _text(found: dict[str, Any]) -> str:
     split = ", ".join(f"{part} {count:,}" for part, count in found["split"].items())
-    head = f"{found['name']}: {found['n']:,} rows ({split}{'' if found['has_split'] else '; drawn here'})"
+    head = f"{printable(found['name'])}: {found['n']:,} rows ({split}{'' if found['has_split'] else '; drawn here'})"
     rows = [["name", "role", "shape", "likelihood", "transform", "observed"]]
     for m in found["modalities"]:
         kind = m["likelihood"] if m["scale"] is None else f"{m['likelihood']}, scale {m['scale']}"

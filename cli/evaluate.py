@@ -1,16 +1,16 @@
 """`mmppl evaluate`: measure how good the answers of one or several runs are."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..base.choices import SPLITS, choice
+from ..base.text import printable
 from ..evaluation.tables import metric_table
 from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, names, pairs
 from .output import as_json
-from .progress import talk
+from .progress import say, talk
 
 
 def evaluate(
@@ -59,10 +59,10 @@ def evaluate(
         options |= dict(draws=draws, evidence_draws=evidence_draws, root=root, log=log)
         found = [mmppl.evaluate(run, data, **options) for run in loaded]
     if len(found) == 1:
-        head = f"{found[0]['run']}: {found[0]['n']:,} {split} rows"
+        head = f"{printable(found[0]['run'])}: {found[0]['n']:,} {split} rows"
         return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
     both = summarise(found, unlike([run.record for run in loaded]))
     for warning in both["warnings"]:
-        print(warning, file=sys.stderr)
+        say(warning)
     head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
     return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"

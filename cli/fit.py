@@ -11,7 +11,7 @@ import typer
 from mmppl.errors import MMPPLError, UsageError
 
 from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
-from ..base.text import columns, number
+from ..base.text import columns, number, printable
 from ..evaluation.tables import metric_table
 from .options import As, Download, Json, Root, Use, pairs
 from .output import as_json
@@ -145,7 +145,7 @@ def _text(found: dict[str, Any], run: "Run", program: str) -> str:
         titled = {TITLES[name.partition(".")[0]] + name.partition(".")[2]: value for name, value in numbers}
         parts.append(f"test rows\n{metric_table(titled)}")
     own = None if _is_installed(run) else program
-    parts.append(f"next: {example(run, own)}")
+    parts.append(f"next: {printable(example(run, own))}")
     return "\n\n".join(parts)
 
 

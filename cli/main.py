@@ -7,6 +7,7 @@ import contextlib
 import errno
 import functools
 import io
+import logging
 import os
 import sys
 import traceback
@@ -19,11 +20,13 @@ import typer.main
 import mmppl
 from mmppl.errors import MMPPLError
 
+from ..base.text import printable
 from .bench import bench
 from .data import data
 from .evaluate import evaluate
 from .fit import fit
 from .plot import plot
+from .progress import LogLines
 from .query import query
 from .show import show
 
@@ -53,7 +56,7 @@ def _printing(command: Callable[..., str]) -> Callable[..., None]:
     def run(*args: object, **options: object) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             text = command(*args, **options)
-        print(text, flush=True)
+        print(printable(text, keep="\n"), flush=True)
 
     run.__annotations__ = command.__annotations__ | {"return": None}
     return run
@@ -98,6 +101,8 @@ def main(args: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a × must not fail where the terminal knows ASCII only
+    logged, lines = logging.getLogger("mmppl"), LogLines()
+    logged.addHandler(lines)
     try:
         command = typer.main.get_command(app)
         with command.make_context("mmppl", [w for w in words if w != "--debug"], obj=words) as context:
@@ -108,13 +113,15 @@ def main(args: Sequence[str] | None = None) -> int:
         return stop.exit_code
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in words:
-            traceback.print_exc()
+            print(printable(traceback.format_exc(), keep="\n"), file=sys.stderr, end="")
         code, line = _explain(error, next((word for word in words if not word.startswith("-")), "mmppl"))
         if line:
-            print(f"mmppl: {' '.join(line.split())}", file=sys.stderr)
+            print(f"mmppl: {printable(' '.join(line.split()))}", file=sys.stderr)
         if isinstance(error, OSError):
             _drop_stdout_if_lost()
         return code
+    finally:
+        logged.removeHandler(lines)
 
 
 def _explain(error: BaseException, command: str) -> tuple[int, str]:

@@ -16,7 +16,8 @@ def as_json(value: Any) -> str:
     Returns:
         The text; arrays become lists, and numbers that JSON does not have (NaN, infinite) become null.
     """
-    return json.dumps(_plain(value), allow_nan=False)
+    text = json.dumps(_plain(value), allow_nan=False)
+    return text.replace("\x7f", "\\u007f")  # the one control character that `dumps` leaves
 
 
 def _plain(value: Any) -> Any:

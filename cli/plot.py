@@ -7,6 +7,7 @@ import typer
 
 from mmppl.errors import UsageError
 
+from ..base.text import printable
 from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, pairs
 from .output import as_json
 from .progress import talk
@@ -60,7 +61,8 @@ def plot(
     loaded = [mmppl.Run.load(path, program=program, trust=trust, use=use).with_options(**changes) for path in runs]
     if term is not None:
         file = plot_term(loaded, term, out or figures_folder(runs[0]) / f"term.{term}.png")
-        return as_json({"runs": [str(path) for path in runs], "term": term, "figures": [file]}) if json else str(file)
+        found = {"runs": [str(path) for path in runs], "term": term, "figures": [file]}
+        return as_json(found) if json else printable(file)
     with talk() as log:
         files = loaded[0].plot(data, figures=figure or None, root=root, log=log)
-    return as_json({"run": str(runs[0]), "figures": files}) if json else "\n".join(map(str, files))
+    return as_json({"run": str(runs[0]), "figures": files}) if json else "\n".join(map(printable, files))

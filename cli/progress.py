@@ -1,15 +1,31 @@
 """What a fit says while it runs, on stderr: a bar on a terminal, elsewhere a plain line now and then."""
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from ..base.text import printable
+
 if TYPE_CHECKING:
     from mmppl.train.loop import Progress
 
 EVERY = 10.0  # seconds between plain lines
+
+
+def say(line: str) -> None:
+    """Print a line for the user, beside the result."""
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+class LogLines(logging.Handler):
+    """Says what the library logs, as Python does where no handler is set up."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record's message."""
+        say(record.getMessage())
 
 
 @contextlib.contextmanager
@@ -34,7 +50,7 @@ def _bar() -> "Iterator[Callable[[str | Progress], None]]":
 
         def log(event: "str | Progress") -> None:
             if isinstance(event, str):
-                console.print(event, markup=False, highlight=False)
+                console.print(printable(event), markup=False, highlight=False)
                 return
             bar.update(task, total=event.steps, completed=event.step, state=_state(event), visible=True)
 
@@ -47,10 +63,10 @@ def _lines() -> "Callable[[str | Progress], None]":
     def log(event: "str | Progress") -> None:
         nonlocal last
         if isinstance(event, str):
-            print(event, file=sys.stderr, flush=True)
+            say(event)
         elif time.monotonic() - last >= EVERY:
             last = time.monotonic()
-            print(_state(event), file=sys.stderr, flush=True)
+            say(_state(event))
 
     return log
 

@@ -1,7 +1,6 @@
 """`mmppl query`: ask a run about rows of data."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,11 @@ import typer
 from mmppl.errors import MMPPLError, UsageError
 
 from ..base.choices import METHODS, PRECISIONS, SPLITS, choice
+from ..base.text import printable
 from ..inference.defaults import default_want, labels_and_modalities
 from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, names, pairs, rows, size
 from .output import as_json
+from .progress import say
 
 if TYPE_CHECKING:
     from mmppl import Run
@@ -85,12 +86,12 @@ def query(
         root=root,
     )
     for warning in answer.warnings:
-        print(warning, file=sys.stderr)
+        say(warning)
     if out is not None:
         answer.save(out)
     if json:
         return as_json(answer.to_json())
-    return str(out) if out is not None else answer.table()
+    return printable(out) if out is not None else answer.table()
 
 
 def example(run: "Run", program: str | None = None) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from mmppl.errors import UsageError, suggest
 
-from ..base.text import columns, number
+from ..base.text import columns, number, printable
 from .options import Json
 from .output import as_json
 from .query import example
@@ -107,9 +107,8 @@ def _kernels(name: str | None, json: bool) -> str:
 
 def _generated(formula: "Formula") -> dict[str, str]:
     """A formula, where its modules lie, and their text; generated here if it was not yet."""
-    files = {code: formula.written(suffix) for code, suffix in CODE.items()}
-    paths = {f"{code}_path": str(file) for code, file in files.items()}
-    texts = {f"{code}_source": file.read_text(encoding="utf-8") for code, file in files.items()}
+    texts = {f"{code}_source": formula.source(suffix) for code, suffix in CODE.items()}
+    paths = {f"{code}_path": str(formula.path(suffix)) for code, suffix in CODE.items()}
     return {"name": formula.name, "formula": formula.text, **paths, **texts}
 
 
@@ -174,7 +173,7 @@ def _run_text(path: Path, record: "RunRecord") -> str:
         rows += [["epochs", number(result.epochs)], ["seconds", number(result.seconds)], ["loss", number(result.loss)]]
         rows += [[f"  {name}", f"{number(v)} × {number(result.weights[name])}"] for name, v in result.terms.items()]
         rows += [[name, number(value)] for name, value in result.metrics.items()]
-    return f"{path}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"
+    return f"{printable(path)}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"
 
 
 def _how_to_ask(path: Path) -> str:
@@ -182,14 +181,14 @@ def _how_to_ask(path: Path) -> str:
     import mmppl
 
     try:
-        return f"ask: {example(mmppl.Run.load(path))}"
+        return f"ask: {printable(example(mmppl.Run.load(path)))}"
     except mmppl.UntrustedError:
         line = shlex.join(["mmppl", "query", str(path), "--program", "FILE"])
-        return f"ask: {line}\n(its program is not an installed one: FILE is your own copy of it)"
+        return f"ask: {printable(line)}\n(its program is not an installed one: FILE is your own copy of it)"
     except mmppl.MMPPLError as error:
-        return f"cannot be asked: {error}"
+        return f"cannot be asked: {printable(error)}"
 
 
 def _settings(settings: dict[str, Any]) -> str:
     text = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in settings.items()}
-    return "  ".join(f"{name}={value}" for name, value in text.items())
+    return "  ".join(printable(f"{name}={value}") for name, value in text.items())

@@ -1,6 +1,7 @@
 """The errors that a user can cause. Each class carries the exit code that the command line returns for it."""
 
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # that reorder the text around them
+JOINERS = "\u200c\u200d"
 
 
 class MMPPLError(Exception):
@@ -88,15 +89,19 @@ class DataError(MMPPLError):
     exit_code = 5
 
 
-def escaped(text: str) -> str:
-    """Write the signs that a terminal obeys instead of showing them as escapes: control characters, ends of lines,
-    changes of direction, and halves of signs that cannot be encoded.
+def escaped(text: str, keep: str = "") -> str:
+    """Write the signs that have no shape as escapes, as `repr` does.
+
+    A terminal obeys some of them: a name in a file of somebody else could clear the screen, write over other lines or
+    turn their direction. Others are invisible, so that two names look alike. The joiners with which Persian or Kannada
+    words (and some emoji) are written stay where they are between two such signs.
 
     Args:
         text: any text, such as a name from a file of somebody else.
+        keep: signs that stay as they are, such as ends of lines.
 
     Returns:
-        One line.
+        One line, unless `keep` has the end of a line.
 
     Example:
         >>> from mmppl.errors import escaped
@@ -105,11 +110,16 @@ def escaped(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(repr(sign)[1:-1] if obeyed(sign) else sign for sign in text)
+    shown = []
+    for before, sign, after in zip(" " + text, text, text[1:] + " "):
+        joins = sign in JOINERS and all(s.isprintable() and not s.isascii() for s in (before, after))
+        shown.append(sign if sign.isprintable() or sign in keep or joins else sign.encode("unicode_escape").decode())
+    return "".join(shown)
 
 
 def obeyed(text: str) -> bool:
-    """Say whether a text has a sign that `escaped` escapes."""
+    """Say whether a text has signs that a terminal obeys: control characters, ends of lines, changes of direction, and
+    halves of signs that cannot be encoded."""
     import unicodedata
 
     return not text.isprintable() and any(

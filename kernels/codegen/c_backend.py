@@ -2,16 +2,16 @@
 
 The system's C compiler takes a quarter of a second. PyTorch's inductor takes half a minute for the same lines, and
 keeps the compiler from vectorising loops. Libraries are kept in the user's cache folder, by the hash of everything that
-went into them.
+went into them, and loaded from the bytes that were checked (see `cache`).
 """
 
 import ctypes
 import hashlib
+import itertools
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,7 +23,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from .cache import cache_folder, log
+from .cache import keep, kept, log, one_at_a_time, scratch
 
 FLAGS = [
     "-O3",
@@ -92,6 +92,7 @@ void trial(real *a, int64_t n) {
 """  # everything that the kernels need of a compiler
 
 Result = TypeVar("Result")
+_loads = itertools.count(1)
 _wanted: ContextVar[bool] = ContextVar("compiled kernels are wanted", default=True)
 
 
@@ -174,19 +175,47 @@ def _load(source: str) -> ctypes.CDLL:
     assert cc is not None
     flags = [*FLAGS, *(["-mprefer-vector-width=512"] if platform.machine() == "x86_64" else [])]
     what = "\n".join([source, *flags, _version(cc), platform.machine(), _processor()])
-    name = hashlib.sha256(what.encode()).hexdigest()[:24]
-    place = cache_folder() / f"{name}.so"
-    if place.exists():
-        with suppress(OSError):  # a damaged file is compiled again
-            return ctypes.CDLL(str(place))
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        code, made = Path(folder) / f"{name}.c", Path(folder) / f"{name}.so"
+    name = f"{hashlib.sha256(what.encode()).hexdigest()[:24]}.so"
+    with one_at_a_time():
+        if (made := kept(name)) is not None:
+            with suppress(OSError):  # made on another system, whose C library this one lacks: compiled again
+                return _opened(made)
+        made = _compiled(source, [cc, *flags])
+        keep(name, made)
+        return _opened(made)
+
+
+def _compiled(source: str, command: list[str]) -> bytes:
+    libraries = ["-lmvec"] if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" else []
+    with scratch() as folder:
+        code, made = folder / "kernel.c", folder / "kernel.so"
         code.write_text(source)
-        libraries = ["-lmvec"] if platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc" else []
-        command = [cc, *flags, str(code), "-o", str(made), *libraries, "-lm"]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        os.replace(made, place)
-    return ctypes.CDLL(str(place))
+        line = [*command, str(code), "-o", str(made), *libraries, "-lm"]
+        own = os.environ | {"TMPDIR": str(folder)}  # so that a killed compiler's files are found, too
+        subprocess.run(line, check=True, capture_output=True, text=True, timeout=120, env=own)
+        return made.read_bytes()
+
+
+def _opened(made: bytes) -> ctypes.CDLL:
+    """Load a library from memory, or else from a private copy.
+
+    The file in the cache is never mapped: who cuts it off while it is mapped kills this process by SIGBUS, and it may
+    be another one than was checked. Memory also needs no folder from which programs may be run.
+    """
+    if hasattr(os, "memfd_create"):
+        with suppress(OSError):  # a system can forbid it
+            descriptor = os.memfd_create("mmppl-kernel")
+            try:
+                with open(descriptor, "wb", closefd=False) as file:
+                    file.write(made)
+                # The loader takes an equal path for the same library, and descriptors have equal numbers in turn.
+                return ctypes.CDLL(f"/proc/self/fd{'/' * next(_loads)}{descriptor}")
+            finally:
+                os.close(descriptor)
+    with scratch() as folder:
+        copy = folder / f"{next(_loads)}.so"
+        copy.write_bytes(made)
+        return ctypes.CDLL(str(copy))
 
 
 @cache

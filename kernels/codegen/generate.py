@@ -1,16 +1,15 @@
 """Code from a formula: its value and derivatives as PyTorch, Triton and C source.
 
-The PyTorch and Triton sources are modules in the cache folder, named by formula and hash, to be read and imported.
-The C and Triton sources are placed into the templates of `likelihood_c`, `likelihood_triton`, `pairwise_c` and
-`pairwise_triton`.
+The PyTorch and Triton sources are modules in the cache folder, named by formula and hash, to be read; what is executed
+is the text that was checked (see `cache`). The C and Triton sources are placed into the templates of `likelihood_c`,
+`likelihood_triton`, `pairwise_c` and `pairwise_triton`.
 """
 
+import copy
 import hashlib
-import importlib.util
 import keyword
-import os
+import linecache
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,10 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cache import cache_folder
+from .cache import keep, kept, one_at_a_time, place
 from .emit import TORCH, TRITON, C, Writer, _body
 
-END = "\n# end of the generated module\n"
 RESERVED = re.compile(  # names that formulas, or the code made from them, use themselves
     "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|value_and_grad"
     "|real|int|float|double|long|short|char|void"
@@ -82,19 +80,18 @@ class Formula:
         return self._module("_triton")
 
     def _module(self, suffix: str) -> ModuleType:
-        return _imported(self.written(suffix))
+        return _imported(self.path(suffix), self.source(suffix))
 
     @property
     def triton_source(self) -> str:
         """The text of the Triton module."""
-        return self.written("_triton").read_text().removesuffix(END)
+        return self.source("_triton")
 
-    def written(self, suffix: str = "") -> Path:
-        """Return `path`. The file is written first if it is absent or incomplete."""
-        path = self.path(suffix)
-        if not path.exists() or not path.read_text().endswith(END):
-            self._write()
-        return path
+    def source(self, suffix: str = "") -> str:
+        """Return the text of a generated module (suffix "" or "_triton"), which is made if the cache has it not."""
+        with one_at_a_time():
+            text = kept(f"{self.key}{suffix}.py")
+            return self._made()[suffix] if text is None else text.decode()
 
     @cached_property
     def key(self) -> str:
@@ -104,52 +101,46 @@ class Formula:
 
     def path(self, suffix: str = "") -> Path:
         """Return where the generated source lies (suffix "" or "_triton")."""
-        return cache_folder() / f"{self.key}{suffix}.py"
+        return place(f"{self.key}{suffix}.py")
 
-    def _write(self) -> None:
+    def _made(self) -> dict[str, str]:
+        """Generate both modules, and keep them once the derivatives have been checked."""
         from .formula import derive
 
         value, derivatives = derive(self.name, self.text, self.arguments, self.wrt)
-        _place(self.path("_triton"), _triton_module(self, value, derivatives))
-        _place(self.path(), _reference_module(self, value, derivatives))
-        try:
-            check_derivatives(self)
-        except Exception:
-            for suffix in ("", "_triton"):
-                self.path(suffix).unlink(missing_ok=True)
-            vars(self).pop("reference", None)  # the check has imported it
-            raise
+        made = {"": _reference_module(self, value, derivatives), "_triton": _triton_module(self, value, derivatives)}
+        unchecked = copy.copy(self)
+        vars(unchecked)["reference"] = _imported(self.path(), made[""])
+        check_derivatives(unchecked)
+        for suffix, source in made.items():
+            keep(f"{self.key}{suffix}.py", source.encode())
+        return made
 
 
-def _place(path: Path, source: str) -> None:
-    """Write a module completely or not at all."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-        file.write(source + END)
-    os.replace(file.name, path)
-
-
-def _imported(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _imported(path: Path, source: str) -> ModuleType:
+    """Execute source that was checked, without reading its file again (or Python's compiled copy of it)."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    linecache.cache[str(path)] = (len(source), None, source.splitlines(keepends=True), str(path))  # Triton reads it
+    exec(compile(source, str(path), "exec"), vars(module))
     return module
 
 
 def module(name: str, source: str) -> ModuleType:
-    """Import generated source from the cache folder.
+    """Import generated source, and keep it in the cache folder to be read.
 
     Args:
         name: the name of the module, to which a hash of the source is added.
-        source: the source, which is written if the folder does not have it completely.
+        source: the source.
 
     Returns:
         The module.
     """
-    path = cache_folder() / f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}.py"
-    if not path.exists() or not path.read_text().endswith(END):
-        _place(path, source)
-    return _imported(path)
+    file = f"{name}_{hashlib.sha256(source.encode()).hexdigest()[:12]}.py"
+    with one_at_a_time():
+        if kept(file) is None:
+            keep(file, source.encode())
+    return _imported(place(file), source)
 
 
 def check_derivatives(formula: Formula, points: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""Numbers and tables as text."""
+"""Numbers, tables and names of other people as text."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import escaped
+
+
+def printable(text: Any, keep: str = "") -> str:
+    """Turn anything into text in which `escaped` has escaped what has no shape."""
+    return escaped(str(text), keep)
+
+
+def code(text: Any) -> str:
+    """Quote text for Markdown as code, in which nothing is a link, a tag or the end of a table's cell."""
+    return "`" + printable(text).replace("`", r"\x60").replace("|", r"\x7c") + "`"
+
 
 def columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
-    """Align the cells of a table.
+    """Align the cells of a table. What a terminal would obey in them is escaped.
 
     Args:
         rows: the cells of each row. Short rows are filled with blanks.
@@ -18,7 +30,7 @@ def columns(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
         One line for each row.
     """
     width = max((len(row) for row in rows), default=0)
-    full = [[*row, *[""] * (width - len(row))] for row in rows]
+    full = [[*map(printable, row), *[""] * (width - len(row))] for row in rows]
     sizes = [max(len(row[i]) for row in full) for i in range(width)]
     return "\n".join(gap.join(cell.ljust(size) for cell, size in zip(row, sizes)).rstrip() for row in full)
 

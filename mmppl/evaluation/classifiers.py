@@ -13,17 +13,16 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..base.files import pack, unpack, write
+from ..base.files import pack, unpack
 from ..data.dataset import Dataset
 from ..errors import DataError
-from ..kernels.codegen.cache import cache_folder
+from ..kernels.codegen.cache import keep, kept, place
 from ..modalities.images import image_layout, is_image
 from ..modalities.modality import Modality
 from ..nn.mlp import mlp
@@ -62,13 +61,13 @@ def classifier_of(
     if len(classes.unique()) < 2:
         return None
     values = train.values[m.name] if len(rows) == len(train) else train.values[m.name][rows]
-    place = cache_folder() / "classifiers" / f"{_key(m, label, values, classes)}.safetensors"
+    name = f"classifiers/{_key(m, label, values, classes)}.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(VERSION)
         network = classifier_network(m, label.n_classes)
-        if place.exists():
-            with suppress(DataError, OSError, RuntimeError):  # a damaged file is replaced
-                network.load_state_dict(unpack(place.read_bytes(), place))
+        if (data := kept(name)) is not None:
+            with suppress(DataError, RuntimeError):  # of another kind of network: replaced
+                network.load_state_dict(unpack(data, place(name)))
                 return network.eval()
         if not fresh:
             return None
@@ -77,7 +76,7 @@ def classifier_of(
         began = time.monotonic()
         right = _train(network, m, values, classes)
     log(f"the classifier of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
-    _keep(place, network)
+    keep(name, pack(dict(network.state_dict())))
     return network.eval()
 
 
@@ -156,9 +155,3 @@ def _key(m: Modality, label: Modality, values: Tensor, classes: Tensor) -> str:
     for tensor in (values, classes):
         digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()[:32]
-
-
-def _keep(place: Path, network: nn.Module) -> None:
-    with suppress(OSError):  # a full disk makes the next evaluation train again, but does not fail this one
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        write(place, pack(dict(network.state_dict())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..base.text import columns, number
+from ..base.text import columns, number, printable
 
 SHARES = (
     "error", "share of", "baseline_error", "balanced_accuracy", "explained", "coverage", "calibration_error", "probe",
@@ -58,6 +58,6 @@ def _warnings(metrics: Mapping[str, Any]) -> list[str]:
         lines.append(f"left out: {metrics['left_out']:g} rows that lack what the program conditions on")
     blind = {key: count for key, count in (metrics.get("nothing_seen") or {}).items() if count}
     if blind:
-        counts = ", ".join(f"{key} {count:g}" for key, count in blind.items())
+        counts = ", ".join(f"{printable(key)} {count:g}" for key, count in blind.items())
         lines.append(f"rows with none of what is given: {counts}")
     return [""] + lines if lines else []

@@ -14,7 +14,7 @@ from ..evaluation.coherence import classifier_accuracy, classifiers, coherence
 from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.latent import probes
 from ..evaluation.study import Study
-from .drawing import caption, heat_map
+from .drawing import caption, heat_map, quoted
 from .registry import Subject, figure
 
 MAX_ROWS = 2000
@@ -54,12 +54,12 @@ def coherence_table(subject: Subject) -> Figure | None:
         found = coherence(model, test, given, asked, label)
         line[1:] = [found.get(name, np.nan) for name in trained]
     best = classifier_accuracy(program, test, trained, label)
-    names = [f"{label.name}, by a linear\nprobe of z"]
-    names += [f"{name}\n(classifier: {best[name]:.1%})" if name in best else name for name in trained]
+    names = [f"{quoted(label.name)}, by a linear\nprobe of z"]
+    names += [f"{quoted(name)}\n(classifier: {best[name]:.1%})" if name in best else quoted(name) for name in trained]
     drawn = Figure(figsize=(1.15 * len(names) + 2.2, 0.42 * len(sets) + 1.5), layout="constrained")
     ax = drawn.subplots()
-    heat_map(ax, shares, [set_name(given) for given in sets], names)
-    ax.set_title(f"rows (%) whose {label.name} is found in what is generated", loc="left")
+    heat_map(ax, shares, [quoted(set_name(given)) for given in sets], names)
+    ax.set_title(f"rows (%) whose {quoted(label.name)} is found in what is generated", loc="left")
     caption(
         drawn,
         f"{about} · n = {len(test):,} of {len(rows):,} · one draw of z per row · classifier: on real values · "

@@ -12,6 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..base.text import printable
 from ..core.program import Program, class_label
 from ..data.dataset import Dataset
 from ..modalities.images import image_layout, shades
@@ -29,6 +30,18 @@ STYLE: dict[Any, Any] = {
 }
 GAP = 2  # white pixels between the images of a mosaic
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # distinct to the colour-blind (Okabe & Ito)
+
+
+def quoted(text: Any) -> str:
+    """Return a name as a figure can show it: what has no shape is escaped, and a "$" begins no formula.
+
+    Args:
+        text: the name of a modality, class, row, run, term, ..., all of which may be other people's.
+
+    Returns:
+        The text for matplotlib.
+    """
+    return printable(text).replace("$", r"\$")
 
 
 def true_values(data: Dataset, m: Modality) -> list[Any]:
@@ -132,7 +145,7 @@ def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.n
 def _words(m: Modality, value: Any) -> str:
     if m.classes is None:
         return f"{float(value):.3g}"
-    parts = [str(part) for part in np.ravel(value)]
+    parts = [quoted(part) for part in np.ravel(value)]
     return ("" if all(len(part) <= 1 for part in parts) else " ").join(parts).strip() if m.shape else parts[0]
 
 
@@ -193,7 +206,7 @@ def mosaic(
     if words is not None:
         for (i, j), word in np.ndenumerate(words):
             place = (j * (width + GAP) + 0.06 * width, i * (height + GAP) + 0.04 * height)
-            ax.text(*place, str(word)[:6], color=ORANGE, fontsize=5.5, weight="bold", ha="left", va="top")
+            ax.text(*place, quoted(str(word)[:6]), color=ORANGE, fontsize=5.5, weight="bold", ha="left", va="top")
 
 
 def heat_map(ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -266,7 +279,7 @@ def caption(figure: Figure, text: str) -> None:
         text: the caption, which is wrapped.
     """
     letters = int(19 * figure.get_figwidth())  # letters in a line of this size
-    figure.supxlabel(textwrap.fill(text, letters), fontsize=6.5, color=GREY)
+    figure.supxlabel(textwrap.fill(quoted(text), letters), fontsize=6.5, color=GREY)
 
 
 def png(figure: Figure) -> bytes:

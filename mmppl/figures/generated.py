@@ -6,7 +6,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from ..evaluation.conditioning import default_conditioning_sets
-from .drawing import caption, draw_image, draw_prediction, draw_value, example_rows, limits, true_values
+from .drawing import caption, draw_image, draw_prediction, draw_value, example_rows, limits, quoted, true_values
 from .registry import Subject, figure
 
 SAMPLES = 8
@@ -45,7 +45,8 @@ def generated(subject: Subject) -> Figure | None:
     axes = drawn.subplots(len(test), len(columns), squeeze=False, width_ratios=widths)
     for (m, part), column in zip(columns, axes.T):
         true, ends = true_values(test, m), limits(test, m)
-        title = {"mean": f"generated\n{m.name} (mean)", "both": f"generated\n{m.name}"}.get(part, f"{part}\n{m.name}")
+        name = quoted(m.name)
+        title = {"mean": f"generated\n{name} (mean)", "both": f"generated\n{name}"}.get(part, f"{part}\n{name}")
         if part == "sd":
             spread = answer[m.name]["std"]
             ends = float(spread.min()), float(spread.max())

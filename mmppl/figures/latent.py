@@ -13,7 +13,7 @@ from ..core.program import class_label
 from ..errors import UsageError
 from ..evaluation.conditioning import default_conditioning_sets, has_any, set_name
 from ..modalities.modality import Modality
-from .drawing import BLUE, caption, class_codes, hide_axes
+from .drawing import BLUE, caption, class_codes, hide_axes, quoted
 from .registry import Subject, figure
 
 MAX_POINTS = 2800  # over all conditioning sets; t-SNE takes about ten seconds for these
@@ -72,7 +72,7 @@ def latent_space(subject: Subject) -> Figure | None:
     label = class_label(model.program)
     for ax, given, points, some in zip(axes, sets, parts, rows_of):
         _scatter(ax, points, class_codes(some, label), label)
-        ax.set_title(f"given {set_name(given)}", loc="left")
+        ax.set_title(f"given {quoted(set_name(given))}", loc="left")
     for ax in axes:
         hide_axes(ax)
     for ax in axes[len(sets) :]:
@@ -95,5 +95,5 @@ def _scatter(ax: Axes, points: np.ndarray, codes: np.ndarray, label: Modality | 
         ax.scatter(x, y, s=7, color=colour, marker=MARKERS[code // len(CLASS_COLOURS) % len(MARKERS)], linewidths=0)
         box = {"facecolor": "white", "alpha": 0.85, "edgecolor": colour, "boxstyle": "round,pad=0.2"}
         place = (float(np.median(x)), float(np.median(y)))
-        name = str((label.classes or ())[code])
+        name = quoted((label.classes or ())[code])
         ax.annotate(name, place, (0, 10), textcoords="offset points", ha="center", va="center", bbox=box, fontsize=7)

@@ -7,7 +7,7 @@ import math
 from matplotlib.figure import Figure
 
 from ..inference.fitted import FittedModel
-from .drawing import BLUE, ORANGE, caption
+from .drawing import BLUE, ORANGE, caption, quoted
 from .registry import figure
 from .training_curves import draw_curve, over_epochs
 
@@ -44,7 +44,7 @@ def losses(model: FittedModel) -> Figure | None:
         for part, curve in curves.items():
             colour, dash, title = (BLUE, "-", "train") if part == "train" else (ORANGE, "--", "validation")
             draw_curve(ax, lines, curve, color=colour, linestyle=dash, label=title)
-        ax.set_title(name, loc="left")
+        ax.set_title(quoted(name), loc="left")
         over_epochs(ax)
     for ax in axes[len(curves_by_name) :]:
         ax.set_visible(False)

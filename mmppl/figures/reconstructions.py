@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from ..evaluation.conditioning import default_conditioning_sets, set_name
-from .drawing import caption, draw_image, draw_value, example_rows, limits, row_name, true_values
+from .drawing import caption, draw_image, draw_value, example_rows, limits, quoted, row_name, true_values
 from .generated import CHOICE, DRAWS, SAMPLES
 from .registry import Subject, figure
 
@@ -39,7 +39,7 @@ def reconstructions(subject: Subject) -> Figure | None:
     for block, m in zip(blocks, images):
         axes = block.subplots(len(sets) + 1, len(test), squeeze=False)
         true, ends = true_values(test, m), limits(test, m)
-        block.suptitle(f"{m.name}: the truth, and the predictive mean by what is given", fontsize=9)
+        block.suptitle(f"{quoted(m.name)}: the truth, and the predictive mean by what is given", fontsize=9)
         for ax, value in zip(axes[0], true):
             draw_value(ax, m, value, ends)
         row_name(axes[0][0], "truth")
@@ -47,6 +47,6 @@ def reconstructions(subject: Subject) -> Figure | None:
             mean = model.query(test, given=given, want=[m.name], draws=DRAWS, split="all").want[m.name]["mean"]
             for ax, value in zip(line, mean):
                 draw_image(ax, value, ends)
-            row_name(line[0], set_name(given).replace("+", "\n+ "))
+            row_name(line[0], quoted(set_name(given)).replace("+", "\n+ "))
     caption(drawn, f"{about} · n = {len(test)} · {CHOICE} · {DRAWS} draws")
     return drawn

@@ -15,7 +15,7 @@ from ..inference.fitted import FittedModel
 from ..inference.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
-from .drawing import caption, class_codes, example_rows, limits, mosaic, true_values
+from .drawing import caption, class_codes, example_rows, limits, mosaic, quoted, true_values
 from .registry import Subject, figure
 
 STYLES, CONTENTS = 8, 10  # at most
@@ -63,12 +63,12 @@ def style_transfer(subject: Subject) -> Figure | None:
     drawn = Figure(figsize=(INCH * side * across + 0.6, INCH * deep + 0.4), layout="constrained")
     parts = drawn.subfigures(len(blocks), 1, squeeze=False).ravel()
     for part, m, tables in zip(parts, images, blocks):
-        part.suptitle(f"{m.name}: each line in the style of the one on the left", fontsize=9)
+        part.suptitle(f"{quoted(m.name)}: each line in the style of the one on the left", fontsize=9)
         for ax, (source, table) in zip(part.subplots(1, across, squeeze=False).ravel(), tables.items()):
             names = ["style", "", *_names(label)] if label is not None and source == label.name else ["style"]
             mosaic(ax, table, limits(rows, m), (), names)
             ax.set_anchor("S")  # aligns the lines of both tables
-            ax.set_title(f"content: z given the {source}{' above' if source == m.name else ''}")
+            ax.set_title(f"content: z given the {quoted(source)}{' above' if source == m.name else ''}")
     caption(drawn, f"{about} · means of z and of the private latents over {DRAWS} draws · first rows of each class")
     return drawn
 
@@ -97,4 +97,4 @@ def _having(m: Modality, rows: Dataset) -> Dataset:
 
 
 def _names(label: Modality) -> list[str]:
-    return [str(name) for name in (label.classes or ())[:CONTENTS]]
+    return [quoted(name) for name in (label.classes or ())[:CONTENTS]]

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from ..base.files import write
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
-from .drawing import STYLE, caption, png
+from .drawing import STYLE, caption, png, quoted
 
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
 LETTERS = 74  # in a line of the legend
@@ -75,12 +75,12 @@ def term_curves(models: Sequence[FittedModel], term: str) -> Figure:
         colour = RUN_COLOURS[i % len(RUN_COLOURS)]
         last = [v for v in [*values["train"], *values["valid"]] if v is not None][-1]
         weight = lines[-1]["weights"].get(term)
-        label = f"{last:.3g}{'' if weight is None else f' (weight {weight:.3g})'}: {name}"
+        label = f"{last:.3g}{'' if weight is None else f' (weight {weight:.3g})'}: {quoted(name)}"
         label = textwrap.fill(label, LETTERS, subsequent_indent="    ")
         draw_curve(ax, lines, values["train"], color=colour, linewidth=0.8, linestyle=":")
         draw_curve(ax, lines, values["valid"], color=colour, linewidth=1.6, label=label)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-    ax.set_title(f"{term} (unweighted)", loc="left")
+    ax.set_title(f"{quoted(term)} (unweighted)", loc="left")
     ax.set_xlabel("epoch")
     over_epochs(ax)
     title = "the last value on validation rows (dotted: training rows)"

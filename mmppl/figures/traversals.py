@@ -17,7 +17,7 @@ from ..inference.decode import decode
 from ..inference.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
-from .drawing import caption, example_rows, limits, mosaic
+from .drawing import caption, example_rows, limits, mosaic, quoted
 from .registry import Subject, figure
 
 AXES = 8  # at most, of each latent
@@ -80,7 +80,8 @@ def traversals(subject: Subject, example: Dataset | None = None) -> Figure | Non
     some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).long())
     ask: dict[str, Any] = dict(given=given, want=[*sizes], draws=DRAWS, split="all", quantiles=())
     answers, middle = model.query(some, **ask).want, model.query(example, **ask).want
-    centres = {f"around the answer to row {example.ids[0]}": {n: middle[n]["mean"].reshape(1, -1) for n in sizes}}
+    row = quoted(example.ids[0])
+    centres = {f"around the answer to row {row}": {n: middle[n]["mean"].reshape(1, -1) for n in sizes}}
     if not program.conditions:
         centres["around the mean of the prior"] = {n: np.zeros((1, size)) for n, size in sizes.items()}
     blocks = []
@@ -132,7 +133,7 @@ def _drawn(blocks: Sequence[Block], titles: Sequence[str]) -> Figure:
     drawn = Figure(figsize=size, layout="constrained")
     parts = drawn.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights).ravel()
     for part, block in zip(parts, blocks):
-        part.suptitle(f"{block.image.name} along the axes of {block.latent}, most KL first", fontsize=9)
+        part.suptitle(f"{quoted(block.image.name)} along the axes of {quoted(block.latent)}, most KL first", fontsize=9)
         names = [f"{axis}: {block.kl[axis]:.2g} nats" for axis in block.axes]
         steps = [f"{step:.3g}".replace("-", "−") for step in STEPS]
         for i, ax in enumerate(part.subplots(1, len(titles), squeeze=False).ravel()):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..base.files import write
+from ..base.text import printable
 from ..errors import UsageError, suggest
 
 
@@ -104,7 +105,7 @@ class Answer:
             writer = csv.writer(text)
             writer.writerow(columns)
             writer.writerows(zip(*columns.values()))
-            write(path, text.getvalue().encode())
+            write(path, text.getvalue().encode(errors="backslashreplace"))  # numpy holds text that is no Unicode
         else:
             raise UsageError(f"{path}: answers are written as .npz or .csv.")
 
@@ -134,9 +135,9 @@ class Answer:
         """
         lines = []
         for i in range(min(rows, self.n)):
-            lines.append(f"row {self.ids[i]}")
+            lines.append(f"row {printable(self.ids[i])}")
             for name, parts in self.want.items():
-                lines.append(f"  {name:<12} {_brief(parts, i)}")
+                lines.append(f"  {printable(name):<12} {printable(_brief(parts, i))}")
         if self.n > rows:
             lines.append(f"... {self.n - rows} more rows (--out FILE.npz or .csv keeps all)")
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 """Coherence of programs whose answer is known, and classifiers that are trained once."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pyro
@@ -12,6 +13,7 @@ from torch import nn
 import mmppl
 from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.evaluation import classifiers, coherence
+from mmppl.kernels.codegen import cache
 
 COHERENCE = ["coherence"]
 
@@ -61,7 +63,8 @@ def asking(data, **known):
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(classifiers, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(classifiers, "kept", partial(cache._checked, tmp_path))
+    monkeypatch.setattr(classifiers, "keep", partial(cache._write, tmp_path))
     monkeypatch.setattr(classifiers, "STEPS", 150)
     return tmp_path / "classifiers"
 
@@ -174,12 +177,12 @@ def test_classifiers_learn_from_what_a_fit_hid(monkeypatch, tmp_path):
     assert not run.data().observed["profile"].all() and run.data(hidden=False).observed["profile"].all()
 
 
-def test_a_classifier_does_not_depend_on_earlier_draws(data):
+def test_a_classifier_does_not_depend_on_earlier_draws(data, own_cache):
     of = {m.name: m for m in data.modalities}
     train = data.take(data.rows("train"))
     torch.manual_seed(1)
     one = classifiers.classifier_of(of["image"], of["label"], train)
-    for file in classifiers.cache_folder().glob("classifiers/*"):
+    for file in own_cache.iterdir():
         file.unlink()
     torch.manual_seed(2)
     state = torch.get_rng_state()

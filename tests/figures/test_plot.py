@@ -1,5 +1,7 @@
 """The figures of small runs: they are written, they are pictures, and nothing needs what the data do not have."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from mmppl.figures.registry import Subject
 from mmppl.figures.styles import CONTENTS, STYLES, style_transfer
 from mmppl.figures.traversals import AXES, STEPS, traversals
 from mmppl.inference.decode import decode
+from mmppl.kernels.codegen import cache
 from mmppl.modalities.images import pixels
 
 SMALL = {"hidden": 16, "layers": 1}
@@ -21,7 +24,8 @@ SMALL = {"hidden": 16, "layers": 1}
 
 @pytest.fixture(autouse=True)
 def no_classifiers(tmp_path, monkeypatch):
-    monkeypatch.setattr(classifiers, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(classifiers, "kept", partial(cache._checked, tmp_path))
+    monkeypatch.setattr(classifiers, "keep", partial(cache._write, tmp_path))
 
 
 def check(paths, names):

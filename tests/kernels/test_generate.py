@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmppl.kernels import likelihood, mmd
-from mmppl.kernels.codegen import generate
+from mmppl.kernels.codegen import cache, generate
 from mmppl.kernels.codegen.c_backend import available, compiled_kernels, library
 from mmppl.kernels.codegen.formula import FormulaError
 from mmppl.kernels.codegen.generate import FORMULAS, Formula
@@ -80,10 +80,10 @@ def test_triton_agrees_with_the_reference(name, triton_float64, tmp_path):
     formula = FORMULAS[name]
     loads = [f"tl.load(a + {k} * 40 + i, mask=ok, other=1.0)" for k in range(len(formula.arguments))]
     stores = [f"    tl.store(out + {k} * 40 + i, result[{k}], mask=ok)" for k in range(1 + len(formula.wrt))]
-    file = tmp_path / "kernel.py"
-    file.write_text(formula.triton_source + KERNEL.format(arguments=", ".join(loads), stores="\n".join(stores)))
+    file = tmp_path / "kernel.py"  # need not exist
+    source = formula.triton_source + KERNEL.format(arguments=", ".join(loads), stores="\n".join(stores))
     arguments, out = torch.stack(points(formula)), torch.zeros(1 + len(formula.wrt), 40, dtype=torch.float64)
-    generate._imported(file).kernel[(1,)](arguments, out)
+    generate._imported(file, source).kernel[(1,)](arguments, out)
     want = torch.stack([torch.as_tensor(v, dtype=torch.float64).expand(40) for v in formula.value_and_grad(*arguments)])
     torch.testing.assert_close(out, want, rtol=1e-9, atol=1e-11)
 
@@ -126,7 +126,7 @@ def test_names_that_would_collide_are_refused(word):
 
 
 def test_a_cut_off_module_is_generated_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(generate, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
     first = Formula("cut_off", "2*x", ("x",), ("x",))
     assert first.value(torch.tensor(3.0)) == 6
     text = first.path().read_text()
@@ -139,7 +139,7 @@ def test_a_damaged_library_is_compiled_again(monkeypatch, tmp_path):
 
     if not available():
         pytest.skip("no C compiler")
-    monkeypatch.setattr(c_backend, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
     source = "#define real float" + c_backend.PREAMBLE + "int seven(void) { return 7; }"
     assert c_backend._load(source).seven() == 7
     (library_file,) = tmp_path.glob("*.so")

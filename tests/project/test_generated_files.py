@@ -3,14 +3,14 @@
 import pytest
 from platformdirs import user_cache_path
 
-from mmppl.kernels.codegen import generate
+from mmppl.kernels.codegen import cache, generate
 from mmppl.kernels.codegen.cache import cache_folder
 from mmppl.kernels.codegen.generate import FORMULAS, Formula
 
 
 def test_nothing_is_left_of_a_formula_whose_derivatives_are_wrong(monkeypatch, tmp_path):
     monkeypatch.setattr(generate, "FORMULAS", dict(FORMULAS))
-    monkeypatch.setattr(generate, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
 
     def wrong(formula):
         formula.value_and_grad(*[1.0] * len(formula.arguments))
@@ -18,7 +18,7 @@ def test_nothing_is_left_of_a_formula_whose_derivatives_are_wrong(monkeypatch, t
 
     monkeypatch.setattr(generate, "check_derivatives", wrong)
     formula = Formula("mistaken", "x*x", ("x",), ("x",))
-    for what in (lambda: formula.reference, lambda: formula.written("_triton"), lambda: formula.value(1.0)):
+    for what in (lambda: formula.reference, lambda: formula.source("_triton"), lambda: formula.value(1.0)):
         with pytest.raises(ValueError, match="disagrees"):
             what()
         assert not list(tmp_path.iterdir())
@@ -27,9 +27,11 @@ def test_nothing_is_left_of_a_formula_whose_derivatives_are_wrong(monkeypatch, t
 @pytest.fixture
 def anew():
     """The cache folder is looked for again, here and after the test."""
-    cache_folder.cache_clear()
+    for what in (cache_folder, cache._private, cache._say_unwritable):
+        what.cache_clear()
     yield
-    cache_folder.cache_clear()
+    for what in (cache_folder, cache._private, cache._say_unwritable):
+        what.cache_clear()
 
 
 def test_a_cache_that_cannot_be_written_is_reported_once(monkeypatch, tmp_path, caplog, anew):
