@@ -202,7 +202,7 @@ class Theatre:
         data = mmppl.read("digits-two-view")
         import numpy as np
 
-        arrays = {m.name: m.value_in_input_units(data.values[m.name][:300].numpy()) for m in data.modalities}
+        arrays: dict[str, Any] = {m.name: m.value_in_input_units(data.values[m.name][:300].numpy()) for m in data.modalities}
         np.savez(self.stage.outside / "secret.npz", **arrays)
         for name, source in (("recipe", "digits-two-view"), ("file", str(self.stage.outside / "secret.npz"))):
             hyper = {"hidden": 8, "layers": 1, "latent_dim": 2}
@@ -260,8 +260,8 @@ class Theatre:
             peak = _peak()
             self.largest_peak = max(self.largest_peak, peak)
         lines = err.splitlines()
-        yield from (("executed", what) for what in self.recorder.executed)
-        yield from (("opened", what) for what in self.recorder.opened)
+        yield from (("executed", what) for what in dict.fromkeys(self.recorder.executed))
+        yield from (("opened", what) for what in list(dict.fromkeys(self.recorder.opened))[:5])
         if peak > 2 * self.normal_peak + SLACK:
             yield "memory", f"{peak:.0f} MB, normally {self.normal_peak:.0f}"
         if code not in (0, 2, 3, 5) or "internal error" in err:

@@ -68,6 +68,6 @@ def parse_history(data: bytes, where: Path) -> list[Mapping[str, Any]]:
                 raise ValueError(f"epoch is {line['epoch']}, expected {number}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else error
-            raise DataError(f"{where}:{number}: damaged ({reason!s:.100}). Restore it or fit again.") from None
+            raise DataError(f"{where}: damaged (line {number}: {reason!s:.100}). Restore it or fit again.") from None
         lines.append(line)
     return lines

@@ -41,13 +41,13 @@ def test_the_lines_of_a_fit_come_back():
     ],
 )
 def test_a_line_that_no_fit_writes(change, says):
-    with pytest.raises(DataError, match=f"^metrics.jsonl:1: damaged .{says}[^\n]*$"):
+    with pytest.raises(DataError, match=f"^metrics.jsonl: damaged .line 1: {says}[^\n]*$"):
         parse({**LINE, **change})
 
 
 @pytest.mark.parametrize("data", [b"3\n", b"{}\n", b"\xff\n", b"[" * 100_000, b"{"])
 def test_what_is_no_line(data):
-    with pytest.raises(DataError, match="^metrics.jsonl:1: damaged[^\n]*$"):
+    with pytest.raises(DataError, match="^metrics.jsonl: damaged .line 1: [^\n]*$"):
         parse_history(data, Path("metrics.jsonl"))
 
 
