@@ -23,7 +23,7 @@ from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..readers.mfcc import Features, Level
-from ..readers.parts.tree import open_files
+from ..readers.parts.tree import files_below, open_files
 from ..readers.recordings import RecordingName, features_of, parse_name
 from ..splits import PARTS
 from .parts.files import root_or_default
@@ -174,7 +174,7 @@ def recordings(root: Path) -> Path | None:
     folder = root / SPEECH
     if os.path.isfile(folder / ARCHIVE):
         return folder / ARCHIVE
-    there = os.path.isdir(folder) and any(name.endswith(".wav") for *_, names in os.walk(folder) for name in names)
+    there = os.path.isdir(folder) and any(name.endswith(".wav") for name in files_below(folder))
     return folder if there else None
 
 
