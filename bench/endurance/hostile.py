@@ -202,7 +202,8 @@ class Theatre:
         data = mmppl.read("digits-two-view")
         import numpy as np
 
-        arrays: dict[str, Any] = {m.name: m.value_in_input_units(data.values[m.name][:300].numpy()) for m in data.modalities}
+        values = {m: data.values[m.name][:300].numpy() for m in data.modalities}
+        arrays: dict[str, Any] = {m.name: m.value_in_input_units(value) for m, value in values.items()}
         np.savez(self.stage.outside / "secret.npz", **arrays)
         for name, source in (("recipe", "digits-two-view"), ("file", str(self.stage.outside / "secret.npz"))):
             hyper = {"hidden": 8, "layers": 1, "latent_dim": 2}
