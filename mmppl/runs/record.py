@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +16,9 @@ from ..base.typed_json import from_json
 from ..errors import DataError, UsageError, suggest
 from ..modalities.modality import Modality
 
-FORMAT = 2
-WEIGHTS, METRICS, PROGRAM = "weights.safetensors", "metrics.jsonl", "program.py"  # files of a run
+FORMAT = 3
+METRICS, PROGRAM = "metrics.jsonl", "program.py"  # files of a run
+WEIGHTS = re.compile(r"weights-([0-9a-f]{16})\.safetensors")  # and the one that its weights are in, named by its hash
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ class RunRecord:
         device: name of the device.
         versions: package → version.
         status: "running" or "done".
-        sha256: file of the run → its hash.
+        sha256: file of the run → its hash; of metrics.jsonl as far as `logged` says.
+        logged: bytes of metrics.jsonl that are hashed; all of them once the fit is done.
         result: how it ended; None until then.
         use: files of the user's own that the fit used.
         mmppl: version of the library.
@@ -144,10 +148,24 @@ class RunRecord:
     versions: dict[str, str]
     status: Literal["running", "done"]
     sha256: dict[str, str]
+    logged: int
     mmppl: str
     result: ResultRecord | None = None
     use: tuple[UsedFile, ...] = ()
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Each file that is named is one of a run, and each hash is one; ValueError where not."""
+        for name, found in self.sha256.items():
+            weights = WEIGHTS.fullmatch(name)
+            if name not in (METRICS, PROGRAM) and not weights:
+                raise ValueError(f"sha256 names {name!r}, which is no file of a run")
+            if not re.fullmatch("[0-9a-f]{64}", found) or (weights and weights[1] != found[:16]):
+                raise ValueError(f"sha256.{name} is {found!r}, no hash of that file")
+        if sum(bool(WEIGHTS.fullmatch(name)) for name in self.sha256) > 1:
+            raise ValueError("sha256 names several files of weights")
+        if self.logged < 0:
+            raise ValueError("logged is negative")
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, less its digest."""
@@ -170,9 +188,28 @@ class RunRecord:
             raise ValueError("modalities is empty")
         return record
 
-    def with_file(self, name: str, data: bytes) -> RunRecord:
-        """The same with the hash of a file of the run put in."""
-        return dataclasses.replace(self, sha256={**self.sha256, name: sha256(data)})
+    @property
+    def weights(self) -> str | None:
+        """The file of the weights; None where there are none yet."""
+        return next((name for name in self.sha256 if WEIGHTS.fullmatch(name)), None)
+
+    def with_weights(self, data: bytes) -> RunRecord:
+        """The same with other weights.
+
+        Args:
+            data: the content of their file, which `weights` of the result names.
+        """
+        others = {name: found for name, found in self.sha256.items() if not WEIGHTS.fullmatch(name)}
+        return dataclasses.replace(self, sha256={**others, f"weights-{sha256(data)[:16]}.safetensors": sha256(data)})
+
+    def with_metrics(self, length: int, found: str) -> RunRecord:
+        """The same with a longer or shorter metrics.jsonl.
+
+        Args:
+            length: how many bytes it has, of whole lines.
+            found: the hash of those bytes.
+        """
+        return dataclasses.replace(self, logged=length, sha256={**self.sha256, METRICS: found})
 
 
 def write_record(path: Path, record: RunRecord) -> None:
@@ -188,10 +225,10 @@ def read_record(path: Path) -> RunRecord:
         UsageError: there is none.
         DataError: run.json is not what was written.
     """
-    if path.is_file():
+    if os.path.isfile(path):  # which knows no errors of the path
         raise UsageError(f"{path}: a file, and a run is the folder that a fit has left (see --out of `mmppl fit`).")
-    if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not os.path.isdir(path):
+        siblings = [p.name for p in path.parent.iterdir()] if os.path.isdir(path.parent) else []
         raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
     file = path / "run.json"
     if not file.is_file():

@@ -34,7 +34,7 @@ class NpzReader:
         path = Path(source)
         if path.suffix == ".npz":
             return True
-        if path.suffix.lower() == ".zip" or not path.is_file():
+        if path.suffix.lower() == ".zip" or not os.path.isfile(path):
             return False
         try:
             with open(path, "rb") as opened:
@@ -65,7 +65,7 @@ def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]
     Raises:
         DataError: there is no such file, or it is no .npz file, truncated, corrupt, encrypted, or holds Python objects.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise no_such_file(path)
     arrays = {}
     key = "index"
@@ -103,7 +103,7 @@ def no_such_file(path: Path) -> DataError:
     Returns:
         The error, with a suggestion if a file of a similar name is there.
     """
-    near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
+    near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if os.path.isdir(path.parent) else [])
     return DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
 
 

@@ -41,7 +41,7 @@ class RecordingsReader:
         if not isinstance(source, (str, os.PathLike)):
             return False
         path = Path(source)
-        return path.suffix.lower() == ".zip" or (path.is_dir() and on_disk(source))
+        return path.suffix.lower() == ".zip" or (os.path.isdir(path) and on_disk(source))
 
     def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
         """Return features and labels, with features of the shape that the schema of a run has.

@@ -127,8 +127,9 @@ def on_disk(source: str | os.PathLike[str]) -> bool:
     Returns:
         True if it is a file or folder.
     """
-    path = Path(source)
-    return path.is_file() or (path.is_dir() and not (isinstance(source, str) and (source in RECIPES or not source)))
+    if os.path.isfile(source):
+        return True
+    return os.path.isdir(source) and not (isinstance(source, str) and (source in RECIPES or not source))
 
 
 def no_recipe(spec: str) -> UsageError:
