@@ -19,9 +19,9 @@ from .trial import Trial
 from .warm import Warm
 
 KINDS = (
-    ["mvae", "--epochs", "40"],
-    ["mvae", "--epochs", "40", "--patience", "30", "--lr", "0.02"],
-    ["jmvae", "--epochs", "30", "--hide", "0.2", "--patience", "25"],
+    ["mvae", "--epochs", "25"],
+    ["mvae", "--epochs", "25", "--patience", "20", "--lr", "0.02"],
+    ["jmvae", "--epochs", "20", "--hide", "0.2", "--patience", "15"],
 )
 SMALL = ["--set", "hidden=8", "--set", "layers=1", "--set", "latent_dim=2", "--batch-size", "16", "--device", "cpu"]
 KILLS_OF_A_FIT = 20
@@ -33,13 +33,13 @@ def run(*, quick: bool, seed: int) -> Trial:
     """Kill fits.
 
     Args:
-        quick: 8 kills of one fit; else 200 of ten.
+        quick: 6 kills; else 200, of a dozen fits.
         seed: of the moments.
 
     Returns:
         How many kills, resumed fits and loads beside them there were, and what they lost.
     """
-    wanted, trial, chance = 8 if quick else 200, Trial(), random.Random(seed)
+    wanted, trial, chance = 6 if quick else 200, Trial(), random.Random(seed)
     trial.figures |= dict(kills=0, terminations=0, fits=0, lost=0, left_over=0, loads=0, failed_loads=0)
     place = Path(tempfile.mkdtemp(prefix="mmppl-kills-"))
     try:
