@@ -26,7 +26,7 @@ KINDS = (
 SMALL = ["--set", "hidden=8", "--set", "layers=1", "--set", "latent_dim=2", "--batch-size", "16", "--device", "cpu"]
 KILLS_OF_A_FIT = 20
 LONGEST = 0.35  # seconds until a kill; a process needs about 0.1 s to its first epoch
-ENDED = (0, 130, -signal.SIGKILL)  # by itself, by SIGTERM, by SIGKILL
+ENDED = (0, 130, -signal.SIGKILL, -signal.SIGTERM)  # the last before the command line has begun, or after it
 
 
 def run(*, quick: bool, seed: int) -> Trial:
@@ -84,7 +84,7 @@ def _one_fit(trial: Trial, warm: Warm, words: list[str], chance: random.Random, 
             trial.failures.append(f"after {disturbed} kills: exit code {code}: {_last(log)}")
             break
         disturbed += code != 0
-        figures["kills"] += code == -signal.SIGKILL
+        figures["kills"] += code < 0
         figures["terminations"] += code == 130
     if code == 0:
         for what, one in _content(whole).items():
