@@ -1,11 +1,13 @@
-"""Writing files so that a killed process never leaves one half-written."""
+"""Reading files that others may have put there, and writing some that a killed process never leaves half-written."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,47 @@ from ..errors import DataError
 def sha256(data: bytes) -> str:
     """Return the SHA-256 hash of some bytes as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def read_regular(path: Path, most: int = 2**31) -> bytes:
+    """Read a file of a folder that anybody may have made. Nothing but a regular file is opened: neither a link, which
+    may lead out of the folder, nor a pipe, on which reading waits, nor a device.
+
+    Args:
+        path: the file.
+        most: how many bytes it may have.
+
+    Returns:
+        Its contents.
+
+    Raises:
+        OSError: it is not there, cannot be read, is no regular file or has more bytes; `strerror` says which.
+    """
+    check_regular(path)
+    flags = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
+    descriptor = os.open(path, flags)  # a link or pipe that has come since is not followed or waited for
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        data = file.read(most + 1) if found.st_size <= most else b""
+    if max(found.st_size, len(data)) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
+    return data
+
+
+def check_regular(path: Path) -> int:
+    """Return the size of a file in bytes, without opening it.
+
+    Raises:
+        OSError: it is not there or no regular file.
+    """
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError(errno.ELOOP, "a link, and no file of its own", str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+    return found.st_size
 
 
 def write(path: Path, data: bytes) -> None:
