@@ -18,6 +18,7 @@ from ...base.registry import Registry
 from ...errors import UsageError, suggest
 
 Make = TypeVar("Make", bound=Callable[..., Any])
+LONGEST = 255  # characters of a name, for messages
 GIVEN = ("root", "download")  # arguments that a recipe may have besides its options
 NEEDS = re.compile(r"^\s*Needs:\s*(.+?)\s*(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -127,8 +128,7 @@ def on_disk(source: str | os.PathLike[str]) -> bool:
     Returns:
         True if it is a file or folder.
     """
-    path = Path(source)
-    return path.is_file() or (path.is_dir() and not (isinstance(source, str) and (source in RECIPES or not source)))
+    return os.path.isfile(source) or (os.path.isdir(source) and not (isinstance(source, str) and (source in RECIPES or not source)))
 
 
 def no_recipe(spec: str) -> UsageError:
@@ -141,6 +141,8 @@ def no_recipe(spec: str) -> UsageError:
         The error, with a suggestion.
     """
     name, known = spec.partition(":")[0], list(RECIPES)
+    if len(name) > LONGEST:
+        return UsageError(f"no recipe or file {name[:60]!r}… ({len(name):,} characters); give a name or a path.")
     return UsageError(
         f"no recipe or file {name!r}; recipes: {', '.join(known)}.{suggest(name, known)} "
         "Files are given by their path, *.npz; recordings by that of their folder or .zip."
