@@ -8,17 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..base.files import sha256, write
+from ..base.files import read_regular, sha256, write
 from ..errors import DataError, LockedError, UsageError
 from .compare import differing, in_words
+from .own import remember
 from .record import PROGRAM, RunRecord, read_record, write_record
 
+LARGEST = 2**28  # bytes of a file of a run other than its weights
 
-def read_checked(path: Path, record: RunRecord, name: str) -> bytes:
-    """Bytes of a file of the run; DataError when missing or of another hash than run.json says."""
+
+def read_checked(path: Path, record: RunRecord, name: str, most: int = LARGEST) -> bytes:
+    """Bytes of a file of the run; DataError when missing, longer than `most` or of another hash than run.json says."""
     file = path / name
     try:
-        data = file.read_bytes()
+        data = read_regular(file, most)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
     if sha256(data) != record.sha256.get(name):
@@ -117,7 +120,10 @@ def begin_folder(path: Path, record: RunRecord, source: bytes, resume: bool) -> 
             )
             what = in_words(found, ", the run has ")
             raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
+        if stored.id and (stored.data.spec, stored.data.root) == (record.data.spec, record.data.root):
+            remember(stored)
         return stored
     write(path / PROGRAM, source)
     write_record(path, record)
+    remember(record)
     return record
