@@ -19,7 +19,8 @@ from pathlib import Path
 from ..harness import circumstances
 from .trial import Trial
 
-NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in ("__init__", "__main__", "trial"))
+ASIDE = ("__init__", "__main__", "trial", "hostile_cases")
+NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in ASIDE)
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ from ..modalities.modality import Modality
 FORMAT = 2
 WEIGHTS, METRICS, PROGRAM = "weights.safetensors", "metrics.jsonl", "program.py"  # files of a run
 LARGEST = 2**28  # bytes of run.json
+LONGEST = 4096  # letters of a path
 HASH, ID = re.compile("[0-9a-f]{64}"), re.compile("([0-9a-f]{32})?")
 
 
@@ -90,7 +91,8 @@ class DataRecord:
         for name in ("fingerprint", "as_read", "unhidden"):
             _check(HASH.fullmatch(getattr(self, name)), name, getattr(self, name), "64 hexadecimal digits")
         for name in ("spec", "root"):
-            _check("\0" not in (getattr(self, name) or ""), name, getattr(self, name), "a path without a null byte")
+            text = getattr(self, name) or ""
+            _check("\0" not in text and len(text) <= LONGEST, name, text, f"no null byte and up to {LONGEST} letters")
 
     @property
     def told(self) -> str:

@@ -181,6 +181,8 @@ class Run(FittedModel):
         data = read(stored.spec, root=root, **how)
         if not hidden:
             data = data.whole or data
+        if data.modalities != self.modalities:
+            raise DataError(f"{self.name}: its schema is not that of its data, {stored.spec}; name others with --data.")
         if data.fingerprint() != (stored.fingerprint if hidden else stored.unhidden):
             raise DataError(
                 f"{stored.spec}: not the data that {self.name} was fitted on (fingerprint differs); name them with "

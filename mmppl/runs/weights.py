@@ -63,6 +63,8 @@ def with_weights(cls: type[Program], folder: Path, record: RunRecord) -> Program
     built = _build(cls, folder, record, hyper)
     _compare(folder, _schema(built), shapes)
     built.load_state_dict(unpack(read_checked(folder, record, WEIGHTS, size), file))
+    if wrong := [name for name, values in built.named_parameters() if not values.isfinite().all()]:
+        raise DataError(f"{file}: {wrong[0]} is not finite, and no fit ends so. {RESTORE}")
     return built
 
 
