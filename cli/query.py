@@ -116,8 +116,11 @@ def example(run: "Run", program: str | None = None) -> str:
 def _first_rows(run: "Run", most: int = 5) -> list[str]:
     """Return options that choose the first consecutive rows with everything that the program conditions on.
 
-    They are test rows if any have it. If the data of the fit cannot be read, the options are --data FILE.
+    They are test rows if any have it. Data that lie in files are not opened for that: then it is one row. If the data
+    of the fit cannot be read without being named, the options are --data FILE.
     """
+    if run.opens != "nothing":
+        return ["--rows", "0"] if run.opens == "files" else ["--data", "FILE"]
     try:
         data = run.data()
     except MMPPLError:

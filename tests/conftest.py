@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start beside each other
+_state = None if "MMPPL_STATE" in os.environ else tempfile.TemporaryDirectory(prefix="mmppl-state-")
+if _state is not None:  # the list of fitted runs; the processes that pytest-xdist and tests start have it, too
+    os.environ["MMPPL_STATE"] = _state.name
 sys.path.insert(0, str(Path(__file__).parent))  # `from reference.linear_gaussian import ...`
 torch.set_num_threads(1)
 torch.manual_seed(0)  # for what a module draws when it is imported

@@ -30,3 +30,12 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def size_in_words(size: int) -> str:
+    """Write bytes as a person would say them, rounded up to two digits: 1.3 GB."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= unit:
+            tenths = -(-10 * size // unit)
+            return f"{tenths / 10:.1f} {name}" if tenths < 100 else f"{-(-size // unit):,} {name}"
+    return f"{size:,} bytes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -27,7 +28,8 @@ def from_json(cls: type[T], data: Any, where: str = "", *, whole: bool = False) 
         The instance.
 
     Raises:
-        ValueError: a field is missing, unknown or of another type; the message names it.
+        ValueError: a field is missing, unknown or of another type, or the class refuses its value; the message names
+            it.
 
     Example:
         >>> @dataclasses.dataclass
@@ -49,7 +51,10 @@ def from_json(cls: type[T], data: Any, where: str = "", *, whole: bool = False) 
             values[name] = _value(data[name], hints[name], where + name)
         elif whole or (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING):
             raise ValueError(f"{where}{name} is missing")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:  # of its own checks, which do not know where it stands
+        raise ValueError(f"{where}{error}") from None
 
 
 def _value(value: Any, kind: Any, where: str) -> Any:
@@ -70,7 +75,7 @@ def _value(value: Any, kind: Any, where: str) -> Any:
             return _of_its_own(value, kind, where)
         if dataclasses.is_dataclass(kind):
             return from_json(kind, value, f"{where}.")
-        if kind is float and type(value) is int:
+        if kind is float and type(value) is int and abs(value) <= sys.float_info.max:
             return value
         if type(value) is kind:
             return value

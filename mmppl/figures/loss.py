@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from matplotlib.figure import Figure
@@ -10,6 +11,8 @@ from ..inference.fitted import FittedModel
 from .drawing import BLUE, ORANGE, caption
 from .registry import figure
 from .training_curves import draw_curve, over_epochs
+
+MOST = 60  # panels
 
 
 @figure(
@@ -36,6 +39,8 @@ def losses(model: FittedModel) -> Figure | None:
         curves_by_name[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
     for metric in last["metrics"]:
         curves_by_name[f"{metric}  (validation)"] = {"valid": [line["metrics"].get(metric) for line in lines]}
+    left_out = len(curves_by_name) - MOST
+    curves_by_name = dict(itertools.islice(curves_by_name.items(), MOST))
     columns = min(4, len(curves_by_name))
     deep = math.ceil(len(curves_by_name) / columns)
     figure = Figure(figsize=(2.6 * columns, 1.9 * deep + 0.4), layout="constrained")
@@ -52,5 +57,6 @@ def losses(model: FittedModel) -> Figure | None:
         ax.set_xlabel("epoch")
     axes[0].set_ylabel("nats per row")
     axes[0].legend()
-    caption(figure, f"run {model.title} · {model.about} rows, all parts")
+    more = f" · {left_out} more are not drawn" if left_out > 0 else ""
+    caption(figure, f"run {model.title} · {model.about} rows, all parts{more}")
     return figure

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..base.text import size_in_words
 from ..core.program import Program
 from ..errors import UsageError
 
@@ -122,9 +123,9 @@ def chunk(
     largest = max(1, *((m - f) // beyond for m, f in zip(more, few)))  # the same tensors in the same order
     least = per_row + per_draw + draws * held
     if least > planned:
-        needed = in_words(math.ceil(least / PLANNED))
+        needed = size_in_words(math.ceil(least / PLANNED))
         raise UsageError(
-            f"query: one row with {draws:,} draws takes {needed}, and memory is {in_words(memory)}: "
+            f"query: one row with {draws:,} draws takes {needed}, and memory is {size_in_words(memory)}: "
             "give it more memory, or take fewer draws."
         )
     work = min(WORK, planned - draws * held)
@@ -139,12 +140,3 @@ def _allocated(trial: Callable[[int], object], draws: int) -> list[int]:
     with Allocated() as allocated:
         trial(draws)
     return allocated.sizes
-
-
-def in_words(size: int) -> str:
-    """Bytes as a person would say them, rounded up to two digits: 1.3 GB."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if size >= unit:
-            tenths = -(-10 * size // unit)
-            return f"{tenths / 10:.1f} {name}" if tenths < 100 else f"{-(-size // unit):,} {name}"
-    return f"{size:,} bytes"

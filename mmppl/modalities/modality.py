@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.typed_json import from_json
 from ..errors import UsageError
 from .likelihoods.registry import LIKELIHOODS
 from .transforms import Scaling
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .likelihoods.likelihood import Likelihood
 
 Scale = float | Literal["learned", "predicted"]
+LARGEST = 2**40  # numbers of one sample
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Modality:
         learned: parameters of the likelihood that a program learns, by name. The program binds them.
 
     Raises:
-        UsageError: the names of the features are not one per feature, or the likelihood refuses the schema
-            (`Likelihood.check`).
+        UsageError: the shape, classes, scale or scaling are impossible, the names of the features are not one per
+            feature, or the likelihood refuses the schema (`Likelihood.check`).
 
     Example:
         >>> image = Modality("image", (28, 28), "bernoulli")
@@ -70,10 +72,33 @@ class Modality:
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if any(length < 1 for length in self.shape) or self.size > LARGEST:
+            raise UsageError(f"{self.name}: no sample has the shape {self.shape}; give whole numbers from 1 on.")
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise UsageError(f"{self.name}: two of its classes have the same name; rename one.")
+        if not isinstance(self.scale, str | None) and not 0 < self.scale < math.inf:
+            raise UsageError(f"{self.name}: scale {self.scale} is not a positive number.")
+        for scaling in (self.scaling, self.input_scaling):
+            if scaling is not None:
+                scaling.check(self.name, self.size)
         if self.features is not None and not len(self.features) == len(set(self.features)) == self.size:
             raise UsageError(f"{self.name}: {self.size} features need as many names, each its own; name them anew.")
         if self.likelihood in LIKELIHOODS:  # that of a run may become known only when its program is loaded
             self.family.check(self)
+
+    def check_learnt(self) -> None:
+        """Check that nothing is missing that a schema learns from data: classes, and the numbers of its scaling.
+
+        Raises:
+            UsageError: something is missing, or a name is unknown.
+        """
+        if self.family.values == "classes" and not self.classes:
+            raise UsageError(f"{self.name}: it has no classes; take the schema from data.")
+        if isinstance(self.scale, str) and self.scale not in self.family.scales:
+            raise UsageError(f"{self.name}: {self.likelihood} has no scale {self.scale!r}; leave it out.")
+        for scaling in (self.scaling, self.input_scaling):
+            if scaling is not None and scaling.curve.learns and scaling.shift is None:
+                raise UsageError(f"{self.name}: {scaling.transform} has learnt no numbers; take the schema from data.")
 
     @property
     def family(self) -> type[Likelihood]:
@@ -192,16 +217,18 @@ class Modality:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Modality:
-        """Return the schema that `to_json` has written."""
-        kept = _tuples(data)
-        if kept.get("input_scaling") is not None:
-            kept["input_scaling"] = Scaling(**_tuples(kept["input_scaling"]))
-        return cls(**kept)
+    def from_json(cls, data: Any) -> Modality:
+        """Return the schema that `to_json` has written.
 
-
-def _tuples(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        Raises:
+            ValueError: a field is unknown or of another type.
+            UsageError: as by the constructor, or a number of the scaling is impossible.
+        """
+        found = from_json(cls, data)
+        for scaling in (found.scaling, found.input_scaling):
+            if scaling is not None:
+                scaling.check_numbers(found.name)
+        return found
 
 
 def kind(m: Modality) -> Literal["class", "sequence", "number"]:

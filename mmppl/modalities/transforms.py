@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..base.registry import Registry
+from ..errors import UsageError
 
 
 class Transform:
@@ -179,6 +180,37 @@ class Scaling:
     shift: tuple[float, ...] | None = None
     spread: tuple[float, ...] | None = None
     _tensors: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def check(self, name: str, size: int) -> None:
+        """Check how many numbers there are.
+
+        Args:
+            name: the modality, for messages.
+            size: its number of features.
+
+        Raises:
+            UsageError: they are not one shift and one spread per feature.
+        """
+        if (self.shift is None) != (self.spread is None):
+            raise UsageError(f"{name}: it has a shift or a spread, and not both; give both or neither.")
+        if self.shift is not None and self.spread is not None and not len(self.shift) == len(self.spread) == size:
+            lengths = f"{len(self.shift)} shifts and {len(self.spread)} spreads"
+            raise UsageError(f"{name}: {lengths} for {size} features; give one of each per feature.")
+
+    def check_numbers(self, name: str) -> None:
+        """Check the numbers, which are NaN only while illegal values are not yet reported.
+
+        Args:
+            name: the modality, for messages.
+
+        Raises:
+            UsageError: a shift is not finite, or a spread is not positive.
+        """
+        if not np.isfinite(np.asarray(self.shift or (), np.float64)).all():
+            raise UsageError(f"{name}: a shift is not finite; give a number.")
+        spread = np.asarray(self.spread or (), np.float64)
+        if not (np.isfinite(spread) & (spread > 0)).all():
+            raise UsageError(f"{name}: a spread is not positive and finite; give a positive number.")
 
     @property
     def curve(self) -> Transform:

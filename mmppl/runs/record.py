@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..base.files import sha256, write_json
+from ..base.files import read_regular, sha256, write_json
+from ..base.json_text import parse_json
 from ..base.typed_json import from_json
 from ..errors import DataError, UsageError, suggest
 from ..modalities.modality import Modality
@@ -19,6 +21,9 @@ from ..modalities.modality import Modality
 FORMAT = 3
 METRICS, PROGRAM = "metrics.jsonl", "program.py"  # files of a run
 WEIGHTS = re.compile(r"weights-([0-9a-f]{16})\.safetensors")  # and the one that its weights are in, named by its hash
+LARGEST = 2**28  # bytes of run.json
+LONGEST = 4096  # letters of a path
+HASH, ID = re.compile("[0-9a-f]{64}"), re.compile("([0-9a-f]{32})?")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,9 @@ class ProgramRecord:
     name: str
     sha256: str
 
+    def __post_init__(self) -> None:
+        _check_file(self.name, self.sha256)
+
 
 @dataclass(frozen=True)
 class UsedFile:
@@ -45,6 +53,9 @@ class UsedFile:
 
     name: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        _check_file(self.name, self.sha256)
 
 
 @dataclass(frozen=True)
@@ -75,6 +86,15 @@ class DataRecord:
     hide: float = 0.0
     unseen: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check(0 <= self.n < 2**53, "n", self.n, "a number of rows")
+        _check(0 <= self.hide < 1, "hide", self.hide, "a share from 0 to below 1")
+        for name in ("fingerprint", "as_read", "unhidden"):
+            _check(HASH.fullmatch(getattr(self, name)), name, getattr(self, name), "64 hexadecimal digits")
+        for name in ("spec", "root"):
+            text = getattr(self, name) or ""
+            _check("\0" not in text and len(text) <= LONGEST, name, text, f"no null byte and up to {LONGEST} letters")
+
     @property
     def told(self) -> str:
         """The data in words: the recipe or file, or the name of what was in memory."""
@@ -91,7 +111,7 @@ class ResultRecord:
         loss: in nats per row, on the validation rows where there are any, else on the training rows.
         terms: name → value, of the same rows.
         weights: name → weight.
-        metrics: name → value, on the validation rows.
+        metrics: name → value, on the validation rows; None where it is not finite.
     """
 
     epochs: int
@@ -99,7 +119,15 @@ class ResultRecord:
     loss: float
     terms: dict[str, float]
     weights: dict[str, float]
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        _check(self.seconds >= 0, "seconds", self.seconds, "at least 0")
+        _check(self.terms.keys() <= self.weights.keys(), "weights", list(self.weights), "one for each term")
+        numbers = {"seconds": self.seconds, "loss": self.loss, **self.terms, **self.weights}
+        for name, value in numbers.items():
+            _check(math.isfinite(value), name, value, "a finite number")
 
     def to_json(self) -> dict[str, Any]:
         """The fields as they stand in run.json."""
@@ -129,6 +157,7 @@ class RunRecord:
         use: files of the user's own that the fit used.
         mmppl: version of the library.
         format: of the run folder.
+        id: 32 random hexadecimal digits; "": none, as in a run that nobody has fitted.
 
     Example:
         >>> RunRecord.from_json(run.record.to_json()) == run.record  # doctest: +SKIP
@@ -153,19 +182,25 @@ class RunRecord:
     result: ResultRecord | None = None
     use: tuple[UsedFile, ...] = ()
     format: int = FORMAT
+    id: str = ""
 
     def __post_init__(self) -> None:
-        """Each file that is named is one of a run, and each hash is one; ValueError where not."""
-        for name, found in self.sha256.items():
+        _check(ID.fullmatch(self.id), "id", self.id, "32 hexadecimal digits")
+        _check(-(2**63) <= self.seed < 2**64, "seed", self.seed, "64 bits")
+        _check(1 <= self.threads <= 2**16, "threads", self.threads, "at least 1, and no more than a machine has")
+        names = [m.name for m in self.modalities]
+        _check(names and len(set(names)) == len(names), "modalities", names, "one or several, each with its own name")
+        _check(self.data.unseen.keys() <= set(names), "data.unseen", list(self.data.unseen), "names of modalities")
+        for name, value in self.sha256.items():
+            _check_file(name, value, "a name in sha256", f"sha256.{name}")
             weights = WEIGHTS.fullmatch(name)
-            if name not in (METRICS, PROGRAM) and not weights:
-                raise ValueError(f"sha256 names {name!r}, which is no file of a run")
-            if not re.fullmatch("[0-9a-f]{64}", found) or (weights and weights[1] != found[:16]):
-                raise ValueError(f"sha256.{name} is {found!r}, no hash of that file")
-        if sum(bool(WEIGHTS.fullmatch(name)) for name in self.sha256) > 1:
-            raise ValueError("sha256 names several files of weights")
-        if self.logged < 0:
-            raise ValueError("logged is negative")
+            _check(weights or name in (METRICS, PROGRAM), "a name in sha256", name, "that of a file of a run")
+            _check(not weights or weights[1] == value[:16], f"sha256.{name}", value, "the hash in its name")
+        _check(sum(bool(WEIGHTS.fullmatch(n)) for n in self.sha256) <= 1, "sha256", [*self.sha256], "one file of weights")
+        _check(self.logged >= 0, "logged", self.logged, "a number of bytes")
+        for place in ("hyper", "training"):
+            for name, value in getattr(self, place).items():
+                _check(_plain(value), f"{place}.{name}", value, "a number, text or a list of these")
 
     def to_json(self) -> dict[str, Any]:
         """The content of run.json, less its digest."""
@@ -181,12 +216,9 @@ class RunRecord:
         """The record of what `to_json` gave.
 
         Raises:
-            ValueError: a field is missing, unknown or of another type.
+            ValueError: a field is missing, unknown, of another type or out of range.
         """
-        record = from_json(cls, data)
-        if not record.modalities:
-            raise ValueError("modalities is empty")
-        return record
+        return from_json(cls, data)
 
     @property
     def weights(self) -> str | None:
@@ -231,14 +263,14 @@ def read_record(path: Path) -> RunRecord:
         siblings = [p.name for p in path.parent.iterdir()] if os.path.isdir(path.parent) else []
         raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
     file = path / "run.json"
-    if not file.is_file():
+    if not os.path.lexists(file):
         raise UsageError(f"{path} is no run folder: it has no run.json. Fit one with `mmppl fit PROGRAM --out {path}`.")
     try:
-        data = json.loads(file.read_bytes())
+        data = parse_json(read_regular(file, LARGEST))
         digest = data.pop("digest")
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+    except (ValueError, KeyError, AttributeError, TypeError):
         raise DataError(f"{file}: damaged, it is not what was written. Restore it or fit again.") from None
     if digest != _digest(data):
         raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
@@ -253,3 +285,23 @@ def read_record(path: Path) -> RunRecord:
 
 def _digest(data: Mapping[str, Any]) -> str:
     return sha256(json.dumps(data, sort_keys=True).encode())
+
+
+def _check(good: Any, name: str, value: Any, expected: str) -> None:
+    """Raise a ValueError that names the field where its value is not good."""
+    if not good:
+        raise ValueError(f"{name} is {value!r:.40}, expected {expected}")
+
+
+def _check_file(name: str, hashed: str, of_name: str = "name", of_hash: str = "sha256") -> None:
+    """A file is known by its name in its folder, and by its hash."""
+    part = name and name not in (".", "..") and not set(name) & {"/", os.sep, "\0"}
+    _check(part, of_name, name, "the name of a file, without a folder")
+    _check(HASH.fullmatch(hashed), of_hash, hashed, "64 hexadecimal digits")
+
+
+def _plain(value: Any, deep: int = 3) -> bool:
+    """Whether a setting is what a command line can give: a scalar, or lists of scalars."""
+    if isinstance(value, list | tuple):
+        return deep > 0 and all(_plain(part, deep - 1) for part in value)
+    return value is None or isinstance(value, int | str) or (isinstance(value, float) and math.isfinite(value))

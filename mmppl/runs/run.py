@@ -6,24 +6,27 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 
-from ..base.files import pack, sha256, unpack, write
+from ..base.files import pack, sha256, write
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.read import read
+from ..data.recipes.registry import needs
 from ..data.splits import stratified_split, stratifying
 from ..errors import DataError, UsageError
 from ..inference.fitted import FittedModel
 from .card import write_card
+from .history import parse_history
+from .own import is_own, remember
 from .record import METRICS, PROGRAM, RunRecord, read_record, write_record
-from .storage import RESTORE, as_it_stands, figures_folder, locked, make_folder, read_checked, sweep_run
+from .storage import as_it_stands, figures_folder, locked, make_folder, read_checked, sweep_run
 from .trust import check_used, trusted_program
+from .weights import with_weights
 
 
 class Run(FittedModel):
@@ -93,15 +96,7 @@ class Run(FittedModel):
         found = trusted_program(folder, record, program, trust)
         if record.weights is None:
             raise UsageError(f"{folder}: this fit has left no weights yet. Go on with --resume.")
-        data = read_checked(folder, record, record.weights)
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
-            built = found(record.modalities, **check_hyper(found, record.hyper))
-        try:
-            built.load_state_dict(unpack(data, folder / record.weights))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise DataError(f"{folder}: weights and program do not fit ({reason}).") from None
-        return cls(built, record, folder=folder)
+        return cls(with_weights(found, folder, record, record.weights), record, folder=folder)
 
     def save(self, folder: str | Path) -> Run:
         """Write this run, which was fitted in memory, into a folder, and go on as the run of that folder.
@@ -126,6 +121,7 @@ class Run(FittedModel):
             if record.result is not None:
                 write_card(folder, record, record.result)
             write_record(folder, record)
+        remember(record)
         self.folder, self.name, self.record = folder, str(folder), record
         return self
 
@@ -140,17 +136,26 @@ class Run(FittedModel):
         folder, record = self.folder, self.record
         if record.status == "running":  # the fit may have gone on
             record = read_record(folder)
-        text = as_it_stands(folder, record, lambda record: read_checked(folder, record, METRICS))
-        try:
-            return [json.loads(line) for line in text.splitlines()]
-        except ValueError:
-            raise DataError(f"{folder / METRICS}: damaged. {RESTORE}") from None
+        data = as_it_stands(folder, record, lambda record: read_checked(folder, record, METRICS))
+        return parse_history(data, folder / METRICS)
 
     def _copy(self, program: Program) -> Self:
         return type(self)(program, self.record, folder=self.folder, data=self.fitted_on, history=self._history)
 
+    @property
+    def opens(self) -> Literal["nothing", "files", "what is named"]:
+        """What `data` opens: nothing but files of installed packages; other files as well; or only what is named in the
+        call, since somebody else's run, or one whose data were in memory, says nothing that could be opened."""
+        spec = self.record.data.spec
+        if self.fitted_on is not None or (spec and needs(spec) == "nothing"):
+            return "nothing"
+        return "files" if spec and (needs(spec) == "root" or is_own(self.record)) else "what is named"
+
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
         """The data that the run was fitted on, read again where they are not in memory.
+
+        Of a run that was fitted elsewhere only a built-in recipe is read, and its files only from a folder of the
+        user's own: no file or folder is opened because the run names it.
 
         Args:
             root: folder of the files of a recipe.
@@ -158,17 +163,26 @@ class Run(FittedModel):
 
         Raises:
             DataError: the data have changed.
-            UsageError: they were arrays in memory.
+            UsageError: they were arrays in memory, or files that a run which was fitted elsewhere names.
         """
-        stored, own = self.record.data, self.fitted_on
-        if own is not None and (hidden or not stored.hide or own.whole is not None or stored.spec is None):
-            return own if hidden else own.whole or own
+        stored, here = self.record.data, self.fitted_on
+        if here is not None and (hidden or not stored.hide or here.whole is not None or stored.spec is None):
+            return here if hidden else here.whole or here
         if stored.spec is None:
             raise UsageError(f"{self.name}: fitted on arrays in memory; name the data (--data FILE).")
+        if self.opens == "what is named":
+            raise UsageError(
+                f"{self.name}: not fitted here by you, so the data that it names ({stored.spec}) are not opened; name "
+                "them (--data FILE)."
+            )
+        if root is None and is_own(self.record):
+            root = stored.root
         how: dict[str, Any] = dict(as_=stored.declared, hide=stored.hide, hide_seed=self.record.seed)
-        data = read(stored.spec, root=root or stored.root, **how)
+        data = read(stored.spec, root=root, **how)
         if not hidden:
             data = data.whole or data
+        if data.modalities != self.modalities:
+            raise DataError(f"{self.name}: its schema is not that of its data, {stored.spec}; name others with --data.")
         if data.fingerprint() != (stored.fingerprint if hidden else stored.unhidden):
             raise DataError(
                 f"{stored.spec}: not the data that {self.name} was fitted on (fingerprint differs); name them with "

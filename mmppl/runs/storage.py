@@ -10,23 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ..base.files import sha256, write
+from ..base.files import read_regular, sha256, write
 from ..base.parts import sweep
 from ..errors import DataError, LockedError, UsageError
 from .compare import differing, in_words
-from .record import METRICS, PROGRAM, RunRecord, read_record, write_record
+from .own import remember
+from .record import METRICS, PROGRAM, WEIGHTS, RunRecord, read_record, write_record
 
 T = TypeVar("T")
 RESTORE = "Restore it or fit again."
 
+LARGEST, LARGEST_WEIGHTS = 2**28, 2**40  # bytes of a file of a run
 
-def read_checked(path: Path, record: RunRecord, name: str, remedy: str = RESTORE) -> bytes:
+def read_checked(path: Path, record: RunRecord, name: str, most: int | None = None, remedy: str = RESTORE) -> bytes:
     """Read a file of a run.
 
     Args:
         path: the run folder.
         record: the record of the run.
         name: of the file.
+        most: bytes that it may have; None: as many as are plausible.
         remedy: what to do about a damaged one.
 
     Returns:
@@ -34,11 +37,12 @@ def read_checked(path: Path, record: RunRecord, name: str, remedy: str = RESTORE
         weights or state.
 
     Raises:
-        DataError: it is missing, or its hash is not the one in run.json.
+        DataError: it is missing or too long, or its hash is not the one in run.json.
     """
+    most = most or (LARGEST_WEIGHTS if WEIGHTS.fullmatch(name) else LARGEST)
     file = path / name
     try:
-        data = file.read_bytes()
+        data = read_regular(file, most)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). {remedy}") from None
     if name == METRICS and record.status == "running":
@@ -175,7 +179,10 @@ def begin_folder(path: Path, record: RunRecord, source: bytes, resume: bool) -> 
             what = in_words(found, ", the run has ")
             raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
         read_checked(path, stored, PROGRAM)
+        if stored.id and (stored.data.spec, stored.data.root) == (record.data.spec, record.data.root):
+            remember(stored)
         return stored
     write(path / PROGRAM, source)
     write_record(path, record)
+    remember(record)
     return record

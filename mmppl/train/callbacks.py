@@ -96,7 +96,7 @@ class RunFiles:
             raise DataError(f"{self.folder}: the state is damaged ({error}). {anew(self.folder)}") from None
         if counters.epoch:
             for name in (PROGRAM, METRICS, *(name for name in told if WEIGHTS.fullmatch(name))):
-                read_checked(self.folder, self.record, name, anew(self.folder))
+                read_checked(self.folder, self.record, name, remedy=anew(self.folder))
             self.of_state = self.record.weights
 
     def put_weights(self, data: bytes) -> None:

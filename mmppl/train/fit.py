@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 import platform
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -185,6 +186,7 @@ def _record(
         sha256={PROGRAM: program.sha256},
         logged=0,
         mmppl=__version__,
+        id=secrets.token_hex(16),
     )
 
 

@@ -213,13 +213,14 @@ class Training:
         """How the fit has ended: of the epoch whose weights are kept."""
         kept = self.counters.best_epoch if self.patience and self.counters.best_epoch else len(self.lines)
         line = self.lines[kept - 1]
+        metrics = line["metrics"].items()
         return ResultRecord(
             epochs=len(self.lines),
             seconds=round(self.counters.seconds, 3),
             loss=line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
             terms=line["valid"] or line["train"],
             weights=line["weights"],
-            metrics=line["metrics"],
+            metrics={name: value if math.isfinite(value) else None for name, value in metrics},
         )
 
 

@@ -63,8 +63,8 @@ class FitSettings:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name.replace('_', '-')} {getattr(self, name)} is not positive.")
-        if self.clip is not None and not self.clip > 0:
-            raise UsageError(f"clip {self.clip} is not positive.")
+        if self.clip is not None and not 0 < self.clip < math.inf:
+            raise UsageError(f"clip {self.clip} is not a positive number.")
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience {self.patience} is not at least one epoch.")
         if not self.lr > 0 or not math.isfinite(self.lr):

@@ -20,7 +20,7 @@ A, B, C, Y = (
 )
 
 
-def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
+def run(modalities, conditions=(), silent=(), data=None, path="runs/x", opens="nothing"):
     program = Program(modalities)
     program.conditions = conditions
     program.targets = lambda: tuple(n for n in Program.targets(program) if n not in silent)
@@ -30,7 +30,7 @@ def run(modalities, conditions=(), silent=(), data=None, path="runs/x"):
             raise DataError("gone")
         return data
 
-    return SimpleNamespace(modalities=modalities, program=program, data=read, folder=Path(path))
+    return SimpleNamespace(modalities=modalities, program=program, data=read, folder=Path(path), opens=opens)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,16 @@ def test_example():
     assert example(run((A,))) == f"{start} a --want z --data FILE"
     line = example(run((A,), path="my runs"), "p.py")
     assert line == "mmppl query 'my runs' --given a --want z --data FILE --program p.py"
+
+
+def test_an_example_opens_no_files():
+    def read():
+        pytest.fail("the data were read")
+
+    for opens, rows in (("files", "--rows 0"), ("what is named", "--data FILE")):
+        asked = run((A, B, Y), opens=opens)
+        asked.data = read
+        assert example(asked) == f"mmppl query runs/x --given a --want y,b {rows}"
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_a_zip_without_arrays(file):
 
 
 def test_a_file_that_may_not_be_read(file, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", str(file))
 
     monkeypatch.setattr("builtins.open", refuse)

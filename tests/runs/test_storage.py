@@ -16,9 +16,10 @@ from mmppl.errors import DataError, LockedError, UsageError
 from mmppl.runs.record import METRICS, PROGRAM, DataRecord, ProgramRecord, RunRecord, write_record
 from mmppl.runs.storage import as_it_stands, locked, make_folder, read_checked
 
+H = "0123456789abcdef" * 4
 WHOLE = RunRecord(
-    program=ProgramRecord("mvae", "0"), hyper={}, training={}, modalities=(Modality("a", (2,)),),
-    data=DataRecord(None, "arrays", 9, "1", "2", "3"), seed=0, threads=1, gemm="default", kernels="pytorch",
+    program=ProgramRecord("mvae", H), hyper={}, training={}, modalities=(Modality("a", (2,)),),
+    data=DataRecord(None, "arrays", 9, H, H, H), seed=0, threads=1, gemm="default", kernels="pytorch",
     device="cpu", versions={}, status="done", sha256={}, logged=0, mmppl="0",
 )  # fmt: skip
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...base.memory import check_room
 from ...errors import DataError, suggest
 from ..splits import PARTS
-from .cells import NOTHING, objects_message, plain_array
+from .cells import NOTHING, plain_array
+from .parts.archive import Damaged, open_archive
+from .parts.files import opened
+from .parts.npy import NoArray, read_npy
 from .registry import Arrays, Request, reader
 
 ZIP = b"PK"  # the first bytes of a zip file, and so of an .npz file
-
-# What numpy and zipfile raise for a file that is damaged, encrypted (RuntimeError) or compressed in an unknown way.
-CORRUPT = (ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
+MOST = 10_000  # arrays in a file
 
 
 @reader("npz")
@@ -37,9 +37,9 @@ class NpzReader:
         if path.suffix.lower() == ".zip" or not os.path.isfile(path):
             return False
         try:
-            with open(path, "rb") as opened:
-                return opened.read(len(ZIP)) == ZIP
-        except OSError:
+            with opened(path) as file:
+                return file.read(len(ZIP)) == ZIP
+        except DataError:
             return True  # `read` reports why it cannot be opened
 
     def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
@@ -63,35 +63,39 @@ def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]
         The arrays by name, in the order of the file.
 
     Raises:
-        DataError: there is no such file, or it is no .npz file, truncated, corrupt, encrypted, or holds Python objects.
+        DataError: there is no such file, or it is no .npz file, truncated, corrupt, encrypted, holds Python objects, or
+            would not fit into memory.
     """
-    if not os.path.isfile(path):
+    if path.parent.is_dir() and not os.path.lexists(path):
         raise no_such_file(path)
-    arrays = {}
-    key = "index"
+    with opened(path) as file:
+        if file.read(len(ZIP)) != ZIP:
+            raise not_whole(path)
+    key = None
     try:
-        with open(path, "rb") as opened:
-            if opened.read(len(ZIP)) != ZIP or not zipfile.is_zipfile(opened):
-                raise not_whole(path)
-        with np.load(path, allow_pickle=False) as file:
-            for key in file.files:
+        with open_archive(path, MOST) as archive:
+            keys = {name: name.removesuffix(".npy") for name in archive.names}
+            if len(set(keys.values())) < len(keys):
+                raise not_whole(path, "two arrays of one name")
+            sizes = {}
+            for name, key in keys.items():
+                if key not in ignored:
+                    sizes[key] = archive.size(name)
+            check_room(sum(sizes.values()), f"{path}: what is packed in it")
+            arrays = {}
+            for name, key in keys.items():
                 if key in ignored:
                     arrays[key] = NOTHING
                     continue
-                array = file[key]
-                if not isinstance(array, np.ndarray):  # then it is the bytes of some other file
-                    raise DataError(f"{path}: a zip file, but {key!r} in it is no array; write it with numpy.savez.")
-                arrays[key] = plain_array(key, array)
-    except DataError:
-        raise
-    except PermissionError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable, or copy it.") from None
-    except (*CORRUPT, OSError) as error:
-        if "allow_pickle" in str(error):
-            raise DataError(f"{path}: {objects_message(key)}") from None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: {key!r} cannot be read ({reason}); write it again with numpy.savez.") from None
-    return arrays
+                with archive.open(name) as member:
+                    arrays[key] = plain_array(key, read_npy(member, sizes[key], key))
+            return arrays
+    except NoArray:
+        raise DataError(f"{path}: a zip file, but {key!r} in it is no array; write it with numpy.savez.") from None
+    except Damaged as error:
+        if key is None:
+            raise not_whole(path, str(error)) from None
+        raise DataError(f"{path}: {key!r} cannot be read ({error}); write it again with numpy.savez.") from None
 
 
 def no_such_file(path: Path) -> DataError:
@@ -103,20 +107,21 @@ def no_such_file(path: Path) -> DataError:
     Returns:
         The error, with a suggestion if a file of a similar name is there.
     """
-    near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if os.path.isdir(path.parent) else [])
+    near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
     return DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
 
 
-def not_whole(path: Path) -> DataError:
+def not_whole(path: Path, reason: str = "truncated, or another format") -> DataError:
     """Make the error about a file that is no .npz file, or only the beginning of one.
 
     Args:
         path: the path of the file.
+        reason: what is wrong with it.
 
     Returns:
         The error.
     """
-    return DataError(f"{path}: not a whole .npz file (truncated, or another format); write it with numpy.savez.")
+    return DataError(f"{path}: not a whole .npz file ({reason}); write it with numpy.savez.")
 
 
 def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

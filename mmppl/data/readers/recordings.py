@@ -6,22 +6,21 @@ import csv
 import io
 import os
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.memory import check_room
 from ...errors import DataError, suggest
 from ...modalities.modality import Modality
 from ..recipes.registry import on_disk
 from .mapping import read_mapping
-from .npz import CORRUPT
+from .parts.tree import open_files
 from .registry import Arrays, Request, reader
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # as in the Free RecordingName Digit Dataset
 HELP = "name them {label}_{speaker}_{number}.wav, or put a .csv with the columns file and label beside them"
 ARRAY = "speech"
+CELL = 32  # bytes that a character of a table takes, as a cell of its own
 
 
 @reader("recordings")
@@ -164,57 +164,6 @@ def parse_name(name: str) -> RecordingName | None:
     return RecordingName(form["label"], form["speaker"], int(form["take"])) if form else None
 
 
-@contextmanager
-def open_files(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
-    """Open a folder or a .zip file.
-
-    Hidden files, and those that macOS puts into zip files, are left out.
-
-    Args:
-        path: the folder or .zip.
-
-    Yields:
-        The names of the files relative to it, in order, and a function that returns the bytes of a file by its name.
-
-    Raises:
-        DataError: it is missing or damaged, or a file in it cannot be read.
-    """
-    if path.is_dir():
-        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-
-        def of_folder(name: str) -> bytes:
-            try:
-                return files[name].read_bytes()
-            except OSError as error:
-                raise DataError(f"{path}/{name}: cannot be read ({error.strerror}).") from None
-
-        yield _visible(files), of_folder
-        return
-    try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give a folder or .zip of recordings.") from None
-    except (*CORRUPT, OSError) as error:
-        raise DataError(f"{path}: not a whole .zip file ({_reason(error)}); fetch it again.") from None
-
-    def of_archive(name: str) -> bytes:
-        try:
-            return archive.read(name)
-        except (*CORRUPT, OSError) as error:
-            raise DataError(f"{path}/{name}: cannot be unpacked ({_reason(error)}); fetch the .zip again.") from None
-
-    with archive:
-        yield _visible(name for name in archive.namelist() if not name.endswith("/")), of_archive
-
-
-def _visible(names: Any) -> list[str]:
-    return sorted(name for name in names if not any(part.startswith((".", "__")) for part in name.split("/")))
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _labels_from_names(path: Path, recordings: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the labels that the names of the recordings tell; nothing if no name has the form."""
     parsed = [parse_name(name) for name in recordings]
@@ -228,13 +177,16 @@ def _from_table(
     place: str, content: bytes, table: str, recordings: Sequence[str]
 ) -> tuple[list[str], dict[str, np.ndarray]]:
     """Return the recordings that a CSV file lists, and its other columns."""
+    check_room(CELL * len(content), f"{place}: the table")
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{place}: not a CSV in UTF-8 ({_reason(error)}).") from None
+        raise DataError(f"{place}: not a CSV in UTF-8 ({error}).") from None
     head, rows = (rows[0] if rows else []), [row for row in rows[1:] if row]
     if "file" not in head:
         _check_header(place, head)
+    if any(not name.isprintable() for name in head):
+        raise DataError(f"{place}: a column is called {[n for n in head if not n.isprintable()][0][:60]!r}; rename it.")
     if "file" not in head or len(set(head)) < len(head) or ARRAY in head or f"mask_{ARRAY}" in head:
         raise DataError(
             f"{place}: its columns are {', '.join(head) or 'none'}; there must be file, each once, and no {ARRAY}."

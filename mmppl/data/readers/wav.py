@@ -6,10 +6,14 @@ from __future__ import annotations
 import io
 import struct
 import wave
+from collections.abc import Iterator
 
 import numpy as np
 
 from ...errors import DataError
+
+RATES = (1_000, 384_000)  # samples a second
+LONGEST = 3600  # seconds
 
 # What `wave` raises for a file that is damaged or of an unknown kind.
 REFUSED = (wave.Error, EOFError, RuntimeError, ValueError, struct.error, OverflowError, MemoryError)
@@ -27,7 +31,7 @@ def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
 
     Raises:
         DataError: this is no wav file, or it is truncated, longer than its header says, without samples, of several
-            channels, or not of 8 or 16 bits.
+            channels, not of 8 or 16 bits, longer than an hour, or of a rate that nothing records at.
     """
     if not content:
         raise DataError(f"{name}: an empty file; record it again, or leave it out.")
@@ -45,8 +49,11 @@ def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
         raise DataError(f"{name}: {channels} channels; mix them to one (mono).")
     if width not in (1, 2):
         raise DataError(f"{name}: {8 * width}-bit samples; write it as 16-bit PCM.")
-    if rate < 1:
-        raise DataError(f"{name}: its header says {rate} samples a second; write it again.")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise DataError(
+            f"{name}: its header says {rate:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are heard of; write "
+            "it again."
+        )
     said = 8 + struct.unpack("<I", content[4:8])[0]
     if len(samples) != count * width or len(content) < said:
         raise DataError(
@@ -58,8 +65,36 @@ def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
             f"{name}: has {len(content):,} bytes where its header says {said:,}; its recording was cut off, or "
             "something was appended. Write it again."
         )
+    if problem := _contradiction(content, channels):
+        raise DataError(f"{name}: {problem}; write it as 16-bit PCM.")
+    if count > LONGEST * rate:
+        raise DataError(f"{name}: {count / rate / 60:,.0f} minutes, where {LONGEST // 60} are the most; cut it.")
     if not count:
         raise DataError(f"{name}: no samples in it; record it again, or leave it out.")
     if width == 1:
         return (np.frombuffer(samples, np.uint8).astype(np.float32) - 128) / 128, rate
     return np.frombuffer(samples, "<i2").astype(np.float32) / 32768, rate
+
+
+def _contradiction(content: bytes, channels: int) -> str:
+    """Return what the header says that `wave` does not look at and that cannot be; "" if nothing. `wave` rounds bits up
+    to bytes, takes the last of several formats, and the first of several recordings."""
+    chunks = list(_chunks(content))
+    forms = [content[start : start + size] for name, start, size in chunks if name == b"fmt "]
+    if len(forms) != 1 or sum(name == b"data" for name, *_ in chunks) != 1:
+        return "it has several formats or recordings in it"
+    block, bits = struct.unpack_from("<HH", forms[0], 12)
+    if bits not in (8, 16):
+        return f"{bits}-bit samples"
+    if block != channels * bits // 8:
+        return f"its header says {block} bytes for a sample of {bits} bits"
+    return ""
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and size of every chunk; each one begins at an even place."""
+    at = 12
+    while at + 8 <= len(content):
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        yield content[at : at + 4], at + 8, size
+        at += 8 + size + size % 2

@@ -9,6 +9,7 @@ rows, no image is repeated before all have been used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,8 @@ from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..readers.mfcc import Features, Level
-from ..readers.recordings import RecordingName, features_of, open_files, parse_name
+from ..readers.parts.tree import open_files
+from ..readers.recordings import RecordingName, features_of, parse_name
 from ..splits import PARTS
 from .parts.files import root_or_default
 from .parts.handwritten import FARSI, KANNADA, Digits
@@ -170,9 +172,10 @@ def recordings(root: Path) -> Path | None:
         The path of the .zip, or of the folder with wav files somewhere in it; None if there is neither.
     """
     folder = root / SPEECH
-    if (folder / ARCHIVE).is_file():
+    if os.path.isfile(folder / ARCHIVE):
         return folder / ARCHIVE
-    return folder if next(folder.rglob("*.wav"), None) else None
+    there = os.path.isdir(folder) and any(name.endswith(".wav") for *_, names in os.walk(folder) for name in names)
+    return folder if there else None
 
 
 def spoken_digits(path: Path, features: Features, level: Level = "one") -> tuple[Tensor, list[RecordingName]]:

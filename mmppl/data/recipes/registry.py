@@ -11,13 +11,14 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ...base.annotated import as_type, in_words, not_of, readable
 from ...base.registry import Registry
 from ...errors import UsageError, suggest
 
 Make = TypeVar("Make", bound=Callable[..., Any])
+LONGEST = 255  # characters of a name, for messages
 GIVEN = ("root", "download")  # arguments that a recipe may have besides its options
 NEEDS = re.compile(r"^\s*Needs:\s*(.+?)\s*(?:\n\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -117,6 +118,31 @@ def make(spec: str, *, root: str | Path | None = None, download: bool = False) -
     return function(**{key: value for key, value in given.items() if key in parameters}, **chosen)
 
 
+def needs(spec: str) -> Literal["nothing", "root", "path"]:
+    """Say which files a source needs that is given as a text.
+
+    Args:
+        spec: a recipe, with or without options, or a path.
+
+    Returns:
+        "nothing": those of installed packages; "root": those in the folder for the files of recipes; "path": others, as
+        the source is a path, a user's own recipe, or a recipe with an option that is a path.
+
+    Example:
+        >>> needs("digits-three:seed=1"), needs("mnist-label"), needs("mnist-photo-text:photos=mine"), needs("a.npz")
+        ('nothing', 'root', 'path', 'path')
+    """
+    name, _, text = spec.partition(":")
+    if RECIPES.file_of(name) is None or on_disk(spec):
+        return "path"
+    function = RECIPES[name]
+    parameters = inspect.signature(function).parameters
+    chosen = [parameters[key] for key in (part.partition("=")[0] for part in text.split(",")) if key in parameters]
+    if any(Path in (kind, *typing.get_args(kind)) for kind in (_kind(function, one) for one in chosen)):
+        return "path"
+    return "root" if "root" in parameters else "nothing"
+
+
 def on_disk(source: str | os.PathLike[str]) -> bool:
     """Say whether a text names a file or folder that exists. The name of a recipe and the empty text never mean a
     folder.
@@ -127,9 +153,9 @@ def on_disk(source: str | os.PathLike[str]) -> bool:
     Returns:
         True if it is a file or folder.
     """
-    if os.path.isfile(source):
-        return True
-    return os.path.isdir(source) and not (isinstance(source, str) and (source in RECIPES or not source))
+    return os.path.isfile(source) or (
+        os.path.isdir(source) and not (isinstance(source, str) and (source in RECIPES or not source))
+    )
 
 
 def no_recipe(spec: str) -> UsageError:
@@ -142,6 +168,8 @@ def no_recipe(spec: str) -> UsageError:
         The error, with a suggestion.
     """
     name, known = spec.partition(":")[0], list(RECIPES)
+    if len(name) > LONGEST:
+        return UsageError(f"no recipe or file {name[:60]!r}… ({len(name):,} characters); give a name or a path.")
     return UsageError(
         f"no recipe or file {name!r}; recipes: {', '.join(known)}.{suggest(name, known)} "
         "Files are given by their path, *.npz; recordings by that of their folder or .zip."

@@ -103,5 +103,5 @@ def present(folder: Path, names: tuple[str, ...], endings: tuple[str, ...] = (""
         The paths, or None if a file is missing.
     """
     places = [[folder / f"{name}{end}" for end in endings] for name in names]
-    found = [next((p for p in places_of_one if p.is_file()), None) for places_of_one in places]
+    found = [next((p for p in places_of_one if os.path.isfile(p)), None) for places_of_one in places]
     return [path for path in found if path] if all(found) else None
