@@ -193,10 +193,11 @@ class RunRecord:
         _check(self.data.unseen.keys() <= set(names), "data.unseen", list(self.data.unseen), "names of modalities")
         for name, value in self.sha256.items():
             _check_file(name, value, "a name in sha256", f"sha256.{name}")
-            weights = WEIGHTS.fullmatch(name)
-            _check(weights or name in (METRICS, PROGRAM), "a name in sha256", name, "that of a file of a run")
-            _check(not weights or weights[1] == value[:16], f"sha256.{name}", value, "the hash in its name")
-        _check(sum(bool(WEIGHTS.fullmatch(n)) for n in self.sha256) <= 1, "sha256", [*self.sha256], "one file of weights")
+            found = WEIGHTS.fullmatch(name)
+            _check(found or name in (METRICS, PROGRAM), "a name in sha256", name, "that of a file of a run")
+            _check(not found or found[1] == value[:16], f"sha256.{name}", value, "the hash in its name")
+        weights = [name for name in self.sha256 if WEIGHTS.fullmatch(name)]
+        _check(len(weights) <= 1, "sha256", weights, "one file of weights")
         _check(self.logged >= 0, "logged", self.logged, "a number of bytes")
         for place in ("hyper", "training"):
             for name, value in getattr(self, place).items():
