@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -202,15 +202,12 @@ def _subjects(place: Path, seed: int) -> dict[str, Subject]:
         if progress.epoch == 3:
             raise KeyboardInterrupt
 
-    folders = {}
     for name, own in (("finished", seed), ("another", seed + 1)):
-        folders[name] = fit("mvae", data, seed=own, out=place / name, **FITTED).folder
+        fit("mvae", data, seed=own, out=place / name, **FITTED)
     for name, own in (("stopped", seed), ("another stopped", seed + 1)):
-        try:
+        with suppress(KeyboardInterrupt):
             fit("mvae", data, seed=own, out=place / name, on_step=stop, **FITTED)
-        except KeyboardInterrupt:
-            folders[name] = place / name
-    shutil.copytree(folders["stopped"], place / "resumed")
+    shutil.copytree(place / "stopped", place / "resumed")
 
     def opened(folder: Path) -> Any:
         from mmppl import Run
@@ -223,9 +220,9 @@ def _subjects(place: Path, seed: int) -> dict[str, Subject]:
         return _content(fit("mvae", data, seed=seed, out=folder, resume=True, **FITTED))
 
     return {
-        "a finished run": Subject(folders["finished"], folders["another"], opened),
-        "a stopped run": Subject(folders["stopped"], folders["another stopped"], opened),
-        "a resumed run": Subject(place / "resumed", folders["another stopped"], resumed, resumes=True),
+        "a finished run": Subject(place / "finished", place / "another", opened),
+        "a stopped run": Subject(place / "stopped", place / "another stopped", opened),
+        "a resumed run": Subject(place / "resumed", place / "another stopped", resumed, resumes=True),
     }
 
 
