@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ KINDS = (
 )
 SMALL = ["--set", "hidden=8", "--set", "layers=1", "--set", "latent_dim=2", "--batch-size", "16", "--device", "cpu"]
 KILLS_OF_A_FIT = 20
-LONGEST = 0.35  # seconds until a kill; a process needs about 0.1 s to its first epoch
+EARLY = 0.2  # share of the kills before a process has written anything
+LONGEST = 0.2  # later ones: after at most this share of the time of a fit in peace
 ENDED = (0, 130, -signal.SIGKILL, -signal.SIGTERM)  # the last before the command line has begun, or after it
 
 
@@ -70,14 +72,18 @@ def _one_fit(trial: Trial, warm: Warm, words: list[str], chance: random.Random, 
     out = Path(words[-1])
     whole, log, figures = out.with_name("whole"), out.with_name("log"), trial.figures
     figures["fits"] += 1
+    began = time.monotonic()
     if code := warm.wait(warm.start([*words[:-1], str(whole)], str(log))):
         trial.failures.append(f"a fit in peace: exit code {code}: {_last(log)}")
-    reader, code, disturbed = Reader(trial, out), 1, 0
+    peace, reader, code, disturbed = time.monotonic() - began, Reader(trial, out), 1, 0
     while code != 0:
+        before = _written(out)
         pid = warm.start([*words, *(["--resume"] if out.exists() else [])], str(log))
         if disturbed < most:
             number = chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
-            reader.read_for(chance.uniform(0.0, LONGEST))
+            if chance.random() > EARLY:
+                reader.read(peace, lambda before=before: _written(out) != before)
+            reader.read(chance.uniform(0.0, LONGEST * peace))
             os.kill(pid, number)  # where it has ended, to its zombie
         code = warm.wait(pid)
         if code not in ENDED:
@@ -109,15 +115,17 @@ class Reader:
     def __init__(self, trial: Trial, folder: Path) -> None:
         self.trial, self.folder, self.once = trial, folder, False
 
-    def read_for(self, seconds: float) -> None:
-        """Load it again and again."""
+    def read(self, seconds: float, enough: Callable[[], bool] = lambda: False) -> None:
+        """Load it again and again, for so long or until it is enough."""
         from mmppl import MMPPLError, Run, UsageError
 
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until and not enough():
             try:
                 found = Run.load(self.folder)
-                assert found.metrics and all(p.isfinite().all() for p in found.program.parameters())
+                epochs = [line["epoch"] for line in found.metrics]  # none where the fit begins anew
+                assert epochs == [*range(1, len(epochs) + 1)], epochs
+                assert all(p.isfinite().all() for p in found.program.parameters())
                 self.once = True
             except UsageError as error:  # there is no run, or there are no weights yet
                 if not self.once:
@@ -131,6 +139,11 @@ class Reader:
     def _failed(self, error: Exception) -> None:
         self.trial.figures["failed_loads"] += 1
         self.trial.failures.append(f"a load beside the fit: {type(error).__name__}: {error}")
+
+
+def _written(run: Path) -> int:
+    """When run.json was written last; a fit writes it before its first step, too."""
+    return os.stat(run / "run.json").st_mtime_ns if (run / "run.json").exists() else 0
 
 
 def _content(run: Path) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def test_a_state_that_names_other_files_is_damaged(run, data, whole):
         save_state(run, program, optimisers, counters)
 
     assert load_state(run, program, meddle)
-    with pytest.raises(DataError, match="the state is damaged .*'../secret', expected the name of a file.* start anew.$"):
+    with pytest.raises(DataError, match="the state is damaged .*'../secret', expected the name of .* start anew.$"):
         fit("mvae", data, out=run, resume=True, **TINY)
 
 
