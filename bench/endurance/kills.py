@@ -11,6 +11,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _one_fit(trial: Trial, warm: Warm, words: list[str], chance: random.Random, 
         if disturbed < most:
             number = chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
             if chance.random() > EARLY:
-                reader.read(peace, lambda before=before: _written(out) != before)
+                reader.read(peace, partial(_has_written, out, before))
             reader.read(chance.uniform(0.0, LONGEST * peace))
             os.kill(pid, number)  # where it has ended, to its zombie
         code = warm.wait(pid)
@@ -144,6 +145,10 @@ class Reader:
 def _written(run: Path) -> int:
     """When run.json was written last; a fit writes it before its first step, too."""
     return os.stat(run / "run.json").st_mtime_ns if (run / "run.json").exists() else 0
+
+
+def _has_written(run: Path, before: int) -> bool:
+    return _written(run) != before
 
 
 def _content(run: Path) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def read_regular(path: Path, most: int = 2**31) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "no regular file", str(path))
-        data = file.read(found.st_size + 1) if found.st_size <= most else b""  # room for so many bytes is made at once
+        room = min(most, found.st_size + 2**20) + 1  # which is made at once; the file may grow
+        data = file.read(room) if found.st_size <= most else b""
     if max(found.st_size, len(data)) > most:
         raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
     return data
