@@ -1,5 +1,7 @@
 """The errors that a user can cause. Each class carries the exit code that the command line returns for it."""
 
+DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # that reorder the text around them
+
 
 class MMPPLError(Exception):
     """The base of all errors that a user can fix. Its message is one line: what is wrong, where, and what to do.
@@ -17,6 +19,9 @@ class MMPPLError(Exception):
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(escaped(message))
 
 
 class FitError(MMPPLError):
@@ -81,6 +86,36 @@ class DataError(MMPPLError):
     """
 
     exit_code = 5
+
+
+def escaped(text: str) -> str:
+    """Write the signs that a terminal obeys instead of showing them as escapes: control characters, ends of lines,
+    changes of direction, and halves of signs that cannot be encoded.
+
+    Args:
+        text: any text, such as a name from a file of somebody else.
+
+    Returns:
+        One line.
+
+    Example:
+        >>> from mmppl.errors import escaped
+        >>> print(escaped("two\\nlines"))
+        two\\nlines
+    """
+    if text.isprintable():
+        return text
+    return "".join(repr(sign)[1:-1] if obeyed(sign) else sign for sign in text)
+
+
+def obeyed(text: str) -> bool:
+    """Say whether a text has a sign that `escaped` escapes."""
+    import unicodedata
+
+    return not text.isprintable() and any(
+        unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(sign) in DIRECTIONS
+        for sign in text
+    )
 
 
 def suggest(name: str, known: "list[str] | tuple[str, ...]") -> str:

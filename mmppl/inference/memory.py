@@ -97,9 +97,7 @@ def estimate(program: Program) -> Estimate:
     )
 
 
-def chunk(
-    trial: Callable[[int], object], expected: Estimate, rows: int, draws: int, held: int, memory: int
-) -> Chunk:
+def chunk(trial: Callable[[int], object], expected: Estimate, rows: int, draws: int, held: int, memory: int) -> Chunk:
     """The chunk that keeps a question within `memory` bytes beside its answer.
 
     Args:

@@ -73,8 +73,7 @@ def parse_column(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _absent(cell: Any) -> bool:
-    """Say whether a cell is None, NaN, or a missing value of pandas (known by its name, since pandas is not imported).
-    """
+    """Say whether a cell is None, NaN, or a missing value of pandas (known by its name, as pandas is not imported)."""
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
 
 

@@ -98,8 +98,15 @@ def _index(frame: Any) -> np.ndarray | None:
 
 def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
     """Convert a column of a DataFrame to (values, missing)."""
-    values, missing = parse_column(name, np.asarray(series.to_numpy()))
-    if values.dtype.kind == "f" and str(series.dtype).lower().startswith(("int", "uint")) and not missing.all():
+    column = np.asarray(series.to_numpy())
+    if column.ndim != 1:
+        raise DataError(f"DataFrame: column {name!r} has shape {column.shape}; give one value per row.")
+    values, missing = parse_column(name, column)
+    if (
+        values.dtype.kind == "f"
+        and str(getattr(series, "dtype", "")).lower().startswith(("int", "uint"))
+        and not missing.all()
+    ):
         # Nullable integers arrive as floats once a cell is missing, but their likelihood depends on being integers.
         values = np.where(missing, values[~missing][0], values).astype(np.int64)
     return values, missing

@@ -45,24 +45,38 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
     """
     arrays: dict[str, np.ndarray] = {}
     gaps, masks = {}, {}
-    for name, value in data.items():
-        if str(name) in ignored:
-            arrays[str(name)] = NOTHING
+    for key, value in data.items():
+        name = str(key)
+        if name in arrays:
+            raise DataError(f"two arrays are called {name!r}; rename one of them.")
+        if name in ignored:
+            arrays[name] = NOTHING
             continue
         if isinstance(value, torch.Tensor):
-            value = value.detach().cpu()
-            value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
-        if isinstance(value, np.ma.MaskedArray) and value.ndim:
-            value, masks[str(name)] = _unmasked(str(name), value)
+            value = _of_tensor(name, value)
+        if isinstance(value, np.ma.MaskedArray) and value.ndim and value.size:
+            value, masks[name] = _unmasked(name, value)
         try:
             array = np.asarray(value)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError, RuntimeError):
             raise DataError(f"{name!r} is ragged: its rows differ in length; pad them to one shape.") from None
         if array.dtype == object and array.ndim == 1:
-            array, gaps[name] = parse_column(str(name), array)
-        arrays[str(name)] = plain_array(str(name), array)
+            array, gaps[name] = parse_column(name, array)
+        arrays[name] = plain_array(name, array)
     unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
     return with_masks(arrays, unseen | masks)
+
+
+def _of_tensor(name: str, value: torch.Tensor) -> np.ndarray:
+    """Return a tensor as an array; NumPy lacks some types of numbers."""
+    value = value.detach()
+    try:
+        array: np.ndarray = (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy()
+    except (TypeError, RuntimeError, NotImplementedError):
+        layout = str(value.layout).removeprefix("torch.")
+        kind = f"{value.device.type} tensor of {str(value.dtype).removeprefix('torch.')}, {layout}"
+        raise DataError(f"{name!r} is a {kind}; give a dense one of floats or whole numbers.") from None
+    return array
 
 
 def _unmasked(name: str, array: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ def refusal(source: Any) -> MMPPLError:
             f"read: cannot read a {type(source).__name__}; give a recipe, an .npz file, arrays by name or a DataFrame."
         )
     path = Path(source)
-    if os.path.lexists(path) and not os.path.isfile(path):
+    if os.path.lexists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         return DataError(f"{path}: neither a file nor a folder of recordings; give the path of an .npz file.")
     if os.path.isfile(path):
         other = OTHERS.get(path.suffix.lower())

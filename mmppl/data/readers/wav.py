@@ -51,8 +51,8 @@ def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
         raise DataError(f"{name}: {8 * width}-bit samples; write it as 16-bit PCM.")
     if not RATES[0] <= rate <= RATES[1]:
         raise DataError(
-            f"{name}: its header says {rate:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are heard of; write "
-            "it again."
+            f"{name}: its header says {rate:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are heard of; "
+            "write it again."
         )
     said = 8 + struct.unpack("<I", content[4:8])[0]
     if len(samples) != count * width or len(content) < said:
@@ -88,6 +88,8 @@ def _contradiction(content: bytes, channels: int) -> str:
         return f"{bits}-bit samples"
     if block != channels * bits // 8:
         return f"its header says {block} bytes for a sample of {bits} bits"
+    if any(size % block for name, _, size in chunks if name == b"data"):
+        return "it ends within a sample"
     return ""
 
 

@@ -10,9 +10,10 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from ...errors import DataError, suggest
+from ...errors import DataError, obeyed, suggest
 from ..splits import PARTS
 
+LONGEST = 1_000  # characters of the name of an array or column
 # Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.
 TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
 
@@ -88,6 +89,9 @@ def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequen
         DataError: something is wrong; the message is about the first problem.
     """
     for name, array in arrays.items():
+        for called in (name, *features.get(name, ())):
+            if obeyed(called) or len(called) > LONGEST:
+                raise DataError(f"{called[:60]!r} cannot be a name (control characters, or too long); rename it.")
         if array.ndim == 0:
             raise DataError(f"{name!r} is a single value; give one row per sample.")
         if array.size == 0:
@@ -134,8 +138,15 @@ def _check_name(name: str) -> None:
 
 
 def _ids(array: np.ndarray) -> np.ndarray:
-    if array.ndim != 1 or not (array.dtype.kind in "iuU" or array.dtype.kind == "f" and (np.mod(array, 1) == 0).all()):
+    if array.ndim != 1 or not (
+        array.dtype.kind in "iuU"
+        or array.dtype.kind == "f"
+        and np.isfinite(array).all()
+        and (np.mod(array, 1) == 0).all()
+    ):
         raise DataError(f"'id' is {array.dtype} of shape {array.shape}; give one whole number or string per row.")
+    if array.dtype.kind in "uf" and (np.abs(array) >= (2**63 if array.dtype.kind == "u" else 2**53)).any():
+        raise DataError("'id' has numbers too large to be told apart; give them as strings.")
     ids = array if array.dtype.kind == "U" else array.astype(np.int64)
     distinct, counts = np.unique(ids, return_counts=True)
     if len(distinct) < len(ids):

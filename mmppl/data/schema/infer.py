@@ -159,6 +159,8 @@ def _classes(table: Table, name: str) -> tuple[str | int, ...]:
         raise DataError(
             f"{table.place(name, row)}: a class is a whole number or a string; round them or choose normal."
         )
+    if seen.dtype.kind in "uf" and (np.abs(seen) >= (2**63 if seen.dtype.kind == "u" else 2**53)).any():
+        raise DataError(f"{name!r}: classes too large to be told apart; store them as strings, or choose normal.")
     classes = np.unique(seen if seen.dtype.kind == "U" else seen.astype(np.int64)).tolist()
     if len(classes) < 2:
         raise DataError(f"{name!r} has one class only ({classes[0]!r}); leave it out (--as {name}=ignore).")

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ....base.memory import check_room
 from ....errors import DataError
+from ..parts.files import contents
 
 HEADER = struct.Struct("<HBBBBI128IB256s245s")
+SHORTEST = 5  # bytes of a record
 SIDE, INSIDE, LARGEST = 28, 26, 0.75  # side of the image; of the box that a scan must fit into; largest scale
 
 
@@ -32,17 +35,15 @@ def read_cdb(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: this is no such file, or it is grey, truncated or corrupt.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    content = contents(path)
     if len(content) < HEADER.size:
         raise DataError(f"{path}: truncated within its header; fetch it again.")
     _, _, _, height, width, count, *_, kind, _, _ = HEADER.unpack_from(content)
     if kind != 0:
         raise DataError(f"{path}: of type {kind}, not of binary scans; fetch the file of HODA's digits.")
-    if count > len(content):  # checked before memory is allocated
+    if count * SHORTEST > len(content):  # checked before memory is allocated
         raise DataError(f"{path}: truncated or corrupt ({count:,} records in {len(content):,} bytes); fetch it again.")
+    check_room(count * SIDE**2, f"{path}: its {count:,} images")
     images = np.zeros((count, SIDE, SIDE), np.uint8)
     labels = np.zeros(count, np.int64)
     fixed = bool(height and width)

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ....errors import DataError
+from ....base.memory import check_room
+from ....errors import DataError, obeyed
+from ..parts.archive import RATIO
+from ..parts.files import contents
 
 STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 MATRIX, COMPRESSED = 14, 15
 CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 COMPLEX = 0x800
 HEADER = 128
+LONGEST, DIMENSIONS = 63, 32  # letters of a name in MATLAB; axes of an array
 
 
 class _Damaged(Exception):
@@ -37,10 +41,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
         DataError: this is no such file, it is truncated or corrupt, or a name is missing or holds no real numbers.
     """
-    try:
-        content = memoryview(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    content = memoryview(contents(path))
     if b"\x89HDF\r\n\x1a\n" in (bytes(content[:8]), bytes(content[512:520])):
         raise DataError(f"{path}: MATLAB's version 7.3 (HDF5); save it again with -v7.")
     order = {b"\0\1IM": "<", b"\1\0MI": ">"}.get(bytes(content[124:HEADER]))
@@ -51,7 +52,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     try:
         for kind, part in _elements(content[HEADER:], order):
             if kind == COMPRESSED:
-                kind, part = _unpacked(part, order)
+                kind, part = _unpacked(part, order, path)
             if kind != MATRIX:
                 continue
             name, array = _matrix(part, order, names)
@@ -89,13 +90,16 @@ def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview
         at = min(at + (length if kind == COMPRESSED else -(-length // 8) * 8), len(content))  # others are padded
 
 
-def _unpacked(part: memoryview, order: str) -> tuple[int, memoryview]:
+def _unpacked(part: memoryview, order: str, path: Path) -> tuple[int, memoryview]:
     """Return (type, data) of the element inside a compressed one; no more is unpacked than its tag says."""
     packed = zlib.decompressobj()
     tag = packed.decompress(part, 8)
     if len(tag) < 8:
         raise _Damaged("an empty element")
     kind, size = (int(number) for number in np.frombuffer(tag, f"{order}u4"))
+    if size > RATIO * len(part):
+        raise _Damaged(f"{len(part):,} bytes that cannot unpack to {size:,}")
+    check_room(size, f"{path}: what is packed in it")
     data = packed.decompress(packed.unconsumed_tail, size) if size else b""
     if len(data) < size:
         raise _Damaged(f"an element of {len(data):,} instead of {size:,} bytes")
@@ -116,17 +120,19 @@ def _matrix(part: memoryview, order: str, names: Sequence[str]) -> tuple[str, np
         raise _Damaged("a matrix without its head")
     (flags,) = np.frombuffer(pieces[0][1][:4], f"{order}u4").tolist()
     name = bytes(pieces[2][1]).decode("latin-1")
+    if obeyed(name) or len(name) > LONGEST:
+        raise _Damaged(f"an array called {name[:LONGEST]!r}")
     wanted, kind = CLASSES.get(flags & 0xFF), STORED.get(pieces[3][0]) if len(pieces) > 3 else None
     if name not in names or wanted is None or flags & COMPLEX:
         return name, None
-    if kind is None:
-        raise _Damaged(f"{name} has no numbers")
+    if kind is None or kind[0] == "f" != wanted[0]:
+        raise _Damaged(f"{name} has no numbers of its type")
     data, sizes = pieces[3][1], pieces[1][1]
     shape = np.frombuffer(sizes[: len(sizes) // 4 * 4], f"{order}i4").tolist()
     number = 1
     for size in shape:
         number *= size
-    if min(shape, default=-1) < 0 or number * int(kind[1]) != len(data):
+    if min(shape, default=-1) < 0 or len(shape) > DIMENSIONS or number * int(kind[1]) != len(data):
         raise _Damaged(f"{name} of shape {tuple(shape)} in {len(data):,} bytes")
     array = np.frombuffer(data, f"{order}{kind}").reshape(shape, order="F")
     return name, array.astype(wanted, copy=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import io
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from ....base.memory import check_room
+from ....errors import obeyed
 from .files import opened, unreadable
 
 RATIO = 1032  # deflated data become at most so many times as long
@@ -129,8 +129,7 @@ def open_archive(path: Path, most: int) -> Iterator[Archive]:
 
 
 class _Limited(io.RawIOBase):
-    """A file of which no more is read at once than a directory of so many members has, before memory is taken for them.
-    """
+    """A file of which no more is read at once than the directory of so many members has."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file, self._most = file, most
@@ -161,7 +160,7 @@ def _check_directory(found: zipfile.ZipFile) -> None:
     names: set[str] = set()
     ends = [info.header_offset for info in members[1:]] + [found.start_dir]
     for info, end in zip(members, ends):
-        if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in info.filename):
+        if obeyed(info.filename):
             raise zipfile.BadZipFile(f"the name {info.filename[:60]!r} has control characters")
         if info.filename in names:
             raise zipfile.BadZipFile(f"two files in it are called {info.filename[:60]!r}")

@@ -44,6 +44,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             _check(os.fstat(file.fileno()), path)
             yield file
     except OSError as error:
+        if error.errno is None:  # not of the system, but of what reads the file
+            raise
         raise unreadable(path, error) from None
 
 

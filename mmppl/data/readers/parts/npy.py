@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import tokenize
 from typing import IO
 
 import numpy as np
@@ -16,7 +17,7 @@ DIMENSIONS = 32
 # What numpy raises for a header that is no header.
 BAD_HEADER = (
     ValueError, TypeError, SyntaxError, EOFError, LookupError, AttributeError, RecursionError, OverflowError,
-    MemoryError, struct.error,
+    MemoryError, struct.error, tokenize.TokenError,
 )  # fmt: skip
 
 

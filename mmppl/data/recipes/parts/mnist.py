@@ -47,6 +47,14 @@ def load_mnist(recipe: str, root: Path | None, download: bool) -> tuple[Tensor, 
             f"{recipe}: {len(train_images):,} and {len(test_images):,} images, {len(train_labels):,} and "
             f"{len(test_labels):,} labels instead of 60,000 and 10,000 each; fetch the four files again."
         )
+    if train_images.ndim != 3 or train_images.shape[1:] != test_images.shape[1:] or not train_images.size:
+        raise DataError(
+            f"{recipe}: images of shape {train_images.shape} and {test_images.shape} instead of (60000, 28, 28) and "
+            "(10000, 28, 28); fetch the four files again."
+        )
+    for part, digits in (("train", train_labels), ("t10k", test_labels)):
+        if digits.ndim != 1 or digits.max() > 9:
+            raise DataError(f"{recipe}: the labels of {part} are not one digit each; fetch the four files again.")
     images = torch.from_numpy(np.concatenate([train_images, test_images])).to(torch.float32).div_(255)
     labels = np.concatenate([train_labels, test_labels]).astype(np.int64)
     split = np.zeros(len(images), dtype=np.int8)

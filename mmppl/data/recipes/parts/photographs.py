@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ....base.memory import check_room
 from ....errors import DataError
+from ...readers.parts.files import opened
 
 SIDE = 32
 BANDS = (0.0, 0.7, 0.85, 1.0)  # shares of a photograph's width, for train, valid and test crops
 CHUNK = 4096
 PICTURES = (".jpg", ".jpeg", ".png")
+LARGEST, PIXEL = 50_000_000, 16  # pixels of a picture; bytes of a pixel as four floats
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
 
 
 def photographs(folder: Path | None) -> list[Tensor]:
@@ -44,15 +52,37 @@ def photographs(folder: Path | None) -> list[Tensor]:
         found = {}
         for file in files:
             try:
-                found[str(file)] = imread(file)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise DataError(f"{file}: no picture that can be read ({error}).") from None
+                with opened(file) as content:
+                    _check_size(file, content)
+                    found[str(file)] = imread(content, format=file.suffix[1:].lower())
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split())
+                raise DataError(f"{file}: no picture that can be read ({reason}).") from None
     return [_picture(name, np.asarray(picture)) for name, picture in found.items()]
+
+
+def _check_size(file: Path, content: BinaryIO) -> None:
+    """Refuse a picture that is too large, by its header alone."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
+            width, height = Image.open(content).size
+    except UnidentifiedImageError:
+        raise ValueError("of no known format") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(error) from None
+    if width * height > LARGEST:
+        raise DataError(f"{file}: {width:,} × {height:,} pixels, where {LARGEST:,} are the most; make it smaller.")
+    check_room(width * height * PIXEL, f"{file}: the picture")
+    content.seek(0)
 
 
 def _picture(name: str, picture: np.ndarray) -> Tensor:
     if picture.ndim == 2:
-        picture = np.repeat(picture[..., None], 3, -1)
+        picture = picture[..., None]
+    if picture.shape[-1] < 3:  # grey, perhaps with opacity
+        picture = np.repeat(picture[..., :1], 3, -1)
     if picture.dtype != np.uint8:  # matplotlib gives PNG files as floats in [0, 1]
         picture = np.rint(255 * picture).astype(np.uint8)
     height, width = picture.shape[:2]
