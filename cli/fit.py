@@ -1,5 +1,6 @@
 """`mmppl fit`: fit a program to data and leave a run folder."""
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -107,7 +108,7 @@ def fit(
 
 def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
     """The command line that was given, completed so that it goes on in `folder`."""
-    if not (folder / "run.json").is_file():
+    if not os.path.isfile(folder / "run.json"):
         return "interrupted before the fit began; nothing is kept"
     words = [word for word in words if word != "--resume"]
     named = any(word == "--out" or word.startswith("--out=") for word in words)

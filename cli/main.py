@@ -9,9 +9,11 @@ import functools
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -42,10 +44,20 @@ app = typer.Typer(
 REMEDIES = {
     errno.ENOSPC: "free some and run again",
     errno.EDQUOT: "free some and run again",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f) and run again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n) and run again",
     errno.EACCES: "change its permissions or choose another place",
     errno.EPERM: "change its permissions or choose another place",
     errno.EROFS: "choose a place that can be written",
+    errno.EMLINK: "choose another place",
+    errno.EIO: "look after the disk, or choose another place",
+}
+OF_A_PATH = {  # errors of a path that the user gave
     errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the link that leads to itself",
 }
 
 
@@ -104,8 +116,8 @@ def main(args: Sequence[str] | None = None) -> int:
     logged, lines = logging.getLogger("mmppl"), LogLines()
     logged.addHandler(lines)
     try:
-        command = typer.main.get_command(app)
-        with command.make_context("mmppl", [w for w in words if w != "--debug"], obj=words) as context:
+        command, given = typer.main.get_command(app), [w for w in words if w != "--debug"]
+        with _interrupted_by_signals(), command.make_context("mmppl", given, obj=words) as context:
             command.invoke(context)
         sys.stdout.flush()
         return 0
@@ -124,6 +136,25 @@ def main(args: Sequence[str] | None = None) -> int:
         logged.removeHandler(lines)
 
 
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """What asks a process to end (SIGTERM, and SIGHUP where it is not ignored, as under nohup) is Ctrl-C."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that may
+        for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP"))):
+            if signal.getsignal(number) == signal.SIG_DFL:  # who calls this function keeps a handler of its own
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _explain(error: BaseException, command: str) -> tuple[int, str]:
     """Exit code and line of an error; an empty line where there is nobody to read it."""
     if isinstance(error, MMPPLError):
@@ -136,8 +167,9 @@ def _explain(error: BaseException, command: str) -> tuple[int, str]:
         return 2, f"error: {_usage(error)}"
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
-        remedy = REMEDIES.get(error.errno or 0)
-        return 1, f"error: {command}: {place}{error.strerror}{f'; {remedy}' if remedy else ''}"
+        remedy = (REMEDIES | OF_A_PATH).get(error.errno or 0)
+        code = 2 if error.errno in OF_A_PATH else 1
+        return code, f"error: {command}: {place}{error.strerror}{f'; {remedy}' if remedy else ''}"
     if type(error).__name__ in ("MemoryError", "OutOfMemoryError") or "can't allocate memory" in str(error):  # torch's
         return 1, "error: out of memory: take a smaller --batch-size or --memory, or fewer --rows"
     return 1, f"internal error: {type(error).__name__}: {error}; run again with --debug"

@@ -1,5 +1,6 @@
 """`mmppl plot`: draw the figures of a run, or one term of several runs in one picture."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,8 @@ def plot(
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust, use=use).with_options(**changes) for path in runs]
     if term is not None:
+        for warning in (warning for run in loaded for warning in run.unfinished):
+            print(warning, file=sys.stderr)
         file = plot_term(loaded, term, out or figures_folder(runs[0]) / f"term.{term}.png")
         found = {"runs": [str(path) for path in runs], "term": term, "figures": [file]}
         return as_json(found) if json else printable(file)

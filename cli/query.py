@@ -1,5 +1,6 @@
 """`mmppl query`: ask a run about rows of data."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def query(
     if split is not None:
         choice("--split", split, SPLITS)
     chosen, most, changes = rows(rows_), size("--memory", memory), pairs("--set", set_)
-    if out is not None and (out.suffix not in (".npz", ".csv") or not out.parent.is_dir()):
+    if out is not None and (out.suffix not in (".npz", ".csv") or not os.path.isdir(out.parent)):
         raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
     import mmppl
 

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import os
 import re
 import shlex
 import textwrap
@@ -44,7 +45,7 @@ def show(
     mmppl show cmmd --kernels
     mmppl show cmmd --kernel bernoulli
     """
-    if Path(what).is_dir():
+    if os.path.isdir(what):
         if kernels or kernel is not None:
             raise UsageError(f"{what} is a run; --kernels and --kernel want its program.")
         from mmppl.runs.record import read_record
@@ -54,7 +55,7 @@ def show(
     from mmppl.core.loading import installed_programs, load_program
 
     known = sorted(installed_programs())
-    if what not in known and not Path(what).is_file():
+    if what not in known and not os.path.isfile(what):
         raise UsageError(f"no program or run {what!r}; programs: {', '.join(known)}.{suggest(what, known)}")
     cls = load_program(what)
     if kernels or kernel is not None:

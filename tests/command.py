@@ -44,7 +44,7 @@ def reseal(run: Path, source: bytes) -> None:
     record = read_record(run)
     (run / "program.py").write_bytes(source)
     record = replace(record, program=replace(record.program, sha256=sha256(source)))
-    write_record(run, record.with_file("program.py", source))
+    write_record(run, replace(record, sha256={**record.sha256, "program.py": sha256(source)}))
 
 
 def installed(name: str) -> Path:

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ..errors import DataError
+from .parts import part_in, sweep
 
 
 def sha256(data: bytes) -> str:
@@ -45,7 +45,8 @@ def read_regular(path: Path, most: int = 2**31) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "no regular file", str(path))
-        data = file.read(most + 1) if found.st_size <= most else b""
+        room = min(most, found.st_size + 2**20) + 1  # which is made at once; the file may grow
+        data = file.read(room) if found.st_size <= most else b""
     if max(found.st_size, len(data)) > most:
         raise OSError(errno.EFBIG, f"more than {most:,} bytes", str(path))
     return data
@@ -66,20 +67,23 @@ def check_regular(path: Path) -> int:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Replace a file. The data are written beside it and flushed to the disk, and then take its name.
+    """Replace a file. The data are written beside it and flushed to the disk, and then take its name. What dead
+    processes left half-written beside it is removed.
 
     Args:
         path: the file to replace or to create.
         data: its new contents.
     """
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
-    staged.unlink(missing_ok=True)
+    sweep(path.parent)
+    staged = part_in(path.parent)
     try:
         with open(staged, "xb") as file:  # never through a link
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(staged, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # nobody knows the other name
     finally:
         staged.unlink(missing_ok=True)
     _sync_folder(path.parent)
@@ -127,11 +131,3 @@ def unpack(data: bytes, where: Path) -> dict[str, Tensor]:
         return load_tensors(data)
     except (SafetensorError, KeyError) as error:  # KeyError: a type of number that torch lacks
         raise DataError(f"{where}: not a safetensors file ({error}). Restore it or fit again.") from None
-
-
-def _remove(path: Path) -> None:
-    """Remove a file, a link or a folder, whichever is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

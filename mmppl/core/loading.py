@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 import types
@@ -54,7 +55,7 @@ def load_program(program: type[Program] | str | Path) -> type[Program]:
         path = installed[str(program)]
     else:
         path = Path(program)
-        if not path.is_file():
+        if not os.path.isfile(path):
             known = sorted(installed)
             raise UsageError(
                 f"no program {str(program)!r}: neither a file nor one of {', '.join(known)}."

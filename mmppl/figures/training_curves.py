@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def plot_term(models: Sequence[FittedModel], term: str, out: Path) -> Path:
         raise UsageError("plot: no runs whose terms could be drawn.")
     with matplotlib.rc_context(STYLE):
         figure = term_curves(models, term)
-        if out.suffix != ".png" or not out.parent.is_dir():
+        if out.suffix != ".png" or not os.path.isdir(out.parent):
             raise UsageError(f"--out {out}: expected a .png file in a folder that exists.")
         write(out, png(figure))
     return out

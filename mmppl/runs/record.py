@@ -18,8 +18,9 @@ from ..base.typed_json import from_json
 from ..errors import DataError, UsageError, suggest
 from ..modalities.modality import Modality
 
-FORMAT = 2
-WEIGHTS, METRICS, PROGRAM = "weights.safetensors", "metrics.jsonl", "program.py"  # files of a run
+FORMAT = 3
+METRICS, PROGRAM = "metrics.jsonl", "program.py"  # files of a run
+WEIGHTS = re.compile(r"weights-([0-9a-f]{16})\.safetensors")  # and the one that its weights are in, named by its hash
 LARGEST = 2**28  # bytes of run.json
 LONGEST = 4096  # letters of a path
 HASH, ID = re.compile("[0-9a-f]{64}"), re.compile("([0-9a-f]{32})?")
@@ -150,7 +151,8 @@ class RunRecord:
         device: name of the device.
         versions: package → version.
         status: "running" or "done".
-        sha256: file of the run → its hash.
+        sha256: file of the run → its hash; of metrics.jsonl as far as `logged` says.
+        logged: bytes of metrics.jsonl that are hashed; all of them once the fit is done.
         result: how it ended; None until then.
         use: files of the user's own that the fit used.
         mmppl: version of the library.
@@ -175,6 +177,7 @@ class RunRecord:
     versions: dict[str, str]
     status: Literal["running", "done"]
     sha256: dict[str, str]
+    logged: int
     mmppl: str
     result: ResultRecord | None = None
     use: tuple[UsedFile, ...] = ()
@@ -190,6 +193,12 @@ class RunRecord:
         _check(self.data.unseen.keys() <= set(names), "data.unseen", list(self.data.unseen), "names of modalities")
         for name, value in self.sha256.items():
             _check_file(name, value, "a name in sha256", f"sha256.{name}")
+            found = WEIGHTS.fullmatch(name)
+            _check(found or name in (METRICS, PROGRAM), "a name in sha256", name, "that of a file of a run")
+            _check(not found or found[1] == value[:16], f"sha256.{name}", value, "the hash in its name")
+        weights = [name for name in self.sha256 if WEIGHTS.fullmatch(name)]
+        _check(len(weights) <= 1, "sha256", weights, "one file of weights")
+        _check(self.logged >= 0, "logged", self.logged, "a number of bytes")
         for place in ("hyper", "training"):
             for name, value in getattr(self, place).items():
                 _check(_plain(value), f"{place}.{name}", value, "a number, text or a list of these")
@@ -212,9 +221,28 @@ class RunRecord:
         """
         return from_json(cls, data)
 
-    def with_file(self, name: str, data: bytes) -> RunRecord:
-        """The same with the hash of a file of the run put in."""
-        return dataclasses.replace(self, sha256={**self.sha256, name: sha256(data)})
+    @property
+    def weights(self) -> str | None:
+        """The file of the weights; None where there are none yet."""
+        return next((name for name in self.sha256 if WEIGHTS.fullmatch(name)), None)
+
+    def with_weights(self, data: bytes) -> RunRecord:
+        """The same with other weights.
+
+        Args:
+            data: the content of their file, which `weights` of the result names.
+        """
+        others = {name: found for name, found in self.sha256.items() if not WEIGHTS.fullmatch(name)}
+        return dataclasses.replace(self, sha256={**others, f"weights-{sha256(data)[:16]}.safetensors": sha256(data)})
+
+    def with_metrics(self, length: int, found: str) -> RunRecord:
+        """The same with a longer or shorter metrics.jsonl.
+
+        Args:
+            length: how many bytes it has, of whole lines.
+            found: the hash of those bytes.
+        """
+        return dataclasses.replace(self, logged=length, sha256={**self.sha256, METRICS: found})
 
 
 def write_record(path: Path, record: RunRecord) -> None:
@@ -230,10 +258,10 @@ def read_record(path: Path) -> RunRecord:
         UsageError: there is none.
         DataError: run.json is not what was written.
     """
-    if path.is_file():
+    if os.path.isfile(path):  # which knows no errors of the path
         raise UsageError(f"{path}: a file, and a run is the folder that a fit has left (see --out of `mmppl fit`).")
-    if not path.is_dir():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not os.path.isdir(path):
+        siblings = [p.name for p in path.parent.iterdir()] if os.path.isdir(path.parent) else []
         raise UsageError(f"no run at {path}.{suggest(path.name, siblings)}")
     file = path / "run.json"
     if not os.path.lexists(file):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from ..base.files import pack, read_regular, write
+from ..base.files import pack, sha256, write
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
 from ..core.program import Program
@@ -23,8 +23,8 @@ from ..inference.fitted import FittedModel
 from .card import write_card
 from .history import parse_history
 from .own import is_own, remember
-from .record import METRICS, PROGRAM, WEIGHTS, RunRecord, read_record, write_record
-from .storage import LARGEST, figures_folder, locked, make_folder, read_checked
+from .record import METRICS, PROGRAM, RunRecord, read_record, write_record
+from .storage import as_it_stands, figures_folder, locked, make_folder, read_checked, sweep_run
 from .trust import check_used, trusted_program
 from .weights import with_weights
 
@@ -87,11 +87,16 @@ class Run(FittedModel):
         record = read_record(folder)
         for file in use:
             use_file(file)
+        sweep_run(folder)
+        return as_it_stands(folder, record, lambda record: cls._opened(folder, record, program, trust))
+
+    @classmethod
+    def _opened(cls, folder: Path, record: RunRecord, program: Any, trust: bool) -> Run:
         check_used(folder, record)
         found = trusted_program(folder, record, program, trust)
-        if WEIGHTS not in record.sha256:
-            raise UsageError(f"{folder}: this fit has left no weights yet. Finish it with --resume.")
-        return cls(with_weights(found, folder, record), record, folder=folder)
+        if record.weights is None:
+            raise UsageError(f"{folder}: this fit has left no weights yet. Go on with --resume.")
+        return cls(with_weights(found, folder, record, record.weights), record, folder=folder)
 
     def save(self, folder: str | Path) -> Run:
         """Write this run, which was fitted in memory, into a folder, and go on as the run of that folder.
@@ -107,19 +112,17 @@ class Run(FittedModel):
         folder = Path(folder)
         make_folder(folder, resume=False)
         with locked(folder):
-            files = {
-                PROGRAM: source_of(type(self.program)),
-                WEIGHTS: pack(dict(self.program.state_dict())),
-                METRICS: "".join(json.dumps(line) + "\n" for line in self._history).encode(),
-            }
-            for name, content in files.items():
+            weights = pack(dict(self.program.state_dict()))
+            lines = "".join(json.dumps(line) + "\n" for line in self._history).encode()
+            record = self.record.with_weights(weights).with_metrics(len(lines), sha256(lines))
+            names = (PROGRAM, str(record.weights), METRICS)
+            for name, content in zip(names, (source_of(type(self.program)), weights, lines)):
                 write(folder / name, content)
-                self.record = self.record.with_file(name, content)
-            if self.record.result is not None:
-                write_card(folder, self.record, self.record.result)
-            write_record(folder, self.record)
-        remember(self.record)
-        self.folder, self.name = folder, str(folder)
+            if record.result is not None:
+                write_card(folder, record, record.result)
+            write_record(folder, record)
+        remember(record)
+        self.folder, self.name, self.record = folder, str(folder), record
         return self
 
     @property
@@ -130,14 +133,11 @@ class Run(FittedModel):
     def metrics(self) -> list[Mapping[str, Any]]:
         if self._history or self.folder is None:
             return self._history
-        file = self.folder / METRICS
-        if self.record.status == "done":
-            return parse_history(read_checked(self.folder, self.record, METRICS), file)
-        try:
-            whole, _, _ = read_regular(file, LARGEST).rpartition(b"\n")  # the last may be half written
-        except OSError as error:
-            raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
-        return parse_history(whole, file)
+        folder, record = self.folder, self.record
+        if record.status == "running":  # the fit may have gone on
+            record = read_record(folder)
+        data = as_it_stands(folder, record, lambda record: read_checked(folder, record, METRICS))
+        return parse_history(data, folder / METRICS)
 
     def _copy(self, program: Program) -> Self:
         return type(self)(program, self.record, folder=self.folder, data=self.fitted_on, history=self._history)
@@ -204,8 +204,14 @@ class Run(FittedModel):
         return dataset is self.fitted_on or dataset.fingerprint() == self.record.data.fingerprint
 
     def warnings(self, dataset: Dataset, seen: Any = None, asked: Any = None) -> list[str]:
-        unfinished = f"{self.name}: the fit is not finished; go on with `mmppl fit … --resume`."
-        return [*([unfinished] if self.record.status != "done" else []), *super().warnings(dataset, seen, asked)]
+        return [*self.unfinished, *super().warnings(dataset, seen, asked)]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The warning that the fit has not ended; empty where it has."""
+        if self.record.status == "done":
+            return []
+        return [f"{self.name}: the fit is not finished; go on with `mmppl fit … --resume`."]
 
     def evaluate(self, data: Any = None, **options: Any) -> dict[str, Any]:
         """Metrics on a split; see `mmppl.evaluate`."""
@@ -226,6 +232,8 @@ class Run(FittedModel):
 
         if self.folder is None:
             raise UsageError(f"{self.name}: this run has no folder for its figures; save it first (run.save(FOLDER)).")
+        for warning in self.unfinished if options.get("log") else ():
+            options["log"](warning)
         return plot(self, figures_folder(self.folder), data, **options)
 
     def summary(self) -> dict[str, Any]:

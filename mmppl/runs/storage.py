@@ -2,31 +2,84 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from ..base.files import read_regular, sha256, write
+from ..base.parts import sweep
 from ..errors import DataError, LockedError, UsageError
 from .compare import differing, in_words
 from .own import remember
-from .record import PROGRAM, RunRecord, read_record, write_record
+from .record import METRICS, PROGRAM, WEIGHTS, RunRecord, read_record, write_record
 
-LARGEST = 2**28  # bytes of a file of a run other than its weights
+T = TypeVar("T")
+RESTORE = "Restore it or fit again."
 
+LARGEST, LARGEST_WEIGHTS = 2**28, 2**40  # bytes of a file of a run
 
-def read_checked(path: Path, record: RunRecord, name: str, most: int = LARGEST) -> bytes:
-    """Bytes of a file of the run; DataError when missing, longer than `most` or of another hash than run.json says."""
+def read_checked(path: Path, record: RunRecord, name: str, most: int | None = None, remedy: str = RESTORE) -> bytes:
+    """Read a file of a run.
+
+    Args:
+        path: the run folder.
+        record: the record of the run.
+        name: of the file.
+        most: bytes that it may have; None: as many as are plausible.
+        remedy: what to do about a damaged one.
+
+    Returns:
+        Its content. Of metrics.jsonl of a fit that goes on, only what run.json tells of: the lines up to the newest
+        weights or state.
+
+    Raises:
+        DataError: it is missing or too long, or its hash is not the one in run.json.
+    """
+    most = most or (LARGEST_WEIGHTS if WEIGHTS.fullmatch(name) else LARGEST)
     file = path / name
     try:
         data = read_regular(file, most)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}). Restore it or fit again.") from None
+        raise DataError(f"{file}: cannot be read ({error.strerror}). {remedy}") from None
+    if name == METRICS and record.status == "running":
+        data = data[: record.logged]
     if sha256(data) != record.sha256.get(name):
-        raise DataError(f"{file}: its hash is wrong, the file was changed. Restore it or fit again.")
+        raise DataError(f"{file}: its hash is wrong, the file was changed. {remedy}")
     return data
+
+
+def as_it_stands(path: Path, record: RunRecord, look: Callable[[RunRecord], T]) -> T:
+    """Look into files of a run that a fit may be writing at the same time.
+
+    Args:
+        path: the run folder.
+        record: its record, as just read.
+        look: reads what a record names.
+
+    Returns:
+        What `look` found. Where a file is missing or another, and so is the record by now, it looks again.
+
+    Raises:
+        DataError: a file is not what the record says, and the fit has changed nothing.
+    """
+    while True:
+        try:
+            return look(record)
+        except DataError:
+            before, record = record, read_record(path)
+            if record == before:
+                raise
+
+
+def sweep_run(path: Path) -> None:
+    """Remove what dead processes left half-written in the folders of a run; nothing that a living one writes."""
+    for folder in (path, path / "state", path / "figures"):
+        if folder == path or not folder.is_symlink():
+            sweep(folder)
 
 
 @contextmanager
@@ -85,18 +138,23 @@ def figures_folder(path: Path) -> Path:
 
 def make_folder(path: Path, resume: bool) -> None:
     if resume:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise UsageError(f"nothing to resume: there is no {path}. Leave --resume out.")
         others = [p.name for p in path.iterdir() if p.name not in (".lock", "program.py") and p.suffix != ".part"]
         if others and not (path / "run.json").is_file():
             raise UsageError(f"nothing to resume: {path} is no run folder, it has {others[0]}. Choose another --out.")
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if os.path.exists(path) and (not path.is_dir() or any(path.iterdir())):
         if (path / ".lock").exists():
             with locked(path):  # a fit that is still writing it is the better reason to refuse
                 pass
         raise UsageError(f"{path} exists. Choose another --out, or go on with --resume.")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
+            raise UsageError(f"{path}: no folder can be made there ({error.strerror}). Choose another --out.") from None
+        raise
 
 
 def clear_folder(path: Path) -> None:
@@ -120,6 +178,7 @@ def begin_folder(path: Path, record: RunRecord, source: bytes, resume: bool) -> 
             )
             what = in_words(found, ", the run has ")
             raise kind(f"{path}: cannot resume: {what}. Go on with what the run has, or choose another --out.")
+        read_checked(path, stored, PROGRAM)
         if stored.id and (stored.data.spec, stored.data.root) == (record.data.spec, record.data.root):
             remember(stored)
         return stored

@@ -18,7 +18,7 @@ from ..base.memory import check_room
 from ..core.hyperparameters import check_hyper
 from ..core.program import Program
 from ..errors import DataError, MMPPLError
-from .record import WEIGHTS, RunRecord
+from .record import RunRecord
 from .storage import read_checked
 
 Schema = Mapping[str, tuple[str, tuple[int, ...]]]  # name → type and shape of a tensor
@@ -35,13 +35,14 @@ class OversizeError(Exception):
     """A program makes more than its weights file has."""
 
 
-def with_weights(cls: type[Program], folder: Path, record: RunRecord) -> Program:
+def with_weights(cls: type[Program], folder: Path, record: RunRecord, name: str) -> Program:
     """Build the program of a run with its weights.
 
     Args:
         cls: the class of the program.
         folder: the run folder.
         record: the record of the run.
+        name: of the file of the weights.
 
     Returns:
         The program.
@@ -50,7 +51,7 @@ def with_weights(cls: type[Program], folder: Path, record: RunRecord) -> Program
         UsageError: the class or a likelihood refuses what run.json says.
         DataError: the weights file is damaged or is not that of such a program.
     """
-    file = folder / WEIGHTS
+    file = folder / name
     for m in record.modalities:
         m.check_learnt()
     hyper = check_hyper(cls, record.hyper)  # JSON knows no tuples
@@ -62,7 +63,7 @@ def with_weights(cls: type[Program], folder: Path, record: RunRecord) -> Program
     check_room(2 * size, f"{file}: the program with these weights")
     built = _build(cls, folder, record, hyper)
     _compare(folder, _schema(built), shapes)
-    built.load_state_dict(unpack(read_checked(folder, record, WEIGHTS, size), file))
+    built.load_state_dict(unpack(read_checked(folder, record, name, size), file))
     if wrong := [name for name, values in built.named_parameters() if not values.isfinite().all()]:
         raise DataError(f"{file}: {wrong[0]} is not finite, and no fit ends so. {RESTORE}")
     return built

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..base.files import pack, unpack, write
+from ..base.files import pack, sha256, unpack, write
 from ..errors import DataError
 from ..runs.card import write_card
-from ..runs.record import METRICS, WEIGHTS, RunRecord, write_record
-from .checkpoint import save_state
+from ..runs.record import METRICS, PROGRAM, WEIGHTS, RunRecord, write_record
+from ..runs.storage import read_checked
+from .checkpoint import Counters, anew, save_state
 from .validate import label_errors
 
 if TYPE_CHECKING:
@@ -59,16 +61,62 @@ class RunFiles:
     Args:
         folder: None: nothing is written, and the record alone kept.
         record: as it stands.
+
+    Attributes:
+        of_state: the file of the weights that the newest state tells of.
     """
 
     def __init__(self, folder: Path | None, record: RunRecord) -> None:
         self.folder, self.record = folder, record
+        self.of_state: str | None = None
+        self._written: RunRecord | None = None
 
     def change(self, **fields: Any) -> None:
-        """Put other fields into the record, and write it where there is a folder."""
+        """Put other fields into the record, and write it where there is a folder and it has changed."""
         self.record = replace(self.record, **fields)
-        if self.folder is not None:
+        if self.folder is not None and self.record != self._written:
             write_record(self.folder, self.record)
+            self._written = self.record
+
+    def go_back(self, counters: Counters) -> None:
+        """Bring the record to the files that a state tells of, or to none; a killed fit may have written more.
+
+        Raises:
+            DataError: one of them is not as it was then.
+        """
+        if self.folder is None:
+            return
+        kept = {name: found for name, found in self.record.sha256.items() if name != METRICS}
+        if any(WEIGHTS.fullmatch(name) for name in counters.files):
+            kept.pop(str(self.record.weights), None)
+        told = counters.files if counters.epoch else {METRICS: sha256(b"")}
+        try:
+            self.record = replace(self.record, sha256=kept | told, logged=counters.logged)
+        except ValueError as error:
+            raise DataError(f"{self.folder}: the state is damaged ({error}). {anew(self.folder)}") from None
+        if counters.epoch:
+            for name in (PROGRAM, METRICS, *(name for name in told if WEIGHTS.fullmatch(name))):
+                read_checked(self.folder, self.record, name, remedy=anew(self.folder))
+            self.of_state = self.record.weights
+
+    def put_weights(self, data: bytes) -> None:
+        """Write other weights and then the record that names them. The weights before them stay, for who has just read
+        the record, and so do those of the newest state; older ones go.
+
+        Args:
+            data: the content of their file.
+        """
+        assert self.folder is not None
+        before, record = self.record.weights, self.record.with_weights(data)
+        write(self.folder / str(record.weights), data)
+        self.change(sha256=record.sha256)
+        self.remove_weights(but=(before, record.weights, self.of_state))
+
+    def remove_weights(self, but: Collection[str | None]) -> None:
+        """Remove all files of weights but those of these names."""
+        for file in self.folder.iterdir() if self.folder is not None else ():
+            if WEIGHTS.fullmatch(file.name) and file.name not in but:
+                file.unlink(missing_ok=True)
 
 
 class Report(Callback):
@@ -97,32 +145,32 @@ class MetricsLog(Callback):
         self.files = files
 
     def on_start(self, fit: Training) -> None:
-        """Keep the whole lines of the epochs that the fit goes on from (a killed fit may have written more)."""
-        if self.files.folder is None:
+        """Keep the lines of the epochs that the fit goes on from."""
+        folder = self.files.folder
+        if folder is None:
             return
-        file, epochs = self.files.folder / METRICS, fit.counters.epoch
+        file, length = folder / METRICS, self.files.record.logged
+        kept = file.read_bytes()[:length] if length else b""
         try:
-            text = file.read_text().splitlines()[:epochs] if file.is_file() else []
-            lines = [json.loads(line) for line in text]
+            fit.lines = [json.loads(line) for line in kept.splitlines()]
         except ValueError:
-            raise DataError(f"{file}: damaged. Restore it, or remove {file.parent} and fit again.") from None
-        if len(lines) != epochs:
-            raise DataError(f"{file}: has {len(lines)} of {epochs} epochs. Restore it, or fit again to another --out.")
-        write(file, "".join(line + "\n" for line in text).encode())
-        fit.lines = lines
+            raise DataError(f"{file}: damaged. {anew(folder)}") from None
+        if len(fit.lines) != fit.counters.epoch:
+            raise DataError(f"{file}: has {len(fit.lines)} of {fit.counters.epoch} epochs. {anew(folder)}")
+        self.hash = hashlib.sha256(kept)
+        self.files.change()  # before the file is cut: who reads it then looks at the lines that stay
+        write(file, kept)
 
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
         if self.files.folder is None:
             return
-        with open(self.files.folder / METRICS, "a") as file:
-            file.write(json.dumps(line) + "\n")
+        text = (json.dumps(line) + "\n").encode()
+        with open(self.files.folder / METRICS, "ab") as file:
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())  # no state outlives the lines of its epochs
-
-    def on_end(self, fit: Training) -> None:
-        if self.files.folder is not None:
-            data = (self.files.folder / METRICS).read_bytes()
-            self.files.record = self.files.record.with_file(METRICS, data)
+        self.hash.update(text)
+        self.files.record = self.files.record.with_metrics(self.files.record.logged + len(text), self.hash.hexdigest())
 
 
 class Weights(Callback):
@@ -137,9 +185,7 @@ class Weights(Callback):
             return
         weights = dict(fit.program.state_dict())
         if self.files.folder is not None:
-            data = pack(weights)
-            write(self.files.folder / WEIGHTS, data)
-            self.files.change(sha256=self.files.record.with_file(WEIGHTS, data).sha256)
+            self.files.put_weights(pack(weights))
         elif fit.patience is not None:
             self.best = {name: value.detach().clone() for name, value in weights.items()}
 
@@ -147,10 +193,9 @@ class Weights(Callback):
         """Bring the program back to the weights that are kept."""
         if fit.patience is None:
             return
-        best = self.best
-        if self.files.folder is not None:
-            file = self.files.folder / WEIGHTS
-            best = unpack(file.read_bytes(), file)
+        best, folder, record = self.best, self.files.folder, self.files.record
+        if folder is not None and record.weights is not None:
+            best = unpack(read_checked(folder, record, record.weights), folder / record.weights)
         if best is not None:
             fit.program.load_state_dict(best)
 
@@ -158,8 +203,8 @@ class Weights(Callback):
 class Checkpoint(Callback):
     """The state that a killed fit goes on from, at the end of an epoch; writing it takes a small share of the time."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, files: RunFiles) -> None:
+        self.files = files
         self.writing = self.started = 0.0
 
     def on_start(self, fit: Training) -> None:
@@ -167,8 +212,12 @@ class Checkpoint(Callback):
 
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
         if fit.last or self.writing < CHECKPOINT_SHARE * (time.monotonic() - self.started):
-            begun = time.monotonic()
-            save_state(self.folder, fit.program, fit.optimiser_state(), fit.counters)
+            assert self.files.folder is not None
+            begun, record = time.monotonic(), self.files.record
+            fit.counters.files, fit.counters.logged = dict(record.sha256), record.logged
+            save_state(self.files.folder, fit.program, fit.optimiser_state(), fit.counters)
+            self.files.of_state = record.weights
+            self.files.change()
             self.writing += time.monotonic() - begun
 
 
@@ -183,3 +232,4 @@ class Card(Callback):
         if self.files.folder is not None:
             write_card(self.files.folder, self.files.record, result)
         self.files.change(result=result, status="done")
+        self.files.remove_weights(but=(self.files.record.weights,))

@@ -8,13 +8,14 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..base.files import _remove, _sync_folder, pack, sha256, unpack, write, write_json
+from ..base.files import _sync_folder, pack, sha256, unpack, write, write_json
+from ..base.parts import part_in, remove
 from ..base.typed_json import from_json
 from ..core.program import Program
 from ..errors import DataError
@@ -35,6 +36,8 @@ class Counters:
         best: the smallest validation loss of the stage.
         best_epoch: the epoch that had it.
         seconds: of all epochs.
+        files: file of the run → its hash at the end of that epoch; of metrics.jsonl as far as `logged` says.
+        logged: bytes of metrics.jsonl.
     """
 
     epoch: int = 0
@@ -43,9 +46,11 @@ class Counters:
     best: float = math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    files: dict[str, str] = field(default_factory=dict)
+    logged: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epoch, self.step, self.stage, self.best_epoch) < 0:
+        if min(self.epoch, self.step, self.stage, self.best_epoch, self.logged) < 0:
             raise ValueError("a counter is negative")
 
 
@@ -61,8 +66,7 @@ def save_state(run: Path, program: Program, optimisers: dict[str, Tensor], count
     folder = _state_folder(run)
     folder.mkdir(exist_ok=True)
     before = _latest(folder)
-    place, staged = folder / f"step-{counters.step}", folder / f".step-{counters.step}.{os.getpid()}.part"
-    _remove(staged)
+    place, staged = folder / f"step-{counters.step}", part_in(folder)
     staged.mkdir()
     generators = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -74,15 +78,15 @@ def save_state(run: Path, program: Program, optimisers: dict[str, Tensor], count
         for name, data in files.items():
             write(staged / name, data)
         write_json(staged / "hashes.json", {name: sha256(data) for name, data in files.items()})
-        _remove(place)  # left by a run that died before LATEST named it
+        remove(place)  # left by a run that died before LATEST named it
         os.replace(staged, place)
     finally:
-        _remove(staged)
+        remove(staged)
     _sync_folder(folder)
     write(folder / "LATEST", place.name.encode())
     for old in folder.glob("step-*"):
         if old not in (place, before) and STATE.fullmatch(old.name):
-            _remove(old)
+            remove(old)
 
 
 def load_state(run: Path, program: Program, restore: Callable[[Counters, dict[str, Tensor]], None]) -> bool:
@@ -102,7 +106,7 @@ def load_state(run: Path, program: Program, restore: Callable[[Counters, dict[st
     place = _latest(_state_folder(run))
     if place is None:
         return False
-    remedy = f"Remove {place.with_name('LATEST')} to start anew."
+    remedy = anew(run)
     files = _read_state(place, remedy)
     weights, optimisers, generators = (unpack(files[name], place / name) for name in FILES[:3])
     try:
@@ -119,6 +123,16 @@ def load_state(run: Path, program: Program, restore: Callable[[Counters, dict[st
         reason = str(error).splitlines()[-1].strip()
         raise DataError(f"{place}: weights, optimisers or generators do not fit ({reason}). {remedy}") from None
     return True
+
+
+def anew(run: Path) -> str:
+    """What to do where a state or a file that it tells of is damaged."""
+    return f"Remove {run / 'state' / 'LATEST'} to start anew."
+
+
+def has_state(run: Path) -> bool:
+    """Whether a fit can go on from a state of this run."""
+    return (run / "state" / "LATEST").is_file()
 
 
 def _read_state(place: Path, remedy: str) -> dict[str, bytes]:
@@ -161,6 +175,6 @@ def _latest(folder: Path) -> Path | None:
 
 
 def sweep(run: Path) -> None:
-    """Remove what dead processes left half-written. Call it with the run's lock held."""
+    """Remove what was left half-written, whoever wrote it. Call it with the run's lock held."""
     for part in [*run.glob(".*.part"), *_state_folder(run).glob(".*.part")]:
-        _remove(part)
+        remove(part)

@@ -30,9 +30,15 @@ from ..runs.record import PROGRAM, DataRecord, ProgramRecord, RunRecord, UsedFil
 from ..runs.run import Run
 from ..runs.storage import begin_folder, clear_folder, locked, make_folder
 from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
-from .checkpoint import load_state, sweep
+from .checkpoint import has_state, load_state, sweep
 from .loop import Progress, Training
 from .settings import FitSettings, choose_device, settings_for
+
+FULL = {  # kinds of error that leave no room for a file
+    errno.ENOSPC: "the disk is full. Free some space",
+    errno.EDQUOT: "your share of the disk is full. Free some space",
+    errno.EFBIG: "a file would exceed the limit of its size (ulimit -f). Raise it",
+}
 
 
 def fit(
@@ -178,6 +184,7 @@ def _record(
         versions=versions | {"python": platform.python_version()},
         status="running",
         sha256={PROGRAM: program.sha256},
+        logged=0,
         mmppl=__version__,
         id=secrets.token_hex(16),
     )
@@ -201,7 +208,7 @@ def _train(
     if compiled and not available():
         log(f"{folder}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
     settings = FitSettings.from_json(record.training, seed=record.seed)
-    keeps = [Checkpoint(folder)] if folder is not None else []
+    keeps = [Checkpoint(files)] if folder is not None else []
     every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Card(files)]
     torch.set_num_threads(record.threads)
     try:
@@ -212,6 +219,7 @@ def _train(
             )
             if folder is not None and load_state(folder, program, training.restore):
                 log(f"{folder}: goes on after epoch {training.counters.epoch}.")
+            files.go_back(training.counters)
             training.run()
     finally:
         torch.set_num_threads(threads)
@@ -239,11 +247,13 @@ def _folder(path: Path | None, resume: bool) -> Iterator[None]:
         if not resume and not (path / "state").exists():
             clear_folder(path)
         raise
+    except FitError as error:
+        kept = "The last good state is kept; choose" if has_state(path) else "Choose"
+        raise FitError(f"{error} {kept} another --out.") from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise FitError(
-                f"{path}: the disk is full. Free some space and go on with --resume; nothing written before is lost."
-            ) from None
+        if error.errno in FULL:
+            after = "nothing written before is lost" if has_state(path) else "nothing was learnt yet"
+            raise FitError(f"{path}: {FULL[error.errno]} and go on with --resume; {after}.") from None
         raise
 
 

@@ -163,7 +163,9 @@ class Training:
         )
         bad = [n for n, v in valid.items() if not math.isfinite(v)]
         if bad:
-            raise FitError(f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Try a smaller --lr.")
+            raise FitError(
+                f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Fit again with a smaller --lr."
+            )
         return valid
 
     def set_progress(self) -> None:

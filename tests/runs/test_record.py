@@ -7,6 +7,7 @@ import os
 import pytest
 
 from mmppl import Modality
+from mmppl.base.files import sha256
 from mmppl.errors import DataError
 from mmppl.runs.record import DataRecord, ProgramRecord, ResultRecord, RunRecord, UsedFile, read_record, write_record
 
@@ -27,6 +28,7 @@ WHOLE = RunRecord(
     versions={"torch": "2"},
     status="done",
     sha256={},
+    logged=0,
     mmppl="0",
     use=(UsedFile("mine.py", H),),
     result=ResultRecord(2, 1.5, 3.0, {"kl.z": 1}, {"kl.z": 1.0}, {"error.label": None}),
@@ -150,9 +152,36 @@ def test_a_modality_that_none_can_be(change, says, tmp_path):
         read_record(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sha256": {"../secret": H}}, "a name in sha256 is '../secret', expected the name of a file"),
+        ({"sha256": {"weights.safetensors": H}}, "a name in sha256 is .*expected that of a file of a run"),
+        ({"sha256": {"program.py": "0"}}, "sha256.program.py is '0', expected 64 hexadecimal digits"),
+        ({"sha256": {"weights-0000000000000000.safetensors": H}}, "expected the hash in its name"),
+        (
+            {"sha256": {f"weights-{h[:16]}.safetensors": h for h in (H, H[::-1])}},
+            "sha256 is .*expected one file of weights",
+        ),
+        ({"logged": -1}, "logged is -1, expected a number of bytes"),
+    ],
+)
+def test_files_that_no_run_has(change, says, tmp_path):
+    write_record(tmp_path, Spoilt(WHOLE.to_json() | change))
+    with pytest.raises(DataError, match=f"^[^\n]*not what a fit writes: [^\n]*{says}[^\n]*$"):
+        read_record(tmp_path)
+
+
+def test_other_weights_take_the_place_of_those_before():
+    one, other = WHOLE.with_metrics(3, H).with_weights(b"one"), WHOLE.with_weights(b"one").with_weights(b"other")
+    assert WHOLE.weights is None and one.weights == f"weights-{sha256(b'one')[:16]}.safetensors"
+    assert one.sha256 == {"metrics.jsonl": H, one.weights: sha256(b"one")} and one.logged == 3
+    assert other.sha256 == {f"weights-{sha256(b'other')[:16]}.safetensors": sha256(b"other")}
+
+
 def test_a_format_of_another_version(tmp_path):
-    write_record(tmp_path, dataclasses.replace(WHOLE, format=1))
-    with pytest.raises(DataError, match="format 1, this version reads 2. Use the version that wrote it."):
+    write_record(tmp_path, dataclasses.replace(WHOLE, format=2))
+    with pytest.raises(DataError, match="format 2, this version reads 3. Use the version that wrote it."):
         read_record(tmp_path)
 
 

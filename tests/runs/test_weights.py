@@ -36,9 +36,9 @@ def change(folder, **hyper):
 
 
 def seal(folder, data):
-    record = read_record(folder)
-    (folder / weights.WEIGHTS).write_bytes(data)
-    write_record(folder, record.with_file(weights.WEIGHTS, data))
+    record = read_record(folder).with_weights(data)
+    (folder / record.weights).write_bytes(data)
+    write_record(folder, record)
 
 
 @pytest.mark.parametrize("name", sorted(installed_programs()))
@@ -109,7 +109,7 @@ def header(data):
 
 
 def test_a_header_of_another_kind_of_number(folder):
-    found, rest = header((folder / weights.WEIGHTS).read_bytes())
+    found, rest = header((folder / read_record(folder).weights).read_bytes())
     name = next(iter(found))
     found[name]["dtype"] = "I32"
     text = json.dumps(found).encode()
@@ -119,7 +119,7 @@ def test_a_header_of_another_kind_of_number(folder):
 
 
 def test_a_header_with_much_more_text(folder):
-    found, rest = header((folder / weights.WEIGHTS).read_bytes())
+    found, rest = header((folder / read_record(folder).weights).read_bytes())
     text = json.dumps({"__metadata__": {"a": "b" * 10**6}, **found}).encode()
     seal(folder, struct.pack("<Q", len(text)) + text + rest)
     with pytest.raises(DataError, match="bytes are too many for its"):

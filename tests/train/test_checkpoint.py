@@ -1,6 +1,7 @@
 """States that a fit resumes from: which are kept, and how damaged ones are reported."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from mmppl.base.files import pack, sha256, unpack, write
+from mmppl.base.parts import part_in
 from mmppl.core.stages import Group
 from mmppl.errors import DataError
 from mmppl.train.checkpoint import Counters, save_state, sweep
@@ -170,12 +172,12 @@ def test_a_state_folder_that_is_a_link_is_refused(run, tmp_path_factory):
 
 
 def test_a_write_goes_through_no_link_and_a_sweep_neither(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.getpid", lambda: 7)
+    monkeypatch.setattr("mmppl.base.parts._numbers", itertools.repeat(7))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "text").write_text("mine")
     (tmp_path / "run").mkdir()
-    for link, target in (("a", "text"), (".a.7.part", "text")):
-        (tmp_path / "run" / link).symlink_to(tmp_path / "mine" / target)
+    for link in ("a", part_in(tmp_path).name):
+        (tmp_path / "run" / link).symlink_to(tmp_path / "mine" / "text")
     write(tmp_path / "run" / "a", b"new")
     assert (tmp_path / "run" / "a").read_bytes() == b"new" and not (tmp_path / "run" / "a").is_symlink()
     (tmp_path / "run" / ".b.part").symlink_to(tmp_path / "mine")

@@ -185,6 +185,8 @@ def _from_table(
     head, rows = (rows[0] if rows else []), [row for row in rows[1:] if row]
     if "file" not in head:
         _check_header(place, head)
+    if any(not name.isprintable() for name in head):
+        raise DataError(f"{place}: a column is called {[n for n in head if not n.isprintable()][0][:60]!r}; rename it.")
     if "file" not in head or len(set(head)) < len(head) or ARRAY in head or f"mask_{ARRAY}" in head:
         raise DataError(
             f"{place}: its columns are {', '.join(head) or 'none'}; there must be file, each once, and no {ARRAY}."

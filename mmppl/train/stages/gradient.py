@@ -130,7 +130,7 @@ class GradientStage:
                     bad = [n for n, v in zip(outcome.values, values) if not math.isfinite(v)]
                     raise FitError(
                         f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
-                        "The last good state is kept; fit again to another --out with a smaller --lr or --clip."
+                        "Fit again with a smaller --lr or --clip."
                     )
             size = len(batch)
             sums = [total + value * size for total, value in zip(sums or [0.0] * len(values), values)]
@@ -139,8 +139,8 @@ class GradientStage:
         assert outcome is not None
         if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
             raise FitError(
-                f"a gradient was not finite in epoch {epoch}, though the loss was. The last good state is kept; "
-                "fit again to another --out with a smaller --lr or --clip."
+                f"a gradient was not finite in epoch {epoch}, though the loss was. "
+                "Fit again with a smaller --lr or --clip."
             )
         means = {name: total / rows for name, total in zip(outcome.values, sums)}
         return means, {name: float(w) for name, w in outcome.weights.items()}

@@ -96,7 +96,10 @@ class WholeDataStage:
             self.check(list(values))
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
-            raise FitError(f"stage {stage.name!r} leaves a loss that is not finite: {', '.join(bad)}, epoch {epoch}.")
+            raise FitError(
+                f"stage {stage.name!r} leaves a loss that is not finite: {', '.join(bad)}, epoch {epoch}. Look at its "
+                "update, or fit again with other settings."
+            )
         fit.advance(fit.rows.per_epoch, sum(weights[name] * value for name, value in values.items()))
         return values, weights
 

@@ -1,0 +1,81 @@
+"""The programs that kill fits and damage runs find nothing; and they would find something."""
+
+import random
+import time
+
+import pytest
+
+from mmppl import DataError
+from mmppl.bench.endurance import kills, mutations
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_fit_killed_at_random_moments_and_resumed_is_uninterrupted_and_can_be_read(seed):
+    trial = kills.run(quick=not seed, seed=seed)
+    assert not trial.failures and trial.figures["loads"]
+    assert trial.figures["kills"] + trial.figures["terminations"] >= 6
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_damage_is_reported_or_harmless(seed):
+    trial = mutations.run(quick=not seed, seed=seed)
+    assert not trial.failures and trial.figures["reported"] > trial.figures["harmless"] > 0
+
+
+def refuse(folder):
+    raise DataError(f"{folder}: damaged.")
+
+
+def crash(folder):
+    raise KeyError("weights")
+
+
+def wait(folder):
+    time.sleep(5)
+
+
+@pytest.mark.parametrize(
+    ("look", "outcome"),
+    [
+        (lambda folder: 0, "harmless"),
+        (lambda folder: 1, "silent"),
+        (lambda folder: [0], "silent"),
+        (refuse, "reported"),
+        (crash, "crashes"),
+        (wait, "hangs"),
+    ],
+)
+def test_what_reading_damaged_files_comes_to(look, outcome, tmp_path, monkeypatch):
+    monkeypatch.setattr(mutations, "HANGS", 0.05)
+    for name in ("run", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("1234")
+    subject = mutations.Subject(tmp_path / "run", tmp_path / "other", lambda folder: 0)
+    subject.look = look
+    subject.damage(random.Random(0))
+    assert subject.outcome()[0] == outcome
+    subject.restore()
+    assert (tmp_path / "run" / "run.json").read_text() == "1234"
+
+
+def test_every_kind_of_damage_works_on_every_file():
+    chance, others = random.Random(0), {"file": b"other", "run": b""}
+    for kind, damage in mutations.DAMAGE.items():
+        for data in (b"", b"1", b'{"a": 12}\n{"b": 3}\n', bytes(range(256))):
+            for _ in range(20):
+                changed = damage(data, others, chance)
+                assert changed is None or isinstance(changed, bytes), kind
+    assert all(mutations.DAMAGE[kind](b"1", others, chance) != b"1" for kind in ("a bit", "a digit", "all"))
+
+
+def test_a_fit_that_lost_a_line_is_noticed(tmp_path):
+    """The comparison at the end of a killed fit."""
+    from mmppl import fit
+
+    tiny = dict(hyper=dict(hidden=8, layers=1, latent_dim=2), batch_size=512)
+    one, other, longer = (
+        kills._content(fit("mvae", epochs=epochs, out=tmp_path / name, **tiny).folder)
+        for name, epochs in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert one == other
+    assert {name for name in one if one[name] != longer[name]} == {"weights", "metrics", "result"}
