@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..base.files import pack, unpack, write
+from ..base.turns import turn
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
 from ..core.program import Program
@@ -88,7 +89,7 @@ class Run(FittedModel):
         found = trusted_program(folder, record, program, trust)
         if WEIGHTS not in record.sha256:
             raise UsageError(f"{folder}: this fit has left no weights yet. Finish it with --resume.")
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
+        with turn(), torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
             built = found(record.modalities, **check_hyper(found, record.hyper))
         weights = unpack(read_checked(folder, record, WEIGHTS), folder / WEIGHTS)
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..base.files import pack, unpack, write
+from ..base.turns import turn
 from ..errors import DataError
 from ..runs.card import write_card
 from ..runs.record import METRICS, WEIGHTS, RunRecord, write_record
@@ -168,7 +169,8 @@ class Checkpoint(Callback):
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
         if fit.last or self.writing < CHECKPOINT_SHARE * (time.monotonic() - self.started):
             begun = time.monotonic()
-            save_state(self.folder, fit.program, fit.optimiser_state(), fit.counters)
+            with turn():  # the state of the random generator is the fit's
+                save_state(self.folder, fit.program, fit.optimiser_state(), fit.counters)
             self.writing += time.monotonic() - begun
 
 
