@@ -47,7 +47,13 @@ def run(*, quick: bool, seed: int) -> Trial:
     model = mmppl.fit("mvae", few, hyper={"hidden": 64, "latent_dim": 8}, epochs=1, seed=seed)
 
     def query(data: Any, draws: int, **more: Any) -> Callable[[], Any]:
-        words = {"given": "signal", "want": "image", "memory": BUDGET, "split": "all", "seed": seed} | more
+        words: dict[str, Any] = {
+            "given": "signal",
+            "want": "image",
+            "memory": BUDGET,
+            "split": "all",
+            "seed": seed,
+        } | more
         return lambda: model.query(data, draws=draws, **words)
 
     most = 256 if quick else 4096

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def _questions(fitted: list[Any], number: int, seed: int) -> Iterable[Callable[[
         if "evidence" in asked["want"] or asked.get("method") == "importance":
             model = fitted[0]
         rows = slice(n % 11, n % 11 + 1 + n % 5)
-        yield lambda asked=asked, model=model, rows=rows, n=n: model.query(rows=rows, seed=seed + n, **asked)
+        yield partial(model.query, rows=rows, seed=seed + n, **asked)
 
 
 def _queries(trial: Trial, fitted: list[Any], each: int, seed: int) -> None:
@@ -113,7 +114,7 @@ def _queries(trial: Trial, fitted: list[Any], each: int, seed: int) -> None:
             place = (n + 13 * number) % each
             _compare(trial, f"query {place} in thread {number}", questions[place](), serial[place])
 
-    _at_once(trial, [lambda number=number: thread(number) for number in range(THREADS)])
+    _at_once(trial, [partial(thread, number) for number in range(THREADS)])
     trial.figures |= {"threads": THREADS, "queries": THREADS * each}
 
 
@@ -137,17 +138,21 @@ def _fits_beside(trial: Trial, fitted: list[Any], epochs: int, threads: int, see
             _compare(trial, f"query {place} beside a fit", questions[place](), serial[place])
             asked[number] += 1
 
+    beside: dict[int, bytes] = {}
+
+    def beside_each_other(n: int) -> None:
+        beside[n] = fit(kinds[n])
+
     def fits() -> None:
-        beside: dict[int, bytes] = {}
         try:
-            _at_once(trial, [lambda n=n: beside.update({n: fit(kinds[n])}) for n in range(len(kinds))])
+            _at_once(trial, [partial(beside_each_other, n) for n in range(len(kinds))])
         finally:
             over.set()
         trial.failures.extend(
             f"a fit of {kinds[n][0]} beside queries has other weights" for n in beside if beside[n] != alone[n]
         )
 
-    _at_once(trial, [fits, *(lambda number=number: ask(number) for number in range(len(asked)))])
+    _at_once(trial, [fits, *(partial(ask, number) for number in range(len(asked)))])
     trial.figures |= {"fits_beside_queries": len(kinds), "queries_beside_fits": sum(asked)}
 
 
@@ -161,21 +166,21 @@ def _judged(trial: Trial, fitted: list[Any], figures: list[str], number: int) ->
     def plot(model: Any) -> list[bytes]:
         return [path.read_bytes() for path in model.plot(figures=figures)]
 
-    works = [lambda model=model, work=work: work(model) for model in fitted for work in (evaluate, plot)]
+    works: list[Callable[[], Any]] = [partial(work, model) for model in fitted for work in (evaluate, plot)]
     serial = [work() for work in works]
 
     def thread(place: int) -> None:
         if repr(works[place]()) != repr(serial[place]):
             trial.failures.append(f"an evaluation or figure (number {place}) differs in threads")
 
-    _at_once(trial, [lambda n=n: thread(n % len(works)) for n in range(number * len(works))])
+    _at_once(trial, [partial(thread, n % len(works)) for n in range(number * len(works))])
     trial.figures["evaluations_and_plots"] = number * len(works)
 
 
 def _first_use(trial: Trial, folder: Path, kinds: int) -> None:
     """A fresh process with an empty cache, in which 8 threads begin at the same moment."""
     program, data = folder / "own.py", folder / "own.npz"
-    program.write_text(Path(sys.modules["mmppl"].__file__).parent.parent.joinpath("examples/tempered.py").read_text())
+    program.write_text(Path(__file__).parents[2].joinpath("examples/tempered.py").read_text())
     np.savez(data, a=np.linspace(0, 1, 80).reshape(20, 4), label=np.arange(20) % 2)
     found = []
     with tempfile.TemporaryDirectory() as cache:

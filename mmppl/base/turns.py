@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 
 import pyro
@@ -119,13 +120,10 @@ class Settings:
             lambda: matmul_setting(matmul),
             lambda: runtime._PYRO_STACK.__setitem__(slice(None), handlers),
             lambda: runtime._DIM_ALLOCATOR._stack.__setitem__(slice(None), plates),
-            *(lambda part=part, on=on: part.enable_validation(on) for part, on in checks),
+            *(partial(part.enable_validation, on) for part, on in checks),
         ]
         if torch.cuda.is_initialized():
-            self._put_back += [
-                lambda device=device, state=state: torch.cuda.set_rng_state(state, device)
-                for device, state in enumerate(torch.cuda.get_rng_state_all())
-            ]
+            self._put_back.append(partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
 
     def put_back(self) -> None:
         """Give the process these settings."""
