@@ -1,7 +1,7 @@
 """Memory of queries, evaluations and fits: bounded however many rows, draws and epochs there are, and none is kept.
 
 Whole: 3,000 queries of all kinds in one process, after which it holds what it held after the first of them; questions
-of up to 8,000 rows and 4,096 draws. Quick: 150 queries, and smaller questions.
+of up to 8,000 rows and 4,096 draws. Quick: 80 queries, and smaller questions.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(*, quick: bool, seed: int) -> Trial:
         For each kind of work the largest peak as a multiple of what is normal; and the bytes that many queries keep.
     """
     trial = Trial()
-    rows, times = (500, 4) if quick else (2000, 4)
+    rows, times = (300, 4) if quick else (2000, 4)
     few, many = _data(rows, seed), _data(rows * times, seed)
     model = mmppl.fit("mvae", few, hyper={"hidden": 64, "latent_dim": 8}, epochs=1, seed=seed)
 
@@ -75,7 +75,7 @@ def run(*, quick: bool, seed: int) -> Trial:
     _within(trial, "fit_of_many_epochs", peak_memory(fit(few, 2 if quick else 8)) / normal)
     normal = max(peak_memory(evaluate(few)), BUDGET)
     _within(trial, "evaluation_of_many_rows_per_row", peak_memory(evaluate(many)) / normal / times)
-    _kept(trial, model, 150 if quick else 3000, seed)
+    _kept(trial, model, 80 if quick else 3000, seed)
     return trial
 
 

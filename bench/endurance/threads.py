@@ -82,12 +82,12 @@ def run(*, quick: bool, seed: int) -> Trial:
     ]
     each = 4 if quick else QUERIES
     _queries(trial, fitted, each, seed)
-    _fits_beside(trial, fitted, epochs=1 if quick else 8, threads=1 if quick else 2, seed=seed)
+    _fits_beside(trial, fitted, epochs=1 if quick else 3, threads=1 if quick else 2, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         for model, name in zip(fitted, ("mvae", "fmwvae")):
             model.save(Path(folder) / name)
-        _judged(trial, fitted, ["loss"] if quick else ["loss", "reconstructions"], 1 if quick else 4)
-        for _ in range(1 if quick else 10):
+        _judged(trial, fitted, ["loss"] if quick else ["loss", "reconstructions"], 1 if quick else 2)
+        for _ in range(1 if quick else 5):
             _first_use(trial, Path(folder), 3 if quick else 5)
     if not torch.equal(before, torch.get_rng_state()):
         trial.failures.append("the caller's random generator was moved")
