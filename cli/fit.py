@@ -53,6 +53,9 @@ def fit(
     ] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     precision: Annotated[str | None, typer.Option(metavar="fp32|bf16")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the processor; default: one for small networks, else all.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit in --out was.")] = False,
     download: Download = False,
     use: Use = [],
@@ -91,6 +94,7 @@ def fit(
                 seed=seed,
                 device=device,
                 precision=precision,  # type: ignore[arg-type]
+                threads=threads,
                 out=folder,
                 resume=resume,
                 log=log,

@@ -110,6 +110,8 @@ def main(args: Sequence[str] | None = None) -> int:
     0 done, 1 failure, 2 usage, 3 untrusted code refused, 4 run folder locked, 5 bad data, 130 interrupted.
     """
     words = list(sys.argv[1:] if args is None else args)
+    if args is None:
+        _wait_passively()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a × must not fail where the terminal knows ASCII only
@@ -153,6 +155,15 @@ def _interrupted_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _wait_passively() -> None:
+    """Let threads that have nothing to compute sleep, not spin, which on a busy machine keeps the others from working.
+
+    OpenMP reads this when torch is loaded. What the user has set stays.
+    """
+    if not any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _explain(error: BaseException, command: str) -> tuple[int, str]:

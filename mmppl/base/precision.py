@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -63,8 +63,7 @@ def _seconds(path: MatmulPath, a: Tensor, b: Tensor, rounds: int = 7) -> float:
 
 def current_matmul() -> MatmulPath:
     """Return the way in which matrix products are computed now."""
-    matmul = getattr(torch.backends.mkldnn, "matmul", None)
-    return "onednn" if matmul is not None and matmul.fp32_precision == "bf16" else "default"
+    return "onednn" if matmul_setting() == "bf16" else "default"
 
 
 @contextmanager
@@ -77,12 +76,30 @@ def matmul_precision(path: MatmulPath) -> Iterator[None]:
     if path == "default":
         yield
         return
-    before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    before = matmul_setting()
+    matmul_setting("bf16")
     try:
         yield
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
+        matmul_setting(before)
+
+
+def matmul_setting(change: str | None = None) -> str | None:
+    """Read PyTorch's setting of the process, or change it.
+
+    Args:
+        change: the new value; None leaves it as it is.
+
+    Returns:
+        The value before; None where this PyTorch has no such setting.
+    """
+    matmul: Any = getattr(torch.backends.mkldnn, "matmul", None)
+    if matmul is None:
+        return None
+    before = matmul.fp32_precision
+    if change is not None:
+        matmul.fp32_precision = change
+    return before
 
 
 def full_precision(t: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -44,6 +45,8 @@ class Registry(Generic[T]):
         self._found: dict[str, T] = {}
         self._files: dict[str, str] | None = None
         self._loaded = False
+        self._here = threading.local()
+        self._whole: set[str] = set()  # built-in names whose modules have been imported to their ends
 
     def register(self, name: str, module: str | None = None) -> Callable[[T], T]:
         """Make a decorator that registers a thing by name.
@@ -83,8 +86,9 @@ class Registry(Generic[T]):
         """
         if not self.named_by_file:
             self._load()
-        elif name not in self._found and name in self._built_in():
-            importlib.import_module(self._built_in()[name])
+        elif name not in self._whole and name in self._built_in():
+            importlib.import_module(self._built_in()[name])  # waits where another thread is importing it
+            self._whole.add(name)
         if name not in self._found:
             known = list(self)
             raise UsageError(f"no {self.kind} {name!r}; there are {', '.join(known)}.{suggest(name, known)}")
@@ -119,10 +123,15 @@ class Registry(Generic[T]):
 
     def _load(self) -> None:
         """Import every module of the sub-package."""
-        if not self._loaded:
-            self._loaded = True
+        if self._loaded or getattr(self._here, "loading", False):
+            return
+        self._here.loading = True  # what is imported registers itself, and gets here again
+        try:
             for module in self._built_in().values():
                 importlib.import_module(module)
+            self._loaded = True  # until then another thread imports, too, and so waits for this one
+        finally:
+            self._here.loading = False
 
     def _built_in(self) -> dict[str, str]:
         """The module of every built-in thing by the name of the thing, from the listing of the sub-package's folder."""

@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import threading
 import traceback
 import types
 from pathlib import Path
@@ -125,29 +126,31 @@ def used_files() -> dict[str, str]:
 
 
 _USED: dict[str, str] = {}
+_LOCKS: dict[str, threading.RLock] = {}  # of modules, which are in `sys.modules` before they are whole
 
 
 def _executed(source: bytes, path: Path, kind: str) -> types.ModuleType:
     """The module that a file's source makes, executed once for each content and place."""
     sha = hashlib.sha256(bytes(path.resolve()) + b"\0" + source).hexdigest()  # errors name the path
     name = f"mmppl_{kind}_{path.stem}_{sha[:12]}"
-    if name not in sys.modules:
-        module = types.ModuleType(name)
-        module.__file__ = str(path)
-        module.__dict__["__source__"] = source
-        sys.modules[name] = module  # dataclasses and typing look modules up there
-        try:
-            exec(compile(source, str(path), "exec"), module.__dict__)
-        except BaseException as error:
-            del sys.modules[name]
-            if not isinstance(error, (Exception, SystemExit)):
-                raise
-            line = _last_line(error, str(path))
-            if isinstance(error, SyntaxError) and error.filename == str(path):  # in the file, not in what it imports
-                line = error.lineno
-            raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
-        module.__dict__["__source__"] = source
-    return sys.modules[name]
+    with _LOCKS.setdefault(name, threading.RLock()):
+        if name not in sys.modules:
+            module = types.ModuleType(name)
+            module.__file__ = str(path)
+            module.__dict__["__source__"] = source
+            sys.modules[name] = module  # dataclasses and typing look modules up there
+            try:
+                exec(compile(source, str(path), "exec"), module.__dict__)
+            except BaseException as error:
+                del sys.modules[name]
+                if not isinstance(error, (Exception, SystemExit)):
+                    raise
+                line = _last_line(error, str(path))
+                if isinstance(error, SyntaxError) and error.filename == str(path):  # not in what it imports
+                    line = error.lineno
+                raise UsageError(f"{path}:{line or 1}: {_in_words(error)}") from error
+            module.__dict__["__source__"] = source
+        return sys.modules[name]
 
 
 def blame(error: Exception, cls: type[Program]) -> UsageError | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from ..base.quiet import without_warnings
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
 from .scores import error_rate, rmse
@@ -53,8 +53,7 @@ def baseline_error(
     pipeline = make_pipeline(
         SimpleImputer(keep_empty_features=True), StandardScaler(copy=False), LogisticRegression(max_iter=200)
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 200 iterations are the definition of this baseline
+    with without_warnings(ConvergenceWarning):  # 200 iterations are the definition of this baseline
         pipeline.fit(features, classes)
     return error_rate(truth, pipeline.predict(asked))
 

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base.files import pack, unpack
+from ..base.turns import give_way, others_turn, own_settings, turn
 from ..data.dataset import Dataset
 from ..errors import DataError
 from ..kernels.codegen.cache import keep, kept, place
@@ -62,7 +63,7 @@ def classifier_of(
         return None
     values = train.values[m.name] if len(rows) == len(train) else train.values[m.name][rows]
     name = f"classifiers/{_key(m, label, values, classes)}.safetensors"
-    with torch.random.fork_rng(devices=[]):
+    with own_settings(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(VERSION)
         network = classifier_network(m, label.n_classes)
         if (data := kept(name)) is not None:
@@ -72,7 +73,8 @@ def classifier_of(
         if not fresh:
             return None
         log = log or (lambda line: None)
-        log(f"a classifier of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
+        with others_turn():
+            log(f"a classifier of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
         began = time.monotonic()
         right = _train(network, m, values, classes)
     log(f"the classifier of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
@@ -91,7 +93,8 @@ def predict(classifier: nn.Module, inputs: Tensor) -> np.ndarray:
     Returns:
         (n,) class codes.
     """
-    return torch.cat([classifier(part).argmax(-1) for part in inputs.split(1000)]).numpy()
+    with turn():
+        return torch.cat([classifier(part).argmax(-1) for part in inputs.split(1000)]).numpy()
 
 
 def classifier_network(m: Modality, classes: int) -> nn.Module:
@@ -142,6 +145,7 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
         loss.backward()
         optimiser.step()
         cooling.step()
+        give_way()
         if len(held) and (step % CHECK == 0 or step == STEPS):
             right = float((predict(network, shown) == truth).mean())
             if right >= ENOUGH:

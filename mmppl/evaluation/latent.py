@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
 
+from ..base.quiet import without_warnings
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..inference.fitted import FittedModel
@@ -122,8 +122,7 @@ def linear_probe(
     if standardise:
         scaler = StandardScaler().fit(z)
         z, asked = scaler.transform(z), scaler.transform(asked)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 1000 iterations are the definition of this probe
+    with without_warnings(ConvergenceWarning):  # 1000 iterations are the definition of this probe
         probe = LogisticRegression(solver="lbfgs", max_iter=1000, random_state=0).fit(z, classes)
     return 1 - error_rate(truth, probe.predict(asked))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
+
+from ..base.quiet import without_warnings
 
 SMALLEST = 1e-12  # smaller probabilities count as this, so that one row adds at most 28 nats to a log-loss
 THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
@@ -199,7 +200,6 @@ def cluster_agreement(z: np.ndarray, truth: np.ndarray, clusters: int, *, seed: 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.metrics import normalized_mutual_info_score
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: a collapsed latent
+    with without_warnings(ConvergenceWarning):  # fewer distinct points than clusters: a collapsed latent
         found = KMeans(n_clusters=clusters, n_init=10, random_state=seed).fit_predict(z)
     return float(normalized_mutual_info_score(truth, found))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -30,6 +33,18 @@ STYLE: dict[Any, Any] = {
 }
 GAP = 2  # white pixels between the images of a mosaic
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"  # distinct to the colour-blind (Okabe & Ito)
+
+_DRAWING = threading.RLock()
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the style of this library inside a `with` block.
+
+    Matplotlib's settings are the process's, so that one thread draws at a time.
+    """
+    with _DRAWING, matplotlib.rc_context(STYLE):
+        yield
 
 
 def quoted(text: Any) -> str:

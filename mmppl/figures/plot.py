@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
-
 from ..base.files import write
 from ..errors import MMPPLError, UsageError
 from ..evaluation.conditioning import answerable_rows
 from ..inference.fitted import FittedModel
-from .drawing import STYLE, png
+from .drawing import png, styled
 from .registry import FIGURES, Subject
 
 
@@ -59,7 +57,7 @@ def plot(
                 raise
             log(f"only the losses are drawn: {error}")
     paths = []
-    with matplotlib.rc_context(STYLE):
+    with styled():
         for name, drawing in drawings.items():
             shown = model if drawing.of_history else subject
             drawn = None if shown is None else drawing.draw(shown)

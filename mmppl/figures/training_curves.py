@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from ..base.files import write
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
-from .drawing import STYLE, caption, png, quoted
+from .drawing import caption, png, quoted, styled
 
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito
 LETTERS = 74  # in a line of the legend
@@ -39,7 +38,7 @@ def plot_term(models: Sequence[FittedModel], term: str, out: Path) -> Path:
     """
     if not models:
         raise UsageError("plot: no runs whose terms could be drawn.")
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = term_curves(models, term)
         if out.suffix != ".png" or not os.path.isdir(out.parent):
             raise UsageError(f"--out {out}: expected a .png file in a folder that exists.")

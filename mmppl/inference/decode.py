@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from pyro import poutine
 
+from ..base.turns import turn
 from ..core.program import Program
 from ..data.dataset import Dataset
 from .draws import keyed_draws
@@ -33,7 +34,7 @@ def decode(
     batch = rows.batch(torch.arange(len(rows)), program.encoded).seeing(list(program.conditions)).wanting(list(want))
     # One draw per row, as in a query, so that sites have the shape that programs expect: (draws, rows, D).
     fixed = {name: torch.as_tensor(np.asarray(value, np.float32)).unsqueeze(0) for name, value in latents.items()}
-    with keyed_draws(0, rows.ids, range(1), unread=list(want)):
+    with turn(), keyed_draws(0, rows.ids, range(1), unread=list(want)):
         model = poutine.trace(poutine.condition(program.model, data=fixed)).get_trace(batch)
     found = {}
     for name in want:

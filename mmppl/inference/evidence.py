@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.turns import taking_turns
 from ..core.batch import Batch
 from ..errors import UsageError
 from ..objectives.traces import is_random
@@ -113,7 +114,7 @@ def importance_weights(
         (draws, B) in nats, not normalised.
     """
     total = torch.zeros(question.draws, len(batch), dtype=torch.float64)
-    for draws in in_chunks(question.draws, step):
+    for draws in taking_turns(in_chunks(question.draws, step)):
         total[draws.start : draws.stop] = _weights_of(question, batch, ids, draws, given, scored)
     return total
 

@@ -11,6 +11,7 @@ import torch
 from ..base.parsing import names as names_in
 from ..base.parsing import row_numbers
 from ..base.precision import matmul_precision, probe_matmul
+from ..base.turns import own_settings, turn
 from ..core.hyperparameters import check_query_options
 from ..core.program import Program
 from ..data.dataset import Dataset
@@ -105,7 +106,7 @@ class FittedModel:
 
     def _rebuilt(self, changed: Mapping[str, Any]) -> Program:
         """Build the program with other hyper-parameters and the same weights."""
-        with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced below
+        with turn(), torch.random.fork_rng(devices=[]):  # building draws weights that are replaced below
             program = type(self.program)(self.modalities, **{**self.hyper, **changed})
         program.load_state_dict(self.program.state_dict())
         return program
@@ -249,7 +250,7 @@ class FittedModel:
         if rows is not None:
             place = f"{split} of {dataset.name} has {len(chosen)} rows"
             chosen = chosen[torch.from_numpy(row_numbers(rows, len(chosen), place))]
-        with matmul_precision(probe_matmul()):
+        with own_settings(), matmul_precision(probe_matmul()):
             answer = ask(
                 self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
                 keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision, run=self.name,

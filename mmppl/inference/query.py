@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..base.parsing import names as names_in
 from ..base.parsing import size as size_in
+from ..base.turns import taking_turns, turn
 from ..core.batch import Batch
 from ..core.program import Program
 from ..data.dataset import Dataset
@@ -76,12 +77,14 @@ def ask(
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
-    question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
-    size = chunk(
-        lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
-        int(memory),
-    )  # fmt: skip
-    parts = [_answer(question, rows, size.draws) for rows in torch.arange(len(dataset)).split(size.rows)]
+    with turn():
+        question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
+        size = chunk(
+            lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
+            int(memory),
+        )  # fmt: skip
+        chunks = torch.arange(len(dataset)).split(size.rows)
+        parts = [_answer(question, rows, size.draws) for rows in taking_turns(chunks)]
     found = {
         name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
     }
@@ -129,7 +132,7 @@ def _describe(
         )
         for name in names
     }
-    for draws in in_chunks(question.draws, step):
+    for draws in taking_turns(in_chunks(question.draws, step)):
         _accumulate(question, accumulators, batch, ids, draws)
     found: dict[str, dict[str, np.ndarray]] = {}
     indices = None if weights is None else resample(weights, question.seed, ids)

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..base.files import check_regular, unpack
 from ..base.memory import check_room
+from ..base.turns import turn
 from ..core.hyperparameters import check_hyper
 from ..core.program import Program
 from ..errors import DataError, MMPPLError
@@ -91,7 +92,7 @@ def _planned(
 ) -> Schema | None:
     """The schema of the program, built without memory for its numbers; None if it cannot be built so."""
     try:
-        with torch.device("meta"), _Planning(shapes):
+        with turn(), torch.device("meta"), _Planning(shapes):
             return _schema(cls(record.modalities, **hyper))
     except OversizeError:
         raise DataError(f"{folder}: run.json describes a larger program than its weights are of. {RESTORE}") from None
@@ -103,7 +104,7 @@ def _planned(
 
 def _build(cls: type[Program], folder: Path, record: RunRecord, hyper: Mapping[str, Any]) -> Program:
     try:
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
+        with turn(), torch.random.fork_rng(devices=[]):  # fresh weights are drawn, and thrown away
             return cls(record.modalities, **hyper)
     except (MMPPLError, MemoryError):
         raise

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..base.files import pack, sha256, unpack, write
+from ..base.turns import turn
 from ..errors import DataError
 from ..runs.card import write_card
 from ..runs.record import METRICS, PROGRAM, WEIGHTS, RunRecord, write_record
@@ -215,7 +216,8 @@ class Checkpoint(Callback):
             assert self.files.folder is not None
             begun, record = time.monotonic(), self.files.record
             fit.counters.files, fit.counters.logged = dict(record.sha256), record.logged
-            save_state(self.files.folder, fit.program, fit.optimiser_state(), fit.counters)
+            with turn():  # the state of the random generator is the fit's
+                save_state(self.files.folder, fit.program, fit.optimiser_state(), fit.counters)
             self.files.of_state = record.weights
             self.files.change()
             self.writing += time.monotonic() - begun

@@ -18,6 +18,7 @@ import torch
 from .. import __version__
 from ..base.files import sha256
 from ..base.precision import matmul_precision, probe_matmul
+from ..base.turns import others_turn, own_settings, threads_of
 from ..core.loading import blame, load_program, source_of, use_file
 from ..core.program import Program
 from ..core.stages import GradientRule
@@ -33,6 +34,7 @@ from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Repo
 from .checkpoint import has_state, load_state, sweep
 from .loop import Progress, Training
 from .settings import FitSettings, choose_device, settings_for
+from .threads import check_threads, choose_threads
 
 FULL = {  # kinds of error that leave no room for a file
     errno.ENOSPC: "the disk is full. Free some space",
@@ -56,6 +58,7 @@ def fit(
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] | str = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
+    threads: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -85,6 +88,8 @@ def fit(
         seed: of all random draws.
         device: "auto" is the GPU where there is a usable one.
         precision: "bf16" runs the networks under autocast.
+        threads: of the processor that share one computation. None: one where the networks are small, which more would
+            slow down, else PyTorch's number; of a resumed fit those that it began with. Other numbers give other bits.
         out: the run folder; None: everything stays in memory, until `save` of the run.
         resume: go on where a killed fit in `out` stopped.
         callbacks: of one's own, called at each step and epoch.
@@ -114,7 +119,12 @@ def fit(
     """
     used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
     cls = load_program(program)
-    inform = log or (lambda message: None)
+
+    def inform(message: str) -> None:
+        if log is not None:
+            with others_turn():
+                log(message)
+
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, precision=precision, seed=seed, device=device,
@@ -122,6 +132,7 @@ def fit(
     if gradient_rule is not None:
         settings = dataclasses.replace(settings, gradient_rule=_name_of_rule(gradient_rule))
     place = choose_device(device)
+    check_threads(threads)
     spec = data if data is not None else cls.default_data
     dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
     described = DataRecord(
@@ -134,18 +145,20 @@ def fit(
         hide=hide,
     )
     source = source_of(cls)
-    record = _record(ProgramRecord(_name_of(program, cls), sha256(source)), hyper, settings, dataset, described, place)
-    record = dataclasses.replace(record, use=used)
     path = None if out is None else Path(out)
     if resume and path is None:
         raise UsageError("resume: name the run folder to go on with, out=RUN.")
     listeners = [listener for listener in (log, on_step) if listener is not None]
     own = [*callbacks, *([Report(*listeners)] if listeners else [])]
     devices = [torch.cuda.current_device()] if place.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    with own_settings(), torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         with _blaming(cls):  # what the program refuses, it refuses before there is a folder
             made = cls(dataset.modalities, **hyper).to(place)
+        named = ProgramRecord(_name_of(program, cls), sha256(source))
+        computed = choose_threads(threads, made, settings.batch_size, len(dataset))
+        record = _record(named, hyper, settings, dataset, described, place, computed)
+        record = dataclasses.replace(record, use=used)
         with _folder(path, resume), _blaming(cls):
             if path is not None:
                 record = begin_folder(path, record, source, resume)
@@ -153,6 +166,7 @@ def fit(
                 run = Run.load(path, program=cls)
                 run.fitted_on = dataset
                 return run
+            record = _on_threads(record, threads, inform)
             inform(_understood(dataset))
             files = RunFiles(path, record)
             lines = _train(made, dataset, files, own, gradient_rule, inform)
@@ -166,6 +180,7 @@ def _record(
     dataset: Dataset,
     data: DataRecord,
     device: torch.device,
+    threads: int,
 ) -> RunRecord:
     """What a run says of itself when it begins."""
     on_cpu = device.type == "cpu"
@@ -177,7 +192,7 @@ def _record(
         modalities=dataset.modalities,
         data=data,
         seed=settings.seed,
-        threads=torch.get_num_threads(),
+        threads=threads,
         gemm=probe_matmul() if on_cpu else "default",
         kernels="compiled" if on_cpu and available() else "pytorch",
         device="cpu" if on_cpu else torch.cuda.get_device_name(device),
@@ -203,28 +218,30 @@ def _train(
     Returns:
         the lines of metrics.jsonl.
     """
-    record, folder, threads = files.record, files.folder, torch.get_num_threads()
+    record, folder = files.record, files.folder
     compiled = record.kernels == "compiled"
     if compiled and not available():
         log(f"{folder}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
     settings = FitSettings.from_json(record.training, seed=record.seed)
     keeps = [Checkpoint(files)] if folder is not None else []
     every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Card(files)]
-    torch.set_num_threads(record.threads)
-    try:
-        with matmul_precision(record.gemm), compiled_kernels(compiled):
-            training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log)
-            files.record = dataclasses.replace(
-                record, data=dataclasses.replace(record.data, unseen=training.rows.unseen)
-            )
-            if folder is not None and load_state(folder, program, training.restore):
-                log(f"{folder}: goes on after epoch {training.counters.epoch}.")
-            files.go_back(training.counters)
-            training.run()
-    finally:
-        torch.set_num_threads(threads)
+    with threads_of(record.threads), matmul_precision(record.gemm), compiled_kernels(compiled):
+        training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log)
+        files.record = dataclasses.replace(record, data=dataclasses.replace(record.data, unseen=training.rows.unseen))
+        if folder is not None and load_state(folder, program, training.restore):
+            log(f"{folder}: goes on after epoch {training.counters.epoch}.")
+        files.go_back(training.counters)
+        training.run()
     program.zero_grad(set_to_none=True)
     return list(training.lines)
+
+
+def _on_threads(record: RunRecord, asked: int | None, log: Callable[[str], None]) -> RunRecord:
+    """The record with the threads that are asked for, after a line where a fit that goes on began with others."""
+    if asked is None or asked == record.threads:
+        return record
+    log(f"It began with --threads {record.threads} and goes on with {asked}: its bits are those of neither number.")
+    return dataclasses.replace(record, threads=asked)
 
 
 @contextmanager

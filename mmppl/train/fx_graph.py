@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
+
+from ..base.quiet import without_warnings
 
 aten = torch.ops.aten
 RESHAPES = {aten.detach.default, aten.expand.default, aten.view.default, aten.slice.Tensor, aten.squeeze.dim}
@@ -23,8 +24,7 @@ def simplify(recorded: GraphModule, whole: Sequence[int] = ()) -> GraphModule:
     Args:
         whole: positions among the inputs of masks that are True throughout; what they choose between is then not asked.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about how it copies
+    with without_warnings(FutureWarning):  # torch's own, about how it copies
         graph = copy.deepcopy(recorded.graph)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     known: dict[Node, Any] = {

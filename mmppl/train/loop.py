@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..base.turns import give_way, others_turn
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
@@ -102,11 +103,13 @@ class Training:
         """
         started = time.monotonic() - self.counters.seconds
         for callback in self.callbacks:
-            callback.on_start(self)
+            with others_turn():
+                callback.on_start(self)
         while not self._is_over():
             self._epoch(self.counters.epoch + 1, started)
         for callback in self.callbacks:
-            callback.on_end(self)
+            with others_turn():
+                callback.on_end(self)
 
     def stage_at(self, epoch: int) -> GradientStage | WholeDataStage:
         """The stage of an epoch, at its beginning."""
@@ -143,7 +146,8 @@ class Training:
         self.lines.append(line)
         line["seconds"] = time.monotonic() - self.begun
         for callback in self.callbacks:
-            callback.on_epoch(self, line)
+            with others_turn():
+                callback.on_epoch(self, line)
 
     def _is_over(self) -> bool:
         counters, epochs = self.counters, self.settings.epochs
@@ -176,6 +180,7 @@ class Training:
         """Count batches that are done, and tell how far the fit has come."""
         counters, size = self.counters, self.rows.batch_size
         counters.step += batches
+        give_way()
         if not self._steppers:
             return
         now = time.monotonic()
@@ -191,8 +196,9 @@ class Training:
             rows_per_second=rate,
             eta_seconds=(self.steps - counters.step) * size / rate,
         )
-        for callback in self._steppers:
-            callback.on_step(self, progress)
+        with others_turn():
+            for callback in self._steppers:
+                callback.on_step(self, progress)
 
     def optimiser_state(self) -> dict[str, Tensor]:
         """What the optimisers of the stage that goes on keep."""

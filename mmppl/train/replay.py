@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -13,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.graph import CodeGen
+
+from ..base.quiet import without_warnings
 
 aten = torch.ops.aten
 # An operator called by its overload is looked up and its arguments are checked in Python, which takes twice the time of
@@ -48,8 +49,7 @@ def plain_function(recorded: GraphModule) -> Callable[..., list[Tensor | None]]:
 
     The parameters and constants of the recording are bound: they may change in place, and may not be replaced.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's own, about how it copies
+    with without_warnings(FutureWarning):  # torch's own, about how it copies
         graph = copy.deepcopy(recorded.graph)
     for node in graph.nodes:
         if node.op == "call_function" and node.target in FUNCTIONS:

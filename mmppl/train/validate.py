@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ..base.turns import taking_turns
 from ..core.batch import Batch
 from ..core.program import Program, terms_of
 from ..data.dataset import Dataset
@@ -37,7 +38,7 @@ def mean_terms(
     weights, count = {}, 0
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        for batch in batches:
+        for batch in taking_turns(batches):
             with autocast(precision, batch.index.device):
                 found = terms_of(program, batch)
             for name, (value, _) in found.items():

@@ -1,11 +1,15 @@
 """The command line from outside: every row of the exit-code table, one line per error, one JSON object per answer."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command import SMALL, installed
+
+from mmppl.cli import main
 
 
 def test_no_command_prints_help(mmppl):
@@ -293,3 +297,18 @@ def test_what_a_program_prints_is_not_the_result(mmppl, tmp_path):
     file.write_text('print("hello")\n' + installed("mvae").read_text())
     result = mmppl("show", file, "--json")
     assert result.json["program"] == "MVAE" and "hello" in result.err
+
+
+def test_the_command_line_lets_idle_threads_sleep_and_a_caller_of_its_function_does_not(monkeypatch, capsys):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["--version"]) == 0 and "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.setattr(sys, "argv", ["mmppl", "--version"])
+    monkeypatch.setenv("KMP_BLOCKTIME", "200")  # of the user's
+    assert main() == 0 and "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.delenv("KMP_BLOCKTIME")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert main() == 0 and os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main() == 0 and os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is put back

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...base.turns import turn
 from ...errors import DataError, MMPPLError
 
 Features = Literal["mean", "segments", "frames"]
@@ -77,9 +78,10 @@ def speech_features(
     """
     settings = OF_IMA if features == "frames" else OF_RECORDING
     signal = torch.as_tensor(samples, dtype=torch.float32)
-    signal = levelled(signal) if level == "one" else signal - signal.mean()
-    signal = resampled(signal, rate, settings.rate, name=name)
-    found = mfcc(signal, settings)
+    with turn():
+        signal = levelled(signal) if level == "one" else signal - signal.mean()
+        signal = resampled(signal, rate, settings.rate, name=name)
+        found = mfcc(signal, settings)
     if features == "mean":
         return found.mean(0)
     if features == "segments":

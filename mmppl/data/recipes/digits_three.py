@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ...base.random import generator
+from ...base.turns import turn
 from ..dataset import Dataset
 from ..schema.ingest import from_arrays
 from ..splits import PARTS, stratified_split
@@ -57,5 +58,6 @@ def profile(images: Tensor) -> Tensor:
     places, frequencies = torch.arange(side) + 0.5, torch.arange(4).unsqueeze(-1)
     basis = torch.cos(torch.pi / side * frequencies * places) * (2 / side) ** 0.5
     basis[0] /= 2**0.5
-    lowest = basis @ images @ basis.T
+    with turn():
+        lowest = basis @ images @ basis.T
     return torch.cat([images.sum(2), images.sum(1), lowest.flatten(1)], -1)

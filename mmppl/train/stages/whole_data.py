@@ -10,6 +10,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from ...base.turns import taking_turns
 from ...core.batch import Batch
 from ...core.program import Program, terms_of
 from ...core.terms import Terms
@@ -121,7 +122,7 @@ class WholeDataStage:
         slopes = [torch.zeros_like(parameter) for parameter in self.parameters]
         with torch.random.fork_rng():
             torch.manual_seed(self.settings.seed)
-            for batch in batches:
+            for batch in taking_turns(batches):
                 with autocast(self.settings.precision, batch.index.device):
                     found = terms_of(self.program, batch)
                     if self.check is not None:

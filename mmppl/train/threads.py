@@ -1,0 +1,49 @@
+"""How many of the processor's threads share the computations of a fit."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..core.program import Program
+from ..errors import UsageError
+
+MOST = 1024
+SMALL = 2e8
+
+
+def check_threads(threads: int | None) -> None:
+    """Check a number of threads.
+
+    Raises:
+        UsageError: it is none that a processor has.
+    """
+    if threads is not None and not 1 <= threads <= MOST:
+        raise UsageError(f"threads {threads} is not between 1 and {MOST}.")
+
+
+def choose_threads(threads: int | None, program: Program, batch_size: int, rows: int) -> int:
+    """The number of threads of a fit.
+
+    Args:
+        threads: that are asked for; None: one for a small network, else as many as PyTorch has.
+        program: with its networks.
+        batch_size: of a step.
+        rows: of the data set.
+    """
+    if threads is not None:
+        return threads
+    return 1 if work_of_row(program) * min(batch_size, rows) < SMALL else torch.get_num_threads()
+
+
+def work_of_row(program: Program) -> int:
+    """Multiplications for one row, once through every layer.
+
+    A convolution counts as if it had a position for each number of the largest modality.
+    """
+    positions = max(m.size for m in program.modalities)
+    work = 0
+    for module in program.modules():
+        times = positions if isinstance(module, nn.modules.conv._ConvNd) else 1
+        work += times * sum(p.numel() for p in module.parameters(recurse=False))
+    return work
