@@ -7,7 +7,6 @@ process take more than twice of what reading good files does.
 from __future__ import annotations
 
 import random
-import resource
 import signal
 import sys
 import tempfile
@@ -142,4 +141,6 @@ def _peak() -> int:
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return 1024 * int(line.split()[1])
+    import resource  # there is none on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -12,7 +12,7 @@ from .drawing import BLUE, ORANGE, caption, quoted
 from .registry import figure
 from .training_curves import draw_curve, over_epochs
 
-MOST = 60  # panels
+MOST = 24  # panels
 
 
 @figure(
