@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
+import tempfile
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -31,23 +33,30 @@ def main() -> int:
     if unknown := set(options.names) - set(NAMES):
         parser.error(f"no program {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}.")
     failed = False
-    for name in options.names or NAMES:
-        module = importlib.import_module(f".{name}", __package__)
-        began = time.monotonic()
-        with redirect_stdout(sys.stderr):
-            trial: Trial = module.run(quick=options.quick, seed=options.seed)
-        found = {
-            "program": name,
-            "quick": options.quick,
-            "seed": options.seed,
-            "seconds": round(time.monotonic() - began, 1),
-            "figures": trial.figures,
-            "failures": trial.failures,
-            **circumstances(),
-        }
-        print(json.dumps(found), flush=True)
-        failed = failed or bool(trial.failures)
+    with tempfile.TemporaryDirectory(prefix="mmppl-state-") as folder:  # the user's list is of the user's own runs
+        os.environ["MMPPL_STATE"] = folder
+        for name in options.names or NAMES:
+            failed = played(name, options.quick, options.seed) or failed
     return int(failed)
+
+
+def played(name: str, quick: bool, seed: int) -> bool:
+    """Run one program, print its object, and return whether anything went wrong."""
+    module = importlib.import_module(f".{name}", __package__)
+    began = time.monotonic()
+    with redirect_stdout(sys.stderr):
+        trial: Trial = module.run(quick=quick, seed=seed)
+    found = {
+        "program": name,
+        "quick": quick,
+        "seed": seed,
+        "seconds": round(time.monotonic() - began, 1),
+        "figures": trial.figures,
+        "failures": trial.failures,
+        **circumstances(),
+    }
+    print(json.dumps(found), flush=True)
+    return bool(trial.failures)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,29 @@
-"""The programs that kill fits and damage runs find nothing; and they would find something."""
+"""The endurance programs find nothing in their quick modes; and they would find something."""
 
+import json
 import random
+import subprocess
+import sys
 import time
 
 import pytest
 
 from mmppl import DataError
 from mmppl.bench.endurance import kills, mutations
+from mmppl.bench.endurance.__main__ import NAMES
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_fit_killed_at_random_moments_and_resumed_is_uninterrupted_and_can_be_read(seed):
-    trial = kills.run(quick=not seed, seed=seed)
-    assert not trial.failures and trial.figures["loads"]
-    assert trial.figures["kills"] + trial.figures["terminations"] >= 6
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_goes_wrong(name):
+    command = [sys.executable, "-m", "mmppl.bench.endurance", name, "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["program"] == name and found["figures"] and not found["failures"]
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_damage_is_reported_or_harmless(seed):
-    trial = mutations.run(quick=not seed, seed=seed)
-    assert not trial.failures and trial.figures["reported"] > trial.figures["harmless"] > 0
+def test_each_kind_has_its_program():
+    assert NAMES == ["bad_files", "edges", "hostile", "kills", "memory", "mutations", "threads"]
 
 
 def refuse(folder):
