@@ -56,11 +56,10 @@ def with_weights(cls: type[Program], folder: Path, record: RunRecord, name: str)
     for m in record.modalities:
         m.check_learnt()
     hyper = check_hyper(cls, record.hyper)  # JSON knows no tuples
-    shapes = _header(file)
+    shapes, size = _header(file)
     planned = _planned(cls, folder, record, hyper, shapes)
     if planned is not None:
         _compare(folder, planned, shapes)
-    size = check_regular(file)
     check_room(2 * size, f"{file}: the program with these weights")
     built = _build(cls, folder, record, hyper)
     _compare(folder, _schema(built), shapes)
@@ -70,8 +69,8 @@ def with_weights(cls: type[Program], folder: Path, record: RunRecord, name: str)
     return built
 
 
-def _header(file: Path) -> Schema:
-    """What a weights file says that it has. The rest of it is not read."""
+def _header(file: Path) -> tuple[Schema, int]:
+    """What a weights file says that it has, and its bytes. The rest of it is not read."""
     try:
         size = check_regular(file)
         with safe_open(file, "pt") as opened:
@@ -84,7 +83,7 @@ def _header(file: Path) -> Schema:
     numbers = sum(math.prod(shape) for _, shape in shapes.values())
     if size > HEADER + HEADER_EACH * len(shapes) + LONGEST * numbers:
         raise DataError(f"{file}: {size:,} bytes are too many for its {len(shapes)} tensors. {RESTORE}")
-    return shapes
+    return shapes, size
 
 
 def _planned(

@@ -22,8 +22,13 @@ def fixed_noise(monkeypatch):
     """Sets the noise of the draws, (K, M, B, D) or something that broadcasts to it."""
 
     def fix(noise):
-        monkeypatch.setattr(torch, "randn", lambda shape, **kind: noise.expand(shape))
-        monkeypatch.setattr(torch, "rand", lambda shape, **kind: noise.expand(shape))
+        for name in ("randn", "rand"):
+            drawn = getattr(torch, name)  # with a generator of its own: for a kernel that is generated now
+            monkeypatch.setattr(
+                torch,
+                name,
+                lambda *shape, d=drawn, **kind: d(*shape, **kind) if "generator" in kind else noise.expand(*shape),
+            )
 
     return fix
 
