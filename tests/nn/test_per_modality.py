@@ -64,7 +64,10 @@ def test_the_joint_encoder_sees_every_modality(networks):
     assert all((part != 0).any() for part in x.grad.split([3072, 32, 784], -1))
 
 
-@pytest.mark.parametrize("name", ["mvae", "jmvae", "mmvae", "mopoe", "mwvae", "fmwvae"])
+@pytest.mark.parametrize(
+    "name",
+    ["mvae", "fmwvae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("jmvae", "mmvae", "mopoe", "mwvae"))],
+)
 def test_programs_learn_with_convolutions(name, tmp_path):
     """Two epochs with bfloat16 on a digit of three views: finite, recorded, and better than where it began."""
     draw = np.random.default_rng(0)

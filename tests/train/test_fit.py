@@ -102,12 +102,12 @@ def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
 
 
 def test_patience_keeps_the_best_epoch(data, tmp_path):
-    run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=2, out=tmp_path / "a")
+    run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.1, patience=2, out=tmp_path / "a")
     losses = [line["loss"]["valid"] for line in run.metrics]
     best = int(np.argmin(losses))
     assert len(losses) < 40 and len(losses) - 1 - best == 2
     assert run.record.result.loss == losses[best]
-    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=2, out=tmp_path / "b")
+    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.1, patience=2, out=tmp_path / "b")
     assert same(run, again)
 
 

@@ -41,8 +41,14 @@ def steps(data, replay, precision="fp32", number=5, cls=small("mvae"), messages=
     return losses, [p.detach() for p in program.parameters()], step
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "packed"),
+    [
+        ("fp32", True),
+        ("bf16", False),
+        *(pytest.param(*two, marks=pytest.mark.slow) for two in (("fp32", False), ("bf16", True))),
+    ],
+)
 @pytest.mark.parametrize(
     "cls",
     [
