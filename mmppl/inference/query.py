@@ -84,10 +84,9 @@ def ask(
             int(memory),
         )  # fmt: skip
         chunks = torch.arange(len(dataset)).split(size.rows)
-        parts = [_answer(question, rows, size.draws) for rows in taking_turns(chunks)]
-    found = {
-        name: {key: np.concatenate([p[name][key] for p in parts]) for key in parts[0][name]} for name in question.want
-    }
+        found: dict[str, dict[str, Any]] = {name: {} for name in question.want}
+        for rows in taking_turns(chunks):
+            _fill(found, _answer(question, rows, size.draws), rows, len(dataset))
     for name in question.want:
         if "prob" in found[name]:
             classes = list(program.modality(name).classes or ())
@@ -95,6 +94,16 @@ def ask(
             found[name]["classes"] = classes
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
     return Answer(run, None if given is None else list(given), dataset.ids, found, _warnings(question, found), features)
+
+
+def _fill(found: dict[str, dict[str, Any]], part: dict[str, dict[str, np.ndarray]], rows: Tensor, number: int) -> None:
+    """Put the answer for some of `number` rows in its place. Parts that are joined in the end would be there twice."""
+    at = slice(int(rows[0]), int(rows[-1]) + 1)
+    for name, into in found.items():
+        for key, value in part[name].items():
+            if key not in into:
+                into[key] = np.empty((number, *value.shape[1:]), value.dtype)
+            into[key][at] = value
 
 
 def _trial(question: Question, draws: int) -> None:
