@@ -102,13 +102,13 @@ class Training:
             FitError: something is not finite.
         """
         started = time.monotonic() - self.counters.seconds
-        for callback in self.callbacks:
-            with others_turn():
+        with others_turn():
+            for callback in self.callbacks:
                 callback.on_start(self)
         while not self._is_over():
             self._epoch(self.counters.epoch + 1, started)
-        for callback in self.callbacks:
-            with others_turn():
+        with others_turn():
+            for callback in self.callbacks:
                 callback.on_end(self)
 
     def stage_at(self, epoch: int) -> GradientStage | WholeDataStage:
@@ -145,8 +145,8 @@ class Training:
         self.last = self._is_over()
         self.lines.append(line)
         line["seconds"] = time.monotonic() - self.begun
-        for callback in self.callbacks:
-            with others_turn():
+        with others_turn():
+            for callback in self.callbacks:
                 callback.on_epoch(self, line)
 
     def _is_over(self) -> bool:
