@@ -23,7 +23,7 @@ from mmppl.train.fit import fit
 
 from .trial import Trial
 
-BUDGET = 7.0  # seconds of the quick mode's work
+BUDGET = 5.0  # seconds of the quick mode's work
 TINY = {"hidden": 8, "layers": 1, "latent_dim": 2}
 Data = Mapping[str, Any]
 Case = tuple[str, Data, list[Data]]  # name, what to fit to, and what else to ask about

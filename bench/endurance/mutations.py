@@ -37,7 +37,7 @@ def run(*, quick: bool, seed: int) -> Trial:
     """Damage files.
 
     Args:
-        quick: 300 times; else 10,000 times.
+        quick: 200 times; else 10,000 times.
         seed: of what is damaged, and how.
 
     Returns:
@@ -48,7 +48,7 @@ def run(*, quick: bool, seed: int) -> Trial:
     trial = Trial()
     try:
         subjects = _subjects(place, seed)
-        for _ in range(300 if quick else 10_000):
+        for _ in range(200 if quick else 10_000):
             name, subject = chance.choice(list(subjects.items()))
             kind, file = subject.damage(chance)
             outcome, words = subject.outcome()

@@ -189,7 +189,7 @@ def test_condition_and_replay():
 
 
 def test_nuts_finds_the_posterior_of_an_exact_model():
-    """z given x in a linear-Gaussian world; 300 draws of few rows, 6 standard errors of an independent draw."""
+    """z given x in a linear-Gaussian world; 150 draws of few rows, 6 standard errors of an independent draw."""
     from reference.linear_gaussian import World, batch_of, exact_mvae
 
     torch.set_default_dtype(torch.float64)
@@ -197,10 +197,10 @@ def test_nuts_finds_the_posterior_of_an_exact_model():
         world = World.make({"a": 3, "b": 2}, 2, orthogonal=True)
         data = world.sample(3)
         program = exact_mvae(world)
-        sampler = MCMC(NUTS(program.model, jit_compile=False), num_samples=300, warmup_steps=100, disable_progbar=True)
+        sampler = MCMC(NUTS(program.model, jit_compile=False), num_samples=150, warmup_steps=80, disable_progbar=True)
         sampler.run(batch_of(data, program.encoded))
         z = sampler.get_samples()["z"]
         mean, covariance = world.posterior(data.values, ["a", "b"])
-        assert ((z.mean(0) - mean).abs() < 6 * (covariance.diagonal() / 300).sqrt()).all()
+        assert ((z.mean(0) - mean).abs() < 6 * (covariance.diagonal() / 150).sqrt()).all()
     finally:
         torch.set_default_dtype(torch.float32)

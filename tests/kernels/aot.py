@@ -1,8 +1,9 @@
 """Compiles every configuration of the Triton kernels for GPUs that need not be here; prints what each needs, as JSON.
 
-`python tests/kernels/aot.py CAPABILITY [MODULE ...]`, in a process without TRITON_INTERPRET. A module
+`python tests/kernels/aot.py CAPABILITY EVERY [MODULE ...]`, in a process without TRITON_INTERPRET. A module
 `kernels/NAME_triton.py` takes part by its function `aot()`: (kernel, signature, constexprs, options) of every
-configuration that its launch table can choose, as `triton.compiler.ASTSource` and `triton.compile` take them.
+configuration that its launch table can choose, as `triton.compiler.ASTSource` and `triton.compile` take them; of these
+every EVERY-th is compiled.
 """
 
 import io
@@ -51,7 +52,8 @@ if __name__ == "__main__":
     triton.knobs.nvidia.dump_ptxas_log = True
     triton.knobs.compilation.always_compile = True  # what comes from a cache reports nothing
     found = []
-    for name in sys.argv[2:] or modules():
-        for configuration in import_module(f"mmppl.kernels.{name}").aot():
-            found.append({"module": name, **needs(int(sys.argv[1]), *configuration)})
+    capability, every = map(int, sys.argv[1:3])
+    for name in sys.argv[3:] or modules():
+        for configuration in import_module(f"mmppl.kernels.{name}").aot()[::every]:
+            found.append({"module": name, **needs(capability, *configuration)})
     print(json.dumps(found))
