@@ -94,6 +94,12 @@ class Registry(Generic[T]):
             raise UsageError(f"no {self.kind} {name!r}; there are {', '.join(known)}.{suggest(name, known)}")
         return self._found[name]
 
+    def get(self, name: str) -> T | None:
+        """Return the thing of that name, or None where there is none."""
+        if name not in self:
+            return None
+        return self[name]
+
     def __contains__(self, name: object) -> bool:
         if not self.named_by_file:
             self._load()

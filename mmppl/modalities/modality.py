@@ -83,8 +83,8 @@ class Modality:
                 scaling.check(self.name, self.size)
         if self.features is not None and not len(self.features) == len(set(self.features)) == self.size:
             raise UsageError(f"{self.name}: {self.size} features need as many names, each its own; name them anew.")
-        if self.likelihood in LIKELIHOODS:  # that of a run may become known only when its program is loaded
-            self.family.check(self)
+        if family := LIKELIHOODS.get(self.likelihood):  # that of a run may become known only when its program is loaded
+            family.check(self)
 
     def check_learnt(self) -> None:
         """Check that nothing is missing that a schema learns from data: classes, and the numbers of its scaling.

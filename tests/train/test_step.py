@@ -63,7 +63,7 @@ def recordings():
         )
 
 
-@pytest.mark.parametrize(("cls", "precision", "packed"), recordings())
+@pytest.mark.parametrize(("cls", "precision", "packed"), list(recordings()))
 def test_a_recorded_step_has_the_bits_of_the_eager_one(data, cls, precision, packed):
     patterns = MissingnessPatterns.of(data.observed) if packed else None
     eager, weights, _ = steps(data, False, precision, cls=cls, patterns=patterns)

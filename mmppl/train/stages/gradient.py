@@ -132,7 +132,7 @@ class GradientStage:
                         f"the loss is not finite: term {', '.join(bad) or 'sum'}, epoch {epoch}, batch {number}. "
                         "Fit again with a smaller --lr or --clip."
                     )
-            size = len(batch)
+            size = len(batch.index)
             sums = [total + value * size for total, value in zip(sums or [0.0] * len(values), values)]
             rows += size
             fit.advance(1, loss)
