@@ -170,7 +170,7 @@ def test_an_answer_that_is_the_programs_own_prior_has_collapsed(hyper, tmp_path)
             program.prior_logits.copy_(torch.tensor([3.0, 0.0, 0.0, 0.0]))
         own = torch.zeros(4) if "latent" in hyper else 2 * (4 * torch.softmax(program.prior_logits, -1)).log()
         for name in program.encoded:
-            last = program.encoders[name][-2]
+            last = program.encoders[name][-1]
             last.weight.zero_()
             last.bias.copy_(torch.cat([torch.zeros(4), own]))
     curve = run.evaluate(metrics=["collapse"], split="all")["metrics"]["collapse"]
