@@ -7,13 +7,11 @@ process take more than twice of what reading good files does.
 from __future__ import annotations
 
 import random
-import signal
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +24,10 @@ from mmppl.errors import DataError, UsageError
 from .bad_archives import archives, paths, recordings, wav
 from .bad_arrays import ROWS, Case, frames, headers, mappings
 from .bad_papers import digits, papers
-from .trial import Trial
+from .trial import HungError, Trial, limited
 
 SECONDS, BUDGET = 20, 4.0  # seconds of one case; of the quick mode's work
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
-
-class Slow(BaseException):
-    """A case took too long. A base exception, so that no reader catches it."""
 
 
 def run(*, quick: bool, seed: int) -> Trial:
@@ -91,7 +85,7 @@ def _tried(case: Case) -> tuple[str, str, int, float]:
         attempt = case[1](Path(folder))
         _start_peak()
         began = time.monotonic()
-        with warnings.catch_warnings(record=True) as told, _limited():
+        with warnings.catch_warnings(record=True) as told, limited(SECONDS):
             warnings.simplefilter("always")
             kind, what = _outcome(attempt)
         seconds = time.monotonic() - began
@@ -106,27 +100,11 @@ def _outcome(attempt: Any) -> tuple[str, str]:
     except (DataError, UsageError) as error:
         text = str(error)
         return ("lines", repr(text)[:200]) if not text or "\n" in text or "\r" in text else ("", "")
-    except Slow:
+    except HungError:
         return "hangs", f"more than {SECONDS} s"
     except Exception as error:  # whatever it is, it is what this program looks for
         return "internal", f"{type(error).__name__}: {error!s:.200}"
     return "silent", "accepted"
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Raise `Slow` inside after some seconds."""
-
-    def stop(*_: object) -> None:
-        raise Slow
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _start_peak() -> None:

@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -29,7 +28,7 @@ from mmppl.base.files import sha256
 from mmppl.cli import main
 
 from .hostile_cases import CASES, Case
-from .trial import Trial
+from .trial import HungError, Trial, limited
 
 QUICK = 25  # cases
 LONGEST = 10.0  # seconds of a command
@@ -95,10 +94,6 @@ class Stage:
         if name == "metrics.jsonl" and "logged" in record:
             record["logged"] = len(data)
         self.write(record)
-
-
-class HungError(BaseException):
-    """A command took too long; no handler of errors may hold it up."""
 
 
 class Recorder:
@@ -247,7 +242,7 @@ class Theatre:
         began = time.monotonic()
         self.commands += 1
         try:
-            with self.recorder.on(), _no_longer_than(LONGEST):
+            with self.recorder.on(), limited(LONGEST):
                 code, out, err = self._do(name)
         except HungError:
             yield "hung", f"longer than {LONGEST:.0f} s"
@@ -301,20 +296,6 @@ class Theatre:
 def _answer(text: str) -> dict[str, Any]:
     """What a command has answered, whatever warnings go with it."""
     return {name: value for name, value in json.loads(text).items() if name != "warnings"}
-
-
-@contextlib.contextmanager
-def _no_longer_than(seconds: float) -> Iterator[None]:
-    def stop(*_: Any) -> None:
-        raise HungError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _forget_peak() -> None:

@@ -6,31 +6,23 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .trial import Trial
+from .trial import HungError, Trial, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mmppl import Run
 
 HANGS = 20.0  # seconds
 FITTED: dict[str, Any] = dict(hyper=dict(hidden=8, layers=1, latent_dim=2), epochs=3, batch_size=32, patience=3)
-
-
-class Hung(BaseException):
-    """It takes too long."""
 
 
 def run(*, quick: bool, seed: int) -> Trial:
@@ -108,9 +100,9 @@ class Subject:
 
         began = time.monotonic()
         try:
-            with _limit(HANGS):
+            with limited(HANGS):
                 found = self.look(self.folder)
-        except Hung:
+        except HungError:
             return "hangs", f"after {time.monotonic() - began:.0f} s"
         except MMPPLError as error:
             return ("reported", "") if "\n" not in str(error) else ("crashes", f"several lines: {error}")
@@ -238,19 +230,3 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return isinstance(other, list) and len(one) == len(other) and all(map(_same, one, other))
     return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)
-
-
-@contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Raise Hung after so many seconds."""
-
-    def hung(number: int, frame: FrameType | None) -> None:
-        raise Hung
-
-    before = signal.signal(signal.SIGALRM, hung)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)

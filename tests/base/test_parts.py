@@ -61,6 +61,7 @@ def test_a_link_is_removed_and_what_it_points_to_stays(dead, tmp_path):
 
 def test_a_folder_that_cannot_be_swept_is_left(tmp_path):
     parts.sweep(tmp_path / "nowhere")
+    assert not names(tmp_path)
 
 
 def test_a_part_is_its_writers_own(tmp_path):
