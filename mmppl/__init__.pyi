@@ -55,6 +55,7 @@ from .nn.per_modality import JointEncoder as JointEncoder
 from .nn.per_modality import decoders as decoders
 from .nn.per_modality import encoders as encoders
 from .objectives.alignment import alignment as alignment
+from .objectives.cross import cross_likelihood as cross_likelihood
 from .objectives.elbo import elbo as elbo
 from .objectives.elbo import kl as kl
 from .objectives.elbo import nll as nll

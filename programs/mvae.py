@@ -9,6 +9,7 @@ unless it is turned off.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import pyro
@@ -23,13 +24,16 @@ from mmppl import (
     Terms,
     UsageError,
     all_subsets,
+    cross_likelihood,
     decoders,
-    elbo,
     encoders,
     full_and_singletons,
+    kl,
     likelihood_weights,
+    nll,
     product_of_experts,
     random_subsets,
+    trace,
     warmup,
 )
 
@@ -53,6 +57,10 @@ class MVAE(Program):
             "sampled".
         scored: what each ELBO scores: all that is "observed", or only what is "seen" in it (Wu & Goodman) and the
             labels.
+        cross: weight of the likelihood of what an ELBO has not seen, from which the experts' means learn, but decoders
+            and noise do not; with scored=seen.
+        thaw: share of the training until which decoders and noise learn from that, too, ever less, so that the
+            modalities find a common code.
         see_labels: whether labels are modalities like any other: they have experts, and subsets hold them.
         temper: "learned" learns one exponent t_m > 0 per expert (starts at 1); "none": 1.
         beta: weight of the KL.
@@ -85,6 +93,8 @@ class MVAE(Program):
         subsets: Literal["all", "sampled"] = "all",
         extra: int = 1,
         scored: Literal["observed", "seen"] = "observed",
+        cross: float = 0.0,
+        thaw: float = 0.25,
         see_labels: bool = False,
         temper: Literal["none", "learned"] = "none",
         beta: float = 1.0,
@@ -93,8 +103,8 @@ class MVAE(Program):
         label_weight: float = 1.0,
     ) -> None:
         super().__init__(modalities)
-        self.check_nonnegative(extra=extra, beta=beta, label_weight=label_weight)
-        self.check_fraction(warm_up=warm_up)
+        self.check_nonnegative(extra=extra, beta=beta, label_weight=label_weight, cross=cross)
+        self.check_fraction(warm_up=warm_up, thaw=thaw)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
         if subsets == "all" and len(self.encoded) > MAX_MODALITIES:
@@ -104,7 +114,7 @@ class MVAE(Program):
                 "that belong together into one modality (modality:column in a DataFrame)."
             )
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
-        self.subsets, self.extra = subsets, extra
+        self.subsets, self.extra, self.cross, self.thaw = subsets, extra, cross, thaw
         self.scored: Literal["observed", "seen"] = scored
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         depth = options.layers if decoder_layers is None else decoder_layers
@@ -130,8 +140,14 @@ class MVAE(Program):
         """The sum of the ELBOs under the subsets, in one trace."""
         number = len(self.encoded)
         if self.subsets == "all":
-            batch = batch.under(all_subsets(number), self.scored)
+            under = partial(batch.under, all_subsets(number))
         else:
             drawn = random_subsets(number, self.extra, batch.index.device)
-            batch = batch.under(full_and_singletons(number), self.scored, cut=True, drawn=drawn)
-        return elbo(self, batch, beta=warmup(self.beta, self.progress, self.warm_up), weights=self.weights)
+            under = partial(batch.under, full_and_singletons(number), cut=True, drawn=drawn)
+        traces = trace(self, under(self.scored))
+        terms = nll(traces, self.weights) | kl(traces, warmup(self.beta, self.progress, self.warm_up))
+        if not self.cross:
+            return terms
+        weights = {name: self.cross * weight for name, weight in self.weights.items()}
+        thaw = (1 - self.progress / self.thaw).clamp(min=0.0) if self.thaw else 0.0
+        return terms | cross_likelihood(self, traces, under("unseen"), weights, thaw=thaw)

@@ -130,7 +130,7 @@ class Batch:
     def under(
         self,
         subsets: Tensor,
-        scored: Literal["observed", "seen"] = "observed",
+        scored: Literal["observed", "seen", "unseen"] = "observed",
         *,
         cut: bool = False,
         drawn: Tensor | None = None,
@@ -139,8 +139,8 @@ class Batch:
 
         Args:
             subsets: (S, M) bool, the same in every step.
-            scored: what the likelihood scores in each subset: all that is observed, or only what the guide sees.
-                Names that no guide sees (labels) are scored wherever they are observed.
+            scored: what the likelihood scores in each subset: all that is observed, only what the guide sees, or only
+                what it does not see. Names that no guide ever sees (labels) are scored wherever they are observed.
             cut: whether subsets are cut down to what a row has, and count where anything is left.
             drawn: (K, M) bool, further subsets, which differ from step to step.
 
@@ -161,12 +161,14 @@ class Batch:
             active = active & self.active
         chosen, holding = dict(self.observed), {}
         more = 0 if drawn is None else len(drawn)
-        if scored == "seen":
-            chosen |= {name: seen[..., i] for i, name in enumerate(self.encoded)}
-            holding = {name: _holding(fixed[:, i], more) for i, name in enumerate(self.encoded)}
+        if scored != "observed":
+            wanted = scored == "seen"
+            for i, name in enumerate(self.encoded):
+                chosen[name] = self.observed[name] & (seen[..., i] == wanted)
+                holding[name] = _holding(fixed[:, i] == wanted, more)
         patterns = self.patterns
         if patterns is not None:
-            patterns = patterns.under(fixed.cpu().numpy(), self.encoded, scored == "seen", cut=cut, drawn=more)
+            patterns = patterns.under(fixed.cpu().numpy(), self.encoded, scored, cut=cut, drawn=more)
         return dataclasses.replace(self, seen=seen, active=active, scored=chosen, patterns=patterns, holding=holding)
 
     def selection(self, modality: Modality, weight: int) -> Selection | None:
@@ -247,8 +249,8 @@ class Batch:
 
 
 def _holding(column: Tensor, drawn: int) -> tuple[int, ...]:
-    """Numbers of the subsets that hold a modality, by its (S,) `column` of their table, and of the drawn subsets after
-    them; none where that leaves nothing out.
+    """Numbers of the subsets that may score a modality, by its (S,) `column` of them, and of the drawn subsets after them;
+    none where that leaves nothing out.
     """
     numbers = (*column.nonzero().flatten().tolist(), *range(len(column), len(column) + drawn))
     return numbers if len(numbers) < len(column) + drawn else ()

@@ -61,14 +61,15 @@ class MissingnessPatterns:
         return cls(tuple(observed), rows, count.numpy() / int(count.sum()), rows.astype(np.int64))
 
     def under(
-        self, subsets: np.ndarray, encoded: Sequence[str], only_seen: bool, *, cut: bool = False, drawn: int = 0
+        self, subsets: np.ndarray, encoded: Sequence[str], scored: str, *, cut: bool = False, drawn: int = 0
     ) -> MissingnessPatterns:
         """Return the same patterns when each row is counted under subsets of the encoded names.
 
         Args:
             subsets: (S, M) bool.
             encoded: the M names.
-            only_seen: whether an encoded name is scored only in the subsets that hold it, or in all.
+            scored: whether an encoded name is scored in all subsets ("observed"), only in those that hold it ("seen"),
+                or only in the others ("unseen").
             cut: whether subsets are cut down to what a row has, and count where anything is left; else a row's own
                 count.
             drawn: how many more subsets there are that differ from step to step; each may score all that a row has.
@@ -78,7 +79,7 @@ class MissingnessPatterns:
         """
         columns = tuple(self.names.index(name) for name in encoded)
         tables = (self.table.tobytes(), self.table.shape, subsets.tobytes(), subsets.shape)
-        counts = _counts(*tables, columns, only_seen, cut) + drawn * self.table
+        counts = _counts(*tables, columns, scored, cut) + drawn * self.table
         return replace(self, counts=counts, subsets=len(subsets) + drawn)
 
     def requiring(self, names: Sequence[str]) -> MissingnessPatterns:
@@ -132,7 +133,7 @@ def _counts(
     subsets: bytes,
     shape: tuple[int, int],
     columns: tuple[int, ...],
-    only_seen: bool,
+    scored: str,
     cut: bool,
 ) -> np.ndarray:
     """`MissingnessPatterns.counts` under subsets, from the bytes of both tables."""
@@ -141,8 +142,8 @@ def _counts(
     kept = held @ members.T  # (P, S): how much of a subset a pattern has
     own = (kept > 0) & (cut | (kept == members.sum(-1)))
     counts = own.sum(-1, keepdims=True) * has
-    if only_seen:
-        counts[:, columns] = (own @ members) * held
+    if scored != "observed":
+        counts[:, columns] = (own @ (members if scored == "seen" else 1 - members)) * held
     return counts
 
 

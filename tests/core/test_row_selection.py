@@ -118,13 +118,13 @@ def test_a_program_that_decodes_everything_is_scored_as_before(data):
     assert every == same and all(torch.equal(a, b) for a, b in zip(packed, whole))
 
 
-@pytest.mark.parametrize("only_seen", [False, True])
+@pytest.mark.parametrize("scored", ["observed", "seen", "unseen"])
 @pytest.mark.parametrize("cut", [False, True])
-def test_counts_are_those_of_the_batch(data, only_seen, cut):
+def test_counts_are_those_of_the_batch(data, scored, cut):
     """Of every pattern, by the batch's own masks; of drawn subsets the most that they can be."""
     patterns, subsets = MissingnessPatterns.of(data.observed), all_subsets(3)
-    encoded, scored = ("image", "profile", "word"), "seen" if only_seen else "observed"
-    under = patterns.under(subsets.numpy(), encoded, only_seen, cut=cut, drawn=2)
+    encoded = ("image", "profile", "word")
+    under = patterns.under(subsets.numpy(), encoded, scored, cut=cut, drawn=2)
     batch = data.batch(torch.arange(len(data)), encoded).under(subsets, scored, cut=cut)
     observed = torch.stack(list(data.observed.values()), -1).numpy()
     for name in data.observed:
@@ -136,7 +136,7 @@ def test_counts_are_those_of_the_batch(data, only_seen, cut):
 def test_there_is_room_for_nearly_every_batch():
     """2,000 random batches: at five standard deviations the normal law expects 0.0006 without room."""
     data = read("digits-three").mask_at_random(rate=0.6, seed=1)
-    patterns = MissingnessPatterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), False)
+    patterns = MissingnessPatterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), "observed")
     observed = torch.stack(list(data.observed.values()), -1).numpy()
     column = patterns.names.index("image")
     of_row = np.zeros(len(observed), dtype=int)
@@ -187,7 +187,7 @@ def test_an_output_for_all_subsets_alike_is_not_taken_for_chosen_rows():
     n = 64
     has = torch.arange(2 * n) % 2 == 0
     observed = {"a": has, "b": ~has, "y": torch.ones(2 * n, dtype=torch.bool)}
-    patterns = MissingnessPatterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    patterns = MissingnessPatterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), "observed")
     assert patterns.room("y", n) != n
 
 
@@ -257,7 +257,7 @@ def test_rows_are_left_out_where_that_was_measured_to_pay(rows, rate, hidden, fe
     """A step's time, packed over whole, was 0.81, 0.88, 1.13, 1.03, 1.00 and (nothing to leave out) 1."""
     monkeypatch.undo()
     observed = {n: torch.rand(20_000, generator=torch.Generator().manual_seed(i)) >= rate for i, n in enumerate("abc")}
-    patterns = MissingnessPatterns.of(observed).under(all_subsets(3).numpy(), ("a", "b", "c"), False)
+    patterns = MissingnessPatterns.of(observed).under(all_subsets(3).numpy(), ("a", "b", "c"), "observed")
     subsets = all_subsets(3).unsqueeze(1)
     seen = torch.stack([o[:rows] for o in observed.values()], -1)
     counted = ((seen | ~subsets).all(-1)) & observed["b"][:rows]
@@ -268,7 +268,7 @@ def test_rows_are_left_out_where_that_was_measured_to_pay(rows, rate, hidden, fe
 
 def test_a_modality_that_no_row_has_leaves_room_for_networks():
     observed = {"a": torch.ones(50, dtype=torch.bool), "b": torch.zeros(50, dtype=torch.bool)}
-    patterns = MissingnessPatterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), False)
+    patterns = MissingnessPatterns.of(observed).under(all_subsets(2).numpy(), ("a", "b"), "observed")
     assert patterns.room("b", 32) == 8
 
 

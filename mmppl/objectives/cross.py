@@ -1,0 +1,82 @@
+"""The likelihood of what a guide has not seen, which teaches its experts without spoiling the model's noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..core.batch import Batch
+from ..core.program import Program
+from ..core.terms import Terms, Weight
+from .traces import Traces, _mean_over_rows, _scored
+
+
+def cross_likelihood(
+    program: Program, traces: Traces, batch: Batch, weights: Mapping[str, Weight] = {}, *, thaw: float | Tensor = 0.0
+) -> Terms:
+    """−ln p(x_m | z̃_S) of what a subset S has not seen, with z̃_S = μ_S + sg(σ_S) ε.
+
+    Only the means of the experts learn from it, whose best value in a linear-Gaussian model is E[z | x_S], the exact
+    one. If decoders and learned noise followed it as well, they would book the error of predicting one modality from
+    another as noise of the observations, and if the variances did, every subset would claim the precision of all.
+
+    Args:
+        program: the program.
+        traces: traces under the same subsets, whose guide's latents are Gaussian.
+        batch: the rows under those subsets, scored where they are "unseen".
+        weights: name → weight of its log-likelihood; 1 for names that are absent.
+        thaw: the share of their gradient that the model's parameters get, in [0, 1].
+
+    Returns:
+        The terms `cross.NAME`, in nats.
+
+    Example:
+        >>> from mmppl import Modality, all_subsets, load_program, trace
+        >>> program = load_program("mvae")([Modality("x", (3,), "normal"), Modality("y", (2,), "normal")])
+        >>> values = {"x": torch.zeros(5, 3), "y": torch.zeros(5, 2)}
+        >>> everywhere = {name: torch.ones(5, dtype=torch.bool) for name in values}
+        >>> batch = Batch(values, everywhere, index=torch.arange(5), size=5, encoded=program.encoded)
+        >>> traces = trace(program, batch.under(all_subsets(2), "seen"))
+        >>> list(cross_likelihood(program, traces, batch.under(all_subsets(2), "unseen")))
+        ['cross.x', 'cross.y']
+    """
+    latents: dict[str, Tensor] = {}
+    for name in traces.latents():
+        q = traces.guide.nodes[name]["fn"]
+        latents[name] = q.loc + torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
+    thawed = {f"program.{n}": _ScaledGradient.apply(p, torch.as_tensor(thaw)) for n, p in program.named_parameters()}
+    model = functional_call(_Model(program), thawed, (batch, latents))
+    terms, labels = Terms(), {m.name for m in program.modalities if m.name not in batch.encoded}
+    for name, site in _scored(Traces(model, traces.guide, batch)).items():
+        if name not in latents and name not in labels:
+            terms[f"cross.{name}"] = (-_mean_over_rows(site, None, batch), weights.get(name, 1.0))
+    return terms
+
+
+class _Model(nn.Module):
+    """A trace of a program's model at given latents, as a module call, for `functional_call`."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, batch: Batch, latents: Mapping[str, Tensor]) -> Any:
+        return poutine.trace(poutine.condition(self.program.model, data=latents)).get_trace(batch)
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """A tensor as it is, whose gradient is multiplied by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, share: Tensor) -> Tensor:
+        ctx.save_for_backward(share)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.saved_tensors[0], None
