@@ -249,8 +249,8 @@ class Batch:
 
 
 def _holding(column: Tensor, drawn: int) -> tuple[int, ...]:
-    """Numbers of the subsets that may score a modality, by its (S,) `column` of them, and of the drawn subsets after them;
-    none where that leaves nothing out.
+    """Numbers of the subsets that may score a modality, by its (S,) `column` of them, and of the drawn subsets after
+    them; none where that leaves nothing out.
     """
     numbers = (*column.nonzero().flatten().tolist(), *range(len(column), len(column) + drawn))
     return numbers if len(numbers) < len(column) + drawn else ()

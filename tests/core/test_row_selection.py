@@ -136,7 +136,8 @@ def test_counts_are_those_of_the_batch(data, scored, cut):
 def test_there_is_room_for_nearly_every_batch():
     """2,000 random batches: at five standard deviations the normal law expects 0.0006 without room."""
     data = read("digits-three").mask_at_random(rate=0.6, seed=1)
-    patterns = MissingnessPatterns.of(data.observed).under(all_subsets(3).numpy(), ("image", "profile", "word"), "observed")
+    patterns = MissingnessPatterns.of(data.observed)
+    patterns = patterns.under(all_subsets(3).numpy(), ("image", "profile", "word"), "observed")
     observed = torch.stack(list(data.observed.values()), -1).numpy()
     column = patterns.names.index("image")
     of_row = np.zeros(len(observed), dtype=int)
