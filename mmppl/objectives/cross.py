@@ -50,10 +50,11 @@ def cross_likelihood(
         q = traces.guide.nodes[name]["fn"]
         latents[name] = q.loc + torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
     thawed = {f"program.{n}": _ScaledGradient.apply(p, torch.as_tensor(thaw)) for n, p in program.named_parameters()}
+    batch = batch.wanting((), scored=batch.encoded)
     model = functional_call(_Model(program), thawed, (batch, latents))
-    terms, labels = Terms(), {m.name for m in program.modalities if m.name not in batch.encoded}
+    terms = Terms()
     for name, site in _scored(Traces(model, traces.guide, batch)).items():
-        if name not in latents and name not in labels:
+        if name not in latents:
             terms[f"cross.{name}"] = (-_mean_over_rows(site, None, batch), weights.get(name, 1.0))
     return terms
 
@@ -66,7 +67,9 @@ class _Model(nn.Module):
         self.program = program
 
     def forward(self, batch: Batch, latents: Mapping[str, Tensor]) -> Any:
-        return poutine.trace(poutine.condition(self.program.model, data=latents)).get_trace(batch)
+        model = poutine.condition(self.program.model, data=latents)
+        hidden = poutine.block(model, hide_types=["param"])  # SVI must not take these tensors for parameters
+        return poutine.trace(hidden).get_trace(batch)
 
 
 class _ScaledGradient(torch.autograd.Function):

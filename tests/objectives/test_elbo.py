@@ -1,5 +1,6 @@
 """The objective against Pyro's own ELBOs, loops over subsets; and SVI really moves the weights."""
 
+import copy
 import dataclasses
 
 import pyro
@@ -84,6 +85,10 @@ def mvae_by_hand(program, data, rows, hyper):
     drawn = random_subsets(len(names), hyper["extra"]) if sampled else None
     table = torch.cat([full_and_singletons(len(names)), drawn]) if sampled else all_subsets(len(names))
     noise = torch.randn(len(table), len(rows), program.latent_dim)
+    only_seen = hyper.get("scored", "seen") == "seen"
+    cross, thaw = hyper.get("cross", 1.0) * only_seen, max(0.0, 1 - 0.25 / hyper.get("thaw", 0.25))
+    of_unseen = torch.randn_like(noise) if cross else None
+    frozen = copy.deepcopy(program).requires_grad_(False)
     largest = max(m.size for m in program.modalities if m.role == "modality")
     total = 0.0
     for b, row in enumerate(rows):
@@ -104,11 +109,16 @@ def mvae_by_hand(program, data, rows, hyper):
             prior = torch.zeros(program.latent_dim), torch.ones(program.latent_dim)
             total = total + beta * kl_by_hand(q, prior)
             for m in program.modalities:
-                scored = m.name in seen if hyper.get("scored") == "seen" and m.name in names else m.name in has
+                weight = largest / m.size if hyper.get("weights") == "size" else 1.0
+                weight = hyper.get("label_weight", 1.0) if m.role == "label" else weight
+                scored = m.name in seen if only_seen and m.name in names else m.name in has
                 if scored:
-                    weight = largest / m.size if hyper.get("weights") == "size" else 1.0
-                    weight = hyper.get("label_weight", 1.0) if m.role == "label" else weight
                     total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
+                elif m.name in has and cross:
+                    z_unseen = q[0] + q[1].sqrt().detach() * of_unseen[s, b]
+                    of_means = nll_by_hand(frozen, m.name, z_unseen, data.values[m.name][row])
+                    of_model = nll_by_hand(program, m.name, z_unseen.detach(), data.values[m.name][row])
+                    total = total + cross * weight * (of_means + thaw * (of_model - of_model.detach()))
     return total / len(rows)
 
 
@@ -137,11 +147,13 @@ def jmvae_by_hand(program, data, rows, hyper):
     ("name", "hyper"),
     [
         ("mvae", {}),
-        ("mvae", dict(scored="seen", weights="size", label_weight=3.0)),
-        ("mvae", dict(subsets="sampled", extra=2)),
-        ("mvae", dict(subsets="sampled", scored="seen", extra=2, temper="learned", beta=2.0, warm_up=0.5)),
-        ("mvae", dict(subsets="sampled", scored="seen", extra=1, see_labels=True, label_weight=3.0)),
-        ("mvae", dict(temper="learned", beta=2.0, warm_up=0.2)),
+        ("mvae", dict(scored="observed")),
+        ("mvae", dict(cross=0.0, weights="size", label_weight=3.0)),
+        ("mvae", dict(cross=0.7, thaw=0.5, weights="size", label_weight=3.0)),
+        ("mvae", dict(subsets="sampled", scored="observed", extra=2)),
+        ("mvae", dict(subsets="sampled", cross=0.0, extra=2, temper="learned", beta=2.0, warm_up=0.5)),
+        ("mvae", dict(subsets="sampled", thaw=1.0, extra=1, see_labels=True, label_weight=3.0)),
+        ("mvae", dict(scored="observed", temper="learned", beta=2.0, warm_up=0.2)),
         ("jmvae", {}),
         ("jmvae", dict(alpha=0.7, beta=2.0, warm_up=0.5, label_weight=3.0)),
         ("jmvae", dict(see_labels=True)),
