@@ -33,7 +33,9 @@ def sample(count: int, rows: int) -> Batch:
 def program(modalities: Sequence[Modality]) -> Program:
     """Make the installed MoPoE with plain ReLU networks."""
     mopoe: Any = load_program("mopoe")
-    made: Program = mopoe(modalities, latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False)
+    made: Program = mopoe(
+        modalities, latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False, linear=False
+    )
     return made
 
 

@@ -36,7 +36,7 @@ def program(name: str) -> Program:
     """Make the installed program with plain ReLU networks of two hidden layers, gamma 1 and cross weights 1."""
     cls: Any = load_program(name)
     more = dict(private=(PRIVATE, 0), styles=1) if name == "fmwvae" else {}
-    plain: dict[str, Any] = dict(latent_dim=LATENT, hidden=WIDTH, layers=2, activation="relu", norm=False)
+    plain: dict[str, Any] = dict(latent_dim=LATENT, hidden=WIDTH, layers=2, activation="relu", norm=False, linear=False)
     made: Program = cls([IMAGE, LABEL], label_weight=LABEL_WEIGHT, **plain, **more)
     return made
 

@@ -51,15 +51,15 @@ class JMVAE(Program):
             later ones, so an early stop (patience) must not see them.
         weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
             over its own.
-        label_weight: weight of the labels' log-likelihood.
+        label_weight: weight of the labels' log-likelihood; None: see `likelihood_weights`, between 1 and 50.
     """
 
     default_data = "digits-three"
     training = dict(epochs=60, batch_size=128, lr=2e-3)
     presets = {
         "paper-mnist": dict(
-            latent_dim=64, hidden=512, activation="relu", norm=False, see_labels=True, alpha=1.0,
-            epochs=100, batch_size=100, lr=1e-3, schedule="constant",
+            latent_dim=64, hidden=512, activation="relu", norm=False, linear=False, see_labels=True, alpha=1.0,
+            label_weight=1.0, epochs=100, batch_size=100, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
 
@@ -74,7 +74,7 @@ class JMVAE(Program):
         beta: float = 1.0,
         warm_up: float = 0.0,
         weights: tuple[float, ...] | Literal["size"] = (),
-        label_weight: float = 1.0,
+        label_weight: float | None = None,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(alpha=alpha, beta=beta, label_weight=label_weight)

@@ -48,7 +48,7 @@ class MMVAE(Program):
         beta: weight of ln q(z | x) − ln p(z).
         weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
             over its own.
-        label_weight: weight of the labels' log-likelihood.
+        label_weight: weight of the labels' log-likelihood; None: see `likelihood_weights`, between 1 and 50.
     """
 
     default_data = "digits-three"
@@ -57,8 +57,8 @@ class MMVAE(Program):
         # images as in the paper: --as NAME=laplace:scale=0.75; its SVHN networks are somewhat wider than these
         "paper-mnist-svhn": dict(
             objective="looser", draws=30, dreg=True, latent="laplace", learn_prior=True, latent_dim=20,
-            networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, weights="size", epochs=30,
-            batch_size=128, lr=1e-3, schedule="constant",
+            networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, linear=False, weights="size",
+            label_weight=1.0, epochs=30, batch_size=128, lr=1e-3, schedule="constant",
         )
     }  # fmt: skip
 
@@ -75,7 +75,7 @@ class MMVAE(Program):
         options: NetworkOptions = NetworkOptions(),
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
-        label_weight: float = 1.0,
+        label_weight: float | None = None,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(beta=beta, label_weight=label_weight)

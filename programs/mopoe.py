@@ -37,7 +37,7 @@ class MoPoE(Program):
         beta: weight of the KL.
         weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
             over its own.
-        label_weight: weight of the labels' log-likelihood.
+        label_weight: weight of the labels' log-likelihood; None: see `likelihood_weights`, between 1 and 50.
         prior_expert: where N(0, I) is one more expert: in the component of all modalities ("full", as in the authors'
             code; so that a query on a subset uses the component that was trained), "always" or "never".
         answers: what queries use: the "mixture" that was trained, or its component of all that is seen, the "product"
@@ -49,7 +49,8 @@ class MoPoE(Program):
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75
         "paper-mnist-svhn-text": dict(
-            latent_dim=20, networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, beta=2.5,
+            latent_dim=20, networks="conv-32", hidden=400, layers=1, activation="relu", norm=False, linear=False,
+            beta=2.5,
             weights="size", label_weight=0.0, epochs=200, batch_size=256, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
@@ -63,7 +64,7 @@ class MoPoE(Program):
         options: NetworkOptions = NetworkOptions(),
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
-        label_weight: float = 1.0,
+        label_weight: float | None = None,
         prior_expert: Literal["full", "always", "never"] = "full",
         answers: Literal["mixture", "product"] = "mixture",
     ) -> None:

@@ -76,7 +76,7 @@ class MVAE(Program):
             later ones, so an early stop (patience) must not see them.
         weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
             over its own.
-        label_weight: weight of the labels' log-likelihood.
+        label_weight: weight of the labels' log-likelihood; None: see `likelihood_weights`, between 1 and 50.
     """
 
     default_data = "digits-three"
@@ -84,12 +84,12 @@ class MVAE(Program):
     presets = {
         "observed": dict(scored="observed"),  # coherent images, at the price of honest noise and evidence
         "paper-three": dict(
-            latent_dim=512, hidden=512, layers=3, scored="observed", epochs=500, batch_size=128, lr=1e-3,
-            schedule="constant",
+            latent_dim=512, hidden=512, layers=3, linear=False, scored="observed", label_weight=1.0,
+            epochs=500, batch_size=128, lr=1e-3, schedule="constant",
         ),
         "paper-mnist": dict(
-            latent_dim=64, hidden=512, decoder_layers=3, norm=False, subsets="sampled", cross=0.0, see_labels=True,
-            label_weight=50.0, warm_up=0.4, epochs=500, batch_size=100, lr=1e-3, schedule="constant",
+            latent_dim=64, hidden=512, decoder_layers=3, norm=False, linear=False, subsets="sampled", cross=0.0,
+            see_labels=True, label_weight=50.0, warm_up=0.4, epochs=500, batch_size=100, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
 
@@ -110,7 +110,7 @@ class MVAE(Program):
         beta: float = 1.0,
         warm_up: float = 0.0,
         weights: tuple[float, ...] | Literal["size"] = (),
-        label_weight: float = 1.0,
+        label_weight: float | None = None,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(extra=extra, beta=beta, label_weight=label_weight, cross=cross)

@@ -59,7 +59,7 @@ class MWVAE(Program):
         beta: weight of the KLs.
         weights: weights of the modalities' log-likelihoods, in their order; "size": features of the largest modality
             over its own.
-        label_weight: weight of the labels' log-likelihood.
+        label_weight: weight of the labels' log-likelihood; None: see `likelihood_weights`, between 1 and 50.
     """
 
     default_data = "digits-three"
@@ -67,7 +67,7 @@ class MWVAE(Program):
     presets = {
         # an MLP replaces its convolutions for 28×28 images; its ten Bernoullis are --as label=bernoulli
         "paper-mnist": dict(
-            latent_dim=64, hidden=400, activation="relu", norm=False, cross=0.0, label_weight=1.0,
+            latent_dim=64, hidden=400, activation="relu", norm=False, linear=False, cross=0.0, label_weight=1.0,
             epochs=50, batch_size=64, lr=1e-4, schedule="constant",
         ),
     }  # fmt: skip
@@ -85,7 +85,7 @@ class MWVAE(Program):
         see_labels: bool = True,
         beta: float = 1.0,
         weights: tuple[float, ...] | Literal["size"] = (),
-        label_weight: float = 20.0,
+        label_weight: float | None = None,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight)

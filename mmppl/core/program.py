@@ -93,17 +93,17 @@ class Program(nn.Module):
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
         self.register_buffer("progress", torch.zeros(()))
 
-    def check_nonnegative(self, **hyper: float) -> None:
+    def check_nonnegative(self, **hyper: float | None) -> None:
         """Check that these hyper-parameters are not negative.
 
         Args:
-            **hyper: the values by name.
+            **hyper: the values by name; None is one that was not given.
 
         Raises:
             UsageError: one of them is negative; the message names the first.
         """
         for name, value in hyper.items():
-            if value < 0:
+            if value is not None and value < 0:
                 raise UsageError(f"{type(self).__name__}: {name}={value} is negative.")
 
     def check_fraction(self, **hyper: float) -> None:

@@ -39,6 +39,9 @@ class Group:
         steps: how often the group moves per batch.
         maximises: names of terms that the group ascends; it descends the others.
         options: further arguments of the optimiser, such as betas, weight_decay or momentum.
+        decayed: those of the parameters that "adam" and "adamw" pull to zero by a decoupled weight decay of their own.
+            A fit adds the matrices of networks beside a linear path (`mlp(..., linear=...)`), unless the options name a
+            weight decay.
         rule: combines the gradients of single terms, such as those of several decoders, into one; None: their sum.
 
     Raises:
@@ -56,10 +59,12 @@ class Group:
     steps: int = 1
     maximises: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    decayed: Iterable[nn.Parameter] = ()
     rule: GradientRule | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", tuple(dict.fromkeys(self.parameters)))
+        object.__setattr__(self, "decayed", tuple(self.decayed))
         object.__setattr__(self, "maximises", _names(self.maximises))
         if self.optimiser not in OPTIMISERS:
             known = ", ".join(OPTIMISERS)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..base.precision import current_matmul, full_precision
 from ..errors import UsageError
 
+WIDE = 100  # inputs; beyond, a linear path is scaled down
 FEW = 256  # rows; with fewer, the fused product saves too little to accept that its last bits may differ
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -103,6 +104,38 @@ class Dropout(nn.Module):
         return f"{self.dropped}/256"
 
 
+class LinearPath(nn.Module):
+    """A linear map beside a network: x ↦ s W x + b + network(x), with s = min(1, 100 / inputs).
+
+    What a linear map can say, it says with few numbers to learn. The network's last layer begins at zero, and a fit
+    decays the network's matrices (`mmppl.train`), not W: the network adds what the data ask for. A step of Adam moves
+    each of W's numbers equally far, so that without s the output of an input of 20,000 columns would jump.
+
+    Args:
+        network: from (..., inputs) to (..., outputs); its last layer is affine.
+        inputs: the size of the input.
+        outputs: the size of the output.
+        gain: standard deviation of the output at the start, for an input of unit variance; small where W should not
+            keep what it began with in directions that no training row has.
+        full: see `Linear`.
+    """
+
+    def __init__(
+        self, network: nn.Sequential, inputs: int, outputs: int, *, gain: float = 0.5, full: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        for parameter in network[-1].parameters():
+            nn.init.zeros_(parameter)
+        self.scale = min(1.0, WIDE / inputs)
+        self.linear = Linear(inputs, outputs, full=full)
+        nn.init.normal_(self.linear.weight, std=gain / (self.scale * inputs**0.5))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x if self.scale == 1 else x * self.scale) + self.network(x)
+
+
 def mlp(
     inputs: int,
     hidden: int,
@@ -113,7 +146,8 @@ def mlp(
     dropout: float = 0.0,
     norm: bool = False,
     narrow: bool = False,
-) -> nn.Sequential:
+    linear: float = 0.0,
+) -> nn.Module:
     """Make a perceptron from (..., inputs) to (..., outputs).
 
     Args:
@@ -125,6 +159,7 @@ def mlp(
         dropout: rate of the dropout on the hidden outputs (inverted: nothing changes at test time).
         norm: whether LayerNorm comes before each activation.
         narrow: whether the output stays in bfloat16 under autocast, for decoders whose likelihoods read it as it is.
+        linear: if positive, there is a linear path beside the hidden layers, with this gain (`LinearPath`).
 
     Returns:
         The network.
@@ -144,12 +179,14 @@ def mlp(
     if activation not in ACTIVATIONS:
         raise UsageError(f"no activation {activation!r}; known are {', '.join(sorted(ACTIVATIONS))}.")
     modules: list[nn.Module] = []
+    width = inputs
     for _ in range(layers):
-        linear = Linear(inputs, hidden)
+        layer = Linear(width, hidden)
         if activation in ("relu", "silu", "gelu"):
-            nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-            nn.init.zeros_(linear.bias)
-        modules += [linear, *([nn.LayerNorm(hidden)] if norm else []), ACTIVATIONS[activation]()]
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        modules += [layer, *([nn.LayerNorm(hidden)] if norm else []), ACTIVATIONS[activation]()]
         modules += [Dropout(dropout)] if dropout else []
-        inputs = hidden
-    return nn.Sequential(*modules, Linear(inputs, outputs, full=not narrow))
+        width = hidden
+    network = nn.Sequential(*modules, Linear(width, outputs, full=not narrow))
+    return LinearPath(network, inputs, outputs, gain=linear, full=not narrow) if linear and layers else network

@@ -25,6 +25,8 @@ class NetworkOptions:
         activation: activation of the hidden layers: relu, silu, softplus, tanh or gelu.
         norm: whether LayerNorm comes before each activation.
         dropout: rate of the dropout in the encoders.
+        linear: whether MLPs have a linear path beside their hidden layers, which begin at zero and are decayed
+            (`mmppl.nn.mlp.LinearPath`). Convolutions have none.
 
     Example:
         >>> NetworkOptions(hidden=64, layers=1).activation
@@ -38,3 +40,4 @@ class NetworkOptions:
     activation: str = "silu"
     norm: bool = True
     dropout: float = 0.0
+    linear: bool = True

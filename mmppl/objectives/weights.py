@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,6 +11,8 @@ from torch import Tensor
 from ..core.terms import Weight
 from ..errors import UsageError
 from ..modalities.modality import Modality
+
+SHARE, MOST = 0.2, 50.0  # of the labels' weight: see `likelihood_weights`
 
 
 def warmup(weight: float, progress: Tensor, share: float) -> Weight:
@@ -35,15 +38,23 @@ def likelihood_weights(
     modalities: Sequence[Modality],
     *,
     weigh: tuple[float, ...] | Literal["size"] = (),
-    label_weight: float = 1.0,
+    label_weight: float | None = None,
 ) -> dict[str, float]:
     """Weights of the modalities' log-likelihoods.
+
+    A label is ln K nats among the many of a row's features, on which a latent of limited size is spent. Without a
+    weight that was given, each of L labels gets
+
+        w = SHARE · F / (L · nats), at least 1 and at most MOST,
+
+    where F is the number of features of all modalities, each times its weight (characters of a text count as features),
+    and nats those of a label that is guessed: ln K for each of its classes, 1 for each number.
 
     Args:
         modalities: the schema of the data.
         weigh: one number per modality in their order, labels left out; (): 1 for each; "size": the features
             of the largest over its own features, max d / d_m (characters of a text count as features).
-        label_weight: weight of whatever has the role label.
+        label_weight: weight of whatever has the role label; None: the rule above.
 
     Returns:
         name → weight.
@@ -57,6 +68,9 @@ def likelihood_weights(
         >>> two = [Modality("image", (28, 28), "bernoulli"), Modality("sound", (196,), "normal")]
         >>> likelihood_weights(two, weigh="size")
         {'image': 1.0, 'sound': 4.0}
+        >>> label = Modality("label", (), "categorical", role="label", classes=tuple(range(10)))
+        >>> round(likelihood_weights([Modality("sound", (196,), "normal"), label])["label"], 1)
+        17.0
     """
     seen = [m for m in modalities if m.role != "label"]
     if weigh == "size":
@@ -67,7 +81,15 @@ def likelihood_weights(
         names = ", ".join(m.name for m in seen)
         raise UsageError(f"weights {weigh}: expected one number ≥ 0 for each of {names}, none at all, or size.")
     of_modalities = {m.name: w for m, w in zip(seen, weigh)}
-    return of_modalities | {m.name: label_weight for m in modalities if m.role == "label"}
+    labels = [m for m in modalities if m.role == "label"]
+    share = SHARE * sum(w * m.size for m, w in zip(seen, weigh)) / max(len(labels), 1)
+    balanced = {m.name: min(max(share / _nats(m), 1.0), MOST) for m in labels}
+    return of_modalities | {m.name: balanced[m.name] if label_weight is None else label_weight for m in labels}
+
+
+def _nats(label: Modality) -> float:
+    """Nats of a label that is guessed: of every class that it names, or 1 for every number."""
+    return label.size * (math.log(max(len(label.classes), 2)) if label.classes else 1.0)
 
 
 def cross_weights(

@@ -6,7 +6,7 @@ which imports `torch._dynamo` (a second of processor time) when it is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
@@ -23,6 +23,8 @@ class FusedAdam:
         eps: added to the root of the second.
         weight_decay: added to the gradients or, with `decoupled`, taken from the parameters.
         decoupled: AdamW.
+        decayed: those of the parameters from which `decay` is taken instead, as AdamW does.
+        decay: times the learning rate, the share that each step takes from them.
 
     Attributes:
         param_groups: one, whose "lr" may be changed.
@@ -46,18 +48,24 @@ class FusedAdam:
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        decayed: Collection[nn.Parameter] = (),
+        decay: float = 0.0,
     ) -> None:
         self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), "lr": lr}]
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
-        self.kernel: Any = torch._fused_adamw_ if decoupled else torch._fused_adam_
-        self.options = dict(beta1=betas[0], beta2=betas[1], weight_decay=weight_decay, eps=eps)
-        kinds = {parameter.dtype: parameter.device for parameter in self.param_groups[0]["params"]}
-        self.parts = [[p for p in self.param_groups[0]["params"] if p.dtype == dtype] for dtype in kinds]
+        self.options = dict(beta1=betas[0], beta2=betas[1], eps=eps)
+        plain: tuple[Any, float] = (torch._fused_adamw_ if decoupled else torch._fused_adam_, weight_decay)
+        apart = set(decayed)
+        parts: dict[Any, list[nn.Parameter]] = {}
+        for parameter in self.param_groups[0]["params"]:
+            kind = (torch._fused_adamw_, decay) if parameter in apart else plain
+            parts.setdefault((parameter.dtype, *kind), []).append(parameter)
+        self.parts = [(kernel, weight, part) for (_, kernel, weight), part in parts.items()]
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        for part in self.parts:
+        for kernel, weight_decay, part in self.parts:
             moving, gradients = part, [p.grad for p in part]
             if any(gradient is None for gradient in gradients):
                 moving = [p for p in part if p.grad is not None]
@@ -65,7 +73,7 @@ class FusedAdam:
             if moving:
                 first, second, steps = zip(*map(self._moments, moving))
                 torch._foreach_add_(steps, 1)
-                self.kernel(
+                kernel(
                     moving,
                     gradients,
                     first,
@@ -73,6 +81,7 @@ class FusedAdam:
                     [],
                     steps,
                     lr=self.param_groups[0]["lr"],
+                    weight_decay=weight_decay,
                     **self.options,
                     amsgrad=False,
                     maximize=False,

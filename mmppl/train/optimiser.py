@@ -20,6 +20,7 @@ MOMENTS = dict.fromkeys(("adam", "adamw"), ("step", "exp_avg", "exp_avg_sq")) | 
 OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(("adam", "adamw"), ("betas", "eps", "weight_decay"))
 OPTIONS["sgd"] = ("momentum", "dampening", "weight_decay", "nesterov")
 WEIGHT_DECAY = {"adamw": 1e-2}  # where a group names none, as in PyTorch
+DECAY = 0.1  # of what a group has `decayed`
 
 
 def optimiser_of(group: Group, lr: float, device: torch.device) -> Optimiser:
@@ -52,7 +53,8 @@ def optimiser_of(group: Group, lr: float, device: torch.device) -> Optimiser:
     if group.optimiser == "sgd":
         return torch.optim.SGD(group.parameters, lr=placed, fused=True, **group.options)
     decay = {"weight_decay": WEIGHT_DECAY.get(group.optimiser, 0.0)}
-    return FusedAdam(group.parameters, placed, decoupled=group.optimiser == "adamw", **{**decay, **group.options})
+    own = dict(decoupled=group.optimiser == "adamw", decayed=group.decayed, decay=DECAY)
+    return FusedAdam(group.parameters, placed, **own, **{**decay, **group.options})
 
 
 def adam(program: Program, lr: float, device: torch.device) -> Optimiser:

@@ -89,7 +89,7 @@ class JointEncoder(BaseJointEncoder):  # type: ignore[misc]
 
 def ours(model: str, modalities: list[Modality]) -> Any:
     name, hyper, _ = MODELS[model]
-    plain = dict(latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False)
+    plain = dict(latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False, linear=False)
     return load_program(name)(modalities, **plain, **hyper)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,8 @@
 """Weights of terms: those of the likelihoods, and those that rise with the clock."""
 
+import math
+
+import pytest
 import torch
 
 from mmppl import Modality, Terms
@@ -27,4 +30,24 @@ def test_likelihoods_are_weighed_by_size():
     ]
     weights = likelihood_weights(modalities, weigh="size", label_weight=5.0)
     assert weights == {"mnist": 3072 / 784, "svhn": 1.0, "text": 384.0, "label": 5.0}
-    assert likelihood_weights(modalities) == dict.fromkeys(weights, 1.0)
+    assert likelihood_weights(modalities, label_weight=1.0) == dict.fromkeys(weights, 1.0)
+
+
+def test_labels_are_balanced_with_the_features_of_a_row():
+    """A fifth of the features over the nats of guessed labels, between 1 and 50."""
+
+    def label(name, classes, shape=()):
+        kind = dict(likelihood="categorical", classes=tuple(range(classes))) if classes else dict(likelihood="normal")
+        return Modality(name, shape, role="label", **kind)
+
+    def weights(size, *labels, **more):
+        return likelihood_weights([Modality("x", (size,)), *labels], **more)
+
+    assert weights(90, label("y", 3)) == {"x": 1.0, "y": pytest.approx(18 / math.log(3))}
+    assert weights(90, label("y", 3), weigh=(2.0,))["y"] == pytest.approx(36 / math.log(3))
+    assert weights(90, label("y", 3, (4,)))["y"] == pytest.approx(18 / (4 * math.log(3)))
+    two = weights(90, label("y", 3), label("n", 0))
+    assert two == {"x": 1.0, "y": pytest.approx(9 / math.log(3)), "n": 9.0}
+    assert weights(4, label("y", 3))["y"] == 1.0 and weights(10_000, label("y", 3))["y"] == 50.0
+    assert weights(90, label("y", 1))["y"] == pytest.approx(18 / math.log(2))  # a label seen once has no nats
+    assert weights(90, label("y", 3), label_weight=0.0)["y"] == 0.0

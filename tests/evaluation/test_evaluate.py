@@ -163,7 +163,7 @@ def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
 def test_an_answer_that_is_the_programs_own_prior_has_collapsed(hyper, tmp_path):
     rng = np.random.default_rng(0)
     raw = {"a": rng.normal(size=(60, 3)), "b": rng.normal(size=(60, 3)), "label": np.arange(60) % 2}
-    run = mmppl.fit("mmvae", raw, hyper={"latent_dim": 4, "hidden": 8, **hyper}, epochs=1, out=tmp_path / "run")
+    run = mmppl.fit("mmvae", raw, hyper={"latent_dim": 4, "layers": 0, **hyper}, epochs=1, out=tmp_path / "run")
     program = run.program
     with torch.no_grad():
         if "learn_prior" in hyper:

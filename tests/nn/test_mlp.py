@@ -7,7 +7,7 @@ from mmppl import UsageError, load_program, read
 from mmppl.base.precision import matmul_precision
 from mmppl.modalities.images import image_layout
 from mmppl.nn.conv import ConvDecoder, ConvTrunk
-from mmppl.nn.mlp import Dropout, Linear, mlp
+from mmppl.nn.mlp import Dropout, Linear, LinearPath, mlp
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (3, 9, 11), (9, 11, 3), (28, 28), (1, 5)], ids=str)
@@ -48,6 +48,38 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
         Dropout(1.0)
     nearly = Dropout(0.999)  # 255/256: a scale of 256, not one divided by zero
     assert set(nearly(x).unique().tolist()) == {0.0, 256.0}
+
+
+@pytest.mark.parametrize("columns", [3, 100, 20_000])
+def test_a_linear_path_begins_alone_and_moves_calmly(columns):
+    """The network adds nothing; the output of standardised columns has the gain as its standard deviation (64,000
+    draws in 64 groups that share weights: within a third), and no step of Adam at 2e-3 moves it by more than .3 even
+    where all columns are equal."""
+    torch.manual_seed(0)
+    net = mlp(columns, 8, 64, linear=0.5)
+    assert isinstance(net, LinearPath) and net.network[-1].weight.abs().max() == 0
+    x = torch.randn(1000, columns)
+    scale = min(1, 100 / columns)
+    want = torch.nn.functional.linear(scale * x, net.linear.weight, net.linear.bias)
+    torch.testing.assert_close(net(x), want, rtol=1e-4, atol=1e-4)
+    assert net(x).std().item() == pytest.approx(0.5, rel=0.33)
+    same = torch.ones(1, columns)
+    before = net(same)
+    optimiser = torch.optim.Adam(net.linear.parameters(), lr=2e-3)
+    before.sum().backward()
+    optimiser.step()
+    assert 0 < (net(same) - before).abs().max() < 0.3
+
+
+def test_without_hidden_layers_there_is_nothing_beside_the_path():
+    assert not isinstance(mlp(3, 8, 2, layers=0, linear=0.5), LinearPath) and not isinstance(mlp(3, 8, 2), LinearPath)
+
+
+def test_under_autocast_the_sum_has_the_precision_of_its_network():
+    x = torch.randn(4, 3)
+    for narrow, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert mlp(3, 8, 2, narrow=narrow, linear=0.5)(x).dtype == dtype
 
 
 @pytest.mark.parametrize(

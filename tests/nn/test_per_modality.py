@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmppl import Modality, fit, load_program
+from mmppl.nn.mlp import LinearPath
 from mmppl.nn.options import NetworkOptions, Networks
 from mmppl.nn.per_modality import JointEncoder, decoders, encoders
 
@@ -51,6 +52,19 @@ def test_which_networks_are_convolutions(modality):
     assert found == {
         "mlp": (False, False), "conv": (taken, taken), "conv-encoders": (taken, False), "conv-32": (as_authors,) * 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [encoders, decoders])
+def test_mlps_have_a_linear_path_unless_it_is_turned_off(make):
+    for linear in (True, False):
+        made = make([SPEECH, IMAGE], 6, NetworkOptions(networks="conv", hidden=9, linear=linear))
+        assert [isinstance(made[m.name], LinearPath) for m in (SPEECH, IMAGE)] == [linear, False]
+
+
+@pytest.mark.parametrize("name", ["fmwvae", "jmvae", "mmvae", "mopoe", "mvae", "mwvae"])
+def test_presets_of_papers_have_none(name):
+    for preset in load_program(name).presets.values():
+        assert preset["linear"] is False
 
 
 @pytest.mark.parametrize("networks", ["mlp", "conv", "conv-encoders"])

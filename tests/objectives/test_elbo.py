@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 
 import pyro
 import pytest
@@ -78,6 +79,12 @@ def nll_by_hand(program, name, z, x):
     return torch.nn.functional.cross_entropy(out.reshape(len(codes), -1), codes, reduction="sum")
 
 
+def balanced(program, hyper):
+    """The weight of a label of ten classes that no number was given for."""
+    sizes = [m.size for m in program.modalities if m.role == "modality"]
+    return 0.2 * (len(sizes) * max(sizes) if hyper.get("weights") == "size" else sum(sizes)) / math.log(10)
+
+
 def mvae_by_hand(program, data, rows, hyper):
     """Mean over the rows of the loop over each row's subsets, drawing as the program does."""
     names, beta = program.encoded, 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
@@ -110,7 +117,7 @@ def mvae_by_hand(program, data, rows, hyper):
             total = total + beta * kl_by_hand(q, prior)
             for m in program.modalities:
                 weight = largest / m.size if hyper.get("weights") == "size" else 1.0
-                weight = hyper.get("label_weight", 1.0) if m.role == "label" else weight
+                weight = hyper.get("label_weight", balanced(program, hyper)) if m.role == "label" else weight
                 scored = m.name in seen if only_seen and m.name in names else m.name in has
                 if scored:
                     total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
@@ -137,7 +144,7 @@ def jmvae_by_hand(program, data, rows, hyper):
             total = total + hyper.get("alpha", 0.1) * kl_by_hand(q, gaussian(program.encoders[n], x))
         for m in program.modalities:
             if data.observed[m.name][row]:
-                weight = hyper.get("label_weight", 1.0) if m.role == "label" else 1.0
+                weight = hyper.get("label_weight", balanced(program, hyper)) if m.role == "label" else 1.0
                 total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
     return total / len(rows)
 

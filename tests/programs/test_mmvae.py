@@ -88,7 +88,7 @@ def test_weights_of_the_likelihoods(digits):
     sizes = {m.name: m.size for m in digits.modalities if m.role != "label"}
     by_size = {n: max(sizes.values()) / s for n, s in sizes.items()}
     assert likelihood_weights(digits.modalities, weigh="size", label_weight=5.0) == {**by_size, "label": 5.0}
-    assert likelihood_weights(digits.modalities) == dict.fromkeys(digits.values, 1.0)
+    assert likelihood_weights(digits.modalities, label_weight=1.0) == dict.fromkeys(digits.values, 1.0)
     terms = program_on(digits, weights=(2.0, 3.0, 4.0), objective="elbo").objective(
         digits.batch(torch.arange(8), ("image", "profile", "word"))
     )

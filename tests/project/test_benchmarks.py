@@ -94,6 +94,22 @@ def test_a_cell_takes_the_place_of_the_same_one(benchmarks, tmp_path):
     assert found["shared"] == {"hidden": 400} and found["threads"] == 1
 
 
+def test_a_cell_is_lost_by_more_than_a_standard_error(benchmarks):
+    from tables import interval_score, judged
+
+    def fold(rmse, interval):
+        ours = {"rmse": rmse, "interval": interval}
+        return {"ridge": {"rmse": 1.0, "interval": 4.0}, "iterative": {"rmse": 2.0}, "p": ours}
+
+    assert judged(["p"], [fold(1.02, 4.0)] * 3)["lost"] == {"p": {}}
+    lost = judged(["p"], [fold(1.2, 3.0), fold(1.4, 6.0), fold(1.6, 3.5)])["lost"]["p"]  # interval: .17 ± .93
+    assert lost == {"rmse": pytest.approx([1.4 - 1.02, 0.2 / 3**0.5])}
+    anchors = {"logistic": dict(log_loss=0.5, accuracy=0.8), "boosting": dict(log_loss=0.2, accuracy=0.9)}
+    ours = judged(["p"], [anchors | {"p": dict(log_loss=0.3, accuracy=0.895)}] * 2)["lost"]["p"]
+    assert ours == {"log_loss": pytest.approx([0.09, 0])}  # .01 behind boosting is allowed, .1 is not
+    assert interval_score(*map(torch.Tensor.numpy, torch.tensor([[0.0, 3.0], [-1.0, -1.0], [1.0, 1.0]]))) == 2 + 40 / 2
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's account of memory")
 def test_peak_memory_is_seen():
     assert 90e6 < peak_memory(lambda: torch.ones(25_000_000).sum()) < 130e6

@@ -17,6 +17,25 @@ def parameters():
     return [*made, nn.Parameter(torch.randn(4, dtype=torch.float64))]
 
 
+def test_some_parameters_decay_by_themselves():
+    """Those have AdamW's bits, the others Adam's."""
+    ours, plain, decayed = parameters(), parameters(), parameters()
+    apart = (0, 3, 4)
+    optimisers = [
+        FusedAdam(ours, lr=0.1, decayed=[ours[i] for i in apart], decay=0.5),
+        torch.optim.Adam(plain, lr=0.1, fused=True),
+        torch.optim.AdamW(decayed, lr=0.1, weight_decay=0.5, fused=True),
+    ]
+    for _ in range(3):
+        for a, b, c in zip(ours, plain, decayed):
+            a.grad = torch.randn(a.shape, dtype=a.dtype)
+            b.grad, c.grad = a.grad.clone(), a.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    for number, (a, b, c) in enumerate(zip(ours, plain, decayed)):
+        assert torch.equal(a, c if number in apart else b) and not torch.equal(b, c)
+
+
 @pytest.mark.parametrize(("decoupled", "decay"), [(False, 0.0), (False, 0.1), (True, 0.1)])
 def test_it_has_the_bits_of_pytorchs(decoupled, decay):
     ours, theirs = parameters(), parameters()

@@ -10,6 +10,7 @@ from torch import nn
 from ...core.program import Program
 from ...core.stages import GradientRule, Group, Stage
 from ...errors import UsageError, suggest
+from ...nn.mlp import LinearPath
 
 REST = "program"  # name of the group of all parameters that no other group names
 
@@ -71,7 +72,18 @@ def groups_of(program: Program, rule: GradientRule | None = None) -> dict[str, G
     rest = [parameter for parameter in names if parameter.requires_grad and parameter not in owner]
     if rest:
         found = {REST: Group(REST, rest)} | found
-    return {name: group if group.rule else replace(group, rule=rule) for name, group in found.items()}
+    beside = _beside_linear_paths(program)
+    for name, group in found.items():
+        if not group.decayed and "weight_decay" not in group.options:
+            group = replace(group, decayed=[p for p in group.parameters if p in beside])
+        found[name] = group if group.rule else replace(group, rule=rule)
+    return found
+
+
+def _beside_linear_paths(program: Program) -> set[nn.Parameter]:
+    """The matrices of networks that begin at zero beside a linear path; neither biases nor the scales of norms."""
+    paths = [module for module in program.modules() if isinstance(module, LinearPath)]
+    return {p for path in paths for p in path.network.parameters() if p.ndim > 1}
 
 
 def plan_stages(program: Program, epochs: int, rule: GradientRule | None = None) -> tuple[PlannedStage, ...]:
