@@ -14,7 +14,9 @@ from .progress import say, talk
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; those alike but for the seed are averaged.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; those alike but for the seed are averaged.")
+    ],
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
     split: Annotated[str, typer.Option(metavar="PART", help="test, train, valid or all.")] = "test",
     metric: Annotated[

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from mmppl import Run
 
 ANCHORS = {
-    "error_global": "the most frequent class", "error_linear": "logistic regression", "rmse_global": "the training mean",
-    "rmse_linear": "ridge regression", "error_boosting": "gradient boosting", "rmse_boosting": "gradient boosting",
-}  # fmt: skip
+    "error_global": "the most frequent class",
+    "error_linear": "logistic regression",
+    "error_boosting": "gradient boosting",
+    "rmse_global": "the training mean",
+    "rmse_linear": "ridge regression",
+    "rmse_boosting": "gradient boosting",
+}
 TITLES = {"error": "error of", "rmse": "rmse of", "r2": "R² of"}
 
 

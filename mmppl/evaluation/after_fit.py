@@ -69,9 +69,7 @@ def _names(m: Modality, ways: list[str]) -> list[str]:
     return [f"{name}.{m.name}" for name in (own, *(f"{own}_{way}" for way in ways), *more)]
 
 
-def _affordable(
-    program: Program, targets: list[Modality], dataset: Dataset, epochs: int, batch_size: int
-) -> list[str]:
+def _affordable(program: Program, targets: list[Modality], dataset: Dataset, epochs: int, batch_size: int) -> list[str]:
     """Choose the anchors that take little time beside the fit."""
     rows = len(dataset.rows("train"))
     weights = sum(p.numel() for p in program.parameters())

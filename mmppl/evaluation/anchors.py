@@ -68,17 +68,17 @@ def predict(
     if way == "global" or not given:
         return _global(target, values, len(rows))
     columns = values.reshape(len(learnt), -1)
-    features, asked = _features(train, given, learnt), _features(rows, given, np.arange(len(rows)))
+    known, asked = features(train, given, learnt), features(rows, given, np.arange(len(rows)))
     if way == "linear":
-        features, asked = _imputed(features, asked)
+        known, asked = imputed(known, asked)
     if not numbers:
         fit = _logistic if way == "linear" else _boosted_classes
-        probs = [_class_probabilities(fit, features, asked, column, target.n_classes, seed) for column in columns.T]
+        probs = [_class_probabilities(fit, known, asked, column, target.n_classes, seed) for column in columns.T]
         return {"prob": np.stack(probs, 1).reshape(len(rows), *target.shape, target.n_classes)}
     if way == "linear":
-        mean, std = _ridge(features, asked, columns)
+        mean, std = _ridge(known, asked, columns)
         return {"mean": mean.reshape(len(rows), *target.shape), "std": std.reshape(target.shape)}
-    means = [_boosted_numbers(features, asked, column, seed) for column in columns.T]
+    means = [_boosted_numbers(known, asked, column, seed) for column in columns.T]
     return {"mean": np.stack(means, 1).reshape(len(rows), *target.shape)}
 
 
@@ -124,8 +124,7 @@ def _global(target: Modality, values: np.ndarray, n: int) -> dict[str, np.ndarra
 
 
 def _class_means(train: Dataset, rows: Dataset, target: Modality, label: Modality) -> dict[str, np.ndarray]:
-    """The training mean of the true class; the overall mean where the class is missing or was never seen in training.
-    """
+    """The training mean of the true class; of all rows where the class is missing or was never seen in training."""
     learnt = np.flatnonzero(train.observed[target.name].numpy())
     values = _values(train, target, learnt)
     trained, wanted = (
@@ -139,8 +138,17 @@ def _class_means(train: Dataset, rows: Dataset, target: Modality, label: Modalit
     return {"mean": mean}
 
 
-def _features(data: Dataset, given: Sequence[Modality], rows: np.ndarray) -> np.ndarray:
-    """(n, Σ (input_size + 1)): of each modality its columns, NaN where it is missing, and whether it is missing."""
+def features(data: Dataset, given: Sequence[Modality], rows: np.ndarray) -> np.ndarray:
+    """Collect what an encoder would see of some modalities, and which of them are missing.
+
+    Args:
+        data: the data set, in model units.
+        given: the modalities.
+        rows: (n,) row numbers.
+
+    Returns:
+        (n, Σ (input_size + 1)): of each modality its columns, NaN where it is missing, and whether it is missing.
+    """
     columns = []
     for m in given:
         missing = ~data.observed[m.name].numpy()[rows]
@@ -150,26 +158,35 @@ def _features(data: Dataset, given: Sequence[Modality], rows: np.ndarray) -> np.
     return np.concatenate(columns, 1)
 
 
-def _imputed(features: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def imputed(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replace NaN by the mean of its column, and standardise, as learnt from the rows to learn from.
+
+    Args:
+        known: (n, p) of the rows to learn from.
+        asked: (m, p) of the rows to predict.
+
+    Returns:
+        Both, without NaN.
+    """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    pipeline = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(copy=False)).fit(features)
-    return pipeline.transform(features), pipeline.transform(asked)
+    pipeline = make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(copy=False)).fit(known)
+    return pipeline.transform(known), pipeline.transform(asked)
 
 
-def _ridge(features: np.ndarray, asked: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ridge(known: np.ndarray, asked: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means (n, columns), and the root mean squared leave-one-out error of each column."""
     from sklearn.linear_model import RidgeCV
 
-    ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(features.astype(np.float64), values)
+    ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(known.astype(np.float64), values)
     return ridge.predict(asked.astype(np.float64)), np.sqrt(np.maximum(-np.asarray(ridge.best_score_), 0))
 
 
 def _class_probabilities(
     fit: Callable[..., tuple[np.ndarray, np.ndarray]],
-    features: np.ndarray,
+    known: np.ndarray,
     asked: np.ndarray,
     codes: np.ndarray,
     n_classes: int,
@@ -180,34 +197,34 @@ def _class_probabilities(
     if len(np.unique(codes)) == 1:
         prob[:, codes[0]] = 1
         return prob
-    classes, found = fit(features, asked, codes, seed)
+    classes, found = fit(known, asked, codes, seed)
     prob[:, classes] = found
     return prob
 
 
-def _logistic(features: np.ndarray, asked: np.ndarray, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _logistic(known: np.ndarray, asked: np.ndarray, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     with without_warnings(ConvergenceWarning):  # so many iterations are the definition of this anchor
-        found = LogisticRegression(max_iter=ITERATIONS).fit(features, codes)
+        found = LogisticRegression(max_iter=ITERATIONS).fit(known, codes)
     return found.classes_, found.predict_proba(asked)
 
 
 def _boosted_classes(
-    features: np.ndarray, asked: np.ndarray, codes: np.ndarray, seed: int
+    known: np.ndarray, asked: np.ndarray, codes: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     found = HistGradientBoostingClassifier(max_iter=TREES, early_stopping=False, random_state=seed)
-    return found.fit(features, codes).classes_, found.predict_proba(asked)
+    return found.fit(known, codes).classes_, found.predict_proba(asked)
 
 
-def _boosted_numbers(features: np.ndarray, asked: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:
+def _boosted_numbers(known: np.ndarray, asked: np.ndarray, values: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     found = HistGradientBoostingRegressor(max_iter=TREES, early_stopping=False, random_state=seed)
-    return found.fit(features, values).predict(asked)
+    return found.fit(known, values).predict(asked)
 
 
 def interval(prediction: dict[str, np.ndarray], level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:

@@ -96,8 +96,8 @@ def evaluate(
 
     Args:
         run: the model, such as a `Run`.
-        data: anything that `mmppl.read` takes; None takes the data of the fit. Anchors learn from its train rows, or from
-            those of the fit if it has none.
+        data: anything that `mmppl.read` takes; None takes the data of the fit. Anchors learn from its train rows, or
+            from those of the fit if it has none.
         split: the part of the data.
         metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None computes all except those
             on request, which may take minutes; "all" computes everything.

@@ -98,8 +98,8 @@ def _hurts(study: Study) -> Iterator[str]:
             worse = more.own[key] - without
             if len(worse) > 1 and worse.mean() > _standard_error(worse):
                 yield (
-                    f"{printable(extra)} hurts: {printable(name)} given {printable(set_name(pair[0]))} has {NAMES[key]} "
-                    f"{_in_words(key, more.own[key].mean())}, without {printable(extra)} "
+                    f"{printable(extra)} hurts: {printable(name)} given {printable(set_name(pair[0]))} has "
+                    f"{NAMES[key]} {_in_words(key, more.own[key].mean())}, without {printable(extra)} "
                     f"{_in_words(key, without.mean())} ({len(worse):,} rows)"
                 )
 

@@ -47,7 +47,8 @@ def side_by_side(
     for group in groups:
         summary = summarise([results[i] for i in group])
         names = [results[i]["run"] for i in group]
-        found.append({"runs": names, "differs": dict(differences[group[0]]), "mean": summary["mean"], "sd": summary["sd"]})
+        statistics = {name: summary[name] for name in ("mean", "sd")}
+        found.append({"runs": names, "differs": dict(differences[group[0]]), **statistics})
     return {"runs": list(results), "groups": found, "warnings": list(warnings)}
 
 

@@ -61,14 +61,13 @@ def compared_table(groups: Sequence[Mapping[str, Any]]) -> str:
     for name in names:
         values = [group["mean"].get(name) for group in groups]
         spreads = [group["sd"].get(name) for group in groups]
-        if any(isinstance(value, Mapping) for value in values):
-            for key in dict.fromkeys(key for value in values if isinstance(value, Mapping) for key in value):
-                cells = (
-                    _cell(name, (value or {}).get(key), (spread or {}).get(key)) for value, spread in zip(values, spreads)
-                )
-                rows.append([f"{name} given {key}", *cells])
-        else:
-            rows.append([name, *(_cell(name, value, spread) for value, spread in zip(values, spreads))])
+        pairs = list(zip(values, spreads))
+        if not any(isinstance(value, Mapping) for value in values):
+            rows.append([name, *(_cell(name, *pair) for pair in pairs)])
+            continue
+        for key in dict.fromkeys(key for value in values if isinstance(value, Mapping) for key in value):
+            cells = (_cell(name, *((part or {}).get(key) for part in pair)) for pair in pairs)
+            rows.append([f"{name} given {key}", *cells])
     return columns(rows)
 
 
@@ -103,7 +102,8 @@ def _below(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     if collapse := metrics.get("collapse"):
         eps = collapse["eps"][1]
-        alone = ", ".join(f"{printable(name)} alone {curve[1]:.0%}" for name, curve in collapse.get("alone", {}).items())
+        of_each = collapse.get("alone", {}).items()
+        alone = ", ".join(f"{printable(name)} alone {curve[1]:.0%}" for name, curve in of_each)
         lines.append(
             f"collapsed onto the prior (KL at most {eps:.2g} nats): {collapse['fraction'][1]:.0%} of the latent "
             f"dimensions{f' ({alone})' if alone else ''}"

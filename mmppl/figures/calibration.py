@@ -50,9 +50,10 @@ def calibration_curves(subject: Subject) -> Figure | None:
     axes = drawn.subplots(deep, columns, squeeze=False).ravel()
     for ax, (name, curves) in zip(axes, shown):
         ax.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
-        kept = list(curves) if len(curves) <= len(RUN_COLOURS) else [*list(curves)[: len(RUN_COLOURS) - 1], [*curves][-1]]
-        for colour, key in zip(RUN_COLOURS, kept):
-            _draw(ax, curves[key], color=colour, label=quoted(key), marker=".", linewidth=1.2)
+        keys = list(curves)
+        keys = keys if len(keys) <= len(RUN_COLOURS) else [*keys[: len(RUN_COLOURS) - 1], keys[-1]]
+        for colour, key in zip(RUN_COLOURS, keys):
+            _draw(ax, curves[key], colour, quoted(key))
         of_class = "rows" in next(iter(curves.values()))
         ax.set_title(quoted(name), loc="left")
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
@@ -62,14 +63,18 @@ def calibration_curves(subject: Subject) -> Figure | None:
     for ax in axes[len(shown) :]:
         ax.set_visible(False)
     more = f" · {len(panels) - len(shown)} more are not drawn" if len(panels) > len(shown) else ""
-    caption(drawn, f"{subject.about} · n = {len(rows):,} of {len(subject.rows):,} · diagonal: calibrated{more}")
+    n = f"n = {len(rows):,} of {len(subject.rows):,}"
+    caption(drawn, f"{subject.about} · {n} · diagonal: calibrated · dots: rows of a bin{more}")
     return drawn
 
 
-def _draw(ax: Axes, curve: dict[str, list[float]], **style: object) -> None:
-    if "rows" not in curve:
-        ax.plot(curve["level"], curve["share"], **style)  # type: ignore[arg-type]
-        return
-    rows, confidence, right = (np.array(curve[key]) for key in ("rows", "confidence", "right"))
-    there = rows > 0
-    ax.plot(confidence[there] / rows[there], right[there] / rows[there], **style)  # type: ignore[arg-type]
+def _draw(ax: Axes, curve: dict[str, list[float]], colour: str, label: str) -> None:
+    """A line, with a dot for each level, or for each bin as large as it has rows."""
+    if "rows" in curve:
+        rows, confidence, right = (np.array(curve[key]) for key in ("rows", "confidence", "right"))
+        there = rows > 0
+        x, y, size = confidence[there] / rows[there], right[there] / rows[there], 3 + 80 * rows[there]
+    else:
+        x, y, size = np.array(curve["level"]), np.array(curve["share"]), np.full(len(curve["level"]), 12.0)
+    ax.plot(x, y, color=colour, label=label, linewidth=0.8)
+    ax.scatter(x, y, size, color=colour, linewidths=0, clip_on=False)

@@ -52,9 +52,9 @@ def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> di
         step: the number of draws at a time.
 
     Returns:
-        "nats", "se" (its standard error), "ess" and "khat", (B,) each; 0 without error where no target is observed. "se"
-        is NaN where k̂ is above `MAX_KHAT`, in one of the two estimates: the weights may then have no variance that a
-        standard error could be computed from.
+        "nats", "se" (its standard error), "ess" and "khat", (B,) each; 0 without error where no target is observed.
+        "se" is NaN where k̂ is above `MAX_KHAT`, in one of the two estimates: the weights may then have no variance that
+        a standard error could be computed from.
 
     Raises:
         UsageError: there is nothing to take the evidence of.

@@ -41,7 +41,8 @@ class Coherence:
         for given in study.sets:
             asked = {n: network for n, network in trained.items() if n not in given and f"coherence.{n}" in wanted}
             if asked:
-                study.log(f"coherence of {', '.join(asked)} given {set_name(given)}: {int(has_all(study.test, given).sum()):,} rows")
+                n = int(has_all(study.test, given).sum())
+                study.log(f"coherence of {', '.join(asked)} given {set_name(given)}: {n:,} rows")
             for name, share in coherence(study.model, study.test, given, asked, label, study.seed).items():
                 found.setdefault(f"coherence.{name}", {})[set_name(given)] = share
         if joint and len(trained) == len(every):
