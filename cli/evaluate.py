@@ -7,14 +7,16 @@ import typer
 
 from ..base.choices import SPLITS, choice
 from ..base.text import printable
-from ..evaluation.tables import metric_table
+from ..evaluation.tables import compared_table, lines_of, metric_table
 from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, names, pairs
 from .output import as_json
 from .progress import say, talk
 
 
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; several are averaged.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; those alike but for the seed are averaged.")
+    ],
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
     split: Annotated[str, typer.Option(metavar="PART", help="test, train, valid or all.")] = "test",
     metric: Annotated[
@@ -35,8 +37,9 @@ def evaluate(
     trust: Trust = False,
     json: Json = False,
 ) -> str:
-    """Measure how well RUN answers from each conditioning set: errors, calibration, generated modalities between their
-    anchors, a baseline, and what its latent tells about the labels (probe, precision, nmi).
+    """Measure how well RUN answers from each conditioning set, on the rows that have it: errors beside anchors without
+    a latent model, intervals, calibration, and what its latent tells about the labels (probe, precision, nmi). Runs of
+    different programs or settings are shown side by side.
 
     Some metrics are computed only on request, since they may take minutes: coherence, whether classifiers, which are
     trained once and kept in $MMPPL_CACHE, find the given class in generated modalities; nll, each modality in nats
@@ -50,19 +53,34 @@ def evaluate(
     choice("--split", split, SPLITS)
     changes, sets = pairs("--set", set_), [names(text) for text in given]
     import mmppl
-    from mmppl.evaluation.summary import summarise
-    from mmppl.runs.compare import unlike
+    from mmppl.evaluation.summary import side_by_side, summarise
+    from mmppl.runs.compare import alike, differences, unlike
 
     loaded = [mmppl.Run.load(path, program=program, trust=trust, use=use).with_options(**changes) for path in runs]
+    records = [run.record for run in loaded]
     with talk() as log:
         options: dict[str, Any] = dict(split=split, metrics=metric or None, conditioning_sets=sets or None, seed=seed)
         options |= dict(draws=draws, evidence_draws=evidence_draws, root=root, log=log)
         found = [mmppl.evaluate(run, data, **options) for run in loaded]
     if len(found) == 1:
-        head = f"{printable(found[0]['run'])}: {found[0]['n']:,} {split} rows"
-        return as_json(found[0]) if json else f"{head}\n\n{metric_table(found[0]['metrics'])}"
-    both = summarise(found, unlike([run.record for run in loaded]))
+        head = f"{printable(found[0]['run'])}: {found[0]['rows']:,} {split} rows"
+        table = metric_table(found[0]["metrics"], n=found[0]["n"])
+        return as_json(found[0]) if json else "\n\n".join([head, table, *lines_of(found[0]["warnings"])])
+    groups = alike(records)
+    if len(groups) == 1:
+        both = summarise(found)
+        head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
+        table = metric_table(both["mean"], both["sd"], _same([one["n"] for one in found]))
+    else:
+        both = side_by_side(found, groups, differences(records), unlike(records))
+        head = f"{len(found)} runs, {split} rows, side by side"
+        table = compared_table(both["groups"])
     for warning in both["warnings"]:
         say(warning)
-    head = f"{len(found)} runs, {split} rows: mean ± standard deviation"
-    return as_json(both) if json else f"{head}\n\n{metric_table(both['mean'], both['sd'])}"
+    each = [f"{one['run']}: {warning}" for one in found for warning in one["warnings"]]
+    return as_json(both) if json else "\n\n".join([head, table, *lines_of(each)])
+
+
+def _same(counts: list[dict[str, int]]) -> dict[str, int]:
+    """Conditioning set → the number of rows, where it is the same for all runs."""
+    return {key: n for key, n in counts[0].items() if all(one.get(key) == n for one in counts)}

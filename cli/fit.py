@@ -13,7 +13,7 @@ from mmppl.errors import MMPPLError, UsageError
 
 from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
 from ..base.text import columns, number, printable
-from ..evaluation.tables import metric_table
+from ..evaluation.tables import lines_of, metric_table
 from .options import As, Download, Json, Root, Use, pairs
 from .output import as_json
 from .progress import talk
@@ -22,8 +22,15 @@ from .query import example
 if TYPE_CHECKING:
     from mmppl import Run
 
-DRAWS = 16  # per test row, for the numbers at the end of a fit
-TITLES = {"error": "error of ", "explained": "share of rmse explained, ", "rmse": "rmse of "}
+ANCHORS = {
+    "error_global": "the most frequent class",
+    "error_linear": "logistic regression",
+    "error_boosting": "gradient boosting",
+    "rmse_global": "the training mean",
+    "rmse_linear": "ridge regression",
+    "rmse_boosting": "gradient boosting",
+}
+TITLES = {"error": "error of", "rmse": "rmse of", "r2": "R² of"}
 
 
 class Interrupted(MMPPLError):
@@ -104,7 +111,7 @@ def fit(
                 download=download,
                 use=use,
             )
-            found = run.summary() | {"metrics": _test(run, root, log)}
+            found = run.summary() | _test(run, root, log)
     except KeyboardInterrupt:
         raise Interrupted(_how_to_resume(folder, context.obj)) from None
     return as_json(found) if json else _text(found, run, program)
@@ -121,37 +128,28 @@ def _how_to_resume(folder: Path, words: Sequence[str]) -> str:
 
 
 def _test(run: "Run", root: Path | None, log: Callable[[str], None]) -> dict[str, Any]:
-    """Error of the classes, rmse of the numbers and the share of it explained, on the test rows; {} without any.
+    """Errors on the test rows beside those of anchors, the number of rows, and what is wrong."""
+    from mmppl.evaluation.after_fit import after_fit
 
-    Args: say: hears one line per conditioning set; all of them take minutes where rows and pixels are many.
-    """
-    from mmppl import DataError
-    from mmppl.core.program import class_label
-    from mmppl.evaluation.evaluate import evaluate
-
-    wanted = []
-    for m in map(run.program.modality, run.program.targets()):
-        kinds = [m.family.error_metric]
-        kinds += ["explained"] if kinds == ["rmse"] and class_label(run.program) else []
-        wanted += [f"{kind}.{m.name}" for kind in kinds]
-    try:
-        metrics = evaluate(run, metrics=wanted, draws=DRAWS, root=root, log=log)["metrics"] if wanted else {}
-    except DataError as error:  # a fit is good even where nothing is left to test it on
-        log(f"no test: {error}")
-        return {}
-    return {name: metrics[name] for name in wanted if name in metrics}
+    epochs, batch_size = run.summary()["epochs"], run.record.training["batch_size"]
+    return after_fit(run, epochs=epochs, batch_size=batch_size, root=root, log=log)
 
 
 def _text(found: dict[str, Any], run: "Run", program: str) -> str:
     rows = [["run", found["run"]], *([key, number(found[key])] for key in ("epochs", "seconds", "loss"))]
     parts = [columns(rows)]
     if found["metrics"]:
-        numbers = sorted(found["metrics"].items(), key=lambda item: list(TITLES).index(item[0].partition(".")[0]))
-        titled = {TITLES[name.partition(".")[0]] + name.partition(".")[2]: value for name, value in numbers}
-        parts.append(f"test rows\n{metric_table(titled)}")
+        titles = {name: _title(name) for name in found["metrics"]}
+        parts.append(f"test rows\n{metric_table(found['metrics'], n=found['n'], titles=titles)}")
+    parts += lines_of(found["warnings"])
     own = None if _is_installed(run) else program
     parts.append(f"next: {printable(example(run, own))}")
     return "\n\n".join(parts)
+
+
+def _title(name: str) -> str:
+    metric, _, of = name.partition(".")
+    return f"  {ANCHORS[metric]}" if metric in ANCHORS else f"{TITLES.get(metric, metric)} {of}"
 
 
 def _is_installed(run: "Run") -> bool:

@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality
 from .classifiers import classifier_of, predict
-from .conditioning import BLOCK, in_blocks
+from .conditioning import BLOCK, in_blocks, with_all
 
 
 def classifiers(
@@ -56,7 +56,8 @@ def coherence(
     label: Modality,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Compute the share of labelled rows for whose generated values a classifier predicts the class of the row.
+    """Compute the share of labelled rows that have all that is given, for whose generated values a classifier predicts
+    the class of the row.
 
     The generated value is the mean of the decoder's distribution for one draw of z per row. For classes this is their
     probabilities, so that a text can be read although its position is open.
@@ -70,11 +71,11 @@ def coherence(
         seed: the seed of the draws.
 
     Returns:
-        name → share in [0, 1]; {} if there is no classifier or no labelled row.
+        name → share in [0, 1]; {} if there is no classifier or no such row.
 
     Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO", section 5 (its code draws and decodes so).
     """
-    labelled = rows.take(rows.observed[label.name].nonzero().squeeze(-1))
+    labelled = with_all(rows, [label.name, *given])
     if not classifiers or not len(labelled):
         return {}
     truth = labelled.values[label.name].numpy()

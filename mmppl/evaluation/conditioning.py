@@ -14,7 +14,7 @@ from ..errors import DataError, UsageError, suggest
 from ..inference.fitted import FittedModel
 
 BLOCK = 2500  # rows asked about at once, with one draw each; the outputs of convolutions take the most memory
-MAX_FOR_ALL_SUBSETS = 4  # of more modalities, each one alone and all together
+MAX_FOR_ALL_SUBSETS = 4  # of more modalities, each alone, all but each, and all together
 
 
 def default_conditioning_sets(program: Program) -> list[tuple[str, ...]]:
@@ -25,12 +25,13 @@ def default_conditioning_sets(program: Program) -> list[tuple[str, ...]]:
 
     Returns:
         The conditions of the program. Without any, every non-empty subset of the modalities that its guide may see,
-        smallest first; of more than `MAX_FOR_ALL_SUBSETS` modalities, each one alone and all together.
+        smallest first; of more than `MAX_FOR_ALL_SUBSETS` modalities, each one alone, all but each one, and all
+        together.
     """
     if program.conditions:
         return [tuple(program.conditions)]
     names = [name for name in program.encoded if program.modality(name).role == "modality"]
-    sizes = range(1, len(names) + 1) if len(names) <= MAX_FOR_ALL_SUBSETS else (1, len(names))
+    sizes = range(1, len(names) + 1) if len(names) <= MAX_FOR_ALL_SUBSETS else (1, len(names) - 1, len(names))
     return [subset for size in sizes for subset in combinations(names, size)]
 
 
@@ -83,6 +84,33 @@ def has_any(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:
         (N,) bool.
     """
     return torch.stack([dataset.observed[n] for n in given]).any(0) if given else torch.zeros(len(dataset)).bool()
+
+
+def has_all(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:
+    """Find the rows that have all of the given modalities: those that a conditioning set is evaluated on.
+
+    Args:
+        dataset: N rows.
+        given: the names of the modalities.
+
+    Returns:
+        (N,) bool; True everywhere if nothing is given.
+    """
+    return torch.stack([dataset.observed[n] for n in given]).all(0) if given else torch.ones(len(dataset)).bool()
+
+
+def with_all(dataset: Dataset, given: Sequence[str]) -> Dataset:
+    """Select the rows that have all of the given modalities.
+
+    Args:
+        dataset: N rows.
+        given: the names of the modalities.
+
+    Returns:
+        These rows; the data set itself if it has no others.
+    """
+    has = has_all(dataset, given)
+    return dataset if has.all() else dataset.take(has.nonzero().squeeze(-1))
 
 
 def in_blocks(

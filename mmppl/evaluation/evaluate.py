@@ -8,12 +8,24 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.program import Program, class_label
+from ..data.dataset import Dataset
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
-from .conditioning import answerable_rows, conditioning_set, default_conditioning_sets, has_any, set_name
+from .anchors import seconds
+from .conditioning import (
+    answerable_rows,
+    conditioning_set,
+    default_conditioning_sets,
+    has_all,
+    set_name,
+    with_all,
+)
+from .findings import findings, losses
 from .registry import METRICS, Metric, TargetMetric
 from .study import Study, Target
+
+BOOSTING = 10.0  # seconds that boosted anchors may take by default, as estimated from the sizes
 
 
 def evaluate(
@@ -31,25 +43,35 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compute the metrics of a model on one part of the data, for each conditioning set.
 
-    A row is asked with those modalities of a conditioning set that it has. A row that has none of them is answered with
-    the prior, and counted in `nothing_seen`. Rows that lack what the program conditions on are left out, and counted in
-    `left_out`. A metric skips rows whose true value is missing, and is absent if no row remains.
+    Answers from a conditioning set are scored on the rows that have all of it, and `n` says how many they are: a row
+    that lacks a part of it would tell how good the answer is without that part. Rows that lack what the program
+    conditions on are left out of everything, and counted in `left_out`. A metric skips rows whose true value is
+    missing, and is absent if no row remains.
 
-    For X a class: error.X; baseline_error.X (logistic regression on the mean-imputed given modalities, see
-    `baselines`); balanced_accuracy.X; log_loss.X in nats; calibration_error.X. For a sequence of classes: error.X per
-    position, and error_whole.X.
+    For X a class: error.X; balanced_accuracy.X; log_loss.X in nats; calibration_error.X; calibration.X, a reliability
+    curve (see `scores.reliability`). For a sequence of classes: error.X per position, and error_whole.X.
 
-    For numbers, in input units: rmse.X of the predictive mean; its anchors rmse_global.X (training mean) and
-    rmse_class.X (training mean of the true class); explained.X between them (0 to 1); coverage50.X and coverage90.X,
-    the shares of entries inside the central intervals of the predictive draws (those of a Bernoulli are 0 or 1, so
-    nearly every grey value is covered). An anchor is one number; each other metric is {conditioning set: number}.
+    For numbers, in input units, over all entries: rmse.X of the predictive mean; r2.X, R² against the training mean;
+    coverage50.X and coverage90.X, the shares of entries inside the central intervals of the predictive draws (those of
+    a Bernoulli are 0 or 1, so nearly every grey value is covered); width90.X, the mean width of the latter;
+    interval_score90.X, its interval score (Gneiting & Raftery 2007, eq. 43; lower is better); calibration.X, the share
+    of entries below the quantile of each level.
 
-    collapse is {"eps": nats, "fraction": share of latent dimensions with KL(q ‖ prior) ≤ eps}, where q is the answer
-    given everything, and the prior the answer given nothing. The KL is that of Gaussians with their means and
-    variances; for a mixture it says nothing if these equal the prior's although the components do not. For a program
-    with conditions, the prior is the answer given them alone, and there are three more curves, over the rows that have
-    more than the conditions: "prior_q" of KL(prior ‖ q), "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of KL(q
-    ‖ N(0, I)). It is absent if no modality is generated.
+    Beside error, log_loss, rmse and interval_score90 stand anchors without a latent model, named like the metric and
+    computed for the same rows from the same given modalities (see `anchors.predict`): error_global.X, the most frequent
+    class or the training mean; error_linear.X, logistic or ridge regression on imputed features and mask features;
+    error_boosting.X, histogram gradient boosting, of classes and of at most 20 numbers. rmse_class.X is the training
+    mean of the true class, which no answer knows. Without `metrics`, boosting is left out, and a message says so, where
+    it is estimated to take more than `BOOSTING` seconds in all; naming it computes it.
+
+    Each metric is {conditioning set: number or curve}.
+
+    collapse is {"eps": nats, "fraction": share of latent dimensions with KL(q ‖ prior) ≤ eps, "alone": {X: the same
+    given X alone, over the rows that have X}}, where q is the answer given everything, and the prior the answer given
+    nothing. The KL is that of Gaussians with their means and variances; for a mixture it says nothing if these equal
+    the prior's although the components do not. For a program with conditions, the prior is the answer given them alone,
+    and there are three more curves, over the rows that have more than the conditions: "prior_q" of KL(prior ‖ q),
+    "prior_standard" of KL(prior ‖ N(0, I)), "q_standard" of KL(q ‖ N(0, I)). It is absent if no modality is generated.
 
     For a label L, from the means of z given each conditioning set (see `latent`): probe500.L, the accuracy of logistic
     regression on 500 train rows drawn with replacement (Sutter et al. 2021, "Generalized multimodal ELBO"); probe.L on
@@ -66,12 +88,16 @@ def evaluate(
     Also on request, in nats per row and input units (see `likelihood`): nll.X of the decoder from every conditioning
     set, including those with X, and its anchors nll_global.X, nll_class.X and, for grey values, nll_floor.X; evidence,
     ln p(the other modalities | conditioning set), under "nothing" that of all modalities, on at most 1,000 rows, with
-    evidence_se and evidence_distrusted.
+    evidence_se and evidence_distrusted. Such an estimate is a lower bound on average, and a difference of two of them,
+    as every conditional evidence is, is no bound.
+
+    `warnings` says in a line each what the numbers show (see `findings`): answers that are no better than the mean,
+    modalities that make an answer worse, and pairs that no training row has together.
 
     Args:
         run: the model, such as a `Run`.
-        data: anything that `mmppl.read` takes; None takes the data of the fit. Baselines and anchors learn from its
-            train rows, or from those of the fit if it has none.
+        data: anything that `mmppl.read` takes; None takes the data of the fit. Anchors learn from its train rows, or
+            from those of the fit if it has none.
         split: the part of the data.
         metrics: beginnings of names ("error", "rmse.noisy"); nothing else is computed. None computes all except those
             on request, which may take minutes; "all" computes everything.
@@ -83,8 +109,8 @@ def evaluate(
         log: receives one line per conditioning set.
 
     Returns:
-        {"run", "split", "n": the number of rows, "metrics"}, and "set" if the answers depend on other options than
-        those of the fit (`Run.with_options`).
+        {"run", "split", "rows": the number of rows, "n": {conditioning set: the rows that have it}, "metrics",
+        "warnings"}, and "set" if the answers depend on other options than those of the fit (`Run.with_options`).
 
     Raises:
         UsageError: a metric, modality or part is unknown, the program cannot answer from a conditioning set, or the
@@ -98,7 +124,7 @@ def evaluate(
         >>> model = mmppl.FittedModel(program, data=data)
         >>> found = mmppl.evaluate(model, metrics=["rmse.noisy"], conditioning_sets=["rotated"], draws=2)
         >>> found["n"], list(found["metrics"])
-        (359, ['rmse.noisy', 'left_out', 'nothing_seen'])
+        ({'rotated': 359}, ['rmse.noisy', 'left_out'])
     """
     if not 0 <= seed < 2**32:
         raise UsageError(f"evaluate: seed {seed}; scikit-learn takes whole numbers from 0 to {2**32 - 1}.")
@@ -113,20 +139,25 @@ def evaluate(
         log(warning)
     test, left_out = answerable_rows(program, dataset, split)
     study = Study(run, dataset, test, sets, draws, evidence_draws, seed, data is None, root, log)
+    if metrics is None and (needed := _boosting_seconds(study)) > BOOSTING:
+        log(f"no boosting beside the answers, for it would take about {needed:.0f} s (--metric error_boosting)")
+        wanted = [name for name in wanted if "_boosting." not in name]
+    n = {set_name(given): int(has_all(test, given).sum()) for given in sets}
+    if lacking := [name for name, rows in n.items() if not rows]:
+        log(f"no {split} row has all of {', '.join(lacking)}")
     found = _of_targets(study, wanted)
     for metric in _families():
         if own := [name for name in metric.names(program) if name in wanted]:
             found |= metric.compute(study, own)
+    chosen = {name: found[name] for name in wanted if name in found}
     return {
         "run": run.name,
         **({"set": run.options} if run.options else {}),
         "split": split,
-        "n": len(test),
-        "metrics": {name: found[name] for name in wanted if name in found}
-        | {
-            "left_out": left_out,
-            "nothing_seen": {set_name(given): len(test) - int(has_any(test, given).sum()) for given in sets},
-        },
+        "rows": len(test),
+        "n": n,
+        "metrics": chosen | {"left_out": left_out},
+        "warnings": findings(study, chosen),
     }
 
 
@@ -144,37 +175,58 @@ def metric_names(program: Program) -> list[str]:
 
 
 def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
-    """Compute {metric.X: {conditioning set: number}} for everything that the program answers about."""
-    program, test = study.program, study.test
-    found: dict[str, dict[str, float]] = {}
+    """Compute {metric.X: {conditioning set: number or curve}} for everything that the program answers about."""
+    program = study.program
+    found: dict[str, dict[str, Any]] = {}
     for given in study.sets:
         chosen = {
             m.name: [metric for metric in _target_metrics(program, m) if f"{metric.name}.{m.name}" in wanted]
             for m in _targets(program)
             if m.name not in given
         }
+        rows = with_all(study.test, given)
         asked = [name for name, metrics in chosen.items() if any(metric.asks for metric in metrics)]
         answers: dict[str, dict[str, np.ndarray]] = {}
-        if asked:
-            study.log(f"{', '.join(asked)} given {set_name(given)}: {len(test):,} rows")
+        if asked and len(rows):
+            study.log(f"{', '.join(asked)} given {set_name(given)}: {len(rows):,} rows")
             quantiles = sorted({q for name in asked for metric in chosen[name] for q in metric.quantiles})
             answers = study.model.query(
-                test, given=given, want=asked, draws=study.draws, seed=study.seed, split="all", quantiles=quantiles
+                rows, given=given, want=asked, draws=study.draws, seed=study.seed, split="all", quantiles=quantiles
             ).want
         for name, metrics in chosen.items():
-            known = test.observed[name].numpy()
+            known = rows.observed[name]
             if not metrics or not known.any():
                 continue
-            m = program.modality(name)
-            truth = test.values[name].numpy()[known]
-            truth = truth if m.classes else m.value_in_input_units(truth)
-            answer = {key: x[known] for key, x in answers.get(name, {}).items() if key != "classes"}
-            target = Target(study, m, tuple(given), truth, answer)
+            answer = {key: x[known.numpy()] for key, x in answers.get(name, {}).items() if key != "classes"}
+            scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
+            target = Target(study, program.modality(name), tuple(given), _truth(scored, name, program), answer, scored)
             for metric in metrics:
-                number = metric.score(target)
-                if np.isfinite(number):
-                    found.setdefault(f"{metric.name}.{name}", {})[set_name(given)] = number
+                score = metric.score(target)
+                if isinstance(score, dict) or np.isfinite(score):
+                    found.setdefault(f"{metric.name}.{name}", {})[set_name(given)] = score
+            if answer:
+                at = (has_all(study.test, given) & study.test.observed[name]).nonzero().squeeze(-1).numpy()
+                study.losses[name, tuple(given)] = losses(target, at)
     return found
+
+
+def _truth(rows: Dataset, name: str, program: Program) -> np.ndarray:
+    """Class codes, or numbers in input units."""
+    m, values = program.modality(name), rows.values[name].numpy()
+    return values if m.classes else m.value_in_input_units(values)
+
+
+def _boosting_seconds(study: Study) -> float:
+    """Estimate how long the boosted anchors of all conditioning sets take."""
+    if study.train is None:
+        return 0.0
+    n = len(study.train)
+    return sum(
+        seconds("boosting", n, [study.program.modality(name) for name in given], m)
+        for given in study.sets
+        for m in _targets(study.program)
+        if m.name not in given
+    )
 
 
 def _targets(program: Program) -> list[Modality]:

@@ -12,8 +12,8 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
-from .baselines import MAX_ROWS
-from .conditioning import has_any, in_blocks
+from .anchors import MAX_ROWS
+from .conditioning import has_all, in_blocks, with_all
 from .scores import cluster_agreement, error_rate, precision_at
 
 FEW = 500  # rows in the protocol of Sutter et al.
@@ -35,9 +35,9 @@ def probes(
     """Compute metrics of the posterior means of z given one conditioning set. The means are computed once for all
     metrics.
 
-    Logistic regressions learn from labelled train rows that have any of the given modalities, and are tested on every
-    labelled test row. Neighbours and clusters use the labelled test rows that have any of them, or `MAX_ROWS` evenly
-    spaced ones if there are more.
+    Everything is computed on labelled rows that have all of the given modalities: logistic regressions learn from train
+    rows and are tested on test rows; neighbours and clusters use test rows, or `MAX_ROWS` evenly spaced ones if there
+    are more.
 
     Args:
         model: the model.
@@ -54,6 +54,9 @@ def probes(
     Raises:
         UsageError: the program has no latent z, or cannot answer from this set.
     """
+    test = with_all(test, given)
+    if not len(test):
+        return {}
     z = posterior_means(model, test, given, seed)
     train_rows: dict[str, np.ndarray] = {}  # name of a metric → row numbers in `train`
     if train is not None:
@@ -71,7 +74,7 @@ def probes(
                 classes = train.values[m.name].numpy()[train_rows[name]]
                 asked = z[labelled], truth[labelled]
                 found[name] = linear_probe(train_means[name], classes, *asked, standardise=way == "probe")
-        seen = np.flatnonzero(labelled & has_any(test, given).numpy())
+        seen = np.flatnonzero(labelled)
         if len(seen) > MAX_ROWS:
             seen = seen[np.linspace(0, len(seen) - 1, MAX_ROWS).astype(int)]
         near = [way for way in NEIGHBOURS if f"{way}.{m.name}" in wanted and len(seen) > NEIGHBOURS[way]]
@@ -131,7 +134,7 @@ def _train_rows_of(
     model: FittedModel, train: Dataset, given: Sequence[str], label: Modality, seed: int
 ) -> dict[str, np.ndarray]:
     """Choose the train rows of "probe500.LABEL", some of them more than once, and of "probe.LABEL"; {} without any."""
-    has = train.observed[label.name] & has_any(train, given)
+    has = train.observed[label.name] & has_all(train, given)
     for name in model.program.conditions:
         has = has & train.observed[name]
     rows = np.flatnonzero(has.numpy())

@@ -14,9 +14,10 @@ from ..data.dataset import Dataset
 from ..inference.draws import draw
 from ..inference.fitted import FittedModel
 from ..inference.psis import MAX_KHAT
-from .conditioning import BLOCK, set_name
+from .conditioning import BLOCK, has_all, has_any, set_name
 
 MAX_FOR_EVIDENCE = 1000  # rows, evenly spaced
+MAX_DISTRUSTED = 0.05  # share of rows with a large k̂, above which a standard error would mislead
 EVIDENCE = ("evidence", "evidence_se", "evidence_distrusted")
 
 
@@ -62,7 +63,8 @@ def evidence(
 ) -> dict[str, dict[str, float]]:
     """Estimate ln p(the other modalities | a conditioning set), each where a row has it, by importance sampling.
 
-    Under "nothing" it is that of all modalities. See `mmppl.inference.query.ask`.
+    Under "nothing" it is that of all modalities. An estimate of ln p is a lower bound on average; given something, it
+    is a difference of two such estimates, which is no bound, neither lower nor upper. See `mmppl.inference.query.ask`.
 
     Args:
         model: the model.
@@ -73,9 +75,10 @@ def evidence(
         log: receives one line per query.
 
     Returns:
-        "evidence" → {set: mean over the rows that have any of the others}; "evidence_se" → the standard error of that
-        mean from the spread over rows, which includes that of the draws; "evidence_distrusted" → the share of rows with
-        k̂ above `MAX_KHAT`.
+        "evidence" → {set: mean over the rows that have all of the set and any of the others}; "evidence_se" → the
+        standard error of that mean from the spread over rows, which includes that of the draws, absent where more than
+        `MAX_DISTRUSTED` of the rows are distrusted, since it does not know how far those are off; "evidence_distrusted"
+        → the share of rows with k̂ above `MAX_KHAT`, in one of the two estimates.
     """
     program = model.program
     some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MAX_FOR_EVIDENCE)).long())
@@ -97,11 +100,14 @@ def evidence(
         others = [name for name in generates(program) if name not in given]
         if not others:
             continue
-        has = torch.stack([some.observed[name] for name in others]).any(0).numpy()
+        has = (has_any(some, others) & has_all(some, given)).numpy()
         (whole, khat), (part, khat_of_part) = of(frozenset([*given, *others])), of(frozenset(given))
         difference, distrusted = (whole - part)[has], np.maximum(khat, khat_of_part)[has] > MAX_KHAT
         if has.sum() > 1:
             error = difference.std(ddof=1) / np.sqrt(has.sum())
-            for name, number in zip(EVIDENCE, (difference.mean(), error, distrusted.mean())):
-                found[name][set_name(given)] = float(number)
+            share = float(distrusted.mean())
+            numbers = {"evidence": difference.mean(), "evidence_se": error, "evidence_distrusted": share}
+            for name, number in numbers.items():
+                if name != "evidence_se" or share <= MAX_DISTRUSTED:
+                    found[name][set_name(given)] = float(number)
     return found

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .study import Study, Target
 
 
+Score = float | dict[str, list[float]]
+
+
 class Metric(Protocol):
     """A family of metrics that share their work.
 
@@ -47,12 +50,12 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class TargetMetric:
-    """A metric that is one number for each modality and conditioning set.
+    """A metric that is one number, or one curve, for each modality and conditioning set.
 
     Args:
         name: its name; "error" becomes "error.label".
         of: the kinds of modality that have it ("class", "sequence", "number").
-        score: the function target → number; NaN means that there is none.
+        score: the function target → number, or a dict of lists of numbers for a curve; NaN means that there is none.
         asks: whether it needs the program's answer (`target.answer` is empty otherwise).
         quantiles: the quantiles of the answer that it needs, in (0, 1).
         needs_label: True if it exists only beside a class label.
@@ -60,7 +63,7 @@ class TargetMetric:
 
     name: str
     of: tuple[str, ...]
-    score: Callable[[Target], float]
+    score: Callable[[Target], Score]
     asks: bool = True
     quantiles: tuple[float, ...] = ()
     needs_label: bool = False
@@ -78,7 +81,7 @@ METRICS: Registry[Any] = Registry("metric", f"{__package__}.metrics", named_by_f
 
 def metric(
     name: str, *, of: str | Sequence[str], asks: bool = True, quantiles: Sequence[float] = (), needs_label: bool = False
-) -> Callable[[Callable[[Target], float]], Callable[[Target], float]]:
+) -> Callable[[Callable[[Target], Any]], Callable[[Target], Any]]:
     """Register a function of a `Target` as a metric of `evaluate`.
 
     Args:
@@ -105,7 +108,7 @@ def metric(
         >>> METRICS.forget("median_error")
     """
 
-    def add(score: Callable[[Target], float]) -> Callable[[Target], float]:
+    def add(score: Callable[[Target], Any]) -> Callable[[Target], Any]:
         kinds = (of,) if isinstance(of, str) else tuple(of)
         METRICS.register(name)(TargetMetric(name, kinds, score, asks, tuple(quantiles), needs_label))
         return score

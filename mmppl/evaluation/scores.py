@@ -80,10 +80,8 @@ def calibration_error(truth: np.ndarray, prob: np.ndarray, bins: int = 15) -> fl
 
     Source: Guo et al. 2017, arXiv:1706.04599, eq. 5.
     """
-    confidence = prob.max(1).astype(np.float64)
-    right = (prob.argmax(1) == truth).astype(np.float64)
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(bin_of, right - confidence, bins)).sum() / len(truth))
+    curve = reliability(truth, prob, bins)
+    return float(np.abs(np.subtract(curve["right"], curve["confidence"])).sum())
 
 
 def rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -113,20 +111,64 @@ def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     return float(((low <= truth) & (truth <= high)).mean())
 
 
-def explained_share(rmse: float, rmse_global: float, rmse_class: float) -> float:
-    """Compute (rmse_global − rmse) / (rmse_global − rmse_class).
+def r_squared(rmse: float, rmse_global: float) -> float:
+    """Compute R² = 1 − (rmse / rmse_global)², the share of the squared error of the training mean that is removed.
 
     Args:
         rmse: the rmse of the predictive mean.
-        rmse_global: the rmse of the training mean.
-        rmse_class: the rmse of the training mean of the true class.
+        rmse_global: the rmse of the training mean on the same rows.
 
     Returns:
-        0 if the answer is no better than the training mean, 1 if it is as good as the mean of the true class; NaN if
-        the class mean is no better than the training mean.
+        1 for a perfect answer, 0 for one as good as the training mean, negative for a worse one; NaN if the training
+        mean makes no error.
     """
-    gap = rmse_global - rmse_class
-    return (rmse_global - rmse) / gap if gap > 0 else float("nan")
+    return 1 - (rmse / rmse_global) ** 2 if rmse_global > 0 else float("nan")
+
+
+def interval_score(truth: np.ndarray, low: np.ndarray, high: np.ndarray, level: float = 0.9) -> float:
+    """Compute the interval score, averaged over all entries. It is a proper score: lower is better.
+
+    It is (high − low) + 2/α · (low − truth)₊ + 2/α · (truth − high)₊ with α = 1 − level: the width of the interval, and
+    a penalty for every value outside of it in proportion to its distance.
+
+    Args:
+        truth: (n, *shape).
+        low: the lower ends, of a shape that broadcasts to that of `truth`.
+        high: the upper ends.
+        level: the probability that the central interval states.
+
+    Returns:
+        A number in the units of the values.
+
+    Source: Gneiting & Raftery 2007, JASA 102, "Strictly proper scoring rules", eq. 43.
+    """
+    truth, low, high = (np.asarray(x, np.float64) for x in (truth, low, high))
+    outside = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    return float((high - low + 2 / (1 - level) * outside).mean())
+
+
+def reliability(truth: np.ndarray, prob: np.ndarray, bins: int = 15) -> dict[str, list[float]]:
+    """Compute a reliability curve over bins of the confidence (largest probability) of equal width.
+
+    Each number is a sum over the rows of a bin, divided by the number of all rows, so that curves can be averaged. The
+    accuracy of a bin is right/rows, its mean confidence is confidence/rows, and Σ |right − confidence| is the expected
+    calibration error.
+
+    Args:
+        truth: (n,) class codes.
+        prob: (n, K) probabilities.
+        bins: the number of bins; the upper edge belongs to a bin.
+
+    Returns:
+        "rows", "confidence" and "right", one number per bin each.
+
+    Source: Guo et al. 2017, arXiv:1706.04599, eq. 2 and 3.
+    """
+    confidence = prob.max(1).astype(np.float64)
+    right = (prob.argmax(1) == truth).astype(np.float64)
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    columns = {"rows": np.ones_like(right), "confidence": confidence, "right": right}
+    return {name: (np.bincount(bin_of, column, bins) / len(truth)).tolist() for name, column in columns.items()}
 
 
 def gaussian_kl(

@@ -14,7 +14,23 @@ from ..data.dataset import Dataset
 from ..errors import MMPPLError
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality
-from .baselines import rmse_of_means
+from .anchors import predict
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses of single rows, which findings compare.
+
+    Args:
+        rows: (n,) numbers of the scored rows among the test rows.
+        own: name of a loss → (n,) losses of the program's answers: "square" of numbers (the mean over entries), "error"
+            and "log_loss" of classes, "error" of sequences.
+        of_global: the same of the anchor "global"; empty without train rows.
+    """
+
+    rows: np.ndarray
+    own: Mapping[str, np.ndarray]
+    of_global: Mapping[str, np.ndarray]
 
 
 @dataclass
@@ -32,6 +48,7 @@ class Study:
         own_data: True if the data are those of the fit.
         root: the folder with the files of a recipe.
         log: receives one-line messages.
+        losses: (target, conditioning set) → the losses of its rows, of what has been scored.
     """
 
     model: FittedModel
@@ -44,7 +61,7 @@ class Study:
     own_data: bool = True
     root: Any = None
     log: Callable[[str], None] = lambda line: None
-    _anchors: dict[str, tuple[float, float]] = field(default_factory=dict)
+    losses: dict[tuple[str, tuple[str, ...]], Losses] = field(default_factory=dict)
 
     @property
     def program(self) -> Program:
@@ -58,14 +75,14 @@ class Study:
 
     @cached_property
     def train(self) -> Dataset | None:
-        """The rows that baselines and anchors learn from: the train rows of the data, else those of the fit, else None.
+        """The rows that anchors and probes learn from: the train rows of the data, else those of the fit, else None.
         """
         if len(rows := self.dataset.rows("train")):
             return self.dataset.take(rows)
         try:
             own = self.model.data(self.root)
         except MMPPLError as error:
-            self.log(f"no train rows, so no baseline and no anchors: {error}")
+            self.log(f"no train rows, so no anchors: {error}")
             return None
         return own.take(own.rows("train"))
 
@@ -78,21 +95,6 @@ class Study:
         whole = self.model.data(self.root, hidden=False)
         return whole.take(whole.rows("train"))
 
-    def anchors(self, m: Modality) -> tuple[float, float]:
-        """Compute the rmse of the training mean of a modality, and of the training mean of the true class.
-
-        Args:
-            m: a modality of numbers.
-
-        Returns:
-            The two numbers; NaN where there is none.
-        """
-        if self.train is None:
-            return float("nan"), float("nan")
-        if m.name not in self._anchors:
-            self._anchors[m.name] = rmse_of_means(self.train, self.test, m, self.label)
-        return self._anchors[m.name]
-
 
 @dataclass(frozen=True)
 class Target:
@@ -104,6 +106,7 @@ class Target:
         given: the names that are given.
         truth: (n, *shape) true values of the rows that have it, in input units, or class codes.
         answer: "mean", "std", quantiles or "prob" of the same rows; empty if the program was not asked.
+        rows: the same rows of the data set, which anchors predict.
 
     Example:
         >>> import mmppl, numpy as np
@@ -120,3 +123,24 @@ class Target:
     given: tuple[str, ...]
     truth: np.ndarray
     answer: Mapping[str, np.ndarray]
+    rows: Dataset | None = None
+    _anchors: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, repr=False, compare=False)
+
+    def anchor(self, way: str) -> dict[str, np.ndarray]:
+        """Predict the same rows without a latent model; see `mmppl.evaluation.anchors.predict`.
+
+        Args:
+            way: "global", "class", "linear" or "boosting".
+
+        Returns:
+            "prob", or "mean" and perhaps "std"; {} without train rows, or if there is no such anchor.
+        """
+        study = self.study
+        if study is None or study.train is None or self.rows is None:
+            return {}
+        if way not in self._anchors:
+            given = [study.program.modality(name) for name in self.given]
+            self._anchors[way] = predict(
+                way, study.train, self.rows, given, self.modality, label=study.label, seed=study.seed
+            )
+        return self._anchors[way]

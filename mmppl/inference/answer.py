@@ -14,6 +14,7 @@ import numpy as np
 from ..base.files import write
 from ..base.text import printable
 from ..errors import UsageError, suggest
+from .psis import MAX_KHAT
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Answer:
         ids: (n,) row ids, in the order of the rows.
         want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input; for classes
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for "evidence" {"nats", "se",
-            "ess", "khat": (n,)}.
+            "ess", "khat": (n,)}, with "se" NaN where k̂ is above 0.7.
         warnings: warnings that accompany the answer, one line each, such as about rows without any observed value,
             values that are not finite, or importance weights that cannot be trusted.
         features: name → the names of its features, where it has any; a .csv file names its columns by them.
@@ -145,9 +146,9 @@ class Answer:
 
 def _brief(parts: dict[str, Any], i: int) -> str:
     if "nats" in parts:
-        return (
-            f"{parts['nats'][i]:.2f} nats ± {parts['se'][i]:.2g} (ESS {parts['ess'][i]:.0f}, k̂ {parts['khat'][i]:.2f})"
-        )
+        khat = parts["khat"][i]
+        error = "distrusted" if khat > MAX_KHAT else f"± {parts['se'][i]:.2g}"
+        return f"{parts['nats'][i]:.2f} nats {error} (ESS {parts['ess'][i]:.0f}, k̂ {khat:.2f})"
     if "prob" in parts:
         prob = np.asarray(parts["prob"][i])
         if prob.ndim == 1:

@@ -1,4 +1,8 @@
-"""The evidence ln p(targets | given), by importance sampling from the query guide."""
+"""The evidence ln p(targets | given), by importance sampling from the query guide.
+
+On average an importance estimate of ln p is a lower bound of it (Burda, Grosse, Salakhutdinov 2016, arXiv:1509.00519,
+theorem 1). Given something, ln p(targets | given) is a difference of two such estimates, and that is no bound.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from ..core.batch import Batch
 from ..errors import UsageError
 from ..objectives.traces import is_random
 from .draws import draw, in_chunks
-from .psis import smooth
+from .psis import MAX_KHAT, ROUNDING, smooth
 from .question import Question
 
 
@@ -36,8 +40,10 @@ class Estimate(NamedTuple):
 
 
 def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> dict[str, np.ndarray]:
-    """Estimate ln p(targets | given), in nats and in the units of the input, as a difference of two importance
-    estimates.
+    """Estimate ln p(targets | given), in nats and in the units of the input.
+
+    If something is given, it is the difference of two importance estimates, each a lower bound on average; the
+    difference is no bound.
 
     Args:
         question: the question.
@@ -47,6 +53,8 @@ def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> di
 
     Returns:
         "nats", "se" (its standard error), "ess" and "khat", (B,) each; 0 without error where no target is observed.
+        "se" is NaN where k̂ is above `MAX_KHAT`, in one of the two estimates: the weights may then have no variance that
+        a standard error could be computed from.
 
     Raises:
         UsageError: there is nothing to take the evidence of.
@@ -63,6 +71,7 @@ def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> di
         ess, khat = torch.minimum(ess, below.ess), torch.maximum(khat, below.khat)
     alone = log_evidence.new_full(log_evidence.shape, torch.nan)  # one draw has no spread
     variance = relative.var(0) / question.draws if question.draws > 1 else alone
+    variance = torch.where(khat > MAX_KHAT, torch.nan, variance)
     for name in targets:
         jacobian = question.program.modality(name).log_jacobian(batch.value(name))
         log_evidence = log_evidence + torch.where(batch.observed[name], jacobian.double(), 0.0)
@@ -87,17 +96,30 @@ def estimate(question: Question, batch: Batch, ids: np.ndarray, names: list[str]
     """
     program = question.program
     shown = [n for n in [*program.conditions, *names] if n in program.encoded]
-    log_weights = importance_weights(question, batch, ids, shown, names, step)
+    log_weights, rounding = importance_weights(question, batch, ids, shown, names, step)
     shift = log_weights.max(0).values
     weights = (log_weights - shift).exp()
     mean = weights.mean(0)
-    smoothed = smooth(log_weights)
+    smoothed = smooth(log_weights, rounding)
     return Estimate(mean.log() + shift, weights / mean, smoothed.ess, smoothed.khat)
+
+
+class LogWeights(NamedTuple):
+    """The logarithms of importance weights.
+
+    Attributes:
+        values: (draws, B) in nats, not normalised.
+        rounding: (B,) the error in nats that they may have from rounding: `ROUNDING` times the precision of the
+            densities, times the absolute values of their terms, averaged over the draws.
+    """
+
+    values: Tensor
+    rounding: Tensor
 
 
 def importance_weights(
     question: Question, batch: Batch, ids: np.ndarray, given: Sequence[str], scored: Sequence[str], step: int
-) -> Tensor:
+) -> LogWeights:
     """Compute the log-weights ln p(z) + ln p(scored | z) − ln q(z | given) of all draws.
 
     Each scored name counts where it is observed, and each latent where the model does not mask it.
@@ -111,19 +133,29 @@ def importance_weights(
         step: the number of draws at a time.
 
     Returns:
-        (draws, B) in nats, not normalised.
+        The log-weights.
     """
     total = torch.zeros(question.draws, len(batch), dtype=torch.float64)
+    rounding = torch.zeros(len(batch), dtype=torch.float64)
     for draws in taking_turns(in_chunks(question.draws, step)):
-        total[draws.start : draws.stop] = _weights_of(question, batch, ids, draws, given, scored)
-    return total
+        total[draws.start : draws.stop], of_chunk = _weights_of(question, batch, ids, draws, given, scored)
+        rounding += of_chunk * len(draws) / question.draws
+    return LogWeights(total, rounding)
 
 
 def _weights_of(
     question: Question, batch: Batch, ids: np.ndarray, draws: range, given: Sequence[str], scored: Sequence[str]
-) -> Tensor:
+) -> LogWeights:
     """The log-weights of some draws. This is a function of its own so that the traces of a chunk are freed."""
     total = torch.zeros(len(draws), len(batch), dtype=torch.float64)
+    rounding = torch.zeros_like(total)
+
+    def add(term: Tensor, kept: Tensor | None, sign: int = 1) -> None:
+        nonlocal total, rounding
+        exact = term.double() if kept is None else torch.where(kept, term.double(), 0.0)
+        size = torch.where(exact.isfinite(), exact.abs(), 0.0)
+        total, rounding = total + sign * exact, rounding + ROUNDING * torch.finfo(term.dtype).eps * size
+
     guide, model = draw(
         question.program, batch, ids, draws, given=given, scored=scored, seed=question.seed,
         precision=question.precision,
@@ -131,10 +163,9 @@ def _weights_of(
     for name, site in guide.nodes.items():
         if is_random(site) and not site["is_observed"]:
             p = model.nodes[name]
-            ratio = (p["fn"].log_prob(site["value"]) - site["fn"].log_prob(site["value"])).double()
-            total += ratio if p["mask"] is None else torch.where(p["mask"], ratio, 0.0)  # as in the loss
+            add(p["fn"].log_prob(site["value"]), p["mask"])  # masked as in the loss
+            add(site["fn"].log_prob(site["value"]), p["mask"], -1)
     for name in scored:
         if name not in question.program.conditions:
-            log_p = model.nodes[name]["fn"].log_prob(batch.value(name)).double()
-            total += torch.where(batch.observed[name], log_p, 0.0)
-    return total
+            add(model.nodes[name]["fn"].log_prob(batch.value(name)), batch.observed[name])
+    return LogWeights(total, rounding.mean(0))

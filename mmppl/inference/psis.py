@@ -14,6 +14,7 @@ from torch import Tensor
 
 MAX_KHAT = 0.7  # above this, an importance estimate cannot be trusted
 MIN_DRAWS = 25  # with fewer draws the tail has fewer than five, and there is no k̂
+ROUNDING = 64  # units in the last place of the terms of a log-weight, within which weights count as equal
 
 
 class Smoothed(NamedTuple):
@@ -30,19 +31,24 @@ class Smoothed(NamedTuple):
     khat: Tensor
 
 
-def smooth(log_weights: Tensor) -> Smoothed:
+def smooth(log_weights: Tensor, rounding: Tensor | None = None) -> Smoothed:
     """Replace the largest weights of each row by the order statistics of a generalised Pareto distribution fitted to
     them.
 
+    A guide that is the posterior has equal weights up to the rounding of the densities that they are made of. The tail
+    of such noise says nothing about the guide, and k̂ of it is anything.
+
     Args:
         log_weights: (K, B) in nats, not normalised.
+        rounding: (B,) the error in nats that the log-weights may have from rounding; None for none.
 
     Returns:
         The smoothed weights. With a tail of fewer than five draws (K < 25) nothing is smoothed and k̂ is NaN; weights
-        that are all equal have k̂ = 0.
+        that are equal, or whose logarithms span no more than `rounding`, have k̂ = 0.
     """
     draws = log_weights.shape[0]
     log_weights = log_weights.double() - log_weights.double().max(0).values
+    span = -log_weights.min(0).values
     tail = min(draws // 5, math.ceil(3 * math.sqrt(draws)))
     khat = torch.full(log_weights.shape[1:], torch.nan, dtype=torch.float64)
     if tail >= 5:
@@ -50,7 +56,7 @@ def smooth(log_weights: Tensor) -> Smoothed:
         cut = ordered[draws - tail - 1]  # the largest draw outside the tail
         excess = ordered[draws - tail :].exp() - cut.exp()
         shape, scale = pareto_fit(excess)
-        spread = excess[-1] > 1e-12
+        spread = (excess[-1] > 1e-12) & (span > (0.0 if rounding is None else rounding))
         khat = torch.where(spread, shape, excess[-1] * 0.0)  # keeps NaN for weights that are NaN
         p = (torch.arange(tail, dtype=torch.float64) + 0.5).unsqueeze(-1) / tail
         safe = torch.where(shape.abs() < 1e-9, 1e-9, shape)

@@ -103,8 +103,8 @@ def untrusted_weights(found: Mapping[str, Mapping[str, Any]], draws: int) -> lis
         ]
     untrusted = np.any([khat > MAX_KHAT for khat in khats], axis=0)
     warning = (
-        f"{int(untrusted.sum())} of {untrusted.size} rows have k̂ above {MAX_KHAT}: the guide is too far off there; "
-        "take more draws or do not trust them."
+        f"{int(untrusted.sum())} of {untrusted.size} rows have k̂ above {MAX_KHAT}: the guide is too far off there for "
+        "an error to be told; take more draws or do not trust them."
     )
     return [warning] * bool(untrusted.any())
 

@@ -52,7 +52,40 @@ def in_words(found: Mapping[str, Sequence[str]], between: str) -> str:
     return "; ".join(each[:MAX_DIFFERENCES]) + more
 
 
+def alike(records: Sequence[RunRecord]) -> list[list[int]]:
+    """Group fits that differ in nothing but their seeds and machines, and may therefore be averaged.
+
+    Args:
+        records: the records of the fits.
+
+    Returns:
+        The numbers of the fits in each group, in the order of the first of each.
+    """
+    groups: list[list[int]] = []
+    for i, record in enumerate(records):
+        for group in groups:
+            if not differing([records[group[0]], record], ignore=("seed", "device")):
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return groups
+
+
+def differences(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """Say in what each fit differs from the others, apart from its seed and machine.
+
+    Args:
+        records: the records of the fits.
+
+    Returns:
+        Setting → its value in words, for each fit, with the same settings for all.
+    """
+    found = differing(records, ignore=("seed", "device"))
+    return [{name: values[i] for name, values in found.items()} for i in range(len(records))]
+
+
 def unlike(records: Sequence[RunRecord]) -> list[str]:
-    """A note where runs that are averaged differ in more than their seeds and machines."""
+    """A note where runs differ in more than their seeds and machines, so that they are not averaged."""
     found = differing(records, ignore=("seed", "device"))
     return [f"the runs differ in more than the seed: {in_words(found, ' / ')}."] if found else []

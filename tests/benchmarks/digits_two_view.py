@@ -25,12 +25,12 @@ from mmppl.data.recipes.parts.two_view import two_view
 
 
 def one(data: mmppl.Dataset, folder: Path, **settings: Any) -> dict[str, Any]:
-    """Fit on the fold's train rows; error and share explained of its test rows in per cent, and which are wrong."""
+    """Fit on the fold's train rows; error and R² of its test rows in per cent, and which are wrong."""
     run = mmppl.fit("cmmd", data, out=folder, **settings)
     guess = run.query(data, want=["label"], draws=2)["label"]["prob"].argmax(-1)
     wrong = guess != data.values["label"][data.rows("test")].numpy()
     found = run.evaluate(
-        data, metrics=["error.label", "explained"] if settings["hyper"]["generative"] else ["error.label"]
+        data, metrics=["error.label", "r2"] if settings["hyper"]["generative"] else ["error.label"]
     )
     metrics = {
         name.split(".")[0]: 100 * float(value["rotated"]) for name, value in found["metrics"].items() if "." in name
@@ -77,7 +77,7 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     errors = np.array([[r["cmmd"]["error"], r["baseline"]["error"]] for r in rows])
-    explained = np.array([r["cmmd"]["explained"] for r in rows])
+    r2 = np.array([r["cmmd"]["r2"] for r in rows])
     low, high = corrected_interval(errors[:, 0] - errors[:, 1], 1 / options.folds)
     half = 1.96 * by_row.std(ddof=1) / len(by_row) ** 0.5
     over_rows = [100 * (by_row.mean() - half), 100 * (by_row.mean() + half)]
@@ -88,7 +88,7 @@ def main() -> None:
         "error_percent": {"cmmd": errors[:, 0].mean(), "baseline": errors[:, 1].mean()},
         "error_sd_over_folds": {"cmmd": errors[:, 0].std(ddof=1), "baseline": errors[:, 1].std(ddof=1)},
         "difference_points": {"mean": 100 * by_row.mean(), "over_rows95": over_rows, "over_folds95": [low, high]},
-        "explained_percent": {"mean": explained.mean(), "sd_over_folds": explained.std(ddof=1)},
+        "r2_percent": {"mean": r2.mean(), "sd_over_folds": r2.std(ddof=1)},
     }
     print(json.dumps(result, indent=1))
     if options.json:

@@ -1,4 +1,4 @@
-"""CMMD on `mnist-two-view`: test error, share of rmse explained and KL(guide ‖ prior), beside the same prior and
+"""CMMD on `mnist-two-view`: test error, R² of the other view and KL(guide ‖ prior), beside the same prior and
 classifier networks without generative terms.
 
     python tests/benchmarks/mnist_two_view.py --root DATA [--rotate fixed] [--seeds 3] [--epochs 60] [--batch-size 500]
@@ -19,8 +19,8 @@ import mmppl
 
 
 def score(run: mmppl.Run, data: mmppl.Dataset, generative: bool) -> dict[str, float]:
-    """Test and validation error in per cent, share explained in per cent, KL on the validation rows in nats."""
-    names = ["error.label", "explained"] if generative else ["error.label"]
+    """Test and validation error in per cent, R² of the other view in per cent, KL on the validation rows in nats."""
+    names = ["error.label", "r2"] if generative else ["error.label"]
     row: dict[str, float] = {}
     for split in ("valid", "test"):
         for name, value in run.evaluate(data, metrics=names, split=split, draws=8)["metrics"].items():

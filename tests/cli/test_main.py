@@ -45,9 +45,12 @@ def test_fit_prints_results_and_the_next_query(mmppl, mine, tmp_path):
         "epochs ",
         "seconds ",
         "loss ",
+        "rows ",
         "error of label ",
-        "share of rmse explained, a ",
+        "  the most frequent class ",
+        "R² of a ",
         "rmse of b ",
+        "  the training mean ",
     ):
         assert f"\n{part}" in f"\n{result.out}"
     line = result.out.splitlines()[-1].removeprefix("next: mmppl ")
@@ -152,9 +155,11 @@ def test_a_program_that_only_classifies_is_queried_for_labels_only(mmppl, tmp_pa
 def test_fit_json(mmppl, fitted):
     result = mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", fitted, "--resume", "--json")  # done: only summed up
     assert result.code == 0
-    assert set(result.json) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics"}
+    assert set(result.json) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics", "n", "warnings"}
     assert result.json["run"] == str(fitted) and result.json["epochs"] == 1
-    assert set(result.json["metrics"]) == {"error.label", "rmse.noisy", "explained.noisy"}
+    anchors = {"error_global.label", "rmse_global.noisy"}
+    assert {"error.label", "rmse.noisy", "r2.noisy"} | anchors <= set(result.json["metrics"])
+    assert list(result.json["n"]) == ["rotated"] and isinstance(result.json["warnings"], list)
     assert set(result.json["metrics"]["error.label"]) == {"rotated"}
 
 
@@ -204,15 +209,16 @@ def test_query_own_data(mmppl, fitted, tmp_path):
 def test_evaluate(mmppl, fitted):
     words = ("--metric", "error", "--metric", "rmse.noisy", "--draws", "4")
     one = mmppl("evaluate", fitted, *words, "--json")
-    assert one.code == 0 and set(one.json) == {"run", "split", "n", "metrics"}
+    assert one.code == 0 and set(one.json) == {"run", "split", "rows", "n", "metrics", "warnings"}
     assert {"error.label", "rmse.noisy"} <= set(one.json["metrics"])
     two = mmppl("evaluate", fitted, fitted, *words, "--json")
     assert set(two.json) == {"runs", "mean", "sd", "warnings"} and two.json["sd"]["error.label"]["rotated"] == 0
     text = mmppl("evaluate", fitted, *words)
     assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
+    assert text.out.splitlines()[3].split() == ["rows", "359"]
 
 
-def test_runs_that_are_not_alike_are_averaged_with_a_warning(mmppl, fitted, mine, tmp_path):
+def test_runs_that_are_not_alike_are_side_by_side(mmppl, fitted, mine, tmp_path):
     runs = {}
     for name, program, more in (
         ("a", "mvae", ["--hide", "0.1"]), ("seed", "mvae", ["--seed", "5", "--hide", "0.1"]),
@@ -222,6 +228,15 @@ def test_runs_that_are_not_alike_are_averaged_with_a_warning(mmppl, fitted, mine
         assert mmppl("fit", program, *SMALL, *more, "--data", mine, "--out", runs[name]).code == 0
     ask = ("evaluate", "--metric", "rmse.a", "--draws", "2", "--json", runs["a"])
     assert mmppl(*ask, runs["seed"]).json["warnings"] == []
+    assert set(mmppl(*ask, runs["seed"]).json) == {"runs", "mean", "sd", "warnings"}
+    unlike = mmppl(*ask, runs["wide"], runs["seed"])
+    assert set(unlike.json) == {"runs", "groups", "warnings"}  # nothing is averaged over all
+    both, wide = unlike.json["groups"]
+    assert both["runs"] == [str(runs["a"]), str(runs["seed"])] and both["differs"] == {"hidden": "16", "lr": "0.002"}
+    assert both["sd"]["rmse.a"]["b"] > 0 and wide["sd"]["rmse.a"]["b"] is None
+    assert wide["mean"]["rmse.a"] == unlike.json["runs"][1]["metrics"]["rmse.a"]
+    text = mmppl(*ask[:-2], runs["a"], runs["wide"]).out
+    assert "side by side" in text and [*map(str, (runs["a"], runs["wide"]))] == text.splitlines()[2].split()
     unlike = mmppl(*ask, runs["wide"])
     (warning,) = unlike.json["warnings"]
     assert warning == "the runs differ in more than the seed: hidden 16 / 17; lr 0.002 / 0.5."

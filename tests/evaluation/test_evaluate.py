@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 import mmppl
-from mmppl.evaluation import baselines
+from mmppl.evaluation import anchors
 from mmppl.evaluation.evaluate import default_conditioning_sets, evaluate
+from mmppl.evaluation.scores import interval_score
 from mmppl.evaluation.summary import summarise
 from mmppl.inference.fitted import FittedModel
 
@@ -75,14 +77,18 @@ def data():
 
 
 def test_numbers_by_hand(data):
+    """The first test row has neither x nor word, and counts for no conditioning set."""
     result = evaluate(KnownRun(data))
     metrics = result["metrics"]
-    assert (result["run"], result["split"], result["n"]) == ("known", "test", 4)
-    # Labels of the test rows: 0, missing, 0, 1; the answer is always 0 at 0.7.
-    assert metrics["error.label"] == {key: pytest.approx(1 / 3) for key in ("x", "word", "x+word")}
+    assert (result["run"], result["split"], result["rows"]) == ("known", "test", 4)
+    assert result["n"] == {"x": 3, "word": 3, "x+word": 3}
+    # Labels of the other test rows: missing, 0, 1; the answer is always 0 at 0.7.
+    assert metrics["error.label"] == {key: pytest.approx(1 / 2) for key in ("x", "word", "x+word")}
     assert metrics["balanced_accuracy.label"]["x"] == pytest.approx(1 / 2)
-    assert metrics["log_loss.label"]["x"] == pytest.approx(-(2 * math.log(0.7) + math.log(0.3)) / 3)
-    assert metrics["calibration_error.label"]["x"] == pytest.approx(0.7 - 2 / 3)
+    assert metrics["log_loss.label"]["x"] == pytest.approx(-(math.log(0.7) + math.log(0.3)) / 2)
+    assert metrics["calibration_error.label"]["x"] == pytest.approx(0.7 - 1 / 2)
+    curve = metrics["calibration.label"]["x"]  # 0.7 lies in the eleventh of fifteen bins
+    assert curve["rows"] == [0] * 10 + [1] + [0] * 4 and curve["right"][10] == 0.5
     # Words of the three test rows that have one: aba abc aba; the answer is aaa.
     assert metrics["error.word"] == {"x": pytest.approx((1 + 2 + 1) / 9)}
     assert metrics["error_whole.word"] == {"x": 1}
@@ -91,45 +97,60 @@ def test_numbers_by_hand(data):
     assert metrics["rmse.x"] == {"word": pytest.approx(math.sqrt(np.square(truth - 1).mean()), rel=1e-5)}
     assert metrics["coverage50.x"] == {"word": 0}
     assert metrics["coverage90.x"] == {"word": pytest.approx(1 / 6)}
+    assert metrics["width90.x"] == {"word": 2}
+    assert metrics["interval_score90.x"] == {"word": pytest.approx(2 + 20 * (18 + 38 + 8 + 18 + 28 + 5e-3) / 6)}
+    assert metrics["calibration.x"]["word"]["level"] == [0.05, 0.25, 0.5, 0.75, 0.95]
+    assert metrics["calibration.x"]["word"]["share"] == pytest.approx([0, 1 / 6, 1 / 6, 1 / 6, 1 / 6])
     assert metrics["collapse"]["fraction"] == [0.5 if eps < 4.5 else 1.0 for eps in metrics["collapse"]["eps"]]
-    assert metrics["left_out"] == 0
-    assert metrics["nothing_seen"] == {"x": 1, "word": 1, "x+word": 1}
+    alone = [0.5 if eps < 0.5 else 1.0 for eps in metrics["collapse"]["eps"]]
+    assert metrics["collapse"]["alone"] == {"x": alone, "word": alone}
+    assert metrics["left_out"] == 0 and "nothing_seen" not in metrics
 
 
 def test_anchors_by_hand(data):
-    metrics = evaluate(KnownRun(data), metrics=["rmse", "explained"])["metrics"]
+    metrics = evaluate(KnownRun(data), metrics=["rmse", "r2", "error", "interval_score90"])["metrics"]
     train = np.array([[0, 0], [20, 40], [0, 10], [20, 30], [0, 0], [20, 40]])
     truth = np.array([[20, 40], [0, 10], [20, 30]])
     whole = math.sqrt(np.square(truth - train.mean(0)).mean())
     # The label of the first of these rows is missing: the overall mean stands in.
     by_class = np.stack([train.mean(0), train[0::2].mean(0), train[1::2].mean(0)])
-    assert metrics["rmse_global.x"] == pytest.approx(whole, rel=1e-5)
-    assert metrics["rmse_class.x"] == pytest.approx(math.sqrt(np.square(truth - by_class).mean()), rel=1e-5)
-    shares = (metrics["rmse_global.x"] - metrics["rmse.x"]["word"]) / (whole - metrics["rmse_class.x"])
-    assert metrics["explained.x"] == {"word": pytest.approx(shares, rel=1e-5)}
+    assert metrics["rmse_global.x"] == {"word": pytest.approx(whole, rel=1e-5)}
+    assert metrics["rmse_class.x"] == {"word": pytest.approx(math.sqrt(np.square(truth - by_class).mean()), rel=1e-5)}
+    assert metrics["r2.x"] == {"word": pytest.approx(1 - (metrics["rmse.x"]["word"] / whole) ** 2, rel=1e-5)}
+    half = stats.norm.ppf(0.95) * train.std(0)
+    score = interval_score(truth, train.mean(0) - half, train.mean(0) + half)
+    assert metrics["interval_score90_global.x"] == {"word": pytest.approx(score, rel=1e-5)}
+    # Three training rows of either class: the first is taken. Letters: a, b, and a or c alike.
+    assert metrics["error_global.label"] == dict.fromkeys(("x", "word", "x+word"), 0.5)
+    assert metrics["error_global.word"] == {"x": pytest.approx(1 / 9)}
+    # One letter tells everything about x in training.
+    assert metrics["rmse_linear.x"]["word"] < metrics["rmse_global.x"]["word"]
 
 
 def test_only_what_is_wanted_is_computed(data, monkeypatch):
     run = KnownRun(data)
     fail = lambda *a, **k: pytest.fail("a baseline was fitted")  # noqa: E731
-    monkeypatch.setattr("mmppl.evaluation.metrics.classes.baseline_error", fail)
-    metrics = evaluate(run, metrics=["error"])["metrics"]
-    assert set(metrics) == {"error.label", "error.word", "error_whole.word", "left_out", "nothing_seen"}
+    monkeypatch.setattr(anchors, "_logistic", fail)
+    monkeypatch.setattr(anchors, "_boosted_classes", fail)
+    metrics = evaluate(run, metrics=["error.", "error_global", "error_whole"])["metrics"]
+    assert set(metrics) == {f"{name}.{of}" for name in ("error", "error_global") for of in ("label", "word")} | {
+        "error_whole.word", "left_out",
+    }  # fmt: skip
     assert run.asked == [(("x",), ("word", "label")), (("word",), ("label",)), (("x", "word"), ("label",))]
     run.asked.clear()
     evaluate(run, metrics=["collapse"])
-    assert run.asked == [(("x", "word"), ("z",)), ((), ("z",))]
+    assert run.asked == [(("x", "word"), ("z",)), ((), ("z",)), (("x",), ("z",)), (("word",), ("z",))]
     run.asked.clear()
     monkeypatch.undo()
-    metrics = evaluate(run, metrics=["baseline", "rmse_global"])["metrics"]
-    assert run.asked == [] and len(metrics["baseline_error.label"]) == 3 and metrics["rmse_global.x"] > 0
+    metrics = evaluate(run, metrics=["error_linear", "rmse_global"])["metrics"]
+    assert run.asked == [] and len(metrics["error_linear.label"]) == 3 and metrics["rmse_global.x"]["word"] > 0
 
 
 def test_conditions_leave_rows_out(data):
     run = KnownRun(data, conditions=("x",))
-    result = evaluate(run, metrics=["error", "baseline"])
-    assert result["n"] == 3 and result["metrics"]["left_out"] == 1
-    assert set(result["metrics"]["error.label"]) == {"x"} == set(result["metrics"]["baseline_error.label"])
+    result = evaluate(run, metrics=["error"])
+    assert result["rows"] == 3 == result["n"]["x"] and result["metrics"]["left_out"] == 1
+    assert set(result["metrics"]["error.label"]) == {"x"} == set(result["metrics"]["error_linear.label"])
     with pytest.raises(mmppl.UsageError, match="no metric ''"):
         evaluate(run, metrics=[""])
     with pytest.raises(mmppl.UsageError, match="no metric 'rmse.x'"):
@@ -145,7 +166,7 @@ def test_collapse_of_a_conditional_program_is_onto_its_prior(data):
     logged = []
     run.query = lambda rows, *, query=run.query, **asked: logged.append(len(rows)) or query(rows, **asked)
     curves = evaluate(run, metrics=["collapse"])["metrics"]["collapse"]
-    assert run.asked == [(("x", "word"), ("z",)), (("x",), ("z",))]
+    assert run.asked == [(("x", "word"), ("z",)), (("x",), ("z",))]  # word alone cannot be answered
     assert set(curves) == {"eps", "fraction", "prior_q", "prior_standard", "q_standard"}
     nats = {"fraction": 2.0, "prior_q": 2.0, "prior_standard": 0.5, "q_standard": 4.5}  # (3 - 1)²/2, 1²/2, 3²/2
     for name, kl in nats.items():
@@ -199,10 +220,18 @@ def test_a_program_that_only_classifies_has_no_collapse(data):
 def test_conditioning_sets(data):
     assert default_conditioning_sets(Known(data.modalities)) == [("x",), ("word",), ("x", "word")]
     five = [mmppl.Modality(name, (2,)) for name in "abcde"]
-    assert default_conditioning_sets(Known(five)) == [("a",), ("b",), ("c",), ("d",), ("e",), ("a", "b", "c", "d", "e")]
-    asked = evaluate(KnownRun(data), metrics=["error.label"], conditioning_sets=["word+x", [], ["word"]])["metrics"]
-    assert list(asked["error.label"]) == ["x+word", "nothing", "word"]
-    assert asked["nothing_seen"]["nothing"] == 4
+    assert default_conditioning_sets(Known(five)) == [
+        ("a",), ("b",), ("c",), ("d",), ("e",),
+        ("a", "b", "c", "d"), ("a", "b", "c", "e"), ("a", "b", "d", "e"), ("a", "c", "d", "e"), ("b", "c", "d", "e"),
+        ("a", "b", "c", "d", "e"),
+    ]  # fmt: skip
+    asked = evaluate(KnownRun(data), metrics=["error.label"], conditioning_sets=["word+x", [], ["word"]])
+    assert list(asked["metrics"]["error.label"]) == ["x+word", "nothing", "word"]
+    assert asked["n"] == {"x+word": 3, "nothing": 4, "word": 3}
+    logged, blank = [], data.mask_at_random(rate={"word": 1.0}, keep_one=False)
+    none = evaluate(KnownRun(blank), metrics=["error.label"], log=logged.append)
+    assert none["n"] == {"x": 3, "word": 0, "x+word": 0} and list(none["metrics"]["error.label"]) == ["x"]
+    assert "no test row has all of word, x+word" in logged
     with pytest.raises(mmppl.UsageError, match="no modality 'wrod'.*Did you mean word"):
         evaluate(KnownRun(data), conditioning_sets=["x+wrod"])
 
@@ -225,7 +254,7 @@ def test_data_without_train_rows_lean_on_those_of_the_fit(data):
     assert metrics == evaluate(KnownRun(data))["metrics"]
     logged = []
     metrics = evaluate(KnownRun(new), log=logged.append)["metrics"]
-    assert "rmse_global.x" not in metrics and "explained.x" not in metrics and "baseline_error.label" not in metrics
+    assert not {"rmse_global.x", "r2.x", "error_linear.label", "error_boosting.label"} & {*metrics}
     assert metrics["rmse.x"]
 
 
@@ -248,45 +277,15 @@ def test_summarise_keeps_the_shape():
     assert summarise(runs[:1])["sd"]["rmse_global.x"] is None
 
 
-def test_baseline_learns_from_what_is_given_and_labelled(monkeypatch):
-    rng = np.random.default_rng(0)
-    label = np.arange(300) % 3
-    arrays = {
-        "a": rng.normal(size=(300, 2)) + 10 * label[:, None],
-        "b": rng.normal(size=(300, 4)),
-        "c": np.array(["x", "y", "z"])[label],
-        "label": label,
-        "mask_label": np.arange(300) < 290,
-    }
-    data = mmppl.read(arrays, as_={"c": "categorical:role=modality"})
-    train, test = data.take(data.rows("train")), data.take(data.rows("test"))
-    of = {m.name: m for m in data.modalities}
-
-    def error(*given, **kept):
-        return baselines.baseline_error(train, test, [of[name] for name in given], of["label"], **kept)
-
-    assert error("a") == error("c") == error("a", "b", "c") == 0
-    assert error("b") > 0.3
-    assert error() == pytest.approx(2 / 3, abs=0.05)
-    hidden = test.mask_at_random(rate={"a": 1.0}, keep_one=False)
-    assert baselines.baseline_error(train, hidden, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
-    monkeypatch.setattr(baselines, "MAX_ROWS", 20)
-    assert error("b", seed=0) == error("b", seed=0)
-    assert len({error("b", seed=seed) for seed in range(5)}) > 1
-    one = train.take((train.values["label"] == 0).nonzero().squeeze(-1))
-    assert baselines.baseline_error(one, test, [of["a"]], of["label"]) == pytest.approx(2 / 3, abs=0.05)
-    nothing = test.take((~test.observed["label"]).nonzero().squeeze(-1))
-    assert math.isnan(baselines.baseline_error(train, nothing, [of["a"]], of["label"]))
-
-
 def test_cmmd_end_to_end(tmp_path):
     run = mmppl.fit("cmmd", hyper={"hidden": 32, "layers": 1}, epochs=3, out=tmp_path / "run")
-    result = run.evaluate(metrics=["error", "baseline", "rmse", "explained", "coverage", "collapse"])
+    result = run.evaluate(metrics=["error.", "error_linear", "rmse", "r2", "coverage", "collapse"])
     metrics = result["metrics"]
-    assert result["n"] == len(run.data().rows("test")) and metrics["left_out"] == 0
+    assert result["n"] == {"rotated": len(run.data().rows("test"))} and metrics["left_out"] == 0
     assert set(metrics["error.label"]) == {"rotated"} == set(metrics["rmse.noisy"])
-    assert 0.1 < metrics["baseline_error.label"]["rotated"] < 0.25  # a property of the data
-    assert metrics["rmse_class.noisy"] < metrics["rmse_global.noisy"] < metrics["rmse.noisy"]["rotated"] + 0.1
+    assert 0.1 < metrics["error_linear.label"]["rotated"] < 0.25  # a property of the data
+    of = {name: metrics[f"{name}.noisy"]["rotated"] for name in ("rmse_class", "rmse_linear", "rmse_global", "rmse")}
+    assert of["rmse_class"] < of["rmse_linear"] < of["rmse_global"] < of["rmse"] + 0.1
     assert len(metrics["collapse"]["fraction"]) == 40
     assert run.evaluate(metrics=["error.label"], conditioning_sets=["rotated+noisy"])["metrics"]["error.label"]
 
@@ -294,17 +293,23 @@ def test_cmmd_end_to_end(tmp_path):
 def test_mvae_with_missing_modalities_end_to_end(tmp_path):
     data = mmppl.read("digits-three").mask_at_random(rate=0.3, seed=1)
     run = mmppl.fit("mvae", data, hyper={"hidden": 32, "layers": 1}, epochs=10, lr=5e-3, out=tmp_path / "run")
-    metrics = run.evaluate(data)["metrics"]
+    logged = []
+    result = run.evaluate(data, log=logged.append)
+    metrics = result["metrics"]
     sets = ["image", "profile", "word", "image+profile", "image+word", "profile+word", "image+profile+word"]
-    assert list(metrics["error.label"]) == sets == list(metrics["baseline_error.label"])
+    assert list(metrics["error.label"]) == sets == list(metrics["error_linear.label"])
+    assert "error_boosting.label" not in metrics and any("no boosting beside the answers" in line for line in logged)
     assert list(metrics["rmse.image"]) == ["profile", "word", "profile+word"]
     errors = metrics["error.label"]
-    assert errors["image+profile+word"] < 0.5 and errors["image+profile+word"] < min(errors[s] for s in sets[:3])
-    assert metrics["nothing_seen"]["image+profile+word"] == 0 < metrics["nothing_seen"]["image"]
+    assert errors["image+profile+word"] < 0.5 and errors["image+profile+word"] < max(errors[s] for s in sets[:3])
+    test = data.rows("test")
+    for key, n in result["n"].items():
+        assert n == int(torch.stack([data.observed[name][test] for name in key.split("+")]).all(0).sum()) < len(test)
     assert 0.8 < metrics["coverage90.profile"]["image+word"] < 1
     assert all(
         math.isfinite(x)
         for value in metrics.values()
         if isinstance(value, dict)
-        for x in np.ravel(list(value.values()))
+        for x in value.values()
+        if isinstance(x, float)
     )

@@ -50,9 +50,10 @@ def test_only_counts_have_anchors(tmp_path):
     data = mmppl.read({"a": rng.normal(size=(60, 3)), "b": rng.uniform(size=(60, 2)).astype(np.float32)})
     run = mmppl.fit("mvae", data, hyper={"hidden": 8, "layers": 1}, epochs=1, out=tmp_path / "run")
     metrics = run.evaluate(data, metrics=["nll"])["metrics"]
-    assert set(metrics) == {"nll.a", "nll.b", "nll_global.b", "nll_floor.b", "left_out", "nothing_seen"}
+    assert set(metrics) == {"nll.a", "nll.b", "nll_global.b", "nll_floor.b", "left_out"}
     assert set(metrics["nll.a"]) == {"a", "b", "a+b"}
-    assert metrics["nll_floor.b"] < metrics["nll_global.b"]
+    assert set(metrics["nll_floor.b"]) == {"a", "b", "a+b"}
+    assert metrics["nll_floor.b"]["a"] < metrics["nll_global.b"]["a"] == metrics["nll_global.b"]["a+b"]
     default = run.evaluate(data)["metrics"]
     assert not any(name.startswith(("nll", "evidence")) for name in default)
 
@@ -88,10 +89,22 @@ def test_evidence_is_of_what_a_row_has(world):
     there = torch.arange(40) % 4 != 0  # c is missing from a quarter
     data = dataclasses.replace(data, observed=data.observed | {"c": there}).replaced({})
     asked = as_model(exact_mvae(world), data)
-    found = evaluate(asked, metrics=["evidence"], conditioning_sets=["a+b"])["metrics"]["evidence"]
-    of = {key: world.log_evidence(data.values, list(key)) for key in ("abc", "ab")}
+    found = evaluate(asked, metrics=["evidence"], conditioning_sets=["a+b", "c"])["metrics"]["evidence"]
+    of = {key: world.log_evidence(data.values, list(key)) for key in ("abc", "ab", "c")}
     assert found["nothing"] == pytest.approx(float(torch.where(there, of["abc"], of["ab"]).mean()), abs=1e-9)
     assert found["a+b"] == pytest.approx(float((of["abc"] - of["ab"])[there].mean()), abs=1e-9)
+    assert found["c"] == pytest.approx(float((of["abc"] - of["c"])[there].mean()), abs=1e-9)  # of rows that have c
+
+
+def test_no_standard_error_where_many_rows_are_distrusted(world):
+    data, program = world.sample(60), exact_mvae(world)
+    with torch.no_grad():
+        for decoder in program.decoders.values():
+            next(p for p in decoder.parameters() if p.ndim == 2).mul_(0.2)
+    found = evaluate(as_model(program, data), metrics=["evidence"], conditioning_sets=["a"])["metrics"]
+    assert found["evidence_distrusted"]["a"] > 0.05 and "a" not in found.get("evidence_se", {})
+    exact = evaluate(as_model(exact_mvae(world), data), metrics=["evidence"], conditioning_sets=["a"])["metrics"]
+    assert exact["evidence_distrusted"]["a"] == 0 < exact["evidence_se"]["a"]
 
 
 def test_reconstruction_is_the_expected_density(world):

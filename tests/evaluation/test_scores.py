@@ -50,11 +50,47 @@ def test_rmse_and_coverage_are_over_all_entries():
     assert scores.coverage(truth, truth - 1, np.array([[-0.5, 1.0], [5.0, 2.9]])) == pytest.approx(2 / 4)
 
 
-def test_explained_share_between_its_anchors():
-    assert scores.explained_share(0.2958, 0.3011, 0.2939) == pytest.approx(53 / 72)
-    assert scores.explained_share(3.0, 3.0, 1.0) == 0
-    assert scores.explained_share(1.0, 3.0, 1.0) == 1
-    assert math.isnan(scores.explained_share(1.0, 2.0, 2.0))
+def test_r_squared_against_the_training_mean():
+    assert scores.r_squared(3.0, 3.0) == 0 and scores.r_squared(0.0, 3.0) == 1
+    assert scores.r_squared(6.0, 3.0) == -3 and math.isnan(scores.r_squared(1.0, 0.0))
+    from sklearn.metrics import r2_score
+
+    truth, mean = np.random.default_rng(0).normal(size=(2, 50))
+    assert scores.r_squared(scores.rmse(truth, mean), scores.rmse(truth, truth.mean())) == pytest.approx(
+        r2_score(truth, mean)
+    )
+
+
+def test_interval_score_by_hand():
+    """Width 2, twice; one value lies .5 below and one 1 above: 2/α times that, with α = .1."""
+    truth = np.array([[-0.5, 1.0], [2.0, 3.0]])
+    assert scores.interval_score(truth, np.zeros((2, 2)), np.full((2, 2), 2.0)) == pytest.approx(
+        (4 * 2 + 20 * 0.5 + 20 * 1) / 4
+    )
+    assert scores.interval_score(truth, 0.0, 2.0, level=0.5) == pytest.approx((4 * 2 + 4 * 0.5 + 4 * 1) / 4)
+
+
+def test_interval_score_is_least_for_the_true_quantiles():
+    """Expected score of N(0, 1) by quadrature: any other symmetric interval is worse (it is proper)."""
+    x = np.linspace(-9, 9, 20_001)
+    density = np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)
+
+    def expected(half):
+        each = np.array([scores.interval_score(np.array([value]), -half, half) for value in x[::20]])
+        return np.trapezoid(each * density[::20], x[::20])
+
+    halves = np.array([1.2, 1.5, 1.6449, 1.8, 2.2])
+    assert np.argmin([expected(half) for half in halves]) == 2
+    assert expected(1.6449) == pytest.approx(4 / 0.1 * 0.10314, rel=1e-3)  # 4φ(q)/α
+
+
+def test_reliability_adds_up_to_the_calibration_error():
+    curve = scores.reliability(TRUTH, PROB, bins=5)  # confidences .8 .5 .7 .8 .6: bins (.4, .6], (.6, .8]
+    assert curve["rows"] == pytest.approx([0, 0, 2 / 5, 3 / 5, 0])
+    assert curve["confidence"] == pytest.approx([0, 0, 1.1 / 5, 2.3 / 5, 0])
+    assert curve["right"] == pytest.approx([0, 0, 1 / 5, 2 / 5, 0])
+    off = np.abs(np.subtract(curve["right"], curve["confidence"])).sum()
+    assert scores.calibration_error(TRUTH, PROB, bins=5) == pytest.approx(off)
 
 
 def test_gaussian_kl():

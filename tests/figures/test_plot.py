@@ -39,8 +39,8 @@ def check(paths, names):
 def test_cmmd(tmp_path):
     run = mmppl.fit("cmmd", hyper=SMALL, epochs=2, out=tmp_path / "run")
     logged = []
-    check(run.plot(log=logged.append), ["loss", "generated", "reconstructions", "latent", "traversals"])
-    assert len(logged) == 6 and any("no coherence is drawn" in line for line in logged)
+    check(run.plot(log=logged.append), ["calibration", "loss", "generated", "reconstructions", "latent", "traversals"])
+    assert len(logged) == 7 and any("no coherence is drawn" in line for line in logged)
     with pytest.raises(mmppl.MMPPLError):
         run.plot(tmp_path / "none.npz")
 
@@ -76,7 +76,7 @@ def test_without_images_or_labels(tmp_path):
     genes[:5] = np.nan
     data = {"genes": genes, "age": age, "site": np.array([["n", "s"]] * 60)}
     run = mmppl.fit("mvae", data, hyper=SMALL | {"latent_dim": 1}, epochs=1, out=tmp_path / "run")
-    check(run.plot(data), ["loss", "generated", "latent"])
+    check(run.plot(data), ["calibration", "loss", "generated", "latent"])
 
 
 def test_coherence_is_drawn_where_classifiers_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_every_content_in_every_style(styled):
 def test_only_the_named_figures_are_drawn(styled, tmp_path):
     run, _ = styled
     check(run.plot(figures=["styles", "traversals", "styles"]), ["styles", "traversals"])
-    with pytest.raises(mmppl.UsageError, match=r"^no figure 'losses'; there are coherence, [^\n]*Did you mean loss\?$"):
+    with pytest.raises(mmppl.UsageError, match=r"^no figure 'losses'; there are calib[^\n]*Did you mean loss\?$"):
         run.plot(figures=["losses"])
     plain = mmppl.fit("mvae", {"a": np.random.default_rng(0).normal(size=(20, 3))}, epochs=1, out=tmp_path / "run")
     for name, why in (

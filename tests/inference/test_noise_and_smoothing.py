@@ -45,3 +45,13 @@ def test_smoothing_keeps_what_is_even_and_flags_what_is_not():
     light = smooth(torch.from_numpy(0.3 * rng.standard_normal((4000, 3))))
     assert (light.khat < 0.5).all() and (light.ess > 3000).all()
     assert smooth(torch.zeros(10, 1)).khat.isnan().all()  # too few draws for a tail
+
+
+def test_rounding_has_no_tail():
+    """The same noise is fitted where it is larger than rounding, and counts as equal weights where it is not."""
+    noise = 1e-4 * torch.from_numpy(stats.t.rvs(1.5, size=(1000, 4), random_state=0))
+    span = noise.max(0).values - noise.min(0).values
+    assert (smooth(noise).khat > 0.3).all() and torch.equal(smooth(noise, span * 0.99).khat, smooth(noise).khat)
+    equal = smooth(noise, span * 1.01)
+    assert (equal.khat == 0).all() and torch.equal(equal.weights, torch.softmax(noise, 0))
+    assert smooth(torch.full((100, 1), torch.nan), torch.ones(1)).khat.isnan().all()

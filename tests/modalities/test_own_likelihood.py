@@ -127,7 +127,7 @@ def test_a_fit_scores_the_counts_themselves(counted, run):
     assert (m.likelihood, m.transform, m.shift, m.spread) == ("poisson", "none", None, None)
     seen = data.observed["counts"].numpy()
     assert np.array_equal(data.values["counts"].numpy()[seen], counts[seen])
-    assert found["terms"]["nll.counts"] < 60 and {"rmse.counts", "explained.counts"} <= {*found["metrics"]}
+    assert found["terms"]["nll.counts"] < 60 and {"rmse.counts", "r2.counts"} <= {*found["metrics"]}
     stored = json.loads((folder / "run" / "run.json").read_text())["modalities"][0]
     used = np.log1p(counts[seen & (data.split == 0)])
     assert stored["input_scaling"]["transform"] == "log1p" and "input_scaling" not in run.modalities[1].to_json()
@@ -217,17 +217,22 @@ def _posterior(program, batch: Batch):
 def test_a_run_is_evaluated_and_drawn(counted):
     folder, counts, _ = counted
     words = (folder / "run", "--program", folder / "counting.py")
-    metrics = ("rmse.counts", "coverage90.counts", "nll.counts", "nll_global", "nll_class", "rmse_global", "explained")
+    metrics = ("rmse.counts", "coverage90.counts", "nll.counts", "nll_global", "nll_class", "rmse_global", "r2")
     chosen = [word for name in metrics for word in ("--metric", name)]
     found = json.loads(cli("evaluate", *words, *chosen, "--json"))["metrics"]
-    assert found["rmse.counts"]["numbers"] < found["rmse_global.counts"]
+    assert found["rmse.counts"]["numbers"] < found["rmse_global.counts"]["numbers"]
+    assert found["r2.counts"]["numbers"] > 0
     assert 0.5 < found["coverage90.counts"]["numbers"] <= 1
-    assert found["nll.counts"]["counts+numbers"] < found["nll_class.counts"] < found["nll_global.counts"]
+    assert (
+        found["nll.counts"]["counts+numbers"]
+        < found["nll_class.counts"]["counts+numbers"]
+        < found["nll_global.counts"]["counts+numbers"]
+    )
     data = mmppl.Run.load(folder / "run", program=folder / "counting.py").data()
     test, train = ((data.split == part) & data.observed["counts"].numpy() for part in (2, 0))
     rate = (counts[train].sum(0) + 0.5) / (train.sum() + 0.5)
     want = -scipy.stats.poisson.logpmf(counts[test], rate).sum(1).mean()
-    assert found["nll_global.counts"] == pytest.approx(want, rel=1e-6)
+    assert found["nll_global.counts"]["counts"] == pytest.approx(want, rel=1e-6)
     cli("plot", *words)
     assert (folder / "run" / "figures" / "generated.png").stat().st_size > 1000
 

@@ -1,6 +1,7 @@
-"""Metrics of predicted classes, and a baseline without a latent model."""
+"""Metrics of predicted classes, each beside anchors without a latent model."""
 
-from ..baselines import baseline_error
+from functools import partial
+
 from ..registry import metric
 from ..scores import balanced_accuracy, calibration_error, error_rate, log_loss, whole_error_rate
 from ..study import Target
@@ -12,14 +13,15 @@ def error(target: Target) -> float:
     return error_rate(target.truth, target.answer["prob"].argmax(-1))
 
 
-@metric("baseline_error", of="class", asks=False)
-def error_of_baseline(target: Target) -> float:
-    """Error rate of a logistic regression on the mean-imputed given modalities."""
-    study = target.study
-    if study.train is None:
-        return float("nan")
-    inputs = [study.program.modality(name) for name in target.given]
-    return baseline_error(study.train, study.test, inputs, target.modality, seed=study.seed)
+def error_of(way: str, target: Target) -> float:
+    """The same of an anchor."""
+    answer = target.anchor(way)
+    return error_rate(target.truth, answer["prob"].argmax(-1)) if answer else float("nan")
+
+
+metric("error_global", of=("class", "sequence"), asks=False)(partial(error_of, "global"))
+metric("error_linear", of=("class", "sequence"), asks=False)(partial(error_of, "linear"))
+metric("error_boosting", of="class", asks=False)(partial(error_of, "boosting"))
 
 
 @metric("balanced_accuracy", of="class")
@@ -32,6 +34,16 @@ def mean_recall(target: Target) -> float:
 def mean_log_loss(target: Target) -> float:
     """−ln p(true class), in nats."""
     return log_loss(target.truth, target.answer["prob"])
+
+
+def log_loss_of(way: str, target: Target) -> float:
+    """The same of an anchor."""
+    answer = target.anchor(way)
+    return log_loss(target.truth, answer["prob"]) if answer else float("nan")
+
+
+for way in ("global", "linear", "boosting"):
+    metric(f"log_loss_{way}", of="class", asks=False)(partial(log_loss_of, way))
 
 
 @metric("calibration_error", of="class")

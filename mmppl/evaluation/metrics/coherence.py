@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.program import Program, class_label, generates
 from ..coherence import classifier_accuracy, classifiers, coherence, joint_coherence
-from ..conditioning import set_name
+from ..conditioning import has_all, set_name
 from ..registry import family
 from ..study import Study
 
@@ -41,7 +41,8 @@ class Coherence:
         for given in study.sets:
             asked = {n: network for n, network in trained.items() if n not in given and f"coherence.{n}" in wanted}
             if asked:
-                study.log(f"coherence of {', '.join(asked)} given {set_name(given)}: {len(study.test):,} rows")
+                n = int(has_all(study.test, given).sum())
+                study.log(f"coherence of {', '.join(asked)} given {set_name(given)}: {n:,} rows")
             for name, share in coherence(study.model, study.test, given, asked, label, study.seed).items():
                 found.setdefault(f"coherence.{name}", {})[set_name(given)] = share
         if joint and len(trained) == len(every):

@@ -9,7 +9,7 @@ from ...core.program import Program, class_label, generates
 from ...errors import UsageError
 from ...modalities.modality import Modality
 from ..baselines import nll_of_means
-from ..conditioning import set_name
+from ..conditioning import set_name, with_all
 from ..likelihood import EVIDENCE, evidence, reconstruction
 from ..registry import family
 from ..study import Study
@@ -17,7 +17,7 @@ from ..study import Study
 
 @family("nll")
 class ReconstructionNLL:
-    """nll.X from every conditioning set, and its anchors nll_global.X, nll_class.X and nll_floor.X."""
+    """nll.X from every conditioning set, and beside it nll_global.X, nll_class.X and nll_floor.X."""
 
     on_request = True
 
@@ -27,25 +27,28 @@ class ReconstructionNLL:
         return [f"{name}.{m.name}" for m in made for name in ("nll", *_anchors(program, m))]
 
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
-        """Compute what is wanted; the anchors need train rows."""
+        """Compute what is wanted, on the rows that have the conditioning set; the anchors need train rows."""
         program = study.program
         found: dict[str, Any] = {}
         names = [name for name in generates(program) if f"nll.{name}" in wanted]
         for given in study.sets if names else ():
-            study.log(f"nats of {', '.join(names)} given {set_name(given)}: {len(study.test):,} rows")
-            for name, number in reconstruction(study.model, study.test, given, names, study.seed).items():
+            rows = with_all(study.test, given)
+            study.log(f"nats of {', '.join(names)} given {set_name(given)}: {len(rows):,} rows")
+            for name, number in reconstruction(study.model, rows, given, names, study.seed).items():
                 found.setdefault(f"nll.{name}", {})[set_name(given)] = number
         for m in map(program.modality, generates(program)):
             if any(f"{anchor}.{m.name}" in wanted for anchor in _anchors(program, m)) and study.train is not None:
-                anchors = nll_of_means(study.train, study.test, m, class_label(program))
-                found |= {f"{anchor}.{m.name}": number for anchor, number in anchors.items()}
+                for given in study.sets:
+                    anchors = nll_of_means(study.train, with_all(study.test, given), m, class_label(program))
+                    for anchor, number in anchors.items():
+                        found.setdefault(f"{anchor}.{m.name}", {})[set_name(given)] = number
         return found
 
 
 @family("evidence")
 class Evidence:
-    """ln p(the other modalities | each conditioning set), with its standard error over rows, and the share of rows
-    whose k̂ says that the estimate cannot be trusted."""
+    """ln p(the other modalities | each conditioning set), with its standard error over rows where it means something,
+    and the share of rows whose k̂ says that the estimate cannot be trusted."""
 
     on_request = True
 
@@ -56,7 +59,8 @@ class Evidence:
     def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
         """Compute all three; nothing if the program cannot answer."""
         try:
-            return dict(evidence(study.model, study.test, study.sets, study.evidence_draws, study.seed, study.log))
+            found = evidence(study.model, study.test, study.sets, study.evidence_draws, study.seed, study.log)
+            return {name: numbers for name, numbers in found.items() if numbers}
         except UsageError as error:
             study.log(f"no evidence: {error}")
             return {}

@@ -1,0 +1,19 @@
+"""Calibration curves: whether probabilities and quantiles come true as often as they say."""
+
+from __future__ import annotations
+
+from ..registry import metric
+from ..scores import reliability
+from ..study import Target
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # those of the intervals, and the median: nothing more has to be computed
+
+
+@metric("calibration", of=("class", "number"), quantiles=LEVELS)
+def calibration_curve(target: Target) -> dict[str, list[float]]:
+    """Reliability of the probabilities of classes (`scores.reliability`); of numbers "level" and "share", the share of
+    values that are at most the predictive quantile of each level."""
+    if target.modality.classes is not None:
+        return reliability(target.truth, target.answer["prob"])
+    shares = [float((target.truth <= target.answer[f"q{round(100 * p):02d}"]).mean()) for p in LEVELS]
+    return {"level": [*LEVELS], "share": shares}
