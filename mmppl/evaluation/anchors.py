@@ -49,7 +49,7 @@ def predict(
     Returns:
         For classes "prob", (n, *shape, K); for numbers "mean", (n, *shape) in input units, and, except for "class" and
         "boosting", "std", (*shape): the sd of the training values, or of the leave-one-out errors. {} if there is
-        nothing to learn from, or if the target is too wide (`MAX_COLUMNS`).
+        nothing to learn from, if the target is too wide (`MAX_COLUMNS`), or for a boosted sequence.
     """
     learnt = np.flatnonzero(train.observed[target.name].numpy())
     if not len(learnt) or not len(rows):
@@ -60,7 +60,7 @@ def predict(
     if way != "global" and given:
         any_given = np.any([train.observed[m.name].numpy()[learnt] for m in given], 0)
         learnt = learnt[any_given]
-        if len(learnt) < 2 or (target.size > MAX_COLUMNS and not (numbers and way == "linear")):
+        if len(learnt) < 2 or not _has(way, target):
             return {}
     if len(learnt) > MAX_ROWS and way != "global":
         learnt = np.sort(np.random.default_rng(seed).choice(learnt, MAX_ROWS, replace=False))
@@ -75,11 +75,17 @@ def predict(
         fit = _logistic if way == "linear" else _boosted_classes
         probs = [_class_probabilities(fit, known, asked, column, target.n_classes, seed) for column in columns.T]
         return {"prob": np.stack(probs, 1).reshape(len(rows), *target.shape, target.n_classes)}
+    centre, spread = columns.mean(0), columns.std(0)
+    spread[spread == 0] = 1
+    columns = (columns - centre) / spread  # so that neither penalty nor histograms depend on the units
     if way == "linear":
         mean, std = _ridge(known, asked, columns)
-        return {"mean": mean.reshape(len(rows), *target.shape), "std": std.reshape(target.shape)}
-    means = [_boosted_numbers(known, asked, column, seed) for column in columns.T]
-    return {"mean": np.stack(means, 1).reshape(len(rows), *target.shape)}
+        return {
+            "mean": (centre + spread * mean).reshape(len(rows), *target.shape),
+            "std": (spread * std).reshape(target.shape),
+        }
+    mean = np.stack([_boosted_numbers(known, asked, column, seed) for column in columns.T], 1)
+    return {"mean": (centre + spread * mean).reshape(len(rows), *target.shape)}
 
 
 def seconds(way: str, n: int, given: Sequence[Modality], target: Modality) -> float:
@@ -96,17 +102,20 @@ def seconds(way: str, n: int, given: Sequence[Modality], target: Modality) -> fl
     """
     n, p = min(n, MAX_ROWS), sum(m.input_size + 1 for m in given)
     classes = target.n_classes
-    if way in ("global", "class") or (target.size > MAX_COLUMNS and (classes or way == "boosting")):
+    if way in ("global", "class") or not _has(way, target):
         return 0.0
     if way == "linear":
-        rank = min(n, p)
-        ridge = (10 * p + 2 * len(ALPHAS) * target.size) * n * rank
+        ridge = (10 * p + 2 * len(ALPHAS) * target.size) * n * min(n, p)
         return PER_PRODUCT * (4 * ITERATIONS * n * p * classes * target.size if classes else ridge)
-    if way == "boosting":
-        leaves = min(31, n / 20)
-        trees = TREES * target.size * (classes if classes > 2 else 1)
-        return trees * (PER_TREE + PER_BIN * p * (n + 256 * leaves))
-    return 0.0
+    trees = TREES * target.size * (classes if classes > 2 else 1)
+    return trees * (PER_TREE + PER_BIN * p * (n + 256 * min(31, n / 20)))
+
+
+def _has(way: str, target: Modality) -> bool:
+    """Whether there is a linear or boosted anchor: no linear one of many positions, and none boosted of sequences."""
+    if way == "linear" and not target.n_classes:
+        return True
+    return target.size <= MAX_COLUMNS and (way == "linear" or not (target.n_classes and target.shape))
 
 
 def _values(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:

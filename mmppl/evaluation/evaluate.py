@@ -25,7 +25,7 @@ from .findings import findings, losses
 from .registry import METRICS, Metric, TargetMetric
 from .study import Study, Target
 
-BOOSTING = 10.0  # seconds that boosted anchors may take by default, as estimated from the sizes
+BOOSTING = 20.0  # seconds that boosted anchors may take by default, as estimated from the sizes
 
 
 def evaluate(

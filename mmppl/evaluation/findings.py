@@ -129,7 +129,8 @@ def _never_together(study: Study) -> Iterator[str]:
 
 
 def _standard_error(differences: np.ndarray) -> float:
-    return float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    largest = float(np.abs(differences).max()) or 1.0  # squares of large losses overflow
+    return largest * float((differences / largest).std(ddof=1)) / math.sqrt(len(differences))
 
 
 def _in_words(key: str, mean: float) -> str:

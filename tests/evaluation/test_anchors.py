@@ -145,6 +145,8 @@ def test_estimates_grow_with_rows_and_features():
             assert 0 < times[0] < times[1] < times[2] < math.inf
     assert seconds("linear", 10**9, [few], label) == seconds("linear", anchors.MAX_ROWS, [few], label)
     assert seconds("global", 100, [few], label) == 0
+    word = mmppl.Modality("word", (3,), "categorical", classes=tuple("abcd"))
+    assert seconds("boosting", 100, [few], word) == 0 < seconds("linear", 100, [few], word)
 
 
 def test_boosting_by_default_only_where_it_is_cheap(parts, monkeypatch):
