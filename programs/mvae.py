@@ -64,7 +64,7 @@ class MVAE(Program):
     """
 
     default_data = "digits-three"
-    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    training = dict(lr=2e-3)
     presets = {
         "paper-three": dict(
             latent_dim=512, hidden=512, layers=3, epochs=500, batch_size=128, lr=1e-3, schedule="constant",
