@@ -52,7 +52,7 @@ def fit(
     clip: Annotated[float | None, typer.Option(metavar="X", help="Bound of the gradient's norm.")] = None,
     patience: Annotated[int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one.")] = None,
     validation: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Hold out this share of the rows; 0: none. Default .1, or folds.")
+        float | None, typer.Option(metavar="SHARE", help="Hold out this share; 0: nothing. Default .1, or folds.")
     ] = None,
     folds: Annotated[
         int | None, typer.Option(metavar="K", help="Folds that choose the steps; default: 5 below 200 rows, else 1.")

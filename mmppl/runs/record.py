@@ -107,26 +107,26 @@ class ResultRecord:
 
     Args:
         epochs: how many were run, of all phases.
-        steps: gradient steps behind the weights that are kept.
-        steps_taken: gradient steps of all phases and folds.
-        selected_step: the step whose weights served the held-out rows best; None: the last weights were kept.
         seconds: of all of them.
         loss: in nats per row, on the rows that were held out (at the selected step; of folds, the mean over all rows),
             else on the training rows.
         terms: name → value, of the same rows.
         weights: name → weight.
         metrics: name → value, on the validation rows; None where it is not finite.
+        steps: gradient steps behind the weights that are kept.
+        steps_taken: gradient steps of all phases and folds.
+        selected_step: the step whose weights served the held-out rows best; None: the last weights were kept.
     """
 
     epochs: int
-    steps: int
-    steps_taken: int
-    selected_step: int | None
     seconds: float
     loss: float
     terms: dict[str, float]
     weights: dict[str, float]
     metrics: dict[str, float | None]
+    steps: int
+    steps_taken: int
+    selected_step: int | None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "steps_taken", "selected_step"):

@@ -205,7 +205,7 @@ class Weights(Callback):
 
     def on_end(self, fit: Training) -> None:
         """Write what has been found after the selection, where no refit has followed."""
-        if self.files.folder is not None and fit.counters.frozen and not fit.settings.refit:
+        if self.files.folder is not None and fit.counters.frozen and not fit.refits:
             self.files.put_weights(pack(dict(fit.program.state_dict())))
 
 

@@ -83,8 +83,8 @@ def fit(
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
         preset: a name in the program's `presets`.
-        epochs: passes over the training rows, whose last weights are kept; this and the following: default: preset, then
-            the program's `training`.
+        epochs: passes over the training rows, whose last weights are kept; default of this and the following: preset,
+            then the program's `training`.
         steps: instead of epochs: gradient steps at most. The number that serves held-out rows best is taken, and where
             those rows were drawn here, all rows are then fitted for as many steps. Default, where nobody names epochs:
             by a rule from rows and parameters (`mmppl.train.budget.rule`).

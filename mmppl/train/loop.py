@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,13 @@ from .stages.gradient import GradientStage
 from .stages.plan import PlannedStage, at_epoch, check_terms, plan_stages
 from .stages.whole_data import WholeDataStage
 from .step import Step
-from .validate import at_the_end, mean_over, mean_terms
+from .validate import at_the_end, mean_over, mean_terms, weighted
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a phase of a fit is, after a step. Times in seconds, loss in nats per row (of the last step); epochs and
-    steps are those of the phase, the steps of its folds together."""
+    steps are the phase's, of all folds together."""
 
     epoch: int
     epochs: int
@@ -58,7 +58,7 @@ class Training:
     Args:
         program: on its device, with its first weights.
         dataset: whose rows are trained and validated on.
-        settings: of the fit.
+        settings: of the fit; `budget.rule.resolve` fills in what they leave open.
         callbacks: called in their order.
         rule: combines gradients, in groups that have no rule of their own.
         log: receives one-line messages for the user.
@@ -70,6 +70,7 @@ class Training:
         phase: the one that goes on.
         trainees: one, or one for each fold.
         rows: what the trainee at hand is trained and validated on.
+        refits: whether a phase "refit" follows.
         plan: the stages of the phase.
         stage: the one that goes on, of the trainee at hand.
         counters: how far the fit has come.
@@ -100,16 +101,16 @@ class Training:
         self.initial = {name: value.clone() for name, value in program.state_dict().items()}
         self.first = first_phase(program, dataset, settings, self.device, log)
         self.first_plan = plan_stages(program, self.first.epochs, rule)
-        self.unseen = unseen_in(program, dataset, self.first.whole if settings.refit else self.first.learnt)
+        self.refits = bool(settings.refit) and self.first.validates
+        self.unseen = unseen_in(program, dataset, self.first.whole if self.refits else self.first.learnt)
         for line in unseen_classes(self.unseen):
             log(line)
         if settings.patience and not self.first.validates:
             log("There are no validation rows: --patience has nothing to watch, and is ignored.")
         self.counters = Counters()
         self.lines: list[dict[str, Any]] = []
-        self.better = self.last = False
-        self._checked = False
-        self._steps: dict[Any, Step] | None = {} if settings.refit or len(self.first.trainees) > 1 else None
+        self.better = self.last = self._checked = False
+        self._steps: dict[Any, Step] | None = {} if self.refits or len(self.first.trainees) > 1 else None
         self._steppers = [c for c in self.callbacks if type(c).on_step is not Callback.on_step]
         self._enter(self.first, self.first_plan)
 
@@ -126,16 +127,15 @@ class Training:
             FitError: something is not finite.
         """
         started = time.monotonic() - self.counters.seconds
-        for line in told(self.phase, self.settings):
-            self.log(line)
+        self._tell()
         with others_turn():
             for callback in self.callbacks:
                 callback.on_start(self)
         while not self._is_over():
             self._epoch(started)
-        if self.phase.keeps_best or self.settings.refit:
+        if self.phase.keeps_best or self.refits:
             self._select()
-        if self.settings.refit and self.phase is self.first:
+        if self.refits and self.phase is self.first:
             self._begin_refit()
             while not self._is_over():
                 self._epoch(started)
@@ -153,14 +153,14 @@ class Training:
             for callback in self.callbacks:
                 callback.on_selected(self)
         line = self.lines[counters.selected - 1]
-        if self.settings.steps is not None or self.settings.refit:
+        if self.settings.steps is not None or self.refits:
             loss = f", held-out loss {line['loss']['valid']:.4g} nats per row" if line["valid"] else ""
             self.log(f"Selected step {line['step']:,} of {self.step:,}{loss}.")
         if self.after_selection is not None:
             counters.frozen = freeze(self.program, self.trainees, self.after_selection)
 
     def _refit(self) -> tuple[Phase, list[PlannedStage]]:
-        """The phase that follows the selection, and its stages: as before, the last for the steps that were selected."""
+        """The phase after the selection, and its stages: as before, the last for as long as was selected."""
         *before, last = self.first_plan
         best = self.counters.selected - (last.first - 1)
         return refit_phase(self.program, self.dataset, self.settings, self.first, before, last, best)
@@ -172,6 +172,9 @@ class Training:
         torch.manual_seed(generator(self.settings.seed, "refit").initial_seed())
         counters.begun, counters.before, counters.stage = counters.epoch, counters.step, 0
         self._enter(*self._refit())
+        self._tell()
+
+    def _tell(self) -> None:
         for line in told(self.phase, self.settings):
             self.log(line)
 
@@ -204,14 +207,12 @@ class Training:
         train, weights = mean_over([(trained, 1) for trained, _, _, _ in found]), found[-1][1]
         held = [(valid, len(t.rows.valid)) for (_, _, valid, _), t in zip(found, self.trainees) if valid]
         valid, at_end = mean_over(held), found[-1][3]
-        loss = {"train": _loss(train, weights), "valid": _loss(valid, at_end) if valid else None}
+        loss = {"train": weighted(train, weights), "valid": weighted(valid, at_end) if valid else None}
         line: dict[str, Any] = {"epoch": epoch, "phase": self.phase.name, "stage": planned.stage.name}
         line |= {"step": self.rows.steps_before(number + 1), "train": train, "valid": valid, "weights": weights}
         settled = not valid or all(math.isclose(weights[n], w, rel_tol=1e-6) for n, w in at_end.items())
-        if not settled:
-            line["weights_at_end"] = at_end
-        if len(held) > 1:
-            line["folds"] = [_loss(values, at_end) for values, _ in held]
+        line |= {} if settled else {"weights_at_end": at_end}
+        line |= {"folds": [weighted(values, at_end) for values, _ in held]} if len(held) > 1 else {}
         line |= {"loss": loss, "metrics": {}, "seconds": 0.0}
         self.better = loss["valid"] is not None and (not settled or loss["valid"] < counters.best)
         if self.better:
@@ -247,7 +248,7 @@ class Training:
         if done == 0 or not self.phase.keeps_best or counters.stage < len(self.plan) - 1:
             return done >= self.phase.epochs
         patience = self.settings.patience
-        if patience is None and self.settings.steps is not None and self.settings.refit:
+        if patience is None and self.settings.steps is not None and self.refits:
             patience = patience_at(counters.best_epoch - counters.begun - (self.plan[-1].first - 1))
         waited = counters.epoch - counters.best_epoch
         return done >= self.phase.epochs or (patience is not None and waited >= patience)
@@ -347,7 +348,3 @@ class Training:
             weights=line.get("weights_at_end", line["weights"]),
             metrics={name: value if math.isfinite(value) else None for name, value in metrics},
         )
-
-
-def _loss(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    return sum(weights[name] * value for name, value in values.items())

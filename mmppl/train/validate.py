@@ -66,6 +66,11 @@ def mean_over(found: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, flo
     return {name: sum(values[name] * n for values, n in found) / total for name in (found[0][0] if found else {})}
 
 
+def weighted(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The loss that terms of these values and weights make."""
+    return sum(weights[name] * value for name, value in values.items())
+
+
 def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float]:
     """Error rate of each label on (the first) validation rows, given all else that a row has.
 

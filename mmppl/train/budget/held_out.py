@@ -69,8 +69,8 @@ def hold_out(
     train, valid = parts
     pool = torch.cat(parts).sort().values
     if settings.folds and settings.folds > 1:
-        fold = torch.from_numpy(stratified_folds(groups_of(dataset)[pool.numpy()], settings.folds, seed=SEED))
-        found = [Fold(pool[fold != i], pool[fold == i]) for i in range(settings.folds)]
+        dealt = torch.from_numpy(stratified_folds(groups_of(dataset)[pool.numpy()], settings.folds, seed=SEED))
+        found = [Fold(pool[dealt != i], pool[dealt == i]) for i in range(settings.folds)]
     elif settings.validation is not None:
         share = settings.validation
         split = stratified_split(groups_of(dataset)[pool.numpy()], seed=SEED, shares=(1 - share, share, 0.0))

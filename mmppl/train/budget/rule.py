@@ -1,7 +1,5 @@
 """Steps, batches and folds of a fit that names none, as a function of rows and parameters alone: the same on every
 machine.
-
-The figures behind the constants are in RESULTS.md, "Budget".
 """
 
 from __future__ import annotations
@@ -15,15 +13,14 @@ from ...errors import UsageError
 from ..settings import FitSettings
 from .held_out import usable_rows
 
-PASSES, OF = 100, 128  # the training rows are passed so often, in steps of so many rows,
-LEAST, MOST = 2000, 10_000  # but no fewer and no more steps are taken;
-WORK = 3e10  # small data take fewer, with many parameters: rows of a batch × parameters × steps at most,
-AT_LEAST = 600  # and no fewer steps than these
-BATCHES = 8  # of a pass over the training rows, at least,
-SMALLEST, LARGEST = 16, 128  # while a batch has so many rows
-FOLDS, FEW = 5, 200  # folds below so many rows
-ROUNDS = 60  # a fit in steps is validated so often
-ROUND = 10  # steps between two validations, at least
+PASSES, OF = 150, 128  # the training rows are passed so often, in steps of so many rows; small data more often:
+WORK, ROWS = 7e9, 100  # until rows of a batch × parameters × steps are so many, times the squared hundreds of rows, or
+ENOUGH = 2000  # so many steps
+LEAST, MOST = 500, 10_000  # steps
+BATCHES, SMALLEST, LARGEST = 8, 8, 128  # of a pass over the training rows, and the rows that a batch has then
+FOLDS, FEW = 5, 200  # folds below so many rows, where the work allows them the least number of steps;
+SHARE = 1 / FOLDS  # else one of them
+ROUNDS, ROUND = 60, 20  # a fit in steps is validated so often, but not after fewer steps
 PATIENCE = 5  # rounds without a better held-out loss,
 HALF = 0.5  # and this share of the rounds up to the best, end the search where a refit follows
 EPOCHS_BATCH = 128  # rows per step where epochs are named
@@ -51,52 +48,62 @@ def resolve(settings: FitSettings, program: Program, dataset: Dataset) -> FitSet
             "mark them as train rows."
         )
     rows = train + valid
-    none = settings.validation == 0 or (settings.validation is None and not valid)
+    none = settings.validation == 0 or (settings.validation is None and not valid and not dataset.drawn_valid)
     in_steps = settings.epochs is None
     refit = settings.refit
     if refit is None:
         refit = in_steps and not brought and not none
-    folds = settings.folds
+    folds, validation, numbers = settings.folds, settings.validation, parameters(program)
     if folds is None:
-        folds = FOLDS if in_steps and refit and not brought and settings.validation is None and rows < FEW else 1
-    if none or rows < 2:
+        folds = 1
+        if in_steps and refit and not brought and validation is None and rows < FEW:
+            learnt = rows - -(-rows // FOLDS)
+            batch = settings.batch_size or batch_size(learnt)
+            affordable = work(learnt, batch, numbers, FOLDS + 1)
+            folds, validation = (FOLDS, None) if affordable >= min(settings.steps or LEAST, LEAST) else (1, SHARE)
+    if none or rows < 2 or (folds == 1 and validation is None and not valid):
         folds, refit = 1, False
     folds = min(folds, rows)
+    settings = dataclasses.replace(settings, validation=validation, folds=folds, refit=refit)
     if not in_steps:
         batch = settings.batch_size or EPOCHS_BATCH
-        return dataclasses.replace(settings, batch_size=batch, folds=folds, refit=refit)
-    if folds > 1:
-        train = rows - -(-rows // folds)
+        return dataclasses.replace(settings, batch_size=batch)
+    if folds > 1 or validation is not None:
+        train = rows - (-(-rows // folds) if folds > 1 else round((validation or 0.0) * rows))
     batch = settings.batch_size or batch_size(train)
-    steps = settings.steps or gradient_steps(train, min(batch, max(train, 1)), parameters(program))
-    return dataclasses.replace(settings, steps=steps, batch_size=batch, folds=folds, refit=refit)
+    steps = settings.steps or gradient_steps(train, batch, numbers, folds + bool(refit))
+    return dataclasses.replace(settings, steps=steps, batch_size=batch)
 
 
-def gradient_steps(rows: int, batch: int, parameters: int) -> int:
-    """Gradient steps at most: 100 passes of the rows in batches of 128, but at least 2,000 and at most 10,000 steps;
-    where 2,000 would be more than the passes, and the networks are large, fewer, down to 600.
+def gradient_steps(rows: int, batch: int, parameters: int, trainings: int = 1) -> int:
+    """Gradient steps at most: 150 passes of the rows in batches of 128; small data more, up to 2,000 steps, as the work
+    allows; at least 500 and at most 10,000.
 
     Args:
         rows: that are trained on.
         batch: rows per step.
         parameters: numbers that move.
+        trainings: that the work is divided among: folds, and a refit.
 
     Example:
-        >>> gradient_steps(36, 16, 5_000), gradient_steps(75, 16, 900_000), gradient_steps(3_500, 128, 300_000)
-        (2000, 2000, 2734)
+        >>> [gradient_steps(36, 8, 5_000, 6), gradient_steps(73, 8, 900_000, 2), gradient_steps(3_500, 128, 300_000)]
+        [2000, 500, 4102]
     """
-    passes = PASSES * rows / OF
-    if passes >= LEAST:
-        return round(min(passes, MOST))
-    return round(min(LEAST, max(WORK / max(batch * parameters, 1), passes, AT_LEAST)))
+    small = min(work(rows, batch, parameters, trainings), ENOUGH)
+    return round(min(max(small, PASSES * rows / OF, LEAST), MOST))
+
+
+def work(rows: int, batch: int, parameters: int, trainings: int) -> float:
+    """Steps of each of some trainings that together are the work of small data; see `gradient_steps`."""
+    return WORK * max(rows / ROWS, 1) ** 2 / (max(min(batch, rows), 1) * max(parameters, 1) * trainings)
 
 
 def batch_size(rows: int) -> int:
-    """Rows per step: the power of 2 that is nearest to an eighth of the rows, from 16 to 128.
+    """Rows per step: the power of 2 that is nearest to an eighth of the rows, from 8 to 128.
 
     Example:
         >>> [batch_size(rows) for rows in (36, 150, 560, 5_000)]
-        [16, 16, 64, 128]
+        [8, 16, 64, 128]
     """
     return int(min(max(2 ** round(math.log2(max(rows, 1) / BATCHES)), SMALLEST), LARGEST))
 
