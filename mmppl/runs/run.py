@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-
 from ..base.files import pack, sha256, write
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
