@@ -49,12 +49,25 @@ def fit(
     set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter.")] = [],
     as_: As = [],
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Default: preset, then program.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="B", help="Rows per step.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, all taken.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Or gradient steps at most; default: by rows and parameters.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="B", help="Rows per step; default: by the rows.")] = None,
     lr: Annotated[float | None, typer.Option(metavar="X", help="Adam's learning rate.")] = None,
     schedule: Annotated[str | None, typer.Option(metavar="cosine|constant", help="Of the learning rate.")] = None,
     clip: Annotated[float | None, typer.Option(metavar="X", help="Bound of the gradient's norm.")] = None,
     patience: Annotated[int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Hold out this share; 0: nothing. Default .1, or folds.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(metavar="K", help="Folds that choose the steps; default: 5 below 200 rows, else 1.")
+    ] = None,
+    refit: Annotated[
+        bool | None,
+        typer.Option("--refit/--no-refit", help="Then fit all rows; default: unless the data have validation rows."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="S", help="Seed of the fit and of --hide; a split does not depend on it.")
     ] = 0,
@@ -93,11 +106,15 @@ def fit(
                 hyper=hyper,
                 preset=preset,
                 epochs=epochs,
+                steps=steps,
                 batch_size=batch_size,
                 lr=lr,
                 schedule=schedule,  # type: ignore[arg-type]
                 clip=clip,
                 patience=patience,
+                validation=validation,
+                folds=folds,
+                refit=refit,
                 seed=seed,
                 device=device,
                 precision=precision,  # type: ignore[arg-type]
@@ -136,7 +153,7 @@ def _test(run: "Run", root: Path | None, log: Callable[[str], None]) -> dict[str
 
 
 def _text(found: dict[str, Any], run: "Run", program: str) -> str:
-    rows = [["run", found["run"]], *([key, number(found[key])] for key in ("epochs", "seconds", "loss"))]
+    rows = [["run", found["run"]], *([key, number(found[key])] for key in ("steps", "seconds", "loss"))]
     parts = [columns(rows)]
     if found["metrics"]:
         titles = {name: _title(name) for name in found["metrics"]}

@@ -73,7 +73,8 @@ def _lines() -> "Callable[[str | Progress], None]":
 
 def _state(event: "Progress") -> str:
     rate, left = f"{event.rows_per_second:,.0f} rows/s", f"{_duration(event.eta_seconds)} left"
-    return f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.4g}  {rate}  {left}"
+    place = f"epoch {event.epoch}/{event.epochs}  step {event.step:,}/{event.steps:,}"
+    return f"{event.phase}: {place}  loss {event.loss:.4g}  {rate}  {left}"
 
 
 def _duration(seconds: float) -> str:

@@ -171,7 +171,9 @@ def _run_text(path: Path, record: "RunRecord") -> str:
         ["status", record.status if record.status == "done" else f"{record.status}: go on with fit --resume"],
     ]
     if result is not None:
-        rows += [["epochs", number(result.epochs)], ["seconds", number(result.seconds)], ["loss", number(result.loss)]]
+        chosen = "" if result.selected_step is None else f", step {result.selected_step:,} chosen on held-out rows"
+        taken = f"{result.steps:,} (of {result.steps_taken:,} taken{chosen})"
+        rows += [["steps", taken], ["seconds", number(result.seconds)], ["loss", number(result.loss)]]
         rows += [[f"  {name}", f"{number(v)} × {number(result.weights[name])}"] for name, v in result.terms.items()]
         rows += [[name, number(value)] for name, value in result.metrics.items()]
     return f"{printable(path)}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"

@@ -66,7 +66,7 @@ class CMMD(Program):
     """
 
     default_data = "digits-two-view"
-    training = dict(epochs=150, batch_size=128, lr=2e-3)
+    training = dict(lr=2e-3)
     presets = {
         "paper-mnist": dict(
             latent_dim=50, hidden=1024, encoder_hidden=2500, decoder_hidden=None, layers=3, dropout=0.2,

@@ -81,7 +81,7 @@ class FMWVAE(Program):
     """
 
     default_data = "digits-three"
-    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    training = dict(lr=2e-3)
     presets = {
         # an MLP replaces its convolutions for 28×28 images; its ten Bernoullis are --as label=bernoulli
         "paper-mnist": dict(

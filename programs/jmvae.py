@@ -55,7 +55,7 @@ class JMVAE(Program):
     """
 
     default_data = "digits-three"
-    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    training = dict(lr=2e-3)
     presets = {
         "paper-mnist": dict(
             latent_dim=64, hidden=512, activation="relu", norm=False, linear=False, see_labels=True, alpha=1.0,

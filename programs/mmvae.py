@@ -52,7 +52,7 @@ class MMVAE(Program):
     """
 
     default_data = "digits-three"
-    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    training = dict(lr=2e-3)
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75; its SVHN networks are somewhat wider than these
         "paper-mnist-svhn": dict(

@@ -80,7 +80,7 @@ class MVAE(Program):
     """
 
     default_data = "digits-three"
-    training = dict(epochs=60, batch_size=128, lr=2e-3)
+    training = dict(lr=2e-3)
     presets = {
         "observed": dict(scored="observed"),  # coherent images, at the price of honest noise and evidence
         "paper-three": dict(

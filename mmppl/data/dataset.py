@@ -34,6 +34,8 @@ class Dataset:
         ids: (N,) int64 or str row ids; every answer returns them.
         split: (N,) int8 codes of the parts: 0 train, 1 valid, 2 test.
         has_split: True if the split comes from the file or the recipe, False if it was drawn.
+        drawn_valid: True if the valid rows (of few rows there may be none) were drawn when the data were read, from
+            rows that a fit may learn from; False if the file or the recipe says which they are.
         refresh: a function (seed, epoch) → fresh values of the train rows, (N_train, *shape) each, in the order of
             `rows("train")`; the same arguments give the same values. None if the values never change.
         whole: the same rows before `read(hide=…)` masked some of their modalities; None if it masked nothing.
@@ -56,6 +58,7 @@ class Dataset:
     ids: np.ndarray
     split: np.ndarray
     has_split: bool = False
+    drawn_valid: bool = False
     refresh: Callable[[int, int], dict[str, Tensor]] | None = None
     whole: Dataset | None = None
     scaled_on_all: tuple[Modality, ...] | None = None

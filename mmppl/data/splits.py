@@ -12,6 +12,7 @@ from ..base.random import generator
 
 if TYPE_CHECKING:
     from ..modalities.modality import Modality
+    from .dataset import Dataset
 
 Part = Literal["train", "valid", "test"]
 PARTS: tuple[Part, ...] = ("train", "valid", "test")  # the code of a part is its position here
@@ -56,6 +57,45 @@ def stratifying(modalities: Sequence[Modality]) -> Modality | None:
         The label, or None if there is none.
     """
     return next((m for m in modalities if m.role == "label" and m.classes is not None and m.size == 1), None)
+
+
+def groups_of(dataset: Dataset) -> np.ndarray:
+    """Return the class codes that the rows of a data set are stratified by.
+
+    Args:
+        dataset: the rows.
+
+    Returns:
+        (N,) int64 codes, −1 where the label is missing; zeros if there is no label to stratify by.
+    """
+    label = stratifying(dataset.modalities)
+    if label is None:
+        return np.zeros(len(dataset), np.int64)
+    return np.where(dataset.observed[label.name].numpy(), dataset.values[label.name].reshape(-1).numpy(), -1)
+
+
+def stratified_folds(groups: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+    """Deal rows into folds, group after group, so that folds and groups in folds differ by at most one row.
+
+    Args:
+        groups: (N,) integers, such as class codes.
+        folds: their number.
+        seed: the seed of the draw.
+
+    Returns:
+        (N,) int64 numbers of the folds, counted from 0.
+
+    Example:
+        >>> stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).reshape(2, 3).sum(1)
+        array([3, 3])
+    """
+    draw, dealt, fold = generator(seed, "folds"), 0, np.zeros(len(groups), np.int64)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        rows = rows[torch.randperm(len(rows), generator=draw).numpy()]
+        fold[rows] = (dealt + np.arange(len(rows))) % folds
+        dealt += len(rows)
+    return fold
 
 
 def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:

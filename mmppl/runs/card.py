@@ -19,7 +19,7 @@ def write_card(path: Path, record: RunRecord, result: ResultRecord) -> None:
     lines = [
         f"# {code(record.program.name)} on {code(record.data.told)}",
         "",
-        f"Fitted with mmppl {record.mmppl}: {result.epochs} epochs, batches of {record.training['batch_size']}, "
+        f"Fitted with mmppl {record.mmppl}: {result.steps:,} steps, batches of {record.training['batch_size']}, "
         f"seed {record.seed}, {result.seconds:.0f} s on {record.device}.",
         "",
         "| modality | shape | likelihood | role |",

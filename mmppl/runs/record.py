@@ -106,12 +106,16 @@ class ResultRecord:
     """How a fit ended.
 
     Args:
-        epochs: how many were run.
+        epochs: how many were run, of all phases.
         seconds: of all of them.
-        loss: in nats per row, on the validation rows where there are any, else on the training rows.
+        loss: in nats per row, on the rows that were held out (at the selected step; of folds, the mean over all rows),
+            else on the training rows.
         terms: name → value, of the same rows.
         weights: name → weight.
         metrics: name → value, on the validation rows; None where it is not finite.
+        steps: gradient steps behind the weights that are kept.
+        steps_taken: gradient steps of all phases and folds.
+        selected_step: the step whose weights served the held-out rows best; None: the last weights were kept.
     """
 
     epochs: int
@@ -120,9 +124,14 @@ class ResultRecord:
     terms: dict[str, float]
     weights: dict[str, float]
     metrics: dict[str, float | None]
+    steps: int
+    steps_taken: int
+    selected_step: int | None
 
     def __post_init__(self) -> None:
-        _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        for name in ("epochs", "steps", "steps_taken", "selected_step"):
+            number = getattr(self, name)
+            _check(number is None or 1 <= number < 2**53, name, number, "at least 1")
         _check(self.seconds >= 0, "seconds", self.seconds, "at least 0")
         _check(self.terms.keys() <= self.weights.keys(), "weights", list(self.weights), "one for each term")
         numbers = {"seconds": self.seconds, "loss": self.loss, **self.terms, **self.weights}

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
-
 from ..base.files import pack, sha256, write
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
@@ -17,7 +15,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.read import read
 from ..data.recipes.registry import needs
-from ..data.splits import stratified_split, stratifying
+from ..data.splits import groups_of, stratified_split
 from ..errors import DataError, UsageError
 from ..inference.fitted import FittedModel
 from .card import write_card
@@ -193,11 +191,7 @@ class Run(FittedModel):
     def _with_split(self, dataset: Dataset) -> Dataset:
         """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test
         rows; else as it is."""
-        label, groups = stratifying(dataset.modalities), np.zeros(len(dataset), np.int64)
-        if label is not None:
-            codes = dataset.values[label.name].reshape(-1).numpy()
-            groups = np.where(dataset.observed[label.name].numpy(), codes, -1)
-        again = replace(dataset, split=stratified_split(groups, seed=0), has_split=True)
+        again = replace(dataset, split=stratified_split(groups_of(dataset), seed=0), has_split=True)
         return again if again.fingerprint() == self.record.data.unhidden else dataset
 
     def is_fitted_on(self, dataset: Dataset) -> bool:

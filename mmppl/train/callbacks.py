@@ -52,6 +52,9 @@ class Callback:
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
         """After each epoch, with the line of metrics.jsonl before it is written; `line["metrics"]` may be added to."""
 
+    def on_selected(self, fit: Training) -> None:
+        """After the last epoch of a phase in which the best epoch counts, before what comes then."""
+
     def on_end(self, fit: Training) -> None:
         """After the last epoch."""
 
@@ -135,7 +138,7 @@ class LabelErrors(Callback):
     """The error rates of labels on validation rows."""
 
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
-        if len(fit.rows.valid):
+        if len(fit.rows.valid) and len(fit.trainees) == 1:
             line["metrics"] |= label_errors(fit.program, fit.rows.valid, fit.settings.seed)
 
 
@@ -175,30 +178,35 @@ class MetricsLog(Callback):
 
 
 class Weights(Callback):
-    """The weights of the best epoch so far and of the last; with patience those of the best alone."""
+    """The weights of the best epoch so far and of the last; where the best counts, its alone; none of folds."""
 
     def __init__(self, files: RunFiles) -> None:
         self.files = files
         self.best: dict[str, Tensor] | None = None
 
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
-        if not (fit.better or (fit.last and fit.patience is None)):
+        if len(fit.trainees) > 1 or not (fit.better or (fit.last and not fit.phase.keeps_best)):
             return
         weights = dict(fit.program.state_dict())
         if self.files.folder is not None:
             self.files.put_weights(pack(weights))
-        elif fit.patience is not None:
+        elif fit.phase.keeps_best:
             self.best = {name: value.detach().clone() for name, value in weights.items()}
 
-    def on_end(self, fit: Training) -> None:
+    def on_selected(self, fit: Training) -> None:
         """Bring the program back to the weights that are kept."""
-        if fit.patience is None:
+        if len(fit.trainees) > 1 or not fit.phase.keeps_best:
             return
         best, folder, record = self.best, self.files.folder, self.files.record
         if folder is not None and record.weights is not None:
             best = unpack(read_checked(folder, record, record.weights), folder / record.weights)
         if best is not None:
             fit.program.load_state_dict(best)
+
+    def on_end(self, fit: Training) -> None:
+        """Write what has been found after the selection, where no refit has followed."""
+        if self.files.folder is not None and fit.counters.frozen and not fit.refits:
+            self.files.put_weights(pack(dict(fit.program.state_dict())))
 
 
 class Checkpoint(Callback):

@@ -31,8 +31,12 @@ class Counters:
 
     Args:
         epoch: the last whole one, counted from 1.
-        step: batches that are done.
+        step: batches that are done, of all phases and folds.
         stage: of that epoch, counted from 0.
+        begun: the epochs of the phase before.
+        before: the batches of the phase before.
+        selected: the epoch that was selected; 0: none is yet.
+        frozen: names of what stays as it was found then.
         best: the smallest validation loss of the stage.
         best_epoch: the epoch that had it.
         seconds: of all epochs.
@@ -43,6 +47,10 @@ class Counters:
     epoch: int = 0
     step: int = 0
     stage: int = 0
+    begun: int = 0
+    before: int = 0
+    selected: int = 0
+    frozen: list[str] = field(default_factory=list)
     best: float = math.inf
     best_epoch: int = 0
     seconds: float = 0.0
@@ -50,8 +58,11 @@ class Counters:
     logged: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.epoch, self.step, self.stage, self.best_epoch, self.logged) < 0:
+        numbers = (self.epoch, self.step, self.stage, self.best_epoch, self.logged)
+        if min(*numbers, self.begun, self.before, self.selected) < 0:
             raise ValueError("a counter is negative")
+        if self.selected > self.epoch or self.begun > self.epoch or bool(self.begun) > bool(self.selected):
+            raise ValueError("epochs and phases do not fit")
 
 
 def save_state(run: Path, program: Program, optimisers: dict[str, Tensor], counters: Counters) -> None:

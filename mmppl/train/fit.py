@@ -30,6 +30,7 @@ from ..kernels.codegen.c_backend import available, compiled_kernels
 from ..runs.record import PROGRAM, DataRecord, ProgramRecord, RunRecord, UsedFile
 from ..runs.run import Run
 from ..runs.storage import begin_folder, clear_folder, locked, make_folder
+from .budget.rule import resolve
 from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
 from .checkpoint import has_state, load_state, sweep
 from .loop import Progress, Training
@@ -50,11 +51,15 @@ def fit(
     hyper: Mapping[str, Any] = {},
     preset: str | None = None,
     epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
     schedule: Literal["cosine", "constant"] | None = None,
     clip: float | None = None,
     patience: int | None = None,
+    validation: float | None = None,
+    folds: int | None = None,
+    refit: bool | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] | str = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
@@ -78,13 +83,24 @@ def fit(
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
         preset: a name in the program's `presets`.
-        epochs: passes over the training rows; this and the following: default: preset, then the program's `training`.
-        batch_size: rows per step.
+        epochs: passes over the training rows, whose last weights are kept; default of this and the following: preset,
+            then the program's `training`.
+        steps: instead of epochs: gradient steps at most. The number that serves held-out rows best is taken, and where
+            those rows were drawn here, all rows are then fitted for as many steps. Default, where nobody names epochs:
+            by a rule from rows and parameters (`mmppl.train.budget.rule`).
+        batch_size: rows per step; default with epochs: 128, else by that rule.
         lr: learning rate of the groups of parameters that name none.
         schedule: of the learning rate over each stage.
         clip: bound of the norm of each group's gradient.
-        patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights instead
-            of the last one's.
+        patience: stop after so many epochs (lines of metrics.jsonl) without a better validation loss, and keep the best
+            epoch's weights instead of the last one's.
+        validation: share to hold out of the rows that are no test rows, where the data bring no validation rows of
+            their own; 0: nothing is held out, and all steps are taken. Default: the validation rows that were drawn
+            when the data were read, a tenth; with few rows they are held out in folds.
+        folds: number of the folds that are held out in turn to choose the number of steps. Default: 5 where there are
+            fewer than 200 rows and a refit follows, else 1, the validation rows alone.
+        refit: whether all rows that are no test rows are fitted for the number of steps that was chosen. Default: where
+            the number is chosen on rows that the data did not bring as validation rows.
         seed: of all random draws.
         device: "auto" is the GPU where there is a usable one.
         precision: "bf16" runs the networks under autocast.
@@ -126,8 +142,9 @@ def fit(
                 log(message)
 
     hyper, settings = settings_for(
-        cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
-        patience=patience, precision=precision, seed=seed, device=device,
+        cls, hyper, preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
+        patience=patience, validation=validation, folds=folds, refit=refit, precision=precision, seed=seed,
+        device=device,
     )  # fmt: skip
     if gradient_rule is not None:
         settings = dataclasses.replace(settings, gradient_rule=_name_of_rule(gradient_rule))
@@ -156,7 +173,8 @@ def fit(
         with _blaming(cls):  # what the program refuses, it refuses before there is a folder
             made = cls(dataset.modalities, **hyper).to(place)
         named = ProgramRecord(_name_of(program, cls), sha256(source))
-        computed = choose_threads(threads, made, settings.batch_size, len(dataset))
+        settings = resolve(settings, made, dataset)
+        computed = choose_threads(threads, made, settings.batch_size or len(dataset), len(dataset))
         record = _record(named, hyper, settings, dataset, described, place, computed)
         record = dataclasses.replace(record, use=used)
         with _folder(path, resume), _blaming(cls):
@@ -227,7 +245,7 @@ def _train(
     every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Card(files)]
     with threads_of(record.threads), matmul_precision(record.gemm), compiled_kernels(compiled):
         training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log)
-        files.record = dataclasses.replace(record, data=dataclasses.replace(record.data, unseen=training.rows.unseen))
+        files.record = dataclasses.replace(record, data=dataclasses.replace(record.data, unseen=training.unseen))
         if folder is not None and load_state(folder, program, training.restore):
             log(f"{folder}: goes on after epoch {training.counters.epoch}.")
         files.go_back(training.counters)

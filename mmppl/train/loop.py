@@ -1,15 +1,18 @@
-"""The epochs of one fit: its stages one after another, validation, and the moments at which callbacks are called."""
+"""The epochs of one fit: its phases and their stages one after another, validation, and the moments at which callbacks
+are called."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..base.random import generator
 from ..base.turns import give_way, others_turn
 from ..core.program import Program
 from ..core.stages import GradientRule
@@ -17,19 +20,23 @@ from ..data.dataset import Dataset
 from ..errors import FitError
 from ..inference.warnings import unseen_classes
 from ..runs.record import ResultRecord
+from .budget.held_out import unseen_in
+from .budget.phase import AfterSelection, Phase, Trainee, first_phase, freeze, refit_phase, told
+from .budget.rule import patience_at, resolve
 from .callbacks import Callback
 from .checkpoint import Counters
-from .rows import Rows
 from .settings import FitSettings
 from .stages.gradient import GradientStage
 from .stages.plan import PlannedStage, at_epoch, check_terms, plan_stages
 from .stages.whole_data import WholeDataStage
-from .validate import mean_terms
+from .step import Step
+from .validate import at_the_end, mean_over, mean_terms, weighted
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a fit is, after a step. Times in seconds, loss in nats per row (of the last step)."""
+    """Where a phase of a fit is, after a step. Times in seconds, loss in nats per row (of the last step); epochs and
+    steps are the phase's, of all folds together."""
 
     epoch: int
     epochs: int
@@ -39,29 +46,37 @@ class Progress:
     seconds: float
     rows_per_second: float
     eta_seconds: float
+    phase: str = "fit"
 
 
 class Training:
     """One fit, which its callbacks look at.
 
+    It has one phase, "fit", whose last weights are kept (with patience, the best); or "select", which finds the number
+    of steps that serves held-out rows best, and then perhaps "refit", which begins again on all rows and takes so many.
+
     Args:
         program: on its device, with its first weights.
         dataset: whose rows are trained and validated on.
-        settings: of the fit.
+        settings: of the fit; `budget.rule.resolve` fills in what they leave open.
         callbacks: called in their order.
         rule: combines gradients, in groups that have no rule of their own.
         log: receives one-line messages for the user.
+        after_selection: is called between "select" and "refit", or the end, with the program at the selected weights
+            and the rows that were held out from them. It sets entries of the program's state, and returns their names:
+            their values stay as they are in the refit (of folds, the mean over the held-out rows of all).
 
     Attributes:
-        rows: what is trained and validated on.
-        plan: the stages.
-        stage: the one that goes on.
+        phase: the one that goes on.
+        trainees: one, or one for each fold.
+        rows: what the trainee at hand is trained and validated on.
+        refits: whether a phase "refit" follows.
+        plan: the stages of the phase.
+        stage: the one that goes on, of the trainee at hand.
         counters: how far the fit has come.
-        steps: batches of the whole fit.
         lines: of metrics.jsonl, one per epoch.
-        patience: epochs; None: never, or there are no validation rows.
         better: the epoch that has just ended is the best of its stage.
-        last: the epoch that has just ended is the last.
+        last: the epoch that has just ended is the last of its phase.
 
     Raises:
         UsageError: the program's groups or stages are not sound.
@@ -77,23 +92,33 @@ class Training:
         callbacks: Sequence[Callback] = (),
         rule: GradientRule | None = None,
         log: Callable[[str], None] = lambda line: None,
+        after_selection: AfterSelection | None = None,
     ) -> None:
-        self.program, self.settings, self.callbacks, self.log = program, settings, list(callbacks), log
+        self.settings = settings = resolve(settings, program, dataset)
+        self.program, self.dataset, self.callbacks, self.log = program, dataset, list(callbacks), log
+        self.after_selection = after_selection
         self.device = program.progress.device
-        self.plan = plan_stages(program, settings.epochs, rule)
-        self.rows = Rows(program, dataset, settings.batch_size, self.device, log)
-        for line in unseen_classes(self.rows.unseen):
+        self.initial = {name: value.clone() for name, value in program.state_dict().items()}
+        self.first = first_phase(program, dataset, settings, self.device, log)
+        self.first_plan = plan_stages(program, self.first.epochs, rule)
+        self.refits = bool(settings.refit) and self.first.validates
+        self.unseen = unseen_in(program, dataset, self.first.whole if self.refits else self.first.learnt)
+        for line in unseen_classes(self.unseen):
             log(line)
-        self.steps = self.rows.per_epoch * settings.epochs
-        if settings.patience and not len(self.rows.valid):
+        if settings.patience and not self.first.validates:
             log("There are no validation rows: --patience has nothing to watch, and is ignored.")
-        self.patience = settings.patience if len(self.rows.valid) else None
         self.counters = Counters()
-        self.stage: GradientStage | WholeDataStage | None = None
         self.lines: list[dict[str, Any]] = []
-        self.better = self.last = False
-        self._checked = False
+        self.better = self.last = self._checked = False
+        self._steps: dict[Any, Step] | None = {} if self.refits or len(self.first.trainees) > 1 else None
         self._steppers = [c for c in self.callbacks if type(c).on_step is not Callback.on_step]
+        self._enter(self.first, self.first_plan)
+
+    def _enter(self, phase: Phase, plan: Sequence[PlannedStage]) -> None:
+        self.phase, self.plan, self.trainees = phase, tuple(plan), phase.trainees
+        self.rows = self.trainees[0].rows
+        self.stage: GradientStage | WholeDataStage | None = None
+        self.step = 0  # batches of the phase that the trainee at hand has done
 
     def run(self) -> None:
         """Train to the end.
@@ -102,46 +127,99 @@ class Training:
             FitError: something is not finite.
         """
         started = time.monotonic() - self.counters.seconds
+        self._tell()
         with others_turn():
             for callback in self.callbacks:
                 callback.on_start(self)
         while not self._is_over():
-            self._epoch(self.counters.epoch + 1, started)
+            self._epoch(started)
+        if self.phase.keeps_best or self.refits:
+            self._select()
+        if self.refits and self.phase is self.first:
+            self._begin_refit()
+            while not self._is_over():
+                self._epoch(started)
         with others_turn():
             for callback in self.callbacks:
                 callback.on_end(self)
 
+    def _select(self) -> None:
+        """The end of a phase that looks for the best epoch: the program gets its weights, and what is found there."""
+        counters = self.counters
+        if counters.selected:
+            return
+        counters.selected = counters.best_epoch if self.phase.keeps_best else counters.epoch
+        with others_turn():
+            for callback in self.callbacks:
+                callback.on_selected(self)
+        line = self.lines[counters.selected - 1]
+        if self.settings.steps is not None or self.refits:
+            loss = f", held-out loss {line['loss']['valid']:.4g} nats per row" if line["valid"] else ""
+            self.log(f"Selected step {line['step']:,} of {self.step:,}{loss}.")
+        if self.after_selection is not None:
+            counters.frozen = freeze(self.program, self.trainees, self.after_selection)
+
+    def _refit(self) -> tuple[Phase, list[PlannedStage]]:
+        """The phase after the selection, and its stages: as before, the last for as long as was selected."""
+        *before, last = self.first_plan
+        best = self.counters.selected - (last.first - 1)
+        return refit_phase(self.program, self.dataset, self.settings, self.first, before, last, best)
+
+    def _begin_refit(self) -> None:
+        counters, values = self.counters, self.program.state_dict()
+        frozen = {name: values[name].clone() for name in counters.frozen}
+        self.program.load_state_dict(self.initial | frozen)
+        torch.manual_seed(generator(self.settings.seed, "refit").initial_seed())
+        counters.begun, counters.before, counters.stage = counters.epoch, counters.step, 0
+        self._enter(*self._refit())
+        self._tell()
+
+    def _tell(self) -> None:
+        for line in told(self.phase, self.settings):
+            self.log(line)
+
     def stage_at(self, epoch: int) -> GradientStage | WholeDataStage:
-        """The stage of an epoch, at its beginning."""
+        """The stage of an epoch of the phase, at its beginning."""
         planned = at_epoch(self.plan, epoch)
         check = None if self._checked else self._check_terms
+        frozen = {parameter for name, parameter in self.program.named_parameters() if name in self.counters.frozen}
         if planned.stage.update != "gradient":
-            return WholeDataStage(self.program, planned, self.settings, check)
-        per_epoch = self.rows.per_epoch
-        steps, first = per_epoch * planned.epochs, per_epoch * (planned.first - 1)
-        return GradientStage(self.program, planned, self.settings, steps, first, check=check, log=self.log)
+            return WholeDataStage(self.program, planned, self.settings, check, frozen=frozen)
+        first, end = (self.rows.steps_before(epoch) for epoch in (planned.first, planned.last + 1))
+        return GradientStage(
+            self.program, planned, self.settings, end - first, first, frozen=frozen, shared=self._steps,
+            trainees=len(self.trainees), check=check, log=self.log,
+        )  # fmt: skip
 
     def _check_terms(self, names: Sequence[str]) -> None:
         check_terms(self.program, self.plan, names)
         self._checked = True
 
-    def _epoch(self, epoch: int, started: float) -> None:
+    def _epoch(self, started: float) -> None:
         self.begun, self.started = time.monotonic(), started
-        planned = at_epoch(self.plan, epoch)
-        if self.stage is None or self.stage.planned != planned:
-            self.stage = self.stage_at(epoch)
-        if epoch == planned.first:  # the losses of two stages cannot be compared
-            self.counters.best, self.counters.best_epoch = math.inf, epoch - 1
-        self.counters.stage = planned.number
-        train, weights = self.stage.epoch(self, epoch)
-        valid = self._validate(planned, epoch) if len(self.rows.valid) else {}
-        loss = {"train": _loss(train, weights), "valid": _loss(valid, weights) if valid else None}
-        line: dict[str, Any] = {"epoch": epoch, "stage": planned.stage.name, "train": train, "valid": valid}
-        line |= {"weights": weights, "loss": loss, "metrics": {}, "seconds": 0.0}
-        self.better = loss["valid"] is not None and loss["valid"] < self.counters.best
+        counters = self.counters
+        epoch, number = counters.epoch + 1, counters.epoch - counters.begun + 1  # of the fit, and of the phase
+        planned = at_epoch(self.plan, number)
+        if number == planned.first:  # the losses of two stages cannot be compared
+            counters.best, counters.best_epoch = math.inf, counters.epoch
+        counters.stage = planned.number
+        found = [self._epoch_of(trainee, planned, number) for trainee in self.trainees]
+        train, weights = mean_over([(trained, 1) for trained, _, _, _ in found]), found[-1][1]
+        held = [(valid, len(t.rows.valid)) for (_, _, valid, _), t in zip(found, self.trainees) if valid]
+        valid, at_end = mean_over(held), found[-1][3]
+        loss = {"train": weighted(train, weights), "valid": weighted(valid, at_end) if valid else None}
+        line: dict[str, Any] = {"epoch": epoch, "phase": self.phase.name, "stage": planned.stage.name}
+        line |= {"step": self.rows.steps_before(number + 1), "train": train, "valid": valid, "weights": weights}
+        settled = not valid or all(math.isclose(weights[n], w, rel_tol=1e-6) for n, w in at_end.items())
+        line |= {} if settled else {"weights_at_end": at_end}
+        line |= {"folds": [weighted(values, at_end) for values, _ in held]} if len(held) > 1 else {}
+        line |= {"loss": loss, "metrics": {}, "seconds": 0.0}
+        self.better = loss["valid"] is not None and (not settled or loss["valid"] < counters.best)
         if self.better:
-            self.counters.best, self.counters.best_epoch = float(loss["valid"] or 0.0), epoch
-        self.counters.epoch, self.counters.seconds = epoch, time.monotonic() - started
+            counters.best, counters.best_epoch = float(loss["valid"] or 0.0) if settled else math.inf, epoch
+            for trainee in self.trainees if len(self.trainees) > 1 and self.after_selection is not None else ():
+                trainee.best = trainee.weights
+        counters.epoch, counters.seconds = epoch, time.monotonic() - started
         self.last = self._is_over()
         self.lines.append(line)
         line["seconds"] = time.monotonic() - self.begun
@@ -149,60 +227,90 @@ class Training:
             for callback in self.callbacks:
                 callback.on_epoch(self, line)
 
-    def _is_over(self) -> bool:
-        counters, epochs = self.counters, self.settings.epochs
-        if counters.epoch == 0 or self.patience is None or counters.stage < len(self.plan) - 1:
-            return counters.epoch >= epochs
-        return counters.epoch >= epochs or counters.epoch - counters.best_epoch >= self.patience
+    def _epoch_of(self, trainee: Trainee, planned: PlannedStage, number: int) -> tuple[dict[str, float], ...]:
+        """An epoch of one trainee: terms and weights on the training rows, and the same on those that are held out."""
+        several = len(self.trainees) > 1
+        if several:
+            self.rows, self.stage = trainee.rows, trainee.stage
+            self.program.load_state_dict(trainee.weights or self.initial)
+        if self.stage is None or self.stage.planned != planned:
+            self.stage = self.stage_at(number)
+        self.step = self.rows.steps_before(number)
+        train, weights = self.stage.epoch(self, number)
+        valid, at_end = self._validate(planned, number) if len(self.rows.valid) else ({}, {})
+        if several:
+            trainee.stage = self.stage
+            trainee.weights = {name: value.clone() for name, value in self.program.state_dict().items()}
+        return train, weights, valid, at_end
 
-    def _validate(self, planned: PlannedStage, epoch: int) -> dict[str, float]:
-        """Every term on the validation rows."""
-        batches = self.rows.in_order(self.rows.placed(self.rows.valid))
-        valid, _ = mean_terms(
-            self.program,
-            batches,
-            seed=self.settings.seed,
-            precision=self.settings.precision,
-            terms=planned.stage.terms,
-        )
+    def _is_over(self) -> bool:
+        counters, done = self.counters, self.counters.epoch - self.counters.begun
+        if done == 0 or not self.phase.keeps_best or counters.stage < len(self.plan) - 1:
+            return done >= self.phase.epochs
+        patience = self.settings.patience
+        if patience is None and self.settings.steps is not None and self.refits:
+            patience = patience_at(counters.best_epoch - counters.begun - (self.plan[-1].first - 1))
+        waited = counters.epoch - counters.best_epoch
+        return done >= self.phase.epochs or (patience is not None and waited >= patience)
+
+    def _validate(self, planned: PlannedStage, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Every term on the validation rows, and its weight, as they are when the program's clock has run down."""
+        with at_the_end(self.program):
+            valid, weights = mean_terms(
+                self.program,
+                self.rows.in_order(self.rows.placed(self.rows.valid)),
+                seed=self.settings.seed,
+                precision=self.settings.precision,
+                terms=planned.stage.terms,
+            )
         bad = [n for n, v in valid.items() if not math.isfinite(v)]
         if bad:
             raise FitError(
                 f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Fit again with a smaller --lr."
             )
-        return valid
+        return valid, weights
+
+    @property
+    def steps(self) -> int:
+        """Batches of the phase, of each trainee."""
+        return self.rows.steps_before(self.phase.epochs + 1)
 
     def set_progress(self) -> None:
         """Move the program's clock to this step."""
-        self.program.progress.fill_(self.counters.step / self.steps)
+        self.program.progress.fill_(self.step / self.steps)
 
     def advance(self, batches: int, loss: float) -> None:
         """Count batches that are done, and tell how far the fit has come."""
         counters, size = self.counters, self.rows.batch_size
         counters.step += batches
+        self.step += batches
         give_way()
         if not self._steppers:
             return
-        now = time.monotonic()
-        done = counters.step - counters.epoch * self.rows.per_epoch  # in this epoch
-        rate = done * size / max(now - self.begun, 1e-9)
+        number, several = counters.epoch - counters.begun + 1, len(self.trainees)
+        now, done = time.monotonic(), counters.step - counters.before
+        rate = (done - several * self.rows.steps_before(number)) * size / max(now - self.begun, 1e-9)
+        steps = self.steps * several
         progress = Progress(
-            epoch=counters.epoch + 1,
-            epochs=self.settings.epochs,
-            step=counters.step,
-            steps=self.steps,
+            epoch=number,
+            epochs=self.phase.epochs,
+            step=done,
+            steps=steps,
             loss=loss,
             seconds=now - self.started,
             rows_per_second=rate,
-            eta_seconds=(self.steps - counters.step) * size / rate,
+            eta_seconds=(steps - done) * size / rate,
+            phase=self.phase.name,
         )
         with others_turn():
             for callback in self._steppers:
                 callback.on_step(self, progress)
 
     def optimiser_state(self) -> dict[str, Tensor]:
-        """What the optimisers of the stage that goes on keep."""
-        return {} if self.stage is None else self.stage.state()
+        """What the optimisers of the stage that goes on keep; of several trainees, their weights, too."""
+        if len(self.trainees) == 1:
+            return {} if self.stage is None else self.stage.state()
+        return {f"{i}/{name}": value for i, t in enumerate(self.trainees) for name, value in t.state().items()}
 
     def restore(self, counters: Counters, optimisers: dict[str, Tensor]) -> None:
         """Go on after an epoch, the program's weights being those of its end.
@@ -210,25 +318,33 @@ class Training:
         Raises:
             ValueError: the state is of another stage or of other parameters.
         """
-        if counters.epoch > self.settings.epochs or at_epoch(self.plan, counters.epoch).number != counters.stage:
-            raise ValueError(f"epoch {counters.epoch} is not one of stage {counters.stage + 1}")
-        self.counters, self.stage = counters, self.stage_at(counters.epoch)
-        self.stage.load(optimisers)
+        self.counters = counters
+        if counters.begun:
+            self._enter(*self._refit())
+        done = counters.epoch - counters.begun
+        if not 1 <= done <= self.phase.epochs or at_epoch(self.plan, done).number != counters.stage:
+            raise ValueError(f"epoch {done} is not one of stage {counters.stage + 1}")
+        if len(self.trainees) == 1:
+            self.stage = self.stage_at(done)
+            self.stage.load(optimisers)
+            return
+        for i, trainee in enumerate(self.trainees):
+            self.rows = trainee.rows
+            trainee.load({n.partition("/")[2]: v for n, v in optimisers.items() if n.startswith(f"{i}/")}, self, done)
 
     def result(self) -> ResultRecord:
-        """How the fit has ended: of the epoch whose weights are kept."""
-        kept = self.counters.best_epoch if self.patience and self.counters.best_epoch else len(self.lines)
-        line = self.lines[kept - 1]
+        """How the fit has ended: of the epoch that was selected, else of the last."""
+        counters = self.counters
+        line = self.lines[(counters.selected or len(self.lines)) - 1]
         metrics = line["metrics"].items()
         return ResultRecord(
             epochs=len(self.lines),
-            seconds=round(self.counters.seconds, 3),
+            steps=line["step"] if self.phase is self.first else self.lines[-1]["step"],
+            steps_taken=counters.step,
+            selected_step=line["step"] if counters.selected else None,
+            seconds=round(counters.seconds, 3),
             loss=line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
             terms=line["valid"] or line["train"],
-            weights=line["weights"],
+            weights=line.get("weights_at_end", line["weights"]),
             metrics={name: value if math.isfinite(value) else None for name, value in metrics},
         )
-
-
-def _loss(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    return sum(weights[name] * value for name, value in values.items())

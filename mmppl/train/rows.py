@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,69 +13,66 @@ from ..core.batch import Batch
 from ..core.program import Program
 from ..core.row_selection import MissingnessPatterns
 from ..data.dataset import Dataset
-from ..errors import DataError
+from .budget.held_out import Fold
+
+VALID_BATCH = 128  # rows at least of a batch that is only looked at, where epochs are counted in steps
 
 
 class Rows:
-    """The usable training and validation rows of a data set.
+    """The training and validation rows of one phase of a fit, or of one fold of it.
+
+    An epoch is a pass over the training rows; or else `per_epoch` steps of equally many rows, which come from one pass
+    after another, each without the rows that are left when its batches are full.
 
     Args:
-        program: says which rows are of use, and what a guide may see.
+        program: says what a guide may see.
         dataset: all rows.
+        fold: the numbers of those that are trained and validated on.
         batch_size: at most.
         device: where the training rows are kept.
-        log: receives a line with the number of rows that are left out.
+        per_epoch: steps of an epoch; None: as many as a pass has.
+        steps: after which the last epoch ends, which may be a shorter one; None: no epoch is.
+        like: numbers of the rows that a batch stands for, and whose missing modalities make room in it; None: the
+            training rows. Phases that name the same can share a recorded step.
+        key: parts the order of the rows from that of other phases and folds.
 
     Attributes:
         train: the training rows, on the device.
         valid: the validation rows, on the CPU.
-        patterns: what of the training rows may be missing; None on a GPU, which is not waited for.
-        unseen: label → its classes that no training row has.
-        per_epoch: batches of an epoch.
-
-    Raises:
-        DataError: there is no training row, or none that has a modality, which would be answered with noise.
+        patterns: what of the rows may be missing; None on a GPU, which is not waited for.
+        batch_size: of a full batch.
+        per_epoch: steps of an epoch.
     """
 
     def __init__(
-        self, program: Program, dataset: Dataset, batch_size: int, device: torch.device, log: Callable[[str], None]
+        self,
+        program: Program,
+        dataset: Dataset,
+        fold: Fold,
+        batch_size: int,
+        device: torch.device,
+        *,
+        per_epoch: int | None = None,
+        steps: int | None = None,
+        like: Tensor | None = None,
+        key: str = "",
     ) -> None:
-        self.program, self.dataset, self.device, self.log = program, dataset, device, log
-        self.numbers = self._usable("train")
-        if not len(self.numbers):
-            raise DataError(f"{dataset.name}: no training row has what {type(program).__name__} learns from.")
-        self.unseen = self._unseen()
-        self.valid = dataset.take(self._usable("valid"))
-        self.train = self.placed(dataset.take(self.numbers))
-        self.patterns = None if device.type == "cuda" else MissingnessPatterns.of(self.train.observed)
+        self.program, self.dataset, self.device, self.key, self.steps = program, dataset, device, key, steps
+        self.numbers = fold.train
+        self.valid = dataset.take(fold.valid)
+        self.train = self.placed(dataset.take(fold.train))
+        like = fold.train if like is None else like
+        self.size = len(like)
+        seen = {name: observed[like] for name, observed in dataset.observed.items()}
+        self.patterns = None if device.type == "cuda" else MissingnessPatterns.of(seen)
         self.batch_size = min(batch_size, len(self.train))
-        self.per_epoch = -(-len(self.train) // self.batch_size)
+        self.whole = per_epoch is None
+        self.per_epoch = -(-len(self.train) // self.batch_size) if per_epoch is None else per_epoch
 
-    def _usable(self, split: Literal["train", "valid"]) -> Tensor:
-        rows = self.dataset.rows(split)
-        good = self.program.usable({k: v[rows] for k, v in self.dataset.observed.items()})
-        left_out = int((~good).sum())
-        if left_out:
-            self.log(
-                f"{left_out} of {len(rows)} {split} rows lack what {type(self.program).__name__} learns from: left out."
-            )
-        return rows[good]
-
-    def _unseen(self) -> dict[str, tuple[str | int, ...]]:
-        """Classes that no training row has."""
-        unseen = {}
-        for m in self.program.modalities:
-            rows = self.numbers[self.dataset.observed[m.name][self.numbers]]
-            if not len(rows):
-                raise DataError(
-                    f"{self.dataset.name}: {m.name!r} is observed in no row that {type(self.program).__name__} learns "
-                    f"from; leave it out (--as {m.name}=ignore), or hide less."
-                )
-            if m.classes and m.size == 1:
-                counts = self.dataset.values[m.name][rows].flatten().bincount(minlength=len(m.classes))
-                if classes := [c for c, count in zip(m.classes, counts.tolist()) if not count]:
-                    unseen[m.name] = tuple(classes)
-        return unseen
+    def steps_before(self, epoch: int) -> int:
+        """The steps before an epoch, counted from 1."""
+        done = (epoch - 1) * self.per_epoch
+        return done if self.steps is None else min(done, self.steps)
 
     def placed(self, dataset: Dataset) -> Dataset:
         """The same rows on the device of the fit."""
@@ -86,25 +82,48 @@ class Rows:
         return replace(dataset, values=values, observed={n: o.to(self.device) for n, o in dataset.observed.items()})
 
     def of_epoch(self, seed: int, epoch: int) -> Dataset:
-        """The training rows, with the values that the data set makes anew for this epoch, where it does."""
+        """The training rows, with the values that the data set makes anew for this epoch, where it does.
+
+        It makes them for its train rows alone: rows of another part keep theirs.
+        """
         if self.dataset.refresh is None:
             return self.train
-        fresh = self.dataset.refresh(seed, epoch)
+        fresh, train = self.dataset.refresh(seed, epoch), self.dataset.rows("train")
         position = torch.full((len(self.dataset),), -1)
-        position[self.dataset.rows("train")] = torch.arange(len(self.dataset.rows("train")))
-        rows = position[self.numbers]
-        return self.train.replaced({name: value[rows].to(self.device) for name, value in fresh.items()})
+        position[train] = torch.arange(len(train))
+        places = position[self.numbers]
+        replaced, ours = {}, (places >= 0).nonzero().squeeze(-1)
+        for name, value in fresh.items():
+            replaced[name] = self.dataset.values[name][self.numbers]
+            replaced[name][ours] = value[places[ours]]
+        return self.train.replaced({name: value.to(self.device) for name, value in replaced.items()})
 
     def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
         """The batches of an epoch, in its order."""
-        of, size, encoded, patterns = self.of_epoch(seed, epoch), len(self.train), self.program.encoded, self.patterns
-        order = torch.randperm(size, generator=generator(seed, "order", epoch)).to(self.device)
-        for rows in order.split(self.batch_size):
-            values = {name: value.index_select(0, rows) for name, value in of.values.items()}
-            observed = {name: seen.index_select(0, rows) for name, seen in of.observed.items()}
-            yield Batch(values, observed, rows, size, encoded, patterns=patterns)
+        if self.whole:
+            of = self.of_epoch(seed, epoch)
+            for rows in self._order(seed, epoch).split(self.batch_size):
+                yield self._batch(of, rows)
+            return
+        number, current = len(self.train) // self.batch_size, 0  # of the batches of a pass; the pass, from 1
+        for step in range(self.steps_before(epoch), self.steps_before(epoch + 1)):
+            if step // number + 1 != current:
+                current = step // number + 1
+                of, batches = self.of_epoch(seed, current), self._order(seed, current).split(self.batch_size)
+            yield self._batch(of, batches[step % number])
+
+    def _order(self, seed: int, number: int) -> Tensor:
+        """The training rows in the order of a pass."""
+        purpose = ("order", number, self.key) if self.key else ("order", number)
+        return torch.randperm(len(self.train), generator=generator(seed, *purpose)).to(self.device)
+
+    def _batch(self, of: Dataset, rows: Tensor) -> Batch:
+        values = {name: value.index_select(0, rows) for name, value in of.values.items()}
+        observed = {name: seen.index_select(0, rows) for name, seen in of.observed.items()}
+        return Batch(values, observed, rows, self.size, self.program.encoded, patterns=self.patterns)
 
     def in_order(self, dataset: Dataset) -> Iterator[Batch]:
         """Batches of some rows, in the order of the file."""
-        for rows in torch.arange(len(dataset), device=self.device).split(self.batch_size):
+        size = self.batch_size if self.whole else max(self.batch_size, VALID_BATCH)
+        for rows in torch.arange(len(dataset), device=self.device).split(size):
             yield dataset.batch(rows, self.program.encoded)

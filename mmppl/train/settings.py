@@ -23,14 +23,23 @@ OF_THE_RECORD = ("seed", "device")  # settings that run.json has beside `trainin
 class FitSettings:
     """How a program is trained. Plain data, checked when made; run.json has it as `training`.
 
+    Either `epochs` says how long, or `steps` does. With `epochs` all of them are taken, and the last weights are kept;
+    with `steps` fewer may be, as many as serve held-out rows best. `budget.rule.resolve` fills in what is None.
+
     Args:
-        epochs: passes over the training rows, of all stages together.
-        batch_size: rows per step.
+        epochs: passes over the training rows, of all stages together; None: see `steps`.
+        steps: gradient steps at most, of all stages together; None, and no epochs: by a rule from rows and parameters.
+        batch_size: rows per step; None: 128 with `epochs`, else by a rule from the rows.
         lr: learning rate of the groups that name none.
         schedule: of the learning rate over each stage: "cosine" falls to 0, "constant" stays.
         clip: bound of the norm of each group's gradient; None: no bound.
-        patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights instead
-            of the last one's (watched in the last stage); None: never.
+        patience: stop after so many epochs (lines of metrics.jsonl) without a better validation loss, and keep the best
+            epoch's weights instead of the last one's (watched in the last stage, once no weight of a term changes any
+            more); None: with `epochs` never; with `steps` by a rule, where a refit follows.
+        validation: share of the rows that are not test rows to hold out; None: the validation rows that the data have.
+        folds: held out in turn to choose the number of steps; 1: the validation rows alone; None: by a rule.
+        refit: whether training begins again on all rows that are not test rows, for the number of steps that served the
+            held-out rows best; None: with `steps`, where the data bring no validation rows of their own.
         precision: "bf16" runs the networks under autocast.
         seed: of all random draws; 64 bits.
         device: "cpu", "cuda", or "auto": the GPU where there is a usable one.
@@ -41,28 +50,37 @@ class FitSettings:
         UsageError: a value is out of range.
 
     Example:
-        >>> FitSettings(epochs=2).batch_size
-        128
+        >>> FitSettings(epochs=2).schedule
+        'cosine'
     """
 
-    epochs: int = 30
-    batch_size: int = 128
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
     lr: float = 1e-3
     schedule: Schedule = "cosine"
     clip: float | None = None
     patience: int | None = None
+    validation: float | None = None
+    folds: int | None = None
+    refit: bool | None = None
     precision: Precision = "fp32"
     seed: int = 0
     device: Device = "auto"
     gradient_rule: str | None = None
-    version: int = 1
+    version: int = 2
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name.replace('_', '-')} {getattr(self, name)} is not positive.")
+        for name in ("epochs", "steps", "batch_size", "folds"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise UsageError(f"{name.replace('_', '-')} {number} is not positive.")
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError(f"epochs {self.epochs} and steps {self.steps}: one of them says how long; leave one out.")
+        if self.validation is not None and not 0 <= self.validation < 1:
+            raise UsageError(f"validation {self.validation} is not a share from 0 to below 1.")
         if self.clip is not None and not 0 < self.clip < math.inf:
             raise UsageError(f"clip {self.clip} is not a positive number.")
         if self.patience is not None and self.patience < 1:
@@ -90,7 +108,9 @@ class FitSettings:
         return from_json(cls, {**data, "seed": seed, "device": device}, "training.", whole=True)
 
 
-OF_A_PROGRAM = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")
+OF_A_PROGRAM = (
+    "epochs", "steps", "batch_size", "lr", "schedule", "clip", "patience", "validation", "folds", "refit", "precision",
+)  # fmt: skip
 """What a program, a preset or a call may set."""
 
 OF_THE_FIT = (*OF_A_PROGRAM, *OF_THE_RECORD, "gradient_rule", "version", "data", "program", "hide")
@@ -139,11 +159,17 @@ def settings_for(
                 + suggest(preset, known)
             )
         chosen = cls.presets[preset]
-    training = {**cls.training, **{k: v for k, v in chosen.items() if k in OF_A_PROGRAM}}
-    training |= {k: v for k, v in given.items() if v is not None}
+    training = _over(cls.training, {k: v for k, v in chosen.items() if k in OF_A_PROGRAM})
+    training = _over(training, {k: v for k, v in given.items() if v is not None})
     hyper = {**{k: v for k, v in chosen.items() if k not in OF_A_PROGRAM}, **hyper}
     settings = FitSettings(**training, seed=seed, device=device)  # type: ignore[arg-type]
     return check_hyper(cls, hyper), settings
+
+
+def _over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings over others; epochs replace steps, and steps epochs."""
+    length = {"epochs", "steps"}
+    return {**{k: v for k, v in under.items() if not (k in length and length & over.keys())}, **over}
 
 
 def choose_device(name: str) -> torch.device:

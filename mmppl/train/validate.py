@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -46,6 +47,28 @@ def mean_terms(
             count += len(batch)
         weights = {n: float(w) if terms is None or n in terms else 0.0 for n, (_, w) in found.items()}
     return {name: float(total) / count for name, total in sums.items()}, weights
+
+
+@contextmanager
+def at_the_end(program: Program) -> Iterator[None]:
+    """Inside, the program's clock has run down: warm-ups are over, so that losses of all epochs compare."""
+    before = program.progress.clone()
+    program.progress.fill_(1.0)
+    try:
+        yield
+    finally:
+        program.progress.copy_(before)
+
+
+def mean_over(found: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
+    """The mean of the values of each name, with these weights; {} of nothing."""
+    total = sum(weight for _, weight in found)
+    return {name: sum(values[name] * n for values, n in found) / total for name in (found[0][0] if found else {})}
+
+
+def weighted(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The loss that terms of these values and weights make."""
+    return sum(weights[name] * value for name, value in values.items())
 
 
 def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float]:

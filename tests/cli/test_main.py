@@ -42,7 +42,7 @@ def test_fit_prints_results_and_the_next_query(mmppl, mine, tmp_path):
     assert result.code == 0
     for part in (
         "run ",
-        "epochs ",
+        "steps ",
         "seconds ",
         "loss ",
         "rows ",
@@ -155,7 +155,10 @@ def test_a_program_that_only_classifies_is_queried_for_labels_only(mmppl, tmp_pa
 def test_fit_json(mmppl, fitted):
     result = mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", fitted, "--resume", "--json")  # done: only summed up
     assert result.code == 0
-    assert set(result.json) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics", "n", "warnings"}
+    assert set(result.json) == {
+        "run", "epochs", "steps", "steps_taken", "selected_step", "seconds", "loss", "terms", "weights", "metrics", "n",
+        "warnings",
+    }  # fmt: skip
     assert result.json["run"] == str(fitted) and result.json["epochs"] == 1
     anchors = {"error_global.label", "rmse_global.noisy"}
     assert {"error.label", "rmse.noisy", "r2.noisy"} | anchors <= set(result.json["metrics"])

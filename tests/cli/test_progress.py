@@ -24,7 +24,7 @@ def test_plain_lines_are_rare(monkeypatch, capsys):
             now[0] = float(second)
             log(EVENT)
     out, err = capsys.readouterr()
-    line = "epoch 2/9  loss 12.35  1,234 rows/s  1 min 15 s left"
+    line = "fit: epoch 2/9  step 18/90  loss 12.35  1,234 rows/s  1 min 15 s left"
     assert out == "" and err.splitlines() == ["a message", line, line]
 
 

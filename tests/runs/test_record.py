@@ -31,7 +31,7 @@ WHOLE = RunRecord(
     logged=0,
     mmppl="0",
     use=(UsedFile("mine.py", H),),
-    result=ResultRecord(2, 1.5, 3.0, {"kl.z": 1}, {"kl.z": 1.0}, {"error.label": None}),
+    result=ResultRecord(2, 1.5, 3.0, {"kl.z": 1}, {"kl.z": 1.0}, {"error.label": None}, 20, 30, 20),
     id=H[:32],
 )
 

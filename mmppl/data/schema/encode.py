@@ -55,6 +55,7 @@ def encode_table(table: Table, modalities: Sequence[Modality], name: str, split:
         ids=table.ids,
         split=split,
         has_split=table.split is not None,
+        drawn_valid=table.split is None or not (table.split == 1).any(),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...core.batch import Batch
 from ...core.program import Program
@@ -60,6 +61,9 @@ class GradientStage:
         settings: of the fit.
         steps: batches of the stage.
         first: the step of the fit at which the stage begins.
+        frozen: parameters of the groups that do not move all the same.
+        shared: recorded steps of other trainees and phases, which serve this stage, too; None: there are none.
+        trainees: how many do the steps of this stage, one after another.
         check: receives the names of the objective's terms.
         log: receives one-line messages for the user.
     """
@@ -72,36 +76,43 @@ class GradientStage:
         steps: int,
         first: int,
         *,
+        frozen: Collection[nn.Parameter] = (),
+        shared: dict[Any, Step] | None = None,
+        trainees: int = 1,
         check: Callable[[Sequence[str]], None] | None = None,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.program, self.planned, self.settings, self.check, self.log = program, planned, settings, check, log
         self.device = program.progress.device
-        made = [(group, optimiser_of(group, settings.lr, self.device)) for group in planned.groups]
+        self.shared = {} if shared is None else shared
+        moving = [replace(g, parameters=[p for p in g.parameters if p not in frozen]) for g in planned.groups]
+        made = [(group, optimiser_of(group, settings.lr, self.device)) for group in moving if group.parameters]
         self.optimisers: list[tuple[Group, Optimiser]] = made
         self.schedule = LRSchedule([optimiser for _, optimiser in made], settings, steps, first)
         most = max(group.steps for group in planned.groups)
-        self.records = steps * most >= RECORD_FROM
+        self.records = steps * trainees * most >= RECORD_FROM
         kinds: dict[tuple[str, ...], Evaluation] = {}
         self.evaluations = []
         for left in range(most, 0, -1):  # a group moves at the last of them
-            moving = [(group, optimiser) for group, optimiser in made if group.steps >= left]
-            names = tuple(group.name for group, _ in moving)
+            names = tuple(group.name for group in planned.groups if group.steps >= left)
             if names not in kinds:
-                kinds[names] = self._evaluation(moving)
+                kinds[names] = self._evaluation([pair for pair in made if pair[0].steps >= left], names)
             self.evaluations.append(kinds[names])
 
-    def _evaluation(self, moving: list[tuple[Group, Optimiser]]) -> Evaluation:
-        graph = self.device.type == "cuda"
-        step = Step(
-            self.program,
-            groups=[group for group, _ in moving],
-            terms=self.planned.stage.terms,
-            check=self.check,
-            precision=self.settings.precision,
-            replay=self.records and not graph,
-            log=self.log,
-        )
+    def _evaluation(self, moving: list[tuple[Group, Optimiser]], names: tuple[str, ...]) -> Evaluation:
+        """The evaluation at which the groups of these names move, by the optimisers of `moving`."""
+        graph, key = self.device.type == "cuda", (self.planned.number, names)
+        step = self.shared.get(key)
+        if step is None:
+            step = self.shared[key] = Step(
+                self.program,
+                groups=[group for group in self.planned.groups if group.name in names],
+                terms=self.planned.stage.terms,
+                check=self.check,
+                precision=self.settings.precision,
+                replay=self.records and not graph,
+                log=self.log,
+            )
         moves = partial(move, moving, self.settings.clip)
         if not graph:
             return Evaluation(step, moves, None)
@@ -122,7 +133,7 @@ class GradientStage:
         outcome: Outcome | None = None
         rows = 0
         for number, batch in enumerate(fit.rows.shuffled(self.settings.seed, epoch), 1):
-            self.schedule.set(fit.counters.step)
+            self.schedule.set(fit.step)
             fit.set_progress()
             for evaluate in self.evaluations:
                 outcome, (loss, *values) = evaluate(batch)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...base.turns import taking_turns
 from ...core.batch import Batch
@@ -39,7 +39,7 @@ class Batches:
         return self.rows.in_order(self.values)
 
     def __len__(self) -> int:
-        return self.rows.per_epoch
+        return -(-len(self.values) // self.rows.batch_size)
 
 
 class WholeDataStage:
@@ -50,6 +50,7 @@ class WholeDataStage:
         planned: which parameters may change, and which terms count.
         settings: of the fit.
         check: receives the names of the objective's terms.
+        frozen: parameters that do not change all the same.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class WholeDataStage:
         planned: PlannedStage,
         settings: FitSettings,
         check: Callable[[Sequence[str]], None] | None = None,
+        *,
+        frozen: Collection[nn.Parameter] = (),
     ) -> None:
         self.program, self.planned, self.settings, self.check = program, planned, settings, check
-        self.parameters = [p for group in planned.groups for p in group.parameters]
+        self.parameters = [p for group in planned.groups for p in group.parameters if p not in frozen]
         self.lbfgs: torch.optim.LBFGS | None = None
         if planned.stage.update == "lbfgs":
             self.lbfgs = torch.optim.LBFGS(
@@ -101,7 +104,8 @@ class WholeDataStage:
                 f"stage {stage.name!r} leaves a loss that is not finite: {', '.join(bad)}, epoch {epoch}. Look at its "
                 "update, or fit again with other settings."
             )
-        fit.advance(fit.rows.per_epoch, sum(weights[name] * value for name, value in values.items()))
+        steps = fit.rows.steps_before(epoch + 1) - fit.rows.steps_before(epoch)
+        fit.advance(steps, sum(weights[name] * value for name, value in values.items()))
         return values, weights
 
     def _call(self, update: Callable[[Program, Batches], None], batches: Batches) -> None:
