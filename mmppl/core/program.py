@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
+from ..modalities.likelihoods.likelihood import Likelihood
 from ..modalities.modality import Modality, kind
 from .batch import Batch
 from .hyperparameters import hyper_parameters, taking_fields
@@ -162,6 +163,24 @@ class Program(nn.Module):
     def query_guide(self, batch: Batch) -> None:
         """The latents given `batch.seen`, as every query uses them: the guide, unless a program overrides this."""
         return self.guide(batch)
+
+    def predictive(self, batch: Batch, names: Sequence[str]) -> Mapping[str, Likelihood]:
+        """The distributions p(x | what `batch.seen` shows) that a program has in closed form, by default none.
+
+        Where there is one, answers take mean, standard deviation and quantiles from it instead of from draws.
+
+        Args:
+            batch: B rows.
+            names: names of modalities and labels.
+
+        Returns:
+            name → distribution of batch shape (B,), for some of the names.
+        """
+        return {}
+
+    def notes(self) -> Sequence[str]:
+        """Lines for the user that `fit` logs when it has ended, such as what was found; by default none."""
+        return []
 
     def can_answer(self, given: Sequence[str]) -> str | None:
         """Say why a query cannot be answered from these modalities.

@@ -107,6 +107,8 @@ class Training:
                 callback.on_start(self)
         while not self._is_over():
             self._epoch(self.counters.epoch + 1, started)
+        for line in self.program.notes():
+            self.log(line)
         with others_turn():
             for callback in self.callbacks:
                 callback.on_end(self)

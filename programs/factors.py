@@ -1,0 +1,232 @@
+"""Factors: Bayesian group factor analysis, with the exact posterior given any subset of the modalities.
+
+Source: Virtanen, Klami, Khan & Kaski 2012, "Bayesian group factor analysis" (AISTATS); the variational updates are those
+of `mmppl.objectives.factor_analysis`. Differs: modalities that are no Normals take part through a Gaussian surrogate of
+their inputs, and have decoders of their own likelihood, fitted afterwards; labels may also depend on what is specific to
+a feature.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from mmppl import Batch, DataError, Likelihood, Modality, Program, Stage, Terms, UsageError, elbo, observe
+from mmppl.distributions.correlated import CorrelatedGaussian, LinearView, linear_posterior
+from mmppl.modalities.likelihoods.normal import NormalLikelihood
+from mmppl.objectives.factor_analysis import Factors as Found
+from mmppl.objectives.factor_analysis import View, fit_factors
+from mmppl.objectives.heads import fit_head, shown_sets, whole_batch
+
+FACTORS = 100  # at most, where latent_dim is 0
+LATENTS = 256  # at most, with those that are specific to a feature
+
+
+class Factors(Program):
+    """z ~ N(0, I); x_m = W_m z + b_m + noise for Normals, x_m ~ likelihood_m(W_m z + b_m) for all others.
+
+    A fit has two stages, each of one epoch. The first finds W, b and the noise of Normals by variational Bayes, in
+    closed form, until the bound rises no more; factors that no modality needs are switched off, and there are at most a
+    third as many as training rows. The second fits the decoders of labels and other likelihoods to draws from the
+    posteriors given all modalities, each one alone, and all but one.
+
+    Exact, given the parameters: the posterior, the evidence, and what is predicted of Normals, given any Normals. Not
+    exact: the posterior given another modality (a Bernoulli's pixels, or a label), which takes its inputs for Gaussian;
+    `--method importance` corrects it. The noise of a Normal holds what is not known of W and b, at an average z.
+
+    Where there are labels, z holds behind the factors one latent for each feature of the smaller modalities, which
+    carries 9/10 of that feature's noise. p(x) is the same with it and without; but a label can be told from a feature
+    that no other feature varies with.
+
+    Args:
+        modalities: the schema of the data.
+        latent_dim: the number of factors, at most; 0: as many as there are features, and at most 100.
+        noise: one number per "feature", or per "modality". A scale that the schema gives as a number is kept.
+        tolerance: nats per observed number by which a pass has to raise the bound for another to follow.
+        passes: at most.
+        ridge: λ of the penalty λ/2 ‖W‖² on the decoders of labels and other likelihoods, in nats of all rows.
+        draws: of z per row and conditioning set in the second stage.
+    """
+
+    default_data = "digits-three"
+    training = dict(epochs=2)
+
+    def __init__(
+        self,
+        modalities: Sequence[Modality],
+        *,
+        latent_dim: int = 0,
+        noise: Literal["feature", "modality"] = "feature",
+        tolerance: float = 1e-6,
+        passes: int = 1000,
+        ridge: float = 0.1,
+        draws: int = 8,
+    ) -> None:
+        super().__init__(modalities)
+        self.check_nonnegative(latent_dim=latent_dim, tolerance=tolerance, ridge=ridge)
+        if passes < 1 or draws < 1:
+            raise UsageError(f"Factors: passes={passes} and draws={draws} have to be at least 1.")
+        self.noise, self.tolerance, self.passes, self.ridge, self.draws = noise, tolerance, passes, ridge, draws
+        self.encoded = tuple(m.name for m in modalities)
+        inputs = {m.name: m.size if is_gaussian(m) else m.input_size for m in self.modalities}
+        self.factors = latent_dim or min(sum(inputs.values()), FACTORS)
+        self.specific = self._specific()
+        self.latent_dim = size = self.factors + sum(end - begin for begin, end in self.specific.values())
+        self.decoders = nn.ModuleDict({m.name: nn.Linear(size, m.output_size) for m in self.modalities})
+        others = [m for m in self.modalities if not is_gaussian(m)]
+        self.surrogates = nn.ModuleDict({m.name: nn.Linear(size, inputs[m.name]) for m in others})
+        for layer in (*self.decoders.values(), *self.surrogates.values()):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        learned = {n: torch.zeros(d) for n, d in inputs.items() if n in self.surrogates or self._scale(n) is None}
+        self.log_noise = nn.ParameterDict({n: nn.Parameter(zero) for n, zero in learned.items()})
+        self._notes: list[str] = []
+
+    def _specific(self) -> dict[str, tuple[int, int]]:
+        """Name → the latents that belong to the features of a modality, one each."""
+        found: dict[str, tuple[int, int]] = {}
+        if any(m.role == "label" for m in self.modalities):
+            end = self.factors
+            for m in sorted(self.modalities, key=lambda m: (m.size, m.name)):
+                if m.role == "modality" and is_gaussian(m) and self._scale(m.name) is None and end + m.size <= LATENTS:
+                    found[m.name] = (end, end + m.size)
+                    end += m.size
+        return found
+
+    def _scale(self, name: str) -> float | None:
+        """The standard deviation of a Normal, where the schema gives it."""
+        scale = self.modality(name).scale
+        return float(scale) if isinstance(scale, int | float) else None
+
+    def model(self, batch: Batch) -> None:
+        """z ~ N(0, I);  x_m ~ likelihood_m(W_m z + b_m)."""
+        with batch.plates():
+            z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            for m in self.each_modality():
+                gaussian = m.name in self.log_noise and m.name not in self.surrogates
+                observe(m, self.decoders[m.name], z, batch, self.log_noise[m.name].exp() if gaussian else None)
+
+    def guide(self, batch: Batch) -> None:
+        """p(z | what is seen)."""
+        with batch.plates():
+            pyro.sample("z", self.posterior(batch))
+
+    def posterior(self, batch: Batch, elements: Mapping[str, Tensor] = {}) -> CorrelatedGaussian:
+        """p(z | what `batch.seen` shows), computed in float64.
+
+        Args:
+            batch: B rows.
+            elements: name → (B, d_m) bool, the features that are known where the modality is seen; all others are
+                taken to be missing, and their values do not matter. Names that are absent: all features are known.
+
+        Returns:
+            A Gaussian with a full covariance, of the batch shape of `batch.seen` without its last axis.
+        """
+        views = []
+        for name in self.encoded:
+            m = self.modality(name)
+            layer = self.surrogates[name] if name in self.surrogates else self.decoders[name]
+            x = batch.input(m) if name in self.surrogates else batch.value(name).reshape(len(batch), -1)
+            if name in self.log_noise:
+                variance = (2 * self.log_noise[name].double()).exp()
+            else:
+                variance = torch.full_like(layer.bias, self._scale(name) or 1.0).double().square()
+            views.append(LinearView(x, layer.weight, layer.bias, variance, elements.get(name)))
+        return linear_posterior(views, batch.seen, self.latent_dim, self.progress.dtype)
+
+    def predictive(self, batch: Batch, names: Sequence[str]) -> dict[str, Likelihood]:
+        """p(x_m | what is seen) of Normals: N(W_m E z + b_m, W_m cov(z) W_mᵀ + noise), feature by feature."""
+        names = [name for name in names if name not in self.surrogates]
+        q = self.posterior(batch) if names else None
+        found = {}
+        for name in names:
+            m, layer = self.modality(name), self.decoders[name]
+            noise = (2 * self.log_noise[name].double()).exp() if name in self.log_noise else (self._scale(name) or 1) ** 2
+            variance = q.variance_along(layer.weight.double()) + noise
+            mean = q.mean.double() @ layer.weight.double().T + layer.bias.double()
+            found[name] = m.family(m, mean.to(self.progress.dtype), variance.sqrt().to(self.progress.dtype))
+        return found
+
+    def objective(self, batch: Batch) -> Terms:
+        """The negative ELBO given all modalities, labels aside: with Normals alone, −ln p(x), but for the draw."""
+        return elbo(self, batch.seeing([m.name for m in self.modalities if m.role == "modality"]))
+
+    def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
+        """Rows that have a modality: a label alone says nothing about the others."""
+        names = [m.name for m in self.modalities if m.role == "modality"]
+        if not names:
+            raise UsageError("Factors: the data have labels only; a modality is needed.")
+        return torch.stack([observed[name] for name in names]).any(0)
+
+    def stages(self) -> Sequence[Stage]:
+        """The factors, then what depends on them; the second is there for likelihoods that are no Normals."""
+        return [Stage("factors", epochs=1, update=find_factors), Stage("decoders", epochs=1, update=find_decoders)]
+
+    def notes(self) -> list[str]:
+        """What the fit found, in lines for the user."""
+        return self._notes
+
+
+def is_gaussian(m: Modality) -> bool:
+    """Whether a modality is Normal around what its decoder returns, so that its part of the posterior is exact."""
+    return m.family is NormalLikelihood and m.scale != "predicted"
+
+
+def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
+    """The first stage: W, b and the noise, of Normals and of the surrogates."""
+    batch = whole_batch(batches)
+    if len(batch) < 2:
+        raise DataError("Factors: one training row says nothing about noise; give at least two, better ten.")
+    views = {}
+    for m in program.modalities:
+        own = m.name in program.surrogates
+        x = batch.input(m) if own else batch.value(m.name).reshape(len(batch), -1)
+        shared = m.scale == "shared" or (program.noise == "modality" and not own)
+        views[m.name] = View(x, batch.observed[m.name], None if own else program._scale(m.name), shared)
+    size = max(1, min(program.factors, len(batch) // 3))
+    found = fit_factors(views, size, tolerance=program.tolerance, most=program.passes)
+    strength = sum((one.weight.square() / one.variance[:, None]).sum(0) for one in found.loadings.values())
+    order = strength.argsort(descending=True, stable=True)
+    for name, one in found.loadings.items():
+        layer = (program.surrogates if name in program.surrogates else program.decoders)[name]
+        layer.weight.zero_()
+        layer.weight[:, :size] = one.weight[:, order].to(layer.weight.dtype)
+        layer.bias.copy_(one.offset)
+        variance = one.variance
+        if name in program.specific:
+            begin, end = program.specific[name]
+            layer.weight[:, begin:end] = torch.diag((0.9 * variance).sqrt()).to(layer.weight.dtype)
+            variance = 0.1 * variance
+        if name in program.log_noise:
+            program.log_noise[name].copy_(variance.log() / 2)
+    program._notes = _notes(found, strength, program)
+
+
+def find_decoders(program: Factors, batches: Iterable[Batch]) -> None:
+    """The second stage: the decoders of labels and of all other likelihoods that are no Normals."""
+    batch = whole_batch(batches)
+    names = [m.name for m in program.modalities if m.role == "modality"]
+    draws = {}
+    for given in shown_sets(names) if program.surrogates else ():
+        draws[given] = program.posterior(batch.seeing(given)).antithetic(program.draws)
+    for name in program.surrogates:
+        m = program.modality(name)
+        learned = list(program.likelihood_parameters[name].parameters()) if name in program.likelihood_parameters else []
+        fit_head(m, program.decoders[name], learned, batch, draws, program.ridge)
+
+
+def _notes(found: Found, strength: Tensor, program: Factors) -> list[str]:
+    """How the first stage ended, and features whose noise is at its bound."""
+    used = int((strength > 1).sum())
+    passes = len(found.bounds)
+    end = f"after {passes} passes" if found.converged else f"not converged in {passes} passes; choose more (passes=N)"
+    lines = [f"factors: {used} of at most {len(strength)} are used, {end}"]
+    for name, one in found.loadings.items():
+        if name in program.log_noise and name not in program.surrogates and (count := int(one.bounded.sum())):
+            lines.append(
+                f"{name}: {count} features are explained without noise, as copies of others are; theirs is bounded to a "
+                "thousandth of their spread. Leave copies out."
+            )
+    return lines
