@@ -1,9 +1,9 @@
 """Factors: Bayesian group factor analysis, with the exact posterior given any subset of the modalities.
 
-Source: Virtanen, Klami, Khan & Kaski 2012, "Bayesian group factor analysis" (AISTATS); the variational updates are those
-of `mmppl.objectives.factor_analysis`. Differs: modalities that are no Normals take part through a Gaussian surrogate of
-their inputs, and have decoders of their own likelihood, fitted afterwards; labels may also depend on what is specific to
-a feature.
+Source: Virtanen, Klami, Khan & Kaski 2012, "Bayesian group factor analysis" (AISTATS); the variational updates are in
+`mmppl.objectives.factor_analysis`. Differs: modalities that are no Normals take part through a Gaussian surrogate of
+their inputs, and have decoders of their own likelihood, fitted afterwards; labels may also depend on what is specific
+to a feature.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +13,33 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from mmppl import Batch, DataError, Likelihood, Modality, Program, Stage, Terms, UsageError, elbo, observe
-from mmppl.distributions.correlated import CorrelatedGaussian, LinearView, linear_posterior
-from mmppl.modalities.likelihoods.normal import NormalLikelihood
-from mmppl.objectives.factor_analysis import Factors as Found
-from mmppl.objectives.factor_analysis import View, fit_factors
-from mmppl.objectives.heads import fit_head, shown_sets, whole_batch
+from mmppl import (
+    Batch,
+    CorrelatedGaussian,
+    DataError,
+    FactorFit,
+    FactorView,
+    Likelihood,
+    LinearView,
+    Modality,
+    Program,
+    Stage,
+    Terms,
+    UsageError,
+    elbo,
+    fit_classifier,
+    fit_factors,
+    fit_head,
+    linear_posterior,
+    observe,
+    set_features,
+    shown_sets,
+    whole_batch,
+)
 
 FACTORS = 100  # at most, where latent_dim is 0
 LATENTS = 256  # at most, with those that are specific to a feature
+SPECIFIC = 0.9  # of a feature's noise, which such a latent carries
 
 
 class Factors(Program):
@@ -30,11 +48,14 @@ class Factors(Program):
     A fit has two stages, each of one epoch. The first finds W, b and the noise of Normals by variational Bayes, in
     closed form, until the bound rises no more; factors that no modality needs are switched off, and there are at most a
     third as many as training rows. The second fits the decoders of labels and other likelihoods to draws from the
-    posteriors given all modalities, each one alone, and all but one.
+    posteriors given all modalities, each one alone, and all but one; and classifiers of the labels to their means.
 
     Exact, given the parameters: the posterior, the evidence, and what is predicted of Normals, given any Normals. Not
     exact: the posterior given another modality (a Bernoulli's pixels, or a label), which takes its inputs for Gaussian;
-    `--method importance` corrects it. The noise of a Normal holds what is not known of W and b, at an average z.
+    `--method importance` corrects it. A label's probabilities are those of the classifier, an amortised ∫ p(y | z)
+    p(z | x) that is linear in E z for each set of modalities: discrete classes make p(z | x) less Gaussian than the
+    model says. `--method importance`, the evidence, and draws take p(y | z) itself. The noise of a Normal holds what is
+    not known of W and b, at an average z.
 
     Where there are labels, z holds behind the factors one latent for each feature of the smaller modalities, which
     carries 9/10 of that feature's noise. p(x) is the same with it and without; but a label can be told from a feature
@@ -48,9 +69,11 @@ class Factors(Program):
         passes: at most.
         ridge: λ of the penalty λ/2 ‖W‖² on the decoders of labels and other likelihoods, in nats of all rows.
         draws: of z per row and conditioning set in the second stage.
+        shrink: λ of the penalty on the classifiers, in nats of all rows and conditioning sets.
     """
 
     default_data = "digits-three"
+    default_rows = (0, 1_000)
     training = dict(epochs=2)
 
     def __init__(
@@ -63,25 +86,31 @@ class Factors(Program):
         passes: int = 1000,
         ridge: float = 0.1,
         draws: int = 8,
+        shrink: float = 2.0,
     ) -> None:
         super().__init__(modalities)
-        self.check_nonnegative(latent_dim=latent_dim, tolerance=tolerance, ridge=ridge)
+        self.check_nonnegative(latent_dim=latent_dim, tolerance=tolerance, ridge=ridge, shrink=shrink)
         if passes < 1 or draws < 1:
             raise UsageError(f"Factors: passes={passes} and draws={draws} have to be at least 1.")
-        self.noise, self.tolerance, self.passes, self.ridge, self.draws = noise, tolerance, passes, ridge, draws
+        self.noise, self.tolerance, self.passes = noise, tolerance, passes
+        self.ridge, self.draws, self.shrink = ridge, draws, shrink
         self.encoded = tuple(m.name for m in modalities)
-        inputs = {m.name: m.size if is_gaussian(m) else m.input_size for m in self.modalities}
+        inputs = {m.name: m.size if m.family.is_gaussian(m) else m.input_size for m in self.modalities}
         self.factors = latent_dim or min(sum(inputs.values()), FACTORS)
         self.specific = self._specific()
         self.latent_dim = size = self.factors + sum(end - begin for begin, end in self.specific.values())
         self.decoders = nn.ModuleDict({m.name: nn.Linear(size, m.output_size) for m in self.modalities})
-        others = [m for m in self.modalities if not is_gaussian(m)]
+        others = [m for m in self.modalities if not m.family.is_gaussian(m)]
         self.surrogates = nn.ModuleDict({m.name: nn.Linear(size, inputs[m.name]) for m in others})
-        for layer in (*self.decoders.values(), *self.surrogates.values()):
+        learned = {n: torch.zeros(d) for n, d in inputs.items() if n in self.surrogates or self._scale(n) is None}
+        self.shown = tuple(m.name for m in self.modalities if m.role == "modality")
+        width = (len(self.shown) + 1) * size + len(self.shown)
+        classes = {m.name: m.output_size for m in self.modalities if m.role == "label" and m.classes}
+        self.classifiers = nn.ModuleDict({name: nn.Linear(width, number) for name, number in classes.items()})
+        self.log_noise = nn.ParameterDict({n: nn.Parameter(zero) for n, zero in learned.items()})
+        for layer in (*self.decoders.values(), *self.surrogates.values(), *self.classifiers.values()):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
-        learned = {n: torch.zeros(d) for n, d in inputs.items() if n in self.surrogates or self._scale(n) is None}
-        self.log_noise = nn.ParameterDict({n: nn.Parameter(zero) for n, zero in learned.items()})
         self._notes: list[str] = []
 
     def _specific(self) -> dict[str, tuple[int, int]]:
@@ -90,7 +119,12 @@ class Factors(Program):
         if any(m.role == "label" for m in self.modalities):
             end = self.factors
             for m in sorted(self.modalities, key=lambda m: (m.size, m.name)):
-                if m.role == "modality" and is_gaussian(m) and self._scale(m.name) is None and end + m.size <= LATENTS:
+                if (
+                    m.role == "modality"
+                    and m.family.is_gaussian(m)
+                    and self._scale(m.name) is None
+                    and end + m.size <= LATENTS
+                ):
                     found[m.name] = (end, end + m.size)
                     end += m.size
         return found
@@ -124,41 +158,48 @@ class Factors(Program):
         Returns:
             A Gaussian with a full covariance, of the batch shape of `batch.seen` without its last axis.
         """
-        views = []
-        for name in self.encoded:
-            m = self.modality(name)
-            layer = self.surrogates[name] if name in self.surrogates else self.decoders[name]
-            x = batch.input(m) if name in self.surrogates else batch.value(name).reshape(len(batch), -1)
-            if name in self.log_noise:
-                variance = (2 * self.log_noise[name].double()).exp()
-            else:
-                variance = torch.full_like(layer.bias, self._scale(name) or 1.0).double().square()
-            views.append(LinearView(x, layer.weight, layer.bias, variance, elements.get(name)))
+        views = [self._view(name, batch, elements.get(name)) for name in self.encoded]
         return linear_posterior(views, batch.seen, self.latent_dim, self.progress.dtype)
 
+    def _view(self, name: str, batch: Batch, elements: Tensor | None = None) -> LinearView:
+        """What a modality says of z."""
+        surrogate = name in self.surrogates
+        layer = self.surrogates[name] if surrogate else self.decoders[name]
+        x = batch.input(self.modality(name)) if surrogate else batch.value(name).reshape(len(batch), -1)
+        return LinearView(x, layer.weight, layer.bias, self._variance(name), elements)
+
+    def _variance(self, name: str) -> Tensor:
+        """(d,) variance of the noise, float64."""
+        if name in self.log_noise:
+            return (2 * self.log_noise[name].double()).exp()
+        return torch.full_like(self.decoders[name].bias, (self._scale(name) or 1.0) ** 2, dtype=torch.float64)
+
     def predictive(self, batch: Batch, names: Sequence[str]) -> dict[str, Likelihood]:
-        """p(x_m | what is seen) of Normals: N(W_m E z + b_m, W_m cov(z) W_mᵀ + noise), feature by feature."""
-        names = [name for name in names if name not in self.surrogates]
-        q = self.posterior(batch) if names else None
-        found = {}
+        """p(x_m | what is seen): of Normals N(W_m E z + b_m, W_m cov(z) W_mᵀ + noise), feature by feature; of a label
+        what its classifier says of E z, unless a label is seen, too.
+        """
+        q, found = self.posterior(batch), dict[str, Likelihood]()
+        seen = torch.stack([batch.sees(name) for name in self.shown], -1)
+        labelled = any(bool(batch.sees(name).any()) for name in self.encoded if name not in self.shown)
         for name in names:
             m, layer = self.modality(name), self.decoders[name]
-            noise = (2 * self.log_noise[name].double()).exp() if name in self.log_noise else (self._scale(name) or 1) ** 2
-            variance = q.variance_along(layer.weight.double()) + noise
-            mean = q.mean.double() @ layer.weight.double().T + layer.bias.double()
-            found[name] = m.family(m, mean.to(self.progress.dtype), variance.sqrt().to(self.progress.dtype))
+            if name in self.classifiers and not labelled:
+                found[name] = m.family(m, self.classifiers[name](set_features(q.mean, seen)))
+            elif name not in self.surrogates:
+                variance = q.variance_along(layer.weight) + self._variance(name)
+                mean = q.centre @ layer.weight.double().T + layer.bias.double()
+                found[name] = m.family(m, mean.to(q.dtype), variance.sqrt().to(q.dtype))
         return found
 
     def objective(self, batch: Batch) -> Terms:
         """The negative ELBO given all modalities, labels aside: with Normals alone, −ln p(x), but for the draw."""
-        return elbo(self, batch.seeing([m.name for m in self.modalities if m.role == "modality"]))
+        return elbo(self, batch.seeing(self.shown))
 
     def usable(self, observed: Mapping[str, Tensor]) -> Tensor:
         """Rows that have a modality: a label alone says nothing about the others."""
-        names = [m.name for m in self.modalities if m.role == "modality"]
-        if not names:
+        if not self.shown:
             raise UsageError("Factors: the data have labels only; a modality is needed.")
-        return torch.stack([observed[name] for name in names]).any(0)
+        return torch.stack([observed[name] for name in self.shown]).any(0)
 
     def stages(self) -> Sequence[Stage]:
         """The factors, then what depends on them; the second is there for likelihoods that are no Normals."""
@@ -167,11 +208,6 @@ class Factors(Program):
     def notes(self) -> list[str]:
         """What the fit found, in lines for the user."""
         return self._notes
-
-
-def is_gaussian(m: Modality) -> bool:
-    """Whether a modality is Normal around what its decoder returns, so that its part of the posterior is exact."""
-    return m.family is NormalLikelihood and m.scale != "predicted"
 
 
 def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
@@ -184,7 +220,7 @@ def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
         own = m.name in program.surrogates
         x = batch.input(m) if own else batch.value(m.name).reshape(len(batch), -1)
         shared = m.scale == "shared" or (program.noise == "modality" and not own)
-        views[m.name] = View(x, batch.observed[m.name], None if own else program._scale(m.name), shared)
+        views[m.name] = FactorView(x, batch.observed[m.name], None if own else program._scale(m.name), shared)
     size = max(1, min(program.factors, len(batch) // 3))
     found = fit_factors(views, size, tolerance=program.tolerance, most=program.passes)
     strength = sum((one.weight.square() / one.variance[:, None]).sum(0) for one in found.loadings.values())
@@ -197,8 +233,8 @@ def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
         variance = one.variance
         if name in program.specific:
             begin, end = program.specific[name]
-            layer.weight[:, begin:end] = torch.diag((0.9 * variance).sqrt()).to(layer.weight.dtype)
-            variance = 0.1 * variance
+            layer.weight[:, begin:end] = torch.diag((SPECIFIC * variance).sqrt()).to(layer.weight.dtype)
+            variance = (1 - SPECIFIC) * variance
         if name in program.log_noise:
             program.log_noise[name].copy_(variance.log() / 2)
     program._notes = _notes(found, strength, program)
@@ -207,17 +243,29 @@ def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
 def find_decoders(program: Factors, batches: Iterable[Batch]) -> None:
     """The second stage: the decoders of labels and of all other likelihoods that are no Normals."""
     batch = whole_batch(batches)
-    names = [m.name for m in program.modalities if m.role == "modality"]
-    draws = {}
-    for given in shown_sets(names) if program.surrogates else ():
-        draws[given] = program.posterior(batch.seeing(given)).antithetic(program.draws)
+    posteriors = {given: program.posterior(batch.seeing(given)) for given in shown_sets(program.shown)}
+    draws = {given: q.antithetic(program.draws) for given, q in posteriors.items()}
     for name in program.surrogates:
         m = program.modality(name)
-        learned = list(program.likelihood_parameters[name].parameters()) if name in program.likelihood_parameters else []
-        fit_head(m, program.decoders[name], learned, batch, draws, program.ridge)
+        learned = program.likelihood_parameters[name].parameters() if name in program.likelihood_parameters else []
+        fit_head(m, program.decoders[name], list(learned), batch, draws, program.ridge)
+    seen = torch.stack([batch.observed[name] for name in program.shown], -1)
+    names = {given: torch.tensor([name in given for name in program.shown]) for given in posteriors}
+    means = {given: (q.mean, seen & names[given].to(seen.device)) for given, q in posteriors.items()}
+    for name, classifier in program.classifiers.items():
+        fit_classifier(program.modality(name), classifier, batch, means, _gram(program), program.shrink)
 
 
-def _notes(found: Found, strength: Tensor, program: Factors) -> list[str]:
+def _gram(program: Factors) -> Tensor:
+    """Σ_j w_j w_jᵀ over the features of all modalities, each divided by its variance."""
+    gram = torch.zeros(program.latent_dim, program.latent_dim, dtype=torch.float64, device=program.progress.device)
+    for name in program.shown:
+        weight = (program.surrogates if name in program.surrogates else program.decoders)[name].weight.double()
+        gram = gram + weight.T @ (weight / (weight.square().sum(-1) + program._variance(name)).unsqueeze(-1))
+    return gram
+
+
+def _notes(found: FactorFit, strength: Tensor, program: Factors) -> list[str]:
     """How the first stage ended, and features whose noise is at its bound."""
     used = int((strength > 1).sum())
     passes = len(found.bounds)
@@ -226,7 +274,7 @@ def _notes(found: Found, strength: Tensor, program: Factors) -> list[str]:
     for name, one in found.loadings.items():
         if name in program.log_noise and name not in program.surrogates and (count := int(one.bounded.sum())):
             lines.append(
-                f"{name}: {count} features are explained without noise, as copies of others are; theirs is bounded to a "
-                "thousandth of their spread. Leave copies out."
+                f"{name}: {count} features are explained without noise, as copies of others are; their noise is "
+                "bounded at a thousandth of their spread. Leave copies out."
             )
     return lines

@@ -64,6 +64,7 @@ class MVAE(Program):
     """
 
     default_data = "digits-three"
+    default_rows = (1_000, None)
     training = dict(epochs=60, batch_size=128, lr=2e-3)
     presets = {
         "paper-three": dict(

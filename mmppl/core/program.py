@@ -35,6 +35,8 @@ class Program(nn.Module):
         default_data: the recipe that `fit` takes when none is named.
         training: defaults of `fit` for this program (epochs, batch_size, lr, ...).
         presets: name → hyper-parameters and training settings.
+        default_rows: numbers of training rows, from the first to below the second (None: to any), for which `fit` takes
+            this program where none is named; None: never.
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
             other values (`Run.with_options`, or `--set` of a query).
         encoded: names that the guide may see (default: those with role "modality").
@@ -70,6 +72,7 @@ class Program(nn.Module):
     default_data: ClassVar[str] = ""
     training: Any = {}  # on the class; on an instance it is PyTorch's training flag
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    default_rows: ClassVar[tuple[int, int | None] | None] = None
     query_options: ClassVar[tuple[str, ...]] = ()
     conditions: tuple[str, ...] = ()
     progress: Tensor

@@ -31,7 +31,8 @@ class CorrelatedGaussian(TorchDistribution):
 
     Example:
         >>> precision = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
-        >>> q = CorrelatedGaussian(torch.zeros(3, 2), torch.linalg.cholesky(precision), torch.zeros(3, dtype=torch.long))
+        >>> factor = torch.linalg.cholesky(precision)
+        >>> q = CorrelatedGaussian(torch.zeros(3, 2), factor, torch.zeros(3, dtype=torch.long))
         >>> q.batch_shape, q.variance[0]
         (torch.Size([3]), tensor([0.6667, 0.6667]))
     """
@@ -167,6 +168,11 @@ class LinearView:
         offset: (d,).
         variance: (d,) of the noise.
         elements: (B, d) bool, the features that are known where the modality is seen; None: all.
+
+    Example:
+        >>> view = LinearView(torch.zeros(5, 2), torch.eye(2), torch.zeros(2), torch.ones(2))
+        >>> linear_posterior([view], torch.ones(5, 1, dtype=torch.bool), 2).batch_shape
+        torch.Size([5])
     """
 
     x: Tensor

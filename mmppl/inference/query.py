@@ -166,7 +166,10 @@ def _accumulate(
     draws: range,
     exact: Mapping[str, Any],
 ) -> None:
-    """Add some draws, each with the predictive distribution itself where it is known. This is a function of its own so that the traces of a chunk are freed."""
+    """Add some draws, and where the predictive distribution is known, that for each of them.
+
+    This is a function of its own so that the traces of a chunk are freed.
+    """
     names = list(accumulators)
     sampled = [n for n in names if n not in question.latents and n not in question.program.conditions]
     unread = [n for n in names if not question.holds(n)]

@@ -5,8 +5,9 @@ Model, for row i, view m and feature j, with z̃_i = (z_i, 1):
     z_i ~ N(0, I),   x_ij = w_j·z̃_i + N(0, 1/τ_j),   w_jk ~ N(0, 1/α_mk).
 
 The precision α_mk of view m and factor k switches off a factor that the view does not use (automatic relevance
-determination), so a factor is shared or private as the data say. q(Z) q(W) q(τ) q(r) q(α) are updated in turn, each at
-its optimum given the others, and the factors are rotated to where the bound is highest.
+determination), so a factor is shared or private as the data say; one that no view uses is dropped. q(Z) q(W) q(τ) q(r)
+q(α) are updated in turn, each at its optimum given the others, and the factors are rotated to where the bound is
+highest (`rotation`).
 
 Source: Virtanen, Klami, Khan & Kaski 2012, "Bayesian group factor analysis" (AISTATS), with the rotation of Virtanen,
 Klami & Kaski 2011, "Bayesian CCA via group sparsity" (ICML). Differs: the noise is one per feature (or per view); any
@@ -19,15 +20,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .rotation import Loaded, best_rotation
 
 OFFSET_PRECISION = 1e-2  # of the prior of the offset, where features have variance 1
 CONSTANT = 1e-9  # sd over the largest value of a feature, below which it is taken for constant
-ROTATION_STEPS = 8
+LEAST = 0.01  # precision Σ τ_j w_jk² that a factor has to add to the prior's 1, or it is dropped
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class View:
+class FactorView:
     """What is known of one view in n rows.
 
     Args:
@@ -60,6 +61,11 @@ class View:
         observed: (n,) bool.
         scale: the standard deviation of the noise, where it is known.
         shared: whether the noise is one number for all features.
+
+    Example:
+        >>> view = FactorView(torch.zeros(3, 2), torch.tensor([True, True, False]))
+        >>> view.scale is None, view.shared
+        (True, False)
     """
 
     x: Tensor
@@ -76,7 +82,7 @@ class Loadings:
         weight: (d, D) posterior mean; 0 for features that are constant.
         offset: (d,) posterior mean.
         variance: (d,): of the noise, and of what is not known of weight and offset, at an average z.
-        bounded: (d,) bool, where the floor is all that is left of the noise of a feature that varies.
+        bounded: (d,) bool, where little more than the floor is left of the noise of a feature that varies.
     """
 
     weight: Tensor
@@ -86,14 +92,20 @@ class Loadings:
 
 
 @dataclass(frozen=True)
-class Factors:
+class FactorFit:
     """What `fit_factors` finds.
 
     Args:
         loadings: name → loadings.
-        relevance: name → (D,) E α_mk.
+        relevance: name → E α_mk of the factors that were not dropped.
         bounds: the bound after each pass, in nats of all rows, for features of variance 1.
-        converged: whether the last pass changed it by less than the tolerance.
+        converged: whether the last pass raised it by less than the tolerance.
+
+    Example:
+        >>> x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+        >>> found = fit_factors({"x": FactorView(x, torch.ones(50, dtype=torch.bool))}, 2)
+        >>> found.loadings["x"].weight.shape, len(found.bounds) > 1
+        (torch.Size([3, 2]), True)
     """
 
     loadings: dict[str, Loadings]
@@ -105,7 +117,7 @@ class Factors:
 class _Side:
     """q(W, τ, r, α) of one view, whose features are standardised and of which constant ones are left out."""
 
-    def __init__(self, view: View, size: int, prior: Prior) -> None:
+    def __init__(self, view: FactorView, size: int, prior: Prior) -> None:
         self.rows, self.prior, self.size, self.count = view.observed, prior, size, int(view.observed.sum())
         x = torch.where(view.observed.unsqueeze(-1), view.x.double(), 0.0)
         self.centre = x.sum(0) / self.count
@@ -130,6 +142,7 @@ class _Side:
         (A + τ_j S)^-1 = R diag(1 / (1 + τ_j λ)) Rᵀ, where λ and A^½ R are the eigenvalues and vectors of A^-½ S A^-½:
         one decomposition for all features.
         """
+        self.given = mean, moment
         self.cross = self.x.T @ mean
         root = self.alpha.rsqrt()
         values, vectors = torch.linalg.eigh(root[:, None] * moment * root)
@@ -156,9 +169,9 @@ class _Side:
         self.tau = tau.expand(self.d)
 
     def update_relevance(self, gram: Tensor) -> None:
-        """q(α), given Σ_j E w_j w_jᵀ."""
+        """q(α), given Σ_j E w_j w_jᵀ (D, D)."""
         shape, rate = self.prior.relevance
-        self.alpha_shape, self.alpha_rate = shape + self.d / 2, rate + gram.diagonal()[:-1] / 2
+        self.alpha_shape, self.alpha_rate = shape + self.d / 2, rate + gram.diagonal() / 2
         self.alpha = torch.cat([self.alpha_shape / self.alpha_rate, self.alpha[-1:]])
 
     def precision(self) -> Tensor:
@@ -184,18 +197,25 @@ class _Side:
         entropy = entropy + (1 - self.tau_shape) * _digamma(self.tau_shape)
         return total + (of_prior + entropy - _gamma_kl(shape + rate_shape, self.rate_rate, rate_shape, rate_rate)).sum()
 
-    def loadings(self) -> Loadings:
-        """In the units of x. The noise of a constant feature is the floor."""
+    def keep(self, kept: Tensor) -> None:
+        """Drop all other factors, which takes them for 0."""
+        self.size = int(kept.sum())
+        columns = torch.cat([kept, kept.new_ones(1)])
+        self.alpha, self.mean, self.gram = self.alpha[columns], self.mean[:, columns], self.gram[columns][:, columns]
+        self.root = self.root[columns]  # its columns are eigenvectors of what was, and stay as many
+
+    def loadings(self, size: int) -> Loadings:
+        """In the units of x, with 0 for the weights of dropped factors. A constant feature has the floor as noise."""
         scale = self.sd[self.varies]
-        weight = self.centre.new_zeros(len(self.centre), self.size)
+        weight = self.centre.new_zeros(len(self.centre), size)
         offset, variance = self.centre.clone(), torch.full_like(self.centre, self.prior.floor)
         bounded = torch.zeros_like(self.varies)
-        weight[self.varies] = self.mean[:, :-1] * scale[:, None]
+        weight[self.varies, : self.size] = self.mean[:, :-1] * scale[:, None]
         offset[self.varies] += self.mean[:, -1] * scale
         noise = 1 / self.tau
         spread = self.shrink @ self.root.square().sum(0)  # Σ_k var w_jk, and of the offset
         variance[self.varies] = (noise + spread) * scale.square()
-        bounded[self.varies] = noise < 2 * self.prior.floor
+        bounded[self.varies] = noise < 5 * self.prior.floor
         if self.scale is not None:
             variance, bounded = torch.full_like(variance, self.scale**2), torch.zeros_like(bounded)
         return Loadings(weight, offset, variance, bounded)
@@ -212,8 +232,8 @@ def _gamma_kl(shape: float, rate: Tensor, prior_shape: float, prior_rate: float)
 
 
 def fit_factors(
-    views: Mapping[str, View], size: int, *, prior: Prior = Prior(), tolerance: float = 1e-6, most: int = 1000
-) -> Factors:
+    views: Mapping[str, FactorView], size: int, *, prior: Prior = Prior(), tolerance: float = 1e-6, most: int = 1000
+) -> FactorFit:
     """Fit group factor analysis by variational Bayes; the same rows give the same bits.
 
     A pass costs O(n d D + d D² + P D³) for n rows of d features with P patterns of missing views: no d × d matrix is
@@ -227,7 +247,7 @@ def fit_factors(
         most: passes, at most.
 
     Returns:
-        The factors.
+        What was found.
 
     Raises:
         DataError: there are fewer than two rows.
@@ -235,8 +255,8 @@ def fit_factors(
     Example:
         >>> rng = torch.Generator().manual_seed(0)
         >>> z = torch.randn(200, 1, generator=rng)
-        >>> x = {n: View(z + 0.1 * torch.randn(200, 3, generator=rng), torch.ones(200, dtype=torch.bool)) for n in "ab"}
-        >>> found = fit_factors(x, 2)
+        >>> x = {name: z + 0.1 * torch.randn(200, 3, generator=rng) for name in "ab"}
+        >>> found = fit_factors({n: FactorView(v, torch.ones(200, dtype=torch.bool)) for n, v in x.items()}, 2)
         >>> found.converged, (found.loadings["a"].weight.norm(dim=0) > 0.1).sum().item()
         (True, 1)
     """
@@ -244,56 +264,75 @@ def fit_factors(
     observed = torch.stack([side.rows for side in sides], -1)
     rows = len(observed)
     if rows < 2:
-        raise DataError(f"factors need two rows to learn from, and there is {rows}; give more training rows.")
+        raise DataError(f"factor analysis needs two rows to learn from and has {rows}; give more training rows.")
     kinds, of_row = torch.unique(observed, dim=0, return_inverse=True)
     at = [(of_row == kind).nonzero().squeeze(-1) for kind in range(len(kinds))]
-    share = kinds.double() * torch.tensor([[len(places)] for places in at], device=kinds.device)  # rows that have a view
+    share = kinds.double() * torch.tensor(
+        [[len(places)] for places in at], device=kinds.device
+    )  # rows that have a view
     counts = torch.tensor([len(places) for places in at], dtype=torch.float64, device=kinds.device)
-    eye = torch.eye(size, dtype=torch.float64, device=kinds.device)
-    mean, covariance = _start(sides, size), 0.1 * eye.expand(len(kinds), size, size)
+    mean, covariance = _start(sides, size)
     bounds: list[float] = []
     enough = tolerance * max(1, sum(side.count * side.d for side in sides))
     converged = False
-    log_det = counts.new_zeros(())
+    _update_views(sides, mean, covariance, share)
+    for side in sides:  # W did not know the noise yet
+        side.update_weights(*side.given)
+        side.update_noise()
     while not converged and len(bounds) < most:
-        if sides and hasattr(sides[0], "gram"):
-            shown = torch.einsum("pm,mkl->pkl", kinds.double(), torch.stack([side.precision() for side in sides]))
-            factor = torch.linalg.cholesky(eye + shown[:, :size, :size])
-            covariance = torch.cholesky_inverse(factor)
-            log_det = -2 * (counts * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)).sum()
-            shift = torch.stack([side.x @ (side.tau[:, None] * side.mean[:, :size]) for side in sides]).sum(0)
-            mean = torch.empty_like(shift)
-            for kind, places in enumerate(at):
-                mean[places] = (shift[places] - shown[kind, :size, size]) @ covariance[kind]
-        total = mean.T @ mean + torch.einsum("p,pkl->kl", counts, covariance)
-        if sides and hasattr(sides[0], "gram"):
-            turn, total, grams = _rotated(total, rows, sides)
-            mean, covariance = mean @ turn.T, turn @ covariance @ turn.T
-            log_det = log_det + 2 * rows * torch.linalg.slogdet(turn).logabsdet
-            for side, gram in zip(sides, grams):
-                side.update_relevance(gram)
-        padded = torch.cat([mean, mean.new_ones(rows, 1)], -1)
-        first = not hasattr(sides[0], "gram")
-        for m, side in enumerate(sides):
-            here = padded[side.rows]
-            moment = here.T @ here
-            moment[:size, :size] += torch.einsum("p,pkl->kl", share[:, m], covariance)
-            side.update_weights(padded, moment)
-            if first:  # W did not know the noise yet
-                side.update_noise()
-                side.update_weights(padded, moment)
-            side.update_noise()
-        if first:
-            continue
-        of_rows = log_det / 2 - total.diagonal().sum() / 2 + rows * size / 2
+        precisions = _needed(sides)
+        left = sides[0].size
+        eye = torch.eye(left, dtype=torch.float64, device=kinds.device)
+        shown = torch.einsum("pm,mkl->pkl", kinds.double(), precisions)
+        factor = torch.linalg.cholesky(eye + shown[:, :left, :left])
+        covariance = torch.cholesky_inverse(factor)
+        log_det = -2 * (counts * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)).sum()
+        shift = torch.stack([side.x @ (side.tau[:, None] * side.mean[:, :left]) for side in sides]).sum(0)
+        mean = torch.empty_like(shift)
+        for kind, places in enumerate(at):
+            mean[places] = (shift[places] - shown[kind, :left, left]) @ covariance[kind]
+        moments = mean.T @ mean + torch.einsum("p,pkl->kl", counts, covariance)
+        turn = best_rotation(
+            moments, rows, [Loaded(side.d, side.gram[:left, :left], *prior.relevance) for side in sides]
+        )
+        back = torch.linalg.inv(turn)
+        mean, covariance, moments = mean @ back.T, back @ covariance @ back.T, back @ moments @ back.T
+        log_det = log_det - 2 * rows * torch.linalg.slogdet(turn).logabsdet
+        for side in sides:
+            side.update_relevance(turn.T @ side.gram[:left, :left] @ turn)
+        _update_views(sides, mean, covariance, share)
+        of_rows = log_det / 2 - moments.diagonal().sum() / 2 + rows * left / 2
         bounds.append(float(of_rows + sum(side.bound() for side in sides)))
         converged = len(bounds) > 1 and bounds[-1] - bounds[-2] < enough
-    loadings = {name: side.loadings() for name, side in zip(views, sides)}
-    return Factors(loadings, {n: side.alpha[:-1] for n, side in zip(views, sides)}, bounds, converged)
+    loadings = {name: side.loadings(size) for name, side in zip(views, sides)}
+    return FactorFit(loadings, {n: side.alpha[:-1] for n, side in zip(views, sides)}, bounds, converged)
 
 
-def _start(sides: Sequence[_Side], size: int) -> Tensor:
-    """(n, D) first E z: the principal components of all features, those that are missing being at their mean."""
+def _update_views(sides: Sequence[_Side], mean: Tensor, covariance: Tensor, share: Tensor) -> None:
+    """q(W) and the noise of every view, given E z (n, D) and its covariance by pattern (P, D, D)."""
+    size = mean.shape[1]
+    padded = torch.cat([mean, mean.new_ones(len(mean), 1)], -1)
+    for m, side in enumerate(sides):
+        here = padded[side.rows]
+        moment = here.T @ here
+        moment[:size, :size] += torch.einsum("p,pkl->kl", share[:, m], covariance)
+        side.update_weights(padded, moment)
+        side.update_noise()
+
+
+def _needed(sides: Sequence[_Side]) -> Tensor:
+    """(M, D + 1, D + 1) precisions that the views add to z, without the factors to which all add next to nothing."""
+    gain = torch.stack([(side.tau[:, None] * side.mean.square()).sum(0) for side in sides]).sum(0)[:-1]
+    needed = gain >= min(LEAST, float(gain.max()))
+    if not needed.all():
+        for side in sides:
+            side.keep(needed)
+    return torch.stack([side.precision() for side in sides])
+
+
+def _start(sides: Sequence[_Side], size: int) -> tuple[Tensor, Tensor]:
+    """E z (n, D), the principal components of all features, those that are missing being at their mean; and its
+    covariance (1, D, D)."""
     x = torch.cat([side.x for side in sides], -1)
     if len(x) <= x.shape[1]:
         left = torch.linalg.eigh(x @ x.T).eigenvectors.flip(-1)[:, :size]
@@ -302,39 +341,4 @@ def _start(sides: Sequence[_Side], size: int) -> Tensor:
         left = left / left.norm(dim=0).clamp_min(1e-12)
     left = left * left.gather(0, left.abs().argmax(0, keepdim=True)).sign()  # whatever the sign of an eigenvector
     left = torch.cat([left, left.new_zeros(len(left), size - left.shape[1])], -1)
-    return 0.95 * math.sqrt(len(x)) * left
-
-
-def _rotated(total: Tensor, rows: int, sides: Sequence[_Side]) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """R^-1, Σ E z zᵀ and every view's Σ_j E w_j w_jᵀ after z became R^-1 z and W became W R, where the bound is higher.
-
-    The bound changes by −½ tr(R^-1 Σ E z zᵀ R^-T) + (Σ_m d_m − n) ln |R| − Σ_m (a + d_m/2) Σ_k ln(b + ½ r_kᵀ G_m r_k),
-    α being at its optimum throughout.
-    """
-    from scipy.optimize import minimize
-
-    size, scale = len(total), sum(side.d for side in sides) - rows
-    moment = total.cpu().numpy()
-    parts = [(side.prior.relevance, side.d, side.gram[:size, :size].cpu().numpy()) for side in sides]
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        r = flat.reshape(size, size)
-        sign, log_det = np.linalg.slogdet(r)
-        if not sign > 0:
-            return np.inf, np.zeros_like(flat)
-        inverse = np.linalg.inv(r)
-        white = inverse @ moment @ inverse.T
-        value, slope = white.trace() / 2 - scale * log_det, -inverse.T @ white - scale * inverse.T
-        for (shape, rate), d, gram in parts:
-            of_factors = gram @ r
-            rates = rate + (of_factors * r).sum(0) / 2
-            value += (shape + d / 2) * np.log(rates).sum()
-            slope += (shape + d / 2) * of_factors / rates
-        return value, slope.ravel()
-
-    start = np.eye(size).ravel()
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options=dict(maxiter=ROTATION_STEPS))
-    r = found.x.reshape(size, size) if np.isfinite(found.fun) and found.fun < loss(start)[0] else np.eye(size)
-    inverse = torch.as_tensor(np.linalg.inv(r), device=total.device)
-    wide = torch.block_diag(torch.as_tensor(r, device=total.device), total.new_ones(1, 1))
-    return inverse, inverse @ total @ inverse.T, [wide.T @ side.gram @ wide for side in sides]
+    return 0.95 * math.sqrt(len(x)) * left, 0.1 * torch.eye(size, dtype=x.dtype, device=x.device).unsqueeze(0)

@@ -1,9 +1,10 @@
-"""Linear decoders fitted to draws of the latent, for likelihoods that have no closed form."""
+"""Linear decoders and classifiers fitted to posteriors of the latent, for likelihoods that have no closed form."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from ..core.batch import Batch
 from ..modalities.modality import Modality
 
 ITERATIONS = 200
+MOST_FOR_ALL = 4  # modalities, of which every set is shown
 ROOM = 2**25  # numbers of the decoder's output for all draws at once
 
 
@@ -23,6 +25,13 @@ def whole_batch(batches: Iterable[Batch]) -> Batch:
 
     Returns:
         One batch of all their rows.
+
+    Example:
+        >>> import mmppl
+        >>> data = mmppl.read("digits-three")
+        >>> parts = [data.batch(torch.arange(at, at + 5), ("image",)) for at in (0, 5)]
+        >>> len(whole_batch(parts))
+        10
     """
     parts = list(batches)
     values = {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values}
@@ -32,7 +41,7 @@ def whole_batch(batches: Iterable[Batch]) -> Batch:
 
 
 def shown_sets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The conditioning sets that a head learns from: all names, each alone, and all but one, each set once.
+    """The sets that a head learns from: all names, each alone, and all but one; of at most four names every set.
 
     Args:
         names: names of the modalities.
@@ -45,7 +54,8 @@ def shown_sets(names: Sequence[str]) -> list[tuple[str, ...]]:
         [('a', 'b', 'c'), ('a',), ('b',), ('c',), ('b', 'c'), ('a', 'c'), ('a', 'b')]
     """
     every = tuple(names)
-    sets = [every, *((name,) for name in every), *(tuple(n for n in every if n != name) for name in every)]
+    pairs = list(combinations(every, 2)) if len(every) == MOST_FOR_ALL else []
+    sets = [every, *((name,) for name in every), *(tuple(n for n in every if n != name) for name in every), *pairs]
     return [one for one in dict.fromkeys(sets) if one]
 
 
@@ -69,6 +79,16 @@ def fit_head(
         batch: B rows.
         draws: given set → (K, B, D) draws of z given it.
         ridge: penalty, in nats of all rows.
+
+    Example:
+        >>> z = torch.linspace(-2, 2, 40).reshape(1, 40, 1)
+        >>> y = Modality("y", (), "categorical", role="label", classes=("no", "yes"))
+        >>> values, observed = {"y": (z[0, :, 0] > 0).long()}, {"y": torch.ones(40, dtype=torch.bool)}
+        >>> rows = Batch(values | {"x": z[0]}, observed | {"x": observed["y"]}, torch.arange(40), 40, ("x",))
+        >>> head = nn.Linear(1, 2)
+        >>> fit_head(y, head, [], rows, {("x",): z}, ridge=0.1)
+        >>> y.family(y, head(z[0])).probs[-1].round(decimals=1)
+        tensor([0., 1.], grad_fn=<RoundBackward1>)
     """
     observed = batch.observed[modality.name]
     if not observed.any():
@@ -96,8 +116,100 @@ def fit_head(
             total = total - joint @ share
         return total
 
+    _minimise(moving, loss)
+    with torch.no_grad():
+        head.weight.copy_(weight)
+        head.bias.copy_(bias)
+
+
+def set_features(z: Tensor, seen: Tensor) -> Tensor:
+    """What a classifier is linear in: z, z/√M' once for each of the M' modalities that are seen, and which ones are.
+
+    So its weights are V + Σ_{m seen} V_m/√M': of their own for each modality alone and for all, and for other sets in
+    between.
+
+    Args:
+        z: (..., B, D) posterior means.
+        seen: (..., B, M) bool.
+
+    Returns:
+        (..., B, (M + 1) D + M).
+
+    Example:
+        >>> set_features(torch.tensor([[3.0]]), torch.tensor([[True, False]]))
+        tensor([[3., 3., 0., 1., 0.]])
+    """
+    shown = seen.to(z.dtype)
+    share = shown / shown.sum(-1, keepdim=True).clamp_min(1).sqrt()
+    of_each = (share.unsqueeze(-1) * z.unsqueeze(-2)).flatten(-2)
+    return torch.cat([z, of_each, shown], -1)
+
+
+def fit_classifier(
+    label: Modality,
+    classifier: nn.Linear,
+    batch: Batch,
+    means: Mapping[tuple[str, ...], tuple[Tensor, Tensor]],
+    gram: Tensor,
+    ridge: float,
+) -> None:
+    """Set a classifier on posterior means to the least Σ_S Σ_i −ln p(y_i | set_features) + ridge/2 ‖V‖², in place.
+
+    ‖V‖ is that of weights of W z, what the posterior means say of the features: so a direction of z counts as much as
+    the features vary with it, and the penalty is that of a logistic regression on imputed features.
+
+    Args:
+        label: the label, which has classes.
+        classifier: from `set_features` to the label's output.
+        batch: B rows.
+        means: given set → posterior means (B, D) and what of the modalities is seen (B, M). Rows of which nothing is
+            seen do not count.
+        gram: (D, D) Wᵀ W, for features of variance 1.
+        ridge: penalty, in nats of all rows and sets.
+
+    Example:
+        >>> z = torch.linspace(-2, 2, 40).reshape(40, 1)
+        >>> y = Modality("y", (), "categorical", role="label", classes=("no", "yes"))
+        >>> every = torch.ones(40, dtype=torch.bool)
+        >>> rows = Batch({"y": (z[:, 0] > 0).long()}, {"y": every}, torch.arange(40), 40, ())
+        >>> classifier = nn.Linear(3, 2)
+        >>> fit_classifier(y, classifier, rows, {("x",): (z, every[:, None])}, torch.eye(1), ridge=0.1)
+        >>> y.family(y, classifier(set_features(z[-1:], every[:1, None]))).probs.argmax(-1)
+        tensor([1])
+    """
+    observed = batch.observed[label.name]
+    values, vectors = torch.linalg.eigh(gram.double())
+    root = (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
+    inputs, patterns = [], []
+    for z, seen in means.values():
+        rows = (observed & seen.any(-1)).nonzero().squeeze(-1)
+        inputs.append(set_features(z[rows].double() @ root, seen[rows]))
+        patterns.append(torch.cat([rows.unsqueeze(-1), seen[rows].long()], -1))
+    given, pattern = torch.cat(inputs), torch.cat(patterns)
+    if not len(given):
+        return
+    target = batch.values[label.name][pattern[:, 0]]
+    _, same, counts = torch.unique(pattern, dim=0, return_inverse=True, return_counts=True)
+    share = 1 / counts[same].double()  # sets that show the same of a row count once
+    weight = torch.zeros_like(classifier.weight, dtype=torch.float64).requires_grad_()
+    bias = torch.zeros_like(classifier.bias, dtype=torch.float64).requires_grad_()
+
+    def loss() -> Tensor:
+        log_p = label.family(label, given @ weight.T + bias).log_prob(target)
+        return ridge / 2 * weight.square().sum() - log_p @ share
+
+    _minimise([weight, bias], loss)
+    size = len(gram)
+    blocks = weight.detach()[:, : -seen.shape[-1]].unflatten(-1, (-1, size)) @ root
+    with torch.no_grad():
+        classifier.weight.copy_(torch.cat([blocks.flatten(-2), weight[:, -seen.shape[-1] :]], -1))
+        classifier.bias.copy_(bias)
+
+
+def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
+    """L-BFGS, in place."""
     search = torch.optim.LBFGS(
-        moving, max_iter=ITERATIONS, tolerance_grad=1e-4, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+        list(parameters), max_iter=ITERATIONS, tolerance_grad=1e-6, tolerance_change=1e-9, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
@@ -109,6 +221,3 @@ def fit_head(
     with torch.enable_grad():
         search.step(closure)
     search.zero_grad()
-    with torch.no_grad():
-        head.weight.copy_(weight)
-        head.bias.copy_(bias)
