@@ -7,7 +7,7 @@ to a feature.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import pyro
 import torch
@@ -47,8 +47,8 @@ class Factors(Program):
 
     A fit has two stages, each of one epoch. The first finds W, b and the noise of Normals by variational Bayes, in
     closed form, until the bound rises no more; factors that no modality needs are switched off, and there are at most a
-    third as many as training rows. The second fits the decoders of labels and other likelihoods to draws from the
-    posteriors given all modalities, each one alone, and all but one; and classifiers of the labels to their means.
+    third as many as training rows. The second fits the decoders of other likelihoods to draws from the posterior given
+    all modalities, those of labels to draws given all, each one alone, and all but one; and classifiers to the means.
 
     Exact, given the parameters: the posterior, the evidence, and what is predicted of Normals, given any Normals. Not
     exact: the posterior given another modality (a Bernoulli's pixels, or a label), which takes its inputs for Gaussian;
@@ -68,7 +68,7 @@ class Factors(Program):
         tolerance: nats per observed number by which a pass has to raise the bound for another to follow.
         passes: at most.
         ridge: λ of the penalty λ/2 ‖W‖² on the decoders of labels and other likelihoods, in nats of all rows.
-        draws: of z per row and conditioning set in the second stage.
+        draws: of z per row and conditioning set to which the decoders of labels are fitted.
         shrink: λ of the penalty on the classifiers, in nats of all rows and conditioning sets.
     """
 
@@ -85,7 +85,7 @@ class Factors(Program):
         tolerance: float = 1e-6,
         passes: int = 1000,
         ridge: float = 0.1,
-        draws: int = 8,
+        draws: int = 4,
         shrink: float = 2.0,
     ) -> None:
         super().__init__(modalities)
@@ -108,25 +108,20 @@ class Factors(Program):
         classes = {m.name: m.output_size for m in self.modalities if m.role == "label" and m.classes}
         self.classifiers = nn.ModuleDict({name: nn.Linear(width, number) for name, number in classes.items()})
         self.log_noise = nn.ParameterDict({n: nn.Parameter(zero) for n, zero in learned.items()})
-        for layer in (*self.decoders.values(), *self.surrogates.values(), *self.classifiers.values()):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for part in (self.decoders, self.surrogates, self.classifiers):
+            for parameter in part.parameters():
+                nn.init.zeros_(parameter)
         self._notes: list[str] = []
 
     def _specific(self) -> dict[str, tuple[int, int]]:
         """Name → the latents that belong to the features of a modality, one each."""
         found: dict[str, tuple[int, int]] = {}
-        if any(m.role == "label" for m in self.modalities):
-            end = self.factors
-            for m in sorted(self.modalities, key=lambda m: (m.size, m.name)):
-                if (
-                    m.role == "modality"
-                    and m.family.is_gaussian(m)
-                    and self._scale(m.name) is None
-                    and end + m.size <= LATENTS
-                ):
-                    found[m.name] = (end, end + m.size)
-                    end += m.size
+        end = self.factors if any(m.role == "label" for m in self.modalities) else LATENTS
+        for m in sorted(self.modalities, key=lambda m: (m.size, m.name)):
+            free = m.role == "modality" and m.family.is_gaussian(m) and self._scale(m.name) is None
+            if free and end + m.size <= LATENTS:
+                found[m.name] = (end, end + m.size)
+                end += m.size
         return found
 
     def _scale(self, name: str) -> float | None:
@@ -163,16 +158,23 @@ class Factors(Program):
 
     def _view(self, name: str, batch: Batch, elements: Tensor | None = None) -> LinearView:
         """What a modality says of z."""
+        layer = self.linear(name)
+        return LinearView(self.numbers(name, batch), layer.weight, layer.bias, self._variance(name), elements)
+
+    def linear(self, name: str) -> nn.Linear:
+        """W and b of a Normal, or of the surrogate of another modality."""
+        return cast(nn.Linear, (self.surrogates if name in self.surrogates else self.decoders)[name])
+
+    def numbers(self, name: str, batch: Batch) -> Tensor:
+        """(B, d) what is linear in z: a Normal's values, or another modality's inputs."""
         surrogate = name in self.surrogates
-        layer = self.surrogates[name] if surrogate else self.decoders[name]
-        x = batch.input(self.modality(name)) if surrogate else batch.value(name).reshape(len(batch), -1)
-        return LinearView(x, layer.weight, layer.bias, self._variance(name), elements)
+        return batch.input(self.modality(name)) if surrogate else batch.value(name).reshape(len(batch), -1)
 
     def _variance(self, name: str) -> Tensor:
         """(d,) variance of the noise, float64."""
         if name in self.log_noise:
             return (2 * self.log_noise[name].double()).exp()
-        return torch.full_like(self.decoders[name].bias, (self._scale(name) or 1.0) ** 2, dtype=torch.float64)
+        return torch.full_like(self.linear(name).bias, (self._scale(name) or 1.0) ** 2, dtype=torch.float64)
 
     def predictive(self, batch: Batch, names: Sequence[str]) -> dict[str, Likelihood]:
         """p(x_m | what is seen): of Normals N(W_m E z + b_m, W_m cov(z) W_mᵀ + noise), feature by feature; of a label
@@ -182,7 +184,7 @@ class Factors(Program):
         seen = torch.stack([batch.sees(name) for name in self.shown], -1)
         labelled = any(bool(batch.sees(name).any()) for name in self.encoded if name not in self.shown)
         for name in names:
-            m, layer = self.modality(name), self.decoders[name]
+            m, layer = self.modality(name), self.linear(name)
             if name in self.classifiers and not labelled:
                 found[name] = m.family(m, self.classifiers[name](set_features(q.mean, seen)))
             elif name not in self.surrogates:
@@ -210,7 +212,7 @@ class Factors(Program):
         return self._notes
 
 
-def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
+def find_factors(program: Any, batches: Iterable[Batch]) -> None:
     """The first stage: W, b and the noise, of Normals and of the surrogates."""
     batch = whole_batch(batches)
     if len(batch) < 2:
@@ -218,15 +220,16 @@ def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
     views = {}
     for m in program.modalities:
         own = m.name in program.surrogates
-        x = batch.input(m) if own else batch.value(m.name).reshape(len(batch), -1)
         shared = m.scale == "shared" or (program.noise == "modality" and not own)
-        views[m.name] = FactorView(x, batch.observed[m.name], None if own else program._scale(m.name), shared)
+        scale = None if own else program._scale(m.name)
+        views[m.name] = FactorView(program.numbers(m.name, batch), batch.observed[m.name], scale, shared)
     size = max(1, min(program.factors, len(batch) // 3))
     found = fit_factors(views, size, tolerance=program.tolerance, most=program.passes)
-    strength = sum((one.weight.square() / one.variance[:, None]).sum(0) for one in found.loadings.values())
+    gains = [(one.weight.square() / one.variance[:, None]).sum(0) for one in found.loadings.values()]
+    strength = torch.stack(gains).sum(0)
     order = strength.argsort(descending=True, stable=True)
     for name, one in found.loadings.items():
-        layer = (program.surrogates if name in program.surrogates else program.decoders)[name]
+        layer = program.linear(name)
         layer.weight.zero_()
         layer.weight[:, :size] = one.weight[:, order].to(layer.weight.dtype)
         layer.bias.copy_(one.offset)
@@ -240,7 +243,7 @@ def find_factors(program: Factors, batches: Iterable[Batch]) -> None:
     program._notes = _notes(found, strength, program)
 
 
-def find_decoders(program: Factors, batches: Iterable[Batch]) -> None:
+def find_decoders(program: Any, batches: Iterable[Batch]) -> None:
     """The second stage: the decoders of labels and of all other likelihoods that are no Normals."""
     batch = whole_batch(batches)
     posteriors = {given: program.posterior(batch.seeing(given)) for given in shown_sets(program.shown)}
@@ -248,7 +251,8 @@ def find_decoders(program: Factors, batches: Iterable[Batch]) -> None:
     for name in program.surrogates:
         m = program.modality(name)
         learned = program.likelihood_parameters[name].parameters() if name in program.likelihood_parameters else []
-        fit_head(m, program.decoders[name], list(learned), batch, draws, program.ridge)
+        shown = draws if m.role == "label" else {program.shown: draws[program.shown][:2]}
+        fit_head(m, program.decoders[name], list(learned), batch, shown, program.ridge)
     seen = torch.stack([batch.observed[name] for name in program.shown], -1)
     names = {given: torch.tensor([name in given for name in program.shown]) for given in posteriors}
     means = {given: (q.mean, seen & names[given].to(seen.device)) for given, q in posteriors.items()}
@@ -256,16 +260,16 @@ def find_decoders(program: Factors, batches: Iterable[Batch]) -> None:
         fit_classifier(program.modality(name), classifier, batch, means, _gram(program), program.shrink)
 
 
-def _gram(program: Factors) -> Tensor:
+def _gram(program: Any) -> Tensor:
     """Σ_j w_j w_jᵀ over the features of all modalities, each divided by its variance."""
     gram = torch.zeros(program.latent_dim, program.latent_dim, dtype=torch.float64, device=program.progress.device)
     for name in program.shown:
-        weight = (program.surrogates if name in program.surrogates else program.decoders)[name].weight.double()
+        weight = program.linear(name).weight.double()
         gram = gram + weight.T @ (weight / (weight.square().sum(-1) + program._variance(name)).unsqueeze(-1))
     return gram
 
 
-def _notes(found: FactorFit, strength: Tensor, program: Factors) -> list[str]:
+def _notes(found: FactorFit, strength: Tensor, program: Any) -> list[str]:
     """How the first stage ended, and features whose noise is at its bound."""
     used = int((strength > 1).sum())
     passes = len(found.bounds)
@@ -274,7 +278,7 @@ def _notes(found: FactorFit, strength: Tensor, program: Factors) -> list[str]:
     for name, one in found.loadings.items():
         if name in program.log_noise and name not in program.surrogates and (count := int(one.bounded.sum())):
             lines.append(
-                f"{name}: {count} features are explained without noise, as copies of others are; their noise is "
-                "bounded at a thousandth of their spread. Leave copies out."
+                f"{name}: {count} features are explained without noise, as copies or sums of others are; theirs is "
+                "bounded at a thousandth of their spread. Leave them out."
             )
     return lines

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.batch import Batch
 from ..modalities.modality import Modality
 
-ITERATIONS = 200
+ITERATIONS = 100
 MOST_FOR_ALL = 4  # modalities, of which every set is shown
 ROOM = 2**25  # numbers of the decoder's output for all draws at once
 
@@ -209,7 +209,7 @@ def fit_classifier(
 def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
     """L-BFGS, in place."""
     search = torch.optim.LBFGS(
-        list(parameters), max_iter=ITERATIONS, tolerance_grad=1e-6, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+        list(parameters), max_iter=ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-8, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:

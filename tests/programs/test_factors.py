@@ -31,7 +31,7 @@ def exact(world):
 @pytest.mark.parametrize("given", SUBSETS, ids="+".join)
 @pytest.mark.usefixtures("float64")
 def test_posterior_predictive_and_evidence_are_exact(given):
-    """With any loadings, of which a product of diagonal experts knows no posterior; no Monte-Carlo error in any of it."""
+    """With any loadings, of which no product of diagonal experts is the posterior; none of it has Monte-Carlo error."""
     world = World.make(SIZES, 3, orthogonal=False)
     data, program = world.sample(6), exact(world)
     rest = [name for name in SIZES if name not in given]
