@@ -41,7 +41,13 @@ class Interrupted(MMPPLError):
 
 def fit(
     context: typer.Context,
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="Program file or name of an installed one.")],
+    program: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PROGRAM",
+            help="Program file or name of an installed one; default: factors below 1,000 training rows, else mvae.",
+        ),
+    ] = None,
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the program's own.")] = None,
     root: Root = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; default runs/<program>-<time>.")] = None,
@@ -85,6 +91,7 @@ def fit(
 
     \b
     mmppl fit cmmd
+    mmppl fit --data mine.npz
     mmppl fit mvae --data mine.npz --set latent_dim=10 --hide 0.3 --out runs/mine
     """
     choice("--device", device, DEVICES)
@@ -94,7 +101,9 @@ def fit(
         choice("--precision", precision, PRECISIONS)
     if resume and out is None:
         raise UsageError("--resume: name the run folder to go on with, --out RUN.")
-    folder = out or Path("runs") / f"{Path(program).stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    if program is None and data is None:
+        raise UsageError("fit: name a program, or data (--data FILE), for which one is then chosen.")
+    folder = out or Path("runs") / f"{Path(program or data or '').stem}-{datetime.now():%Y%m%d-%H%M%S}"
     hyper, likelihoods = pairs("--set", set_), pairs("--as", as_)
     try:
         import mmppl
@@ -152,7 +161,7 @@ def _test(run: "Run", root: Path | None, log: Callable[[str], None]) -> dict[str
     return after_fit(run, epochs=epochs, batch_size=batch_size, root=root, log=log)
 
 
-def _text(found: dict[str, Any], run: "Run", program: str) -> str:
+def _text(found: dict[str, Any], run: "Run", program: str | None) -> str:
     rows = [["run", found["run"]], *([key, number(found[key])] for key in ("steps", "seconds", "loss"))]
     parts = [columns(rows)]
     if found["metrics"]:

@@ -16,6 +16,9 @@ from .data.readers.registry import Request as Request
 from .data.readers.registry import reader as reader
 from .data.recipes.registry import recipe as recipe
 from .distributions.barycentre import barycentre as barycentre
+from .distributions.correlated import CorrelatedGaussian as CorrelatedGaussian
+from .distributions.correlated import LinearView as LinearView
+from .distributions.correlated import linear_posterior as linear_posterior
 from .distributions.gaussian import Gaussian as Gaussian
 from .distributions.gaussian import gaussian_head as gaussian_head
 from .distributions.gaussian import standard_normal as standard_normal
@@ -59,7 +62,15 @@ from .objectives.cross import cross_likelihood as cross_likelihood
 from .objectives.elbo import elbo as elbo
 from .objectives.elbo import kl as kl
 from .objectives.elbo import nll as nll
+from .objectives.factor_analysis import FactorFit as FactorFit
+from .objectives.factor_analysis import FactorView as FactorView
+from .objectives.factor_analysis import fit_factors as fit_factors
 from .objectives.from_pyro import from_pyro as from_pyro
+from .objectives.heads import fit_classifier as fit_classifier
+from .objectives.heads import fit_head as fit_head
+from .objectives.heads import set_features as set_features
+from .objectives.heads import shown_sets as shown_sets
+from .objectives.heads import whole_batch as whole_batch
 from .objectives.importance import stratified as stratified
 from .objectives.svi import ObjectiveELBO as ObjectiveELBO
 from .objectives.traces import Traces as Traces

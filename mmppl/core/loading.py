@@ -26,6 +26,29 @@ def installed_programs() -> dict[str, Path]:
     return {f.stem: f for f in files if not f.stem.startswith("_")}
 
 
+def default_program(rows: int) -> tuple[str, str]:
+    """Choose the program that is fitted where none is named.
+
+    Args:
+        rows: the number of training rows.
+
+    Returns:
+        The name of the installed program whose `default_rows` hold that number, and a line that says so.
+
+    Example:
+        >>> default_program(999)
+        ('factors', 'No program is named: factors, as there are 999 training rows, fewer than 1,000.')
+        >>> default_program(1000)
+        ('mvae', 'No program is named: mvae, as there are 1,000 training rows, at least 1,000.')
+    """
+    for name, path in installed_programs().items():
+        least, end = load_program(path).default_rows or (0, 0)
+        if least <= rows and (end is None or rows < end):
+            why = f"at least {least:,}" if end is None else f"fewer than {end:,}"
+            return name, f"No program is named: {name}, as there are {rows:,} training rows, {why}."
+    raise UsageError("fit: no installed program is for data of this size; name one.")
+
+
 def load_program(program: type[Program] | str | Path) -> type[Program]:
     """Load the Program class of a file, or of an installed program by name.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
+from ..modalities.likelihoods.likelihood import Likelihood
 from ..modalities.modality import Modality, kind
 from .batch import Batch
 from .hyperparameters import hyper_parameters, taking_fields
@@ -34,6 +35,8 @@ class Program(nn.Module):
         default_data: the recipe that `fit` takes when none is named.
         training: defaults of `fit` for this program (epochs, batch_size, lr, ...).
         presets: name → hyper-parameters and training settings.
+        default_rows: numbers of training rows, from the first to below the second (None: to any), for which `fit` takes
+            this program where none is named; None: never.
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
             other values (`Run.with_options`, or `--set` of a query).
         encoded: names that the guide may see (default: those with role "modality").
@@ -69,6 +72,7 @@ class Program(nn.Module):
     default_data: ClassVar[str] = ""
     training: Any = {}  # on the class; on an instance it is PyTorch's training flag
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    default_rows: ClassVar[tuple[int, int | None] | None] = None
     query_options: ClassVar[tuple[str, ...]] = ()
     conditions: tuple[str, ...] = ()
     progress: Tensor
@@ -162,6 +166,24 @@ class Program(nn.Module):
     def query_guide(self, batch: Batch) -> None:
         """The latents given `batch.seen`, as every query uses them: the guide, unless a program overrides this."""
         return self.guide(batch)
+
+    def predictive(self, batch: Batch, names: Sequence[str]) -> Mapping[str, Likelihood]:
+        """The distributions p(x | what `batch.seen` shows) that a program has in closed form, by default none.
+
+        Where there is one, answers take mean, standard deviation and quantiles from it instead of from draws.
+
+        Args:
+            batch: B rows.
+            names: names of modalities and labels.
+
+        Returns:
+            name → distribution of batch shape (B,), for some of the names.
+        """
+        return {}
+
+    def notes(self) -> Sequence[str]:
+        """Lines for the user that `fit` logs when it has ended, such as what was found; by default none."""
+        return []
 
     def can_answer(self, given: Sequence[str]) -> str | None:
         """Say why a query cannot be answered from these modalities.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -142,8 +142,11 @@ def _describe(
         )
         for name in names
     }
+    exact: Mapping[str, Any] = {}
+    if question.method == "guide":
+        exact = program.predictive(batch.seeing(question.given), [n for n in names if n not in latents])
     for draws in taking_turns(in_chunks(question.draws, step)):
-        _accumulate(question, accumulators, batch, ids, draws)
+        _accumulate(question, accumulators, batch, ids, draws, exact)
     found: dict[str, dict[str, np.ndarray]] = {}
     indices = None if weights is None else resample(weights, question.seed, ids)
     for name, of in accumulators.items():
@@ -157,9 +160,17 @@ def _describe(
 
 
 def _accumulate(
-    question: Question, accumulators: dict[str, PredictiveAccumulator], batch: Batch, ids: np.ndarray, draws: range
+    question: Question,
+    accumulators: dict[str, PredictiveAccumulator],
+    batch: Batch,
+    ids: np.ndarray,
+    draws: range,
+    exact: Mapping[str, Any],
 ) -> None:
-    """Add some draws. This is a function of its own so that the traces of a chunk are freed."""
+    """Add some draws, and where the predictive distribution is known, that for each of them.
+
+    This is a function of its own so that the traces of a chunk are freed.
+    """
     names = list(accumulators)
     sampled = [n for n in names if n not in question.latents and n not in question.program.conditions]
     unread = [n for n in names if not question.holds(n)]
@@ -168,7 +179,10 @@ def _accumulate(
         unread=unread, precision=question.precision,
     )  # fmt: skip
     for name, into in accumulators.items():
-        into.add((traces.guide if name in question.latents else traces.model).nodes[name], draws.start)
+        site = (traces.guide if name in question.latents else traces.model).nodes[name]
+        if name in exact:
+            site = {"fn": exact[name].expand((len(draws), len(batch))), "value": site["value"]}
+        into.add(site, draws.start)
 
 
 def _warnings(question: Question, found: dict[str, dict[str, Any]]) -> list[str]:

@@ -19,7 +19,7 @@ from .. import __version__
 from ..base.files import sha256
 from ..base.precision import matmul_precision, probe_matmul
 from ..base.turns import others_turn, own_settings, threads_of
-from ..core.loading import blame, load_program, source_of, use_file
+from ..core.loading import blame, default_program, load_program, source_of, use_file
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
@@ -45,7 +45,7 @@ FULL = {  # kinds of error that leave no room for a file
 
 
 def fit(
-    program: type[Program] | str | Path,
+    program: type[Program] | str | Path | None = None,
     data: Any = None,
     *,
     hyper: Mapping[str, Any] = {},
@@ -79,7 +79,8 @@ def fit(
     """Fit a program. Same seed, machine and call: the same bits, killed and resumed or not.
 
     Args:
-        program: a class, a file, or the name of an installed program.
+        program: a class, a file, or the name of an installed program. None: the one
+            for so many training rows (`Program.default_rows`), factor analysis below 1,000.
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
         preset: a name in the program's `presets`.
@@ -134,13 +135,20 @@ def fit(
         (True, ['kl.z', 'nll.image'])
     """
     used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
-    cls = load_program(program)
 
     def inform(message: str) -> None:
         if log is not None:
             with others_turn():
                 log(message)
 
+    dataset = None
+    if program is None:
+        if data is None:
+            raise UsageError("fit: name a program or data; for data alone, one is chosen.")
+        dataset = read(data, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+        program, why = default_program(len(dataset.rows("train")))
+        inform(why)
+    cls = load_program(program)
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, validation=validation, folds=folds, refit=refit, precision=precision, seed=seed,
@@ -151,7 +159,8 @@ def fit(
     place = choose_device(device)
     check_threads(threads)
     spec = data if data is not None else cls.default_data
-    dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+    if dataset is None:
+        dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
     described = DataRecord(
         spec=_spec(spec),
         name=dataset.name,

@@ -139,6 +139,8 @@ class Training:
             self._begin_refit()
             while not self._is_over():
                 self._epoch(started)
+        for line in self.program.notes():
+            self.log(line)
         with others_turn():
             for callback in self.callbacks:
                 callback.on_end(self)

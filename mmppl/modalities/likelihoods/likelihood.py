@@ -189,6 +189,13 @@ class Likelihood(TorchDistribution):
         """The parameters that a program learns for a modality: their first values by name. `learned` reads them."""
         return {"log_scale": torch.zeros(modality.size)} if modality.scale == "learned" else {}
 
+    @classmethod
+    def is_gaussian(cls, modality: Modality) -> bool:
+        """Whether it is a Normal around the decoder's output and its spread does not depend on that: with a linear
+        decoder, the posterior of the latent then has a closed form.
+        """
+        return False
+
     # How it is evaluated and drawn
 
     @classmethod

@@ -46,6 +46,10 @@ class NormalLikelihood(Likelihood):
     def output_size(cls, modality: Modality) -> int:
         return modality.size * (2 if modality.scale == "predicted" else 1)
 
+    @classmethod
+    def is_gaussian(cls, modality: Modality) -> bool:
+        return modality.scale != "predicted"
+
     def _loc_log_var(self) -> tuple[Tensor, Tensor | float]:
         if self.scale is None and self.modality.scale == "predicted":
             loc, log_var = self.output.chunk(2, -1)
