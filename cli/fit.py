@@ -48,6 +48,10 @@ def fit(
     schedule: Annotated[str | None, typer.Option(metavar="cosine|constant", help="Of the learning rate.")] = None,
     clip: Annotated[float | None, typer.Option(metavar="X", help="Bound of the gradient's norm.")] = None,
     patience: Annotated[int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one.")] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option("--calibrate/--no-calibrate", help="Fit noise and temperatures to validation rows afterwards."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="S", help="Seed of the fit and of --hide; a split does not depend on it.")
     ] = 0,
@@ -91,6 +95,7 @@ def fit(
                 schedule=schedule,  # type: ignore[arg-type]
                 clip=clip,
                 patience=patience,
+                calibrate=calibrate,
                 seed=seed,
                 device=device,
                 precision=precision,  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from ..base.json_text import parse_json
 from ..base.typed_json import from_json
 from ..errors import DataError, UsageError, suggest
 from ..modalities.modality import Modality
+from .calibration import Calibration
 
 FORMAT = 3
 METRICS, PROGRAM = "metrics.jsonl", "program.py"  # files of a run
@@ -112,6 +113,7 @@ class ResultRecord:
         terms: name → value, of the same rows.
         weights: name → weight.
         metrics: name → value, on the validation rows; None where it is not finite.
+        calibration: what was calibrated on the validation rows afterwards; None: nothing.
     """
 
     epochs: int
@@ -120,6 +122,7 @@ class ResultRecord:
     terms: dict[str, float]
     weights: dict[str, float]
     metrics: dict[str, float | None]
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from ..errors import DataError
 from ..runs.card import write_card
 from ..runs.record import METRICS, PROGRAM, WEIGHTS, RunRecord, write_record
 from ..runs.storage import read_checked
+from .calibration.calibrate import calibrate, tell_noise_at_bound
 from .checkpoint import Counters, anew, save_state
 from .validate import label_errors
 
@@ -201,6 +203,17 @@ class Weights(Callback):
             fit.program.load_state_dict(best)
 
 
+def write_state(fit: Training, files: RunFiles) -> None:
+    """Write the state of a fit, and the record of the files that it tells of."""
+    assert files.folder is not None
+    record = files.record
+    fit.counters.files, fit.counters.logged = dict(record.sha256), record.logged
+    with turn():  # the state of the random generator is the fit's
+        save_state(files.folder, fit.program, fit.optimiser_state(), fit.counters)
+    files.of_state = record.weights
+    files.change()
+
+
 class Checkpoint(Callback):
     """The state that a killed fit goes on from, at the end of an epoch; writing it takes a small share of the time."""
 
@@ -213,14 +226,32 @@ class Checkpoint(Callback):
 
     def on_epoch(self, fit: Training, line: dict[str, Any]) -> None:
         if fit.last or self.writing < CHECKPOINT_SHARE * (time.monotonic() - self.started):
-            assert self.files.folder is not None
-            begun, record = time.monotonic(), self.files.record
-            fit.counters.files, fit.counters.logged = dict(record.sha256), record.logged
-            with turn():  # the state of the random generator is the fit's
-                save_state(self.files.folder, fit.program, fit.optimiser_state(), fit.counters)
-            self.files.of_state = record.weights
-            self.files.change()
+            begun = time.monotonic()
+            write_state(fit, self.files)
             self.writing += time.monotonic() - begun
+
+
+class Calibrate(Callback):
+    """The calibration after the last epoch, on the validation rows, of the weights that are kept."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self.files = files
+
+    def on_end(self, fit: Training) -> None:
+        tell_noise_at_bound(fit.program, fit.log)
+        if not fit.settings.calibrate:
+            return
+        if not len(fit.rows.valid):
+            fit.log("There are no validation rows: noise and temperatures are not calibrated.")
+            return
+        on_cpu = fit.program if fit.device.type == "cpu" else copy.deepcopy(fit.program).cpu()
+        with turn():
+            fit.calibration = calibrate(on_cpu, fit.rows.valid, seed=fit.settings.seed)
+        fit.program.load_state_dict(on_cpu.state_dict())
+        fit.log(str(fit.calibration))
+        if self.files.folder is not None:
+            self.files.put_weights(pack(dict(fit.program.state_dict())))
+            write_state(fit, self.files)  # or the last state would tell of weights that are gone
 
 
 class Card(Callback):

@@ -30,7 +30,7 @@ from ..kernels.codegen.c_backend import available, compiled_kernels
 from ..runs.record import PROGRAM, DataRecord, ProgramRecord, RunRecord, UsedFile
 from ..runs.run import Run
 from ..runs.storage import begin_folder, clear_folder, locked, make_folder
-from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
+from .callbacks import Calibrate, Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
 from .checkpoint import has_state, load_state, sweep
 from .loop import Progress, Training
 from .settings import FitSettings, choose_device, settings_for
@@ -55,6 +55,7 @@ def fit(
     schedule: Literal["cosine", "constant"] | None = None,
     clip: float | None = None,
     patience: int | None = None,
+    calibrate: bool | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] | str = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
@@ -85,6 +86,8 @@ def fit(
         clip: bound of the norm of each group's gradient.
         patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights instead
             of the last one's.
+        calibrate: whether noise, temperatures of labels and exponents of experts are fitted to the validation rows
+            after training (`mmppl.train.calibration`); by default they are.
         seed: of all random draws.
         device: "auto" is the GPU where there is a usable one.
         precision: "bf16" runs the networks under autocast.
@@ -127,7 +130,7 @@ def fit(
 
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
-        patience=patience, precision=precision, seed=seed, device=device,
+        patience=patience, calibrate=calibrate, precision=precision, seed=seed, device=device,
     )  # fmt: skip
     if gradient_rule is not None:
         settings = dataclasses.replace(settings, gradient_rule=_name_of_rule(gradient_rule))
@@ -224,7 +227,7 @@ def _train(
         log(f"{folder}: began with compiled kernels, and there is no C compiler now: it goes on to other bits.")
     settings = FitSettings.from_json(record.training, seed=record.seed)
     keeps = [Checkpoint(files)] if folder is not None else []
-    every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Card(files)]
+    every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Calibrate(files), Card(files)]
     with threads_of(record.threads), matmul_precision(record.gemm), compiled_kernels(compiled):
         training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log)
         files.record = dataclasses.replace(record, data=dataclasses.replace(record.data, unseen=training.rows.unseen))

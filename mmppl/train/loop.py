@@ -11,11 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from ..base.turns import give_way, others_turn
+from ..core.calibration import uncalibrated
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
 from ..errors import FitError
 from ..inference.warnings import unseen_classes
+from ..runs.calibration import Calibration
 from ..runs.record import ResultRecord
 from .callbacks import Callback
 from .checkpoint import Counters
@@ -62,6 +64,7 @@ class Training:
         patience: epochs; None: never, or there are no validation rows.
         better: the epoch that has just ended is the best of its stage.
         last: the epoch that has just ended is the last.
+        calibration: what calibration has changed, once it is done.
 
     Raises:
         UsageError: the program's groups or stages are not sound.
@@ -92,6 +95,7 @@ class Training:
         self.stage: GradientStage | WholeDataStage | None = None
         self.lines: list[dict[str, Any]] = []
         self.better = self.last = False
+        self.calibration: Calibration | None = None
         self._checked = False
         self._steppers = [c for c in self.callbacks if type(c).on_step is not Callback.on_step]
 
@@ -105,8 +109,9 @@ class Training:
         with others_turn():
             for callback in self.callbacks:
                 callback.on_start(self)
-        while not self._is_over():
-            self._epoch(self.counters.epoch + 1, started)
+        with uncalibrated(self.program):  # what is learned would undo it
+            while not self._is_over():
+                self._epoch(self.counters.epoch + 1, started)
         with others_turn():
             for callback in self.callbacks:
                 callback.on_end(self)
@@ -227,6 +232,7 @@ class Training:
             terms=line["valid"] or line["train"],
             weights=line["weights"],
             metrics={name: value if math.isfinite(value) else None for name, value in metrics},
+            calibration=self.calibration,
         )
 
 

@@ -31,6 +31,7 @@ class FitSettings:
         clip: bound of the norm of each group's gradient; None: no bound.
         patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights instead
             of the last one's (watched in the last stage); None: never.
+        calibrate: whether noise, temperatures and exponents of experts are fitted to the validation rows afterwards.
         precision: "bf16" runs the networks under autocast.
         seed: of all random draws; 64 bits.
         device: "cpu", "cuda", or "auto": the GPU where there is a usable one.
@@ -51,6 +52,7 @@ class FitSettings:
     schedule: Schedule = "cosine"
     clip: float | None = None
     patience: int | None = None
+    calibrate: bool = True
     precision: Precision = "fp32"
     seed: int = 0
     device: Device = "auto"
@@ -90,7 +92,7 @@ class FitSettings:
         return from_json(cls, {**data, "seed": seed, "device": device}, "training.", whole=True)
 
 
-OF_A_PROGRAM = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "precision")
+OF_A_PROGRAM = ("epochs", "batch_size", "lr", "schedule", "clip", "patience", "calibrate", "precision")
 """What a program, a preset or a call may set."""
 
 OF_THE_FIT = (*OF_A_PROGRAM, *OF_THE_RECORD, "gradient_rule", "version", "data", "program", "hide")

@@ -152,7 +152,7 @@ def test_a_program_that_only_classifies_is_queried_for_labels_only(mmppl, tmp_pa
 def test_fit_json(mmppl, fitted):
     result = mmppl("fit", "cmmd", *SMALL, "--seed", "3", "--out", fitted, "--resume", "--json")  # done: only summed up
     assert result.code == 0
-    assert set(result.json) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics"}
+    assert set(result.json) == {"run", "epochs", "seconds", "loss", "terms", "weights", "metrics", "calibration"}
     assert result.json["run"] == str(fitted) and result.json["epochs"] == 1
     assert set(result.json["metrics"]) == {"error.label", "rmse.noisy", "explained.noisy"}
     assert set(result.json["metrics"]["error.label"]) == {"rotated"}
