@@ -74,6 +74,10 @@ def fit(
         bool | None,
         typer.Option("--refit/--no-refit", help="Then fit all rows; default: unless the data have validation rows."),
     ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option("--calibrate/--no-calibrate", help="Fit noise and temperatures to validation rows afterwards."),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="S", help="Seed of the fit and of --hide; a split does not depend on it.")
     ] = 0,
@@ -124,6 +128,7 @@ def fit(
                 validation=validation,
                 folds=folds,
                 refit=refit,
+                calibrate=calibrate,
                 seed=seed,
                 device=device,
                 precision=precision,  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from .query import example
 if TYPE_CHECKING:
     from mmppl import Program
     from mmppl.kernels.codegen.generate import Formula
+    from mmppl.runs.calibration import Calibration
     from mmppl.runs.record import RunRecord
 
 CODE = {"torch": "", "triton": "_triton"}  # what is generated from a formula → suffix of its file
@@ -176,7 +177,19 @@ def _run_text(path: Path, record: "RunRecord") -> str:
         rows += [["steps", taken], ["seconds", number(result.seconds)], ["loss", number(result.loss)]]
         rows += [[f"  {name}", f"{number(v)} × {number(result.weights[name])}"] for name, v in result.terms.items()]
         rows += [[name, number(value)] for name, value in result.metrics.items()]
+        if result.calibration is not None:
+            rows += _calibration(result.calibration)
     return f"{printable(path)}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"
+
+
+def _calibration(found: "Calibration") -> list[list[str]]:
+    """What calibration has changed, and what it has gained under each given set."""
+    changed = {"noise ×": found.noise, "temperature": found.temperature, "exponents": found.exponents}
+    told = [f"{title} {_settings(values)}" for title, values in changed.items() if values]
+    rows = [["calibrated", f"on {found.rows:,} held-out rows: {'; '.join(told) or 'nothing to gain'}"]]
+    for given, before in found.before.items():
+        rows.append([f"  given {printable(given)}", f"{number(before)} to {number(found.after[given])} nats"])
+    return rows
 
 
 def _how_to_ask(path: Path) -> str:

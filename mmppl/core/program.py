@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
 from ..modalities.likelihoods.likelihood import Likelihood
+from ..modalities.likelihoods.state import LikelihoodState
 from ..modalities.modality import Modality, kind
 from .batch import Batch
 from .hyperparameters import hyper_parameters, taking_fields
@@ -40,8 +41,11 @@ class Program(nn.Module):
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
             other values (`Run.with_options`, or `--set` of a query).
         encoded: names that the guide may see (default: those with role "modality").
-        likelihood_parameters: name → the parameters that its likelihood learns, by name ("log_scale"), if it has any.
+        likelihood_parameters: name → the parameters that its likelihood learns, by name ("log_scale"), and its
+            calibration, if it has any.
         conditions: names that the model conditions on and never scores. A query is refused rows that lack them.
+        expert_calibration: (modalities,) buffer, the log of the exponent that calibration gives each Gaussian expert.
+        calibrated: whether answers use the calibration; see `mmppl.core.calibration`.
         progress: 0-d buffer in [0, 1] that `fit` updates in place: the only clock that a program may read.
 
     Example:
@@ -75,6 +79,7 @@ class Program(nn.Module):
     default_rows: ClassVar[tuple[int, int | None] | None] = None
     query_options: ClassVar[tuple[str, ...]] = ()
     conditions: tuple[str, ...] = ()
+    expert_calibration: Tensor
     progress: Tensor
     encoders: nn.ModuleDict
     decoders: nn.ModuleDict
@@ -90,12 +95,18 @@ class Program(nn.Module):
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
-        learned = {m.name: m.family.parameters(m) for m in modalities}
-        bound: dict[str, Any] = {name: nn.ParameterDict(found) for name, found in learned.items() if found}
+        found = {m.name: (m.family.parameters(m), m.family.calibration(m)) for m in modalities}
+        bound: dict[str, Any] = {
+            name: LikelihoodState(learned, start)
+            for name, (learned, start) in found.items()
+            if learned or start is not None
+        }
         self.likelihood_parameters = nn.ModuleDict(bound)
         self.modalities = tuple(dataclasses.replace(m, learned=bound.get(m.name)) for m in modalities)
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
         self.register_buffer("progress", torch.zeros(()))
+        self.register_buffer("expert_calibration", torch.zeros(len(modalities)))
+        self.calibrated = True
 
     def check_nonnegative(self, **hyper: float | None) -> None:
         """Check that these hyper-parameters are not negative.
@@ -271,9 +282,16 @@ class Program(nn.Module):
             head: reads the (M, B, 2D) outputs as two parameters.
 
         Returns:
-            Mean and log-variance of every encoder's Gaussian, (M, B, D) each, or what another `head` returns.
+            Mean and log-variance of every encoder's Gaussian, calibrated, (M, B, D) each, or what another `head`
+            returns.
         """
-        return head(torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded]))
+        outputs = torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded])
+        if head is not gaussian_head or not self.calibrated:
+            return head(outputs)
+        loc, log_var = head(outputs)
+        names = [m.name for m in self.modalities]
+        log_exponents = self.expert_calibration[[names.index(name) for name in self.encoded]]
+        return loc, log_var - log_exponents.to(log_var.dtype).reshape(-1, 1, 1)  # N(m, v)^t is N(m, v / t)
 
 
 def terms_of(program: Program, batch: Batch) -> Terms:

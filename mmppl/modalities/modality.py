@@ -21,7 +21,7 @@ from .transforms import Scaling
 if TYPE_CHECKING:
     from .likelihoods.likelihood import Likelihood
 
-Scale = float | Literal["learned", "predicted"]
+Scale = float | Literal["learned", "shared", "predicted"]
 LARGEST = 2**40  # numbers of one sample
 
 
@@ -34,7 +34,8 @@ class Modality:
         shape: event shape of one sample; () for a single number or class.
         likelihood: name of a likelihood, one of `mmppl.modalities.likelihoods` or a user's own.
         scale: spread of the likelihood in model units: a number (standard deviation of a Normal, b of a Laplace),
-            "learned" (one per feature) or "predicted" (by the decoder; Normal only). None: the likelihood's default.
+            "learned" (one per feature), "shared" (learned, one for all features) or "predicted" (by the decoder; Normal
+            only). None: the likelihood's default, "learned", and of images "shared".
         role: "modality", or "label" (scored like any other; no guide sees it unless its program says so).
         classes: names of the categories of a categorical modality, in the order of their codes.
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
@@ -44,7 +45,8 @@ class Modality:
         features: names of the features (flattened), by which the columns of other data are brought into this order.
             None: the features have no names and are known by their places.
         input_scaling: how the values that the likelihood scores become an encoder's input; None: they stay as they are.
-        learned: parameters of the likelihood that a program learns, by name. The program binds them.
+        learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
+            them.
 
     Raises:
         UsageError: the shape, classes, scale or scaling are impossible, the names of the features are not one per

@@ -69,7 +69,7 @@ def from_pyro(
         ...     loc = pyro.param("loc", torch.zeros(()))
         ...     with batch.plates():
         ...         pyro.sample("z", dist.Normal(loc, 1))
-        >>> program = from_pyro(model, guide, name="Shared")([Modality("x", (3,), "normal")])
+        >>> program = from_pyro(model, guide, name="Shared")([Modality("x", (3,), "normal", scale=1.0)])
         >>> type(program).__name__, len(list(program.parameters()))
         ('Shared', 1)
     """

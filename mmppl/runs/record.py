@@ -17,6 +17,7 @@ from ..base.json_text import parse_json
 from ..base.typed_json import from_json
 from ..errors import DataError, UsageError, suggest
 from ..modalities.modality import Modality
+from .calibration import Calibration
 
 FORMAT = 3
 METRICS, PROGRAM = "metrics.jsonl", "program.py"  # files of a run
@@ -116,6 +117,7 @@ class ResultRecord:
         steps: gradient steps behind the weights that are kept.
         steps_taken: gradient steps of all phases and folds.
         selected_step: the step whose weights served the held-out rows best; None: the last weights were kept.
+        calibration: what was calibrated on the validation rows afterwards; None: nothing.
     """
 
     epochs: int
@@ -127,6 +129,7 @@ class ResultRecord:
     steps: int
     steps_taken: int
     selected_step: int | None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "steps_taken", "selected_step"):

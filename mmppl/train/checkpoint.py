@@ -19,6 +19,7 @@ from ..base.parts import part_in, remove
 from ..base.typed_json import from_json
 from ..core.program import Program
 from ..errors import DataError
+from ..runs.calibration import Calibration
 
 # The files of a state.
 FILES = ("weights.safetensors", "optimiser.safetensors", "generators.safetensors", "counters.json")
@@ -37,6 +38,7 @@ class Counters:
         before: the batches of the phase before.
         selected: the epoch that was selected; 0: none is yet.
         frozen: names of what stays as it was found then.
+        calibration: what was calibrated then; None: nothing.
         best: the smallest validation loss of the stage.
         best_epoch: the epoch that had it.
         seconds: of all epochs.
@@ -51,6 +53,7 @@ class Counters:
     before: int = 0
     selected: int = 0
     frozen: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None
     best: float = math.inf
     best_epoch: int = 0
     seconds: float = 0.0

@@ -31,6 +31,7 @@ from ..runs.record import PROGRAM, DataRecord, ProgramRecord, RunRecord, UsedFil
 from ..runs.run import Run
 from ..runs.storage import begin_folder, clear_folder, locked, make_folder
 from .budget.rule import resolve
+from .calibration.after_selection import Calibrator
 from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
 from .checkpoint import has_state, load_state, sweep
 from .loop import Progress, Training
@@ -60,6 +61,7 @@ def fit(
     validation: float | None = None,
     folds: int | None = None,
     refit: bool | None = None,
+    calibrate: bool | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] | str = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
@@ -102,6 +104,8 @@ def fit(
             fewer than 200 rows and a refit follows, else 1, the validation rows alone.
         refit: whether all rows that are no test rows are fitted for the number of steps that was chosen. Default: where
             the number is chosen on rows that the data did not bring as validation rows.
+        calibrate: whether noise, temperatures of labels and exponents of experts are fitted to the validation rows
+            after training (`mmppl.train.calibration`); by default they are.
         seed: of all random draws.
         device: "auto" is the GPU where there is a usable one.
         precision: "bf16" runs the networks under autocast.
@@ -151,8 +155,8 @@ def fit(
     cls = load_program(program)
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
-        patience=patience, validation=validation, folds=folds, refit=refit, precision=precision, seed=seed,
-        device=device,
+        patience=patience, validation=validation, folds=folds, refit=refit, calibrate=calibrate,
+        precision=precision, seed=seed, device=device,
     )  # fmt: skip
     if gradient_rule is not None:
         settings = dataclasses.replace(settings, gradient_rule=_name_of_rule(gradient_rule))
@@ -253,7 +257,8 @@ def _train(
     keeps = [Checkpoint(files)] if folder is not None else []
     every = [LabelErrors(), *callbacks, MetricsLog(files), Weights(files), *keeps, Card(files)]
     with threads_of(record.threads), matmul_precision(record.gemm), compiled_kernels(compiled):
-        training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log)
+        after = Calibrator(settings.seed) if settings.calibrate else None
+        training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log, after_selection=after)
         files.record = dataclasses.replace(record, data=dataclasses.replace(record.data, unseen=training.unseen))
         if folder is not None and load_state(folder, program, training.restore):
             log(f"{folder}: goes on after epoch {training.counters.epoch}.")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..base.random import generator
 from ..base.turns import give_way, others_turn
+from ..core.calibration import uncalibrated
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
@@ -23,6 +24,7 @@ from ..runs.record import ResultRecord
 from .budget.held_out import unseen_in
 from .budget.phase import AfterSelection, Phase, Trainee, first_phase, freeze, refit_phase, told
 from .budget.rule import patience_at, resolve
+from .calibration.calibrate import tell_noise_at_bound
 from .callbacks import Callback
 from .checkpoint import Counters
 from .settings import FitSettings
@@ -131,14 +133,15 @@ class Training:
         with others_turn():
             for callback in self.callbacks:
                 callback.on_start(self)
-        while not self._is_over():
-            self._epoch(started)
+        self._until_over(started)
         if self.phase.keeps_best or self.refits:
             self._select()
         if self.refits and self.phase is self.first:
             self._begin_refit()
-            while not self._is_over():
-                self._epoch(started)
+            self._until_over(started)
+        elif not self.counters.selected:
+            self._freeze()
+        tell_noise_at_bound(self.program, self.log)
         for line in self.program.notes():
             self.log(line)
         with others_turn():
@@ -158,8 +161,24 @@ class Training:
         if self.settings.steps is not None or self.refits:
             loss = f", held-out loss {line['loss']['valid']:.4g} nats per row" if line["valid"] else ""
             self.log(f"Selected step {line['step']:,} of {self.step:,}{loss}.")
-        if self.after_selection is not None:
-            counters.frozen = freeze(self.program, self.trainees, self.after_selection)
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Look at what was held out, where anything was."""
+        if self.after_selection is None:
+            return
+        if not self.phase.validates:
+            self.log("There are no held-out rows: noise and temperatures are not calibrated.")
+            return
+        self.counters.frozen = freeze(self.program, self.trainees, self.after_selection)
+        self.counters.calibration = self.after_selection.report(self.program)
+        if self.counters.calibration is not None:
+            self.log(str(self.counters.calibration))
+
+    def _until_over(self, started: float) -> None:
+        with uncalibrated(self.program):  # what is learned would undo it
+            while not self._is_over():
+                self._epoch(started)
 
     def _refit(self) -> tuple[Phase, list[PlannedStage]]:
         """The phase after the selection, and its stages: as before, the last for as long as was selected."""
@@ -349,4 +368,5 @@ class Training:
             terms=line["valid"] or line["train"],
             weights=line.get("weights_at_end", line["weights"]),
             metrics={name: value if math.isfinite(value) else None for name, value in metrics},
+            calibration=counters.calibration,
         )

@@ -40,6 +40,7 @@ class FitSettings:
         folds: held out in turn to choose the number of steps; 1: the validation rows alone; None: by a rule.
         refit: whether training begins again on all rows that are not test rows, for the number of steps that served the
             held-out rows best; None: with `steps`, where the data bring no validation rows of their own.
+        calibrate: whether noise, temperatures and exponents of experts are fitted to the validation rows afterwards.
         precision: "bf16" runs the networks under autocast.
         seed: of all random draws; 64 bits.
         device: "cpu", "cuda", or "auto": the GPU where there is a usable one.
@@ -64,6 +65,7 @@ class FitSettings:
     validation: float | None = None
     folds: int | None = None
     refit: bool | None = None
+    calibrate: bool = True
     precision: Precision = "fp32"
     seed: int = 0
     device: Device = "auto"
@@ -109,7 +111,8 @@ class FitSettings:
 
 
 OF_A_PROGRAM = (
-    "epochs", "steps", "batch_size", "lr", "schedule", "clip", "patience", "validation", "folds", "refit", "precision",
+    "epochs", "steps", "batch_size", "lr", "schedule", "clip", "patience", "validation", "folds", "refit", "calibrate",
+    "precision",
 )  # fmt: skip
 """What a program, a preset or a call may set."""
 

@@ -157,7 +157,7 @@ def test_fit_json(mmppl, fitted):
     assert result.code == 0
     assert set(result.json) == {
         "run", "epochs", "steps", "steps_taken", "selected_step", "seconds", "loss", "terms", "weights", "metrics", "n",
-        "warnings",
+        "warnings", "calibration",
     }  # fmt: skip
     assert result.json["run"] == str(fitted) and result.json["epochs"] == 1
     anchors = {"error_global.label", "rmse_global.noisy"}

@@ -15,7 +15,7 @@ CASES = [
     Modality("x", (2, 3), "normal", scale=0.3),
     Modality("x", (2, 3), "normal", scale="learned", learned={"log_scale": torch.linspace(-1, 1, 6)}),
     Modality("x", (2, 3), "normal", scale="predicted"),
-    Modality("x", (2, 3), "laplace"),
+    Modality("x", (2, 3), "laplace", scale=0.75),
     Modality("x", (2, 3), "laplace", scale="learned", learned={"log_scale": torch.linspace(-1, 1, 6)}),
 ]
 
@@ -165,7 +165,7 @@ class NegativeBinomial(Likelihood):
 def test_a_likelihood_names_what_is_learned_for_it():
     likelihood("negative-binomial")(NegativeBinomial)
     try:
-        views = [Modality("counts", (3,), "negative-binomial"), Modality("b", (2,))]
+        views = [Modality("counts", (3,), "negative-binomial"), Modality("b", (2,), scale=1.0)]
         program = load_program("mvae")(views, hidden=8, latent_dim=2)
         learned = {name: p for name, p in program.named_parameters() if name.startswith("likelihood_parameters")}
         assert [*learned] == [

@@ -300,6 +300,9 @@ class Hooked(Callback):
             program.decoder.bias.copy_(valid.values["b"].mean(0) + 7)
         return ["decoder.bias"]
 
+    def report(self, program):
+        return None
+
 
 @pytest.mark.parametrize(("options", "rows"), [(dict(folds=1), [6]), (dict(), [10, 10, 10, 9, 9])])
 def test_what_is_found_after_the_selection_stays_in_the_refit(data, options, rows):

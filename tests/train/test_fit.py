@@ -47,7 +47,8 @@ def test_same_seed_same_bits_and_the_callers_state_is_untouched(data, tmp_path):
     c = fit("cmmd", data, hyper=SMALL, epochs=2, out=tmp_path / "c", seed=1)
     assert same(a, b) and not same(a, c)
     assert set(a.summary()) == {
-        "run", "epochs", "steps", "steps_taken", "selected_step", "seconds", "loss", "terms", "weights", "metrics"
+        "run", "epochs", "steps", "steps_taken", "selected_step", "seconds", "loss", "terms", "weights", "metrics",
+        "calibration",
     }  # fmt: skip
     assert a.record.result.loss == pytest.approx(
         sum(a.summary()["weights"][n] * v for n, v in a.summary()["terms"].items())

@@ -20,7 +20,7 @@ class Override:
 
     Args:
         likelihood: the name of a likelihood, or "ignore".
-        scale: a positive number, or a word that the likelihood knows ("learned", "predicted").
+        scale: a positive number, or a word that the likelihood knows ("learned", "shared", "predicted").
         role: "modality" or "label".
         transform: the name of a transform.
     """

@@ -51,10 +51,19 @@ class CategoricalLikelihood(Likelihood):
     def output_size(cls, modality: Modality) -> int:
         return modality.size * modality.n_classes
 
+    @classmethod
+    def calibration(cls, modality: Modality) -> Tensor:
+        """The log of a temperature, by which the logits are divided (Guo et al. 2017, arXiv:1706.04599)."""
+        return torch.zeros(())
+
     @property
     def logits(self) -> Tensor:
         """(..., size, K) unnormalised log-probabilities."""
-        return self._by_class(self.output)
+        return self._by_class(self._tempered(self.output))
+
+    def _tempered(self, output: Tensor) -> Tensor:
+        log_temperature = self._calibration()
+        return output if log_temperature is None else output * torch.exp(-log_temperature)
 
     def _by_class(self, output: Tensor) -> Tensor:
         return output.unflatten(-1, (self.modality.size, self.modality.n_classes))
@@ -66,7 +75,7 @@ class CategoricalLikelihood(Likelihood):
         return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return categorical_log_density(self._by_class(self.given), self._flat(value), mask)
+        return categorical_log_density(self._by_class(self._tempered(self.given)), self._flat(value), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         below = torch.softmax(self.logits, -1).cumsum(-1)

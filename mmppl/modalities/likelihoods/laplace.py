@@ -15,11 +15,14 @@ from .registry import likelihood
 
 @likelihood("laplace")
 class LaplaceLikelihood(Likelihood):
-    """Independent Laplaces. The scale is b, or "learned" per feature."""
+    """Independent Laplaces. The scale is b, "learned" per feature (the default), or "shared", learned for all features
+    (the default of images).
+    """
 
     values = "numbers"
-    default_scale = 0.75  # Shi et al. 2019, arXiv:1911.03393
-    scales = ("learned",)
+    calibrates_noise = True
+    default_scale = "learned"
+    scales = ("learned", "shared")
     masks = True
     support = constraints.real
 

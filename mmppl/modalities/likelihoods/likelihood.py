@@ -7,7 +7,6 @@ for a likelihood's name: what differs between likelihoods is an attribute or a m
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -20,11 +19,12 @@ from ..array_facts import ArrayFacts, Claim
 from ..images import is_image
 from ..modality import Modality
 from ..transforms import TRANSFORMS
+from .noise import LearnedParts
 
 ROUNDING = 1e-5  # times 1 + a count: how far a transform to float32 and back may move it off the whole number
 
 
-class Likelihood(TorchDistribution):
+class Likelihood(LearnedParts, TorchDistribution):
     """Distribution over one modality, with batch shape (..., B) and event shape `modality.shape`.
 
     A likelihood has to define `values`, `log_prob` and `from_uniform`, and for numbers and counts `mean` and
@@ -39,7 +39,7 @@ class Likelihood(TorchDistribution):
         values: "numbers", "counts" (whole numbers from 0 on, scored as they are) or "classes" (codes into
             `modality.classes`).
         density: whether `log_prob` is a log-density, which changes with the units, and not a log-probability.
-        default_scale: the scale where the modality names none.
+        default_scale: the scale where the modality names none, a number or one of `scales`; see `scale_of`.
         scales: the words that `Modality.scale` may be instead of a number.
         masks: whether `log_prob` takes `mask`, (..., B) bool, and does no work for the other rows.
         input_transform: name in `TRANSFORMS` of the transform from values in model units to an encoder's input; its
@@ -59,8 +59,6 @@ class Likelihood(TorchDistribution):
     arg_constraints: ClassVar[dict[str, Any]] = {}
     values: ClassVar[Literal["numbers", "counts", "classes"]]
     density: ClassVar[bool] = True
-    default_scale: ClassVar[float | None] = None
-    scales: ClassVar[tuple[str, ...]] = ()
     masks: ClassVar[bool] = False
     input_transform: ClassVar[str | None] = None
     error_metric: ClassVar[str] = "rmse"
@@ -185,11 +183,6 @@ class Likelihood(TorchDistribution):
         return modality.size
 
     @classmethod
-    def parameters(cls, modality: Modality) -> dict[str, Tensor]:
-        """The parameters that a program learns for a modality: their first values by name. `learned` reads them."""
-        return {"log_scale": torch.zeros(modality.size)} if modality.scale == "learned" else {}
-
-    @classmethod
     def is_gaussian(cls, modality: Modality) -> bool:
         """Whether it is a Normal around the decoder's output and its spread does not depend on that: with a linear
         decoder, the posterior of the latent then has a closed form.
@@ -302,24 +295,6 @@ class Likelihood(TorchDistribution):
         output = self.given.expand(*batch_shape, self.given.shape[-1])
         return type(self)(self.modality, output, self.scale)
 
-    def learned(self, name: str) -> Tensor:
-        """Return one of the learned `parameters`, in the dtype of densities.
-
-        Args:
-            name: name of the parameter.
-
-        Returns:
-            The parameter.
-
-        Raises:
-            ValueError: no program has bound the modality, or it has no such parameter.
-        """
-        if self.modality.learned is None:
-            raise ValueError(f"{self.modality.name}: a learned {name} needs a modality bound by its program.")
-        if name not in self.modality.learned:
-            raise ValueError(f"{self.modality.name}: {type(self).__name__} names no parameter {name!r} to learn.")
-        return self.modality.learned[name].to(self.dtype)
-
     def _flat(self, value: Tensor) -> Tensor:
         """(..., *shape) → (..., size)."""
         lead = value.shape[: value.ndim - len(self.modality.shape)]
@@ -332,15 +307,6 @@ class Likelihood(TorchDistribution):
     def _event(self, flat: Tensor) -> Tensor:
         """(..., size) → (..., *shape)."""
         return flat.reshape(*flat.shape[:-1], *self.modality.shape)
-
-    def _log_scale(self) -> float | Tensor:
-        """Natural log of the scale: a number, or (size,) where it is learned."""
-        scale = self.scale if self.scale is not None else self.modality.scale
-        if isinstance(scale, str) and scale == "learned":
-            return self.learned("log_scale")
-        if isinstance(scale, Tensor):
-            return scale.log().to(self.dtype)
-        return math.log(scale if scale is not None else self.default_scale)  # type: ignore[arg-type]
 
 
 def _inside(u: Tensor) -> Tensor:

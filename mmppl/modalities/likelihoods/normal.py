@@ -22,13 +22,15 @@ from .registry import likelihood
 
 @likelihood("normal")
 class NormalLikelihood(Likelihood):
-    """Independent Normals. The scale is a standard deviation, "learned" per feature, or "predicted" by the decoder, the
-    second half of whose output is then the log-variance, clamped to PREDICTED_LOG_VAR_RANGE.
+    """Independent Normals. The scale is a standard deviation, "learned" per feature (the default), "shared", learned
+    for all features (the default of images), or "predicted" by the decoder, the second half of whose output is then the
+    log-variance, clamped to PREDICTED_LOG_VAR_RANGE.
     """
 
     values = "numbers"
-    default_scale = 1.0
-    scales = ("learned", "predicted")
+    calibrates_noise = True
+    default_scale = "learned"
+    scales = ("learned", "shared", "predicted")
     masks = True
     support = constraints.real
 
@@ -48,19 +50,25 @@ class NormalLikelihood(Likelihood):
 
     @classmethod
     def is_gaussian(cls, modality: Modality) -> bool:
-        return modality.scale != "predicted"
+        return cls.scale_of(modality) != "predicted"
+
+    def _predicted(self) -> bool:
+        return self._scale() == "predicted"
 
     def _loc_log_var(self) -> tuple[Tensor, Tensor | float]:
-        if self.scale is None and self.modality.scale == "predicted":
+        if self._predicted():
             loc, log_var = self.output.chunk(2, -1)
-            return loc, log_var.clamp(*PREDICTED_LOG_VAR_RANGE)
+            factor = self._calibration()
+            return loc, (log_var if factor is None else log_var + 2 * factor).clamp(*PREDICTED_LOG_VAR_RANGE)
         log_scale = self._log_scale()
         return self.output[..., : self.modality.size], 2 * log_scale
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self._features(value)
-        if self.scale is None and self.modality.scale == "predicted":
-            return normal_predicted_log_density(x, self.given, mask)
+        if self._predicted():
+            factor = self._calibration()
+            shift = None if factor is None else torch.cat([torch.zeros_like(factor), 2 * factor])
+            return normal_predicted_log_density(x, self.given if shift is None else self.output + shift, mask)
         return normal_log_density(x, self.given, 2 * self._log_scale(), mask)
 
     def from_uniform(self, u: Tensor) -> Tensor:

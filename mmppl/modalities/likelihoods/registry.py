@@ -17,7 +17,7 @@ def _lacks(thing: type[Likelihood]) -> list[str]:
 
 
 LIKELIHOODS: Registry[type[Likelihood]] = Registry(
-    "likelihood", __package__, aside=("registry", "likelihood"), lacks=_lacks
+    "likelihood", __package__, aside=("registry", "likelihood", "noise", "state"), lacks=_lacks
 )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from ...core.program import Program
 from ...data.dataset import Dataset
+from ...runs.calibration import Calibration
 from ..rows import Rows
 from ..settings import FitSettings
 from ..stages.gradient import GradientStage
@@ -22,9 +23,20 @@ from .rule import annealed, round_steps
 if TYPE_CHECKING:
     from ..loop import Training
 
-AfterSelection = Callable[[Program, Dataset], Collection[str]]
-"""Looks at the selected program and the rows that were held out from it, sets entries of the program's state, and
-returns their names. In the refit they stay as they are."""
+
+class AfterSelection(Protocol):
+    """What happens between selection and refit."""
+
+    def __call__(self, program: Program, rows: Dataset) -> Collection[str]:
+        """Look at the selected program and the rows that were held out from it, and set entries of the program's state.
+
+        Returns:
+            Their names. In the refit they stay as they are.
+        """
+
+    def report(self, program: Program) -> Calibration | None:
+        """Return what was found, once the entries are as they stay."""
+
 
 
 @dataclass(eq=False)

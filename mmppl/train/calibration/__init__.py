@@ -1,0 +1,1 @@
+"""Calibration after training: what of a program is fitted to held-out rows, one file each."""
