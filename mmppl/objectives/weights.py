@@ -12,7 +12,7 @@ from ..core.terms import Weight
 from ..errors import UsageError
 from ..modalities.modality import Modality
 
-SHARE, MOST = 0.2, 50.0  # of the labels' weight: see `likelihood_weights`
+MOST = 50.0  # of a label's weight that was not given
 
 
 def warmup(weight: float, progress: Tensor, share: float) -> Weight:
@@ -45,10 +45,11 @@ def likelihood_weights(
     A label is ln K nats among the many of a row's features, on which a latent of limited size is spent. Without a
     weight that was given, each of L labels gets
 
-        w = SHARE · F / (L · nats), at least 1 and at most MOST,
+        w = √(F / (L · nats)), at least 1 and at most MOST,
 
     where F is the number of features of all modalities, each times its weight (characters of a text count as features),
-    and nats those of a label that is guessed: ln K for each of its classes, 1 for each number.
+    and nats those of a label that is guessed: ln K for each of its classes, 1 for each number. It is the geometric mean
+    of a nat for a nat (1) and of labels that weigh as much as all features (F / L nats), which hurts imputation.
 
     Args:
         modalities: the schema of the data.
@@ -70,7 +71,7 @@ def likelihood_weights(
         {'image': 1.0, 'sound': 4.0}
         >>> label = Modality("label", (), "categorical", role="label", classes=tuple(range(10)))
         >>> round(likelihood_weights([Modality("sound", (196,), "normal"), label])["label"], 1)
-        17.0
+        9.2
     """
     seen = [m for m in modalities if m.role != "label"]
     if weigh == "size":
@@ -82,8 +83,8 @@ def likelihood_weights(
         raise UsageError(f"weights {weigh}: expected one number ≥ 0 for each of {names}, none at all, or size.")
     of_modalities = {m.name: w for m, w in zip(seen, weigh)}
     labels = [m for m in modalities if m.role == "label"]
-    share = SHARE * sum(w * m.size for m, w in zip(seen, weigh)) / max(len(labels), 1)
-    balanced = {m.name: min(max(share / _nats(m), 1.0), MOST) for m in labels}
+    share = sum(w * m.size for m, w in zip(seen, weigh)) / max(len(labels), 1)
+    balanced = {m.name: min(max((share / _nats(m)) ** 0.5, 1.0), MOST) for m in labels}
     return of_modalities | {m.name: balanced[m.name] if label_weight is None else label_weight for m in labels}
 
 

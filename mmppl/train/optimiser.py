@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def optimiser_of(group: Group, lr: float, device: torch.device) -> Optimiser:
     if group.optimiser == "sgd":
         return torch.optim.SGD(group.parameters, lr=placed, fused=True, **group.options)
     decay = {"weight_decay": WEIGHT_DECAY.get(group.optimiser, 0.0)}
-    own = dict(decoupled=group.optimiser == "adamw", decayed=group.decayed, decay=DECAY)
+    own: dict[str, Any] = dict(decoupled=group.optimiser == "adamw", decayed=group.decayed, decay=DECAY)
     return FusedAdam(group.parameters, placed, **own, **{**decay, **group.options})
 
 

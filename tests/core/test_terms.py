@@ -34,7 +34,7 @@ def test_likelihoods_are_weighed_by_size():
 
 
 def test_labels_are_balanced_with_the_features_of_a_row():
-    """A fifth of the features over the nats of guessed labels, between 1 and 50."""
+    """The root of the features over the nats of guessed labels, between 1 and 50."""
 
     def label(name, classes, shape=()):
         kind = dict(likelihood="categorical", classes=tuple(range(classes))) if classes else dict(likelihood="normal")
@@ -43,11 +43,11 @@ def test_labels_are_balanced_with_the_features_of_a_row():
     def weights(size, *labels, **more):
         return likelihood_weights([Modality("x", (size,)), *labels], **more)
 
-    assert weights(90, label("y", 3)) == {"x": 1.0, "y": pytest.approx(18 / math.log(3))}
-    assert weights(90, label("y", 3), weigh=(2.0,))["y"] == pytest.approx(36 / math.log(3))
-    assert weights(90, label("y", 3, (4,)))["y"] == pytest.approx(18 / (4 * math.log(3)))
+    assert weights(90, label("y", 3)) == {"x": 1.0, "y": pytest.approx((90 / math.log(3)) ** 0.5)}
+    assert weights(90, label("y", 3), weigh=(2.0,))["y"] == pytest.approx((180 / math.log(3)) ** 0.5)
+    assert weights(90, label("y", 3, (4,)))["y"] == pytest.approx((90 / (4 * math.log(3))) ** 0.5)
     two = weights(90, label("y", 3), label("n", 0))
-    assert two == {"x": 1.0, "y": pytest.approx(9 / math.log(3)), "n": 9.0}
-    assert weights(4, label("y", 3))["y"] == 1.0 and weights(10_000, label("y", 3))["y"] == 50.0
-    assert weights(90, label("y", 1))["y"] == pytest.approx(18 / math.log(2))  # a label seen once has no nats
+    assert two == {"x": 1.0, "y": pytest.approx((45 / math.log(3)) ** 0.5), "n": pytest.approx(45**0.5)}
+    assert weights(1, label("y", 3))["y"] == 1.0 and weights(10_000, label("y", 3))["y"] == 50.0
+    assert weights(90, label("y", 1))["y"] == pytest.approx((90 / math.log(2)) ** 0.5)  # a label seen once has no nats
     assert weights(90, label("y", 3), label_weight=0.0)["y"] == 0.0

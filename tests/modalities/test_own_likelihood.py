@@ -164,19 +164,20 @@ def test_a_query_answers_in_counts(counted, run):
 
 def test_intervals_of_a_known_rate_are_exact(run):
     """Of a decoder that ignores the latent the quantiles are those of one Poisson."""
-    program = run.program
-    last = program.decoders["counts"][-1]
-    kept = last.weight.detach().clone()
+    decoder = run.program.decoders["counts"]
+    kept = {name: value.clone() for name, value in decoder.state_dict().items()}
+    last = decoder.network[-1]
     with torch.no_grad():
-        last.weight.zero_()
+        for layer in (last, decoder.linear):
+            layer.weight.zero_()
+        decoder.linear.bias.zero_()
     try:
         found = run.query(want=["counts"], given=["numbers"], rows=slice(0, 3), draws=16)["counts"]
         rate = last.bias.detach().exp().double().numpy()
         for key, p in (("q05", 0.05), ("q50", 0.5), ("q95", 0.95)):
             assert np.array_equal(found[key], np.broadcast_to(scipy.stats.poisson.ppf(p, rate), (3, D)))
     finally:
-        with torch.no_grad():
-            last.weight.copy_(kept)
+        decoder.load_state_dict(kept)
 
 
 def test_evidence_is_of_counts(counted, run):

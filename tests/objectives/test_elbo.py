@@ -82,7 +82,8 @@ def nll_by_hand(program, name, z, x):
 def balanced(program, hyper):
     """The weight of a label of ten classes that no number was given for."""
     sizes = [m.size for m in program.modalities if m.role == "modality"]
-    return 0.2 * (len(sizes) * max(sizes) if hyper.get("weights") == "size" else sum(sizes)) / math.log(10)
+    features = len(sizes) * max(sizes) if hyper.get("weights") == "size" else sum(sizes)
+    return (features / math.log(10)) ** 0.5
 
 
 def mvae_by_hand(program, data, rows, hyper):

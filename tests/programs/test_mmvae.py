@@ -89,7 +89,7 @@ def test_weights_of_the_likelihoods(digits):
     by_size = {n: max(sizes.values()) / s for n, s in sizes.items()}
     assert likelihood_weights(digits.modalities, weigh="size", label_weight=5.0) == {**by_size, "label": 5.0}
     assert likelihood_weights(digits.modalities, label_weight=1.0) == dict.fromkeys(digits.values, 1.0)
-    terms = program_on(digits, weights=(2.0, 3.0, 4.0), objective="elbo").objective(
+    terms = program_on(digits, weights=(2.0, 3.0, 4.0), label_weight=1.0, objective="elbo").objective(
         digits.batch(torch.arange(8), ("image", "profile", "word"))
     )
     assert {n: w for n, (_, w) in terms.items()} == {

@@ -263,7 +263,7 @@ def test_objectives_are_a_loop_over_rows_and_modalities(name, hyper, digits):
     assert {1, 4} <= set(held)
     weights = dict(zip(["image", "profile", "word"], hyper.get("weights", (1.0,) * 3)))
     features = sum(w * program.modality(n).size for n, w in weights.items())
-    weights["label"] = hyper.get("label_weight", 0.2 * features / math.log(10))
+    weights["label"] = hyper.get("label_weight", (features / math.log(10)) ** 0.5)
     cross, gamma = hyper.get("cross", 1.0), hyper.get("gamma", 1.0)
     cross = dict(zip(data.observed, cross if isinstance(cross, tuple) else (cross,) * 4))
     if hyper.get("variant") == "unaligned":
@@ -368,12 +368,13 @@ def test_a_run_with_weights_and_sizes_of_each_is_opened_again(tmp_path):
     hyper = dict(cross="0.1,0,1", private="2,0,1", weights="1,2", hidden=4, latent_dim=2)
     fit("fmwvae", data, hyper=hyper, epochs=1, batch_size=16, out=tmp_path / "run")
     program = Run.load(tmp_path / "run").program
-    assert program.cross == {"a": 0.1, "b": 0.0, "label": pytest.approx(0.2 * 7 / math.log(2))}
+    assert program.cross == {"a": 0.1, "b": 0.0, "label": pytest.approx((7 / math.log(2)) ** 0.5)}
     assert program.private == {"a": 2, "label": 1}
     fit("mwvae", data, hyper=dict(weights="", hidden=4, latent_dim=2), epochs=1, out=tmp_path / "none")
     write_record(tmp_path / "none", dataclasses.replace(read_record(tmp_path / "none"), status="running"))
     fit("mwvae", data, hyper=dict(weights="", hidden=4, latent_dim=2), epochs=1, out=tmp_path / "none", resume=True)
-    assert Run.load(tmp_path / "none").program.weights == {"a": 1.0, "b": 1.0, "label": 0.2 * 5 / math.log(2)}
+    weights = Run.load(tmp_path / "none").program.weights
+    assert weights == {"a": 1.0, "b": 1.0, "label": pytest.approx((5 / math.log(2)) ** 0.5)}
 
 
 def test_weights_are_read_from_text():

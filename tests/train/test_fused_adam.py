@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from mmppl import Modality, load_program
 from mmppl.train.fused_adam import FusedAdam
+from mmppl.train.optimiser import DECAY, optimiser_of
+from mmppl.train.stages.plan import groups_of
 
 
 def parameters():
@@ -64,3 +67,13 @@ def test_to_make_one_does_not_import_the_compiler():
         "raise SystemExit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_fit_decays_the_matrices_of_networks_beside_a_linear_path():
+    program = load_program("mvae")([Modality("x", (3,))], hidden=4, latent_dim=2)
+    (group,) = groups_of(program).values()
+    names = {parameter: name for name, parameter in program.named_parameters()}
+    decayed = {names[p].split(".", 2)[2] for p in group.decayed}
+    assert decayed == {"network.0.weight", "network.3.weight", "network.6.weight"} and len(group.decayed) == 2 * 3
+    optimiser = optimiser_of(group, 1e-3, torch.device("cpu"))
+    assert {weight: len(part) for _, weight, part in optimiser.parts} == {DECAY: 6, 0.0: len(names) - 6}
