@@ -34,8 +34,10 @@ def reconstruction(
         seed: the seed of the draws.
 
     Returns:
-        name → nats per row in input units.
+        name → nats per row in input units; names that no row has are left out.
     """
+    if not len(rows):
+        return {}
     parts = [
         _log_densities(model.program, rows, block, given, names, seed) for block in torch.arange(len(rows)).split(BLOCK)
     ]

@@ -313,3 +313,19 @@ def test_mvae_with_missing_modalities_end_to_end(tmp_path):
         for x in value.values()
         if isinstance(x, float)
     )
+
+
+def test_modalities_that_no_row_has_together(tmp_path):
+    """Every metric does without the rows of a set that has none."""
+    rng = np.random.default_rng(0)
+    first = np.arange(60) < 30
+    arrays = {
+        "a": rng.normal(size=(60, 3)), "b": rng.normal(size=(60, 2)), "mask_a": first, "mask_b": ~first,
+        "label": np.arange(60) % 2,
+    }  # fmt: skip
+    run = mmppl.fit("mvae", arrays, hyper={"hidden": 8, "layers": 1}, epochs=1)
+    found = run.evaluate(metrics=["error", "rmse", "nll", "probe", "evidence", "collapse"], evidence_draws=30)
+    assert found["n"]["a"] + found["n"]["b"] == found["rows"] and found["n"]["a+b"] == 0
+    of_sets = {key for name, x in found["metrics"].items() if name.startswith(("nll", "probe", "error")) for key in x}
+    assert of_sets == {"a", "b"}
+    assert any(line.startswith("never seen together: a") for line in found["warnings"])

@@ -89,7 +89,7 @@ def exact_in_a_linear_world(name, hyper):
 @every_program
 def test_fillers_change_no_metric(name, hyper, filler, data):
     program = made(name, hyper, data.modalities)
-    found = [evaluate(as_model(program, d), draws=2, metrics=["error", "rmse", "log_loss", "coverage90", "collapse"])
+    found = [evaluate(as_model(program, d), draws=2, metrics=["error.", "rmse.", "log_loss.", "coverage90", "collapse"])
              for d in (data, overwritten(data, filler))]  # fmt: skip
     assert found[0]["metrics"] == found[1]["metrics"] and found[0]["metrics"]["error.label"]
 
