@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Collection
@@ -17,7 +18,7 @@ from ..base.files import pack, sha256, unpack, write
 from ..base.turns import turn
 from ..errors import DataError
 from ..runs.card import write_card
-from ..runs.record import METRICS, PROGRAM, WEIGHTS, RunRecord, write_record
+from ..runs.record import METRICS, PROGRAM, WEIGHTS, ResultRecord, RunRecord, write_record
 from ..runs.storage import read_checked
 from .checkpoint import Counters, anew, save_state
 from .validate import label_errors
@@ -238,8 +239,27 @@ class Card(Callback):
         self.files = files
 
     def on_end(self, fit: Training) -> None:
-        result = fit.result()
+        result = _result(fit)
         if self.files.folder is not None:
             write_card(self.files.folder, self.files.record, result)
         self.files.change(result=result, status="done")
         self.files.remove_weights(but=(self.files.record.weights,))
+
+
+def _result(fit: Training) -> ResultRecord:
+    """How a fit has ended: of the epoch that was selected, else of the last."""
+    counters, lines = fit.counters, fit.lines
+    line = lines[(counters.selected or len(lines)) - 1]
+    metrics = line["metrics"].items()
+    return ResultRecord(
+        epochs=len(lines),
+        steps=line["step"] if fit.phase is fit.first else lines[-1]["step"],
+        steps_taken=counters.step,
+        selected_step=line["step"] if counters.selected else None,
+        seconds=round(counters.seconds, 3),
+        loss=line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
+        terms=line["valid"] or line["train"],
+        weights=line.get("weights_at_end", line["weights"]),
+        metrics={name: value if math.isfinite(value) else None for name, value in metrics},
+        calibration=counters.calibration,
+    )

@@ -20,7 +20,6 @@ from ..core.stages import GradientRule
 from ..data.dataset import Dataset
 from ..errors import FitError
 from ..inference.warnings import unseen_classes
-from ..runs.record import ResultRecord
 from .budget.held_out import unseen_in
 from .budget.phase import AfterSelection, Phase, Trainee, first_phase, freeze, refit_phase, told
 from .budget.rule import patience_at, resolve
@@ -277,19 +276,16 @@ class Training:
     def _validate(self, planned: PlannedStage, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
         """Every term on the validation rows, and its weight, as they are when the program's clock has run down."""
         with at_the_end(self.program):
-            valid, weights = mean_terms(
-                self.program,
-                self.rows.in_order(self.rows.placed(self.rows.valid)),
-                seed=self.settings.seed,
-                precision=self.settings.precision,
-                terms=planned.stage.terms,
+            batches, seed = self.rows.in_order(self.rows.placed(self.rows.valid)), self.settings.seed
+            found = mean_terms(
+                self.program, batches, seed=seed, precision=self.settings.precision, terms=planned.stage.terms
             )
-        bad = [n for n, v in valid.items() if not math.isfinite(v)]
+        bad = [n for n, v in found[0].items() if not math.isfinite(v)]
         if bad:
             raise FitError(
                 f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Fit again with a smaller --lr."
             )
-        return valid, weights
+        return found
 
     @property
     def steps(self) -> int:
@@ -352,21 +348,3 @@ class Training:
         for i, trainee in enumerate(self.trainees):
             self.rows = trainee.rows
             trainee.load({n.partition("/")[2]: v for n, v in optimisers.items() if n.startswith(f"{i}/")}, self, done)
-
-    def result(self) -> ResultRecord:
-        """How the fit has ended: of the epoch that was selected, else of the last."""
-        counters = self.counters
-        line = self.lines[(counters.selected or len(self.lines)) - 1]
-        metrics = line["metrics"].items()
-        return ResultRecord(
-            epochs=len(self.lines),
-            steps=line["step"] if self.phase is self.first else self.lines[-1]["step"],
-            steps_taken=counters.step,
-            selected_step=line["step"] if counters.selected else None,
-            seconds=round(counters.seconds, 3),
-            loss=line["loss"]["valid"] if line["valid"] else line["loss"]["train"],
-            terms=line["valid"] or line["train"],
-            weights=line.get("weights_at_end", line["weights"]),
-            metrics={name: value if math.isfinite(value) else None for name, value in metrics},
-            calibration=counters.calibration,
-        )
