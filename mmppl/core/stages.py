@@ -42,6 +42,8 @@ class Group:
         decayed: those of the parameters that "adam" and "adamw" pull to zero by a decoupled weight decay of their own.
             A fit adds the matrices of networks beside a linear path (`mlp(..., linear=...)`), unless the options name a
             weight decay.
+        speeds: parameter → factor of its learning rate, for "adam" and "adamw". A fit adds those of linear maps
+            (`mmppl.nn.mlp.speeds_of`), unless any is named.
         rule: combines the gradients of single terms, such as those of several decoders, into one; None: their sum.
 
     Raises:
@@ -60,6 +62,7 @@ class Group:
     maximises: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     decayed: Iterable[nn.Parameter] = ()
+    speeds: Mapping[nn.Parameter, float] = field(default_factory=dict)
     rule: GradientRule | None = None
 
     def __post_init__(self) -> None:

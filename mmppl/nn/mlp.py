@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..base.precision import current_matmul, full_precision
 from ..errors import UsageError
 
-WIDE = 100  # inputs; beyond, a linear path is scaled down
+WIDE = 100  # inputs; beyond, a linear path is scaled down,
+FASTEST = 5.0  # and below, a linear map moves faster, up to so many times
 FEW = 256  # rows; with fewer, the fused product saves too little to accept that its last bits may differ
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -134,6 +135,27 @@ class LinearPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x if self.scale == 1 else x * self.scale) + self.network(x)
+
+
+def speeds_of(module: nn.Module) -> dict[nn.Parameter, float]:
+    """Factors of the learning rate of linear maps, those beside a network and those that stand for one (layers=0).
+
+    Their numbers are few and grow to the size of the effects that they describe, while a weight among many in a hidden
+    layer hardly moves: with one rate for both, the linear part of a model is learned last.
+
+    Args:
+        module: a program, or a part of one.
+
+    Returns:
+        The parameters that move faster, and the factor of each: of matrices 100 over the inputs, from 1 to `FASTEST`;
+        of biases `FASTEST`.
+    """
+    maps = [part.linear for part in module.modules() if isinstance(part, LinearPath)]
+    alone = [part for part in module.modules() if isinstance(part, nn.Sequential) and len(part) == 1]
+    maps += [part[0] for part in alone if isinstance(part[0], Linear)]
+    speeds = {found.weight: min(max(WIDE / found.in_features, 1.0), FASTEST) for found in maps}
+    speeds |= {found.bias: FASTEST for found in maps}  # among them log-variances, which have a long way to go
+    return {parameter: speed for parameter, speed in speeds.items() if speed > 1}
 
 
 def mlp(

@@ -51,25 +51,25 @@ def cross_likelihood(
         latents[name] = q.loc + torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
     thawed = {f"program.{n}": _ScaledGradient.apply(p, torch.as_tensor(thaw)) for n, p in program.named_parameters()}
     batch = batch.wanting((), scored=batch.encoded)
-    model = functional_call(_Model(program), thawed, (batch, latents))
-    terms = Terms()
-    for name, site in _scored(Traces(model, traces.guide, batch)).items():
-        if name not in latents:
-            terms[f"cross.{name}"] = (-_mean_over_rows(site, None, batch), weights.get(name, 1.0))
-    return terms
+    found = functional_call(_Model(program), thawed, (traces.guide, batch, latents))
+    return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
 
 
 class _Model(nn.Module):
-    """A trace of a program's model at given latents, as a module call, for `functional_call`."""
+    """Mean −ln p of what a program's model scores at given latents, as a module call, for `functional_call`: densities
+    read the learned noise, so they have to be computed within it.
+    """
 
     def __init__(self, program: Program) -> None:
         super().__init__()
         self.program = program
 
-    def forward(self, batch: Batch, latents: Mapping[str, Tensor]) -> Any:
+    def forward(self, guide: Any, batch: Batch, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         model = poutine.condition(self.program.model, data=latents)
         hidden = poutine.block(model, hide_types=["param"])  # SVI must not take these tensors for parameters
-        return poutine.trace(hidden).get_trace(batch)
+        traces = Traces(poutine.trace(hidden).get_trace(batch), guide, batch)
+        scored = {name: site for name, site in _scored(traces).items() if name not in latents}
+        return {name: -_mean_over_rows(site, None, batch) for name, site in scored.items()}
 
 
 class _ScaledGradient(torch.autograd.Function):

@@ -6,7 +6,7 @@ which imports `torch._dynamo` (a second of processor time) when it is made.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class FusedAdam:
         decoupled: AdamW.
         decayed: those of the parameters from which `decay` is taken instead, as AdamW does.
         decay: times the learning rate, the share that each step takes from them.
+        speeds: parameter → factor of its learning rate.
 
     Attributes:
         param_groups: one, whose "lr" may be changed.
@@ -50,6 +51,7 @@ class FusedAdam:
         decoupled: bool = False,
         decayed: Collection[nn.Parameter] = (),
         decay: float = 0.0,
+        speeds: Mapping[nn.Parameter, float] = {},
     ) -> None:
         self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), "lr": lr}]
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
@@ -59,13 +61,14 @@ class FusedAdam:
         parts: dict[Any, list[nn.Parameter]] = {}
         for parameter in self.param_groups[0]["params"]:
             kind = (torch._fused_adamw_, decay) if parameter in apart else plain
-            parts.setdefault((parameter.dtype, *kind), []).append(parameter)
-        self.parts = [(kernel, weight, part) for (_, kernel, weight), part in parts.items()]
+            parts.setdefault((parameter.dtype, *kind, speeds.get(parameter, 1.0)), []).append(parameter)
+        self.parts = [(*how, part) for (_, *how), part in parts.items()]
 
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        for kernel, weight_decay, part in self.parts:
+        lr = self.param_groups[0]["lr"]
+        for kernel, weight_decay, speed, part in self.parts:
             moving, gradients = part, [p.grad for p in part]
             if any(gradient is None for gradient in gradients):
                 moving = [p for p in part if p.grad is not None]
@@ -80,7 +83,7 @@ class FusedAdam:
                     second,
                     [],
                     steps,
-                    lr=self.param_groups[0]["lr"],
+                    lr=lr if speed == 1 else lr * speed,
                     weight_decay=weight_decay,
                     **self.options,
                     amsgrad=False,

@@ -31,7 +31,7 @@ from .stages.gradient import GradientStage
 from .stages.plan import PlannedStage, at_epoch, check_terms, plan_stages
 from .stages.whole_data import WholeDataStage
 from .step import Step
-from .validate import at_the_end, mean_over, mean_terms, weighted
+from .validate import at_the_end, mean_over, mean_terms, watched, weighted
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Training:
 
     def _freeze(self) -> None:
         """Look at what was held out, where anything was."""
-        if self.after_selection is None:
+        if self.after_selection is None or not self.program.holds_out:
             return
         if not self.phase.validates:
             self.log("There are no held-out rows: noise and temperatures are not calibrated.")
@@ -230,8 +230,9 @@ class Training:
         loss = {"train": weighted(train, weights), "valid": weighted(valid, at_end) if valid else None}
         line: dict[str, Any] = {"epoch": epoch, "phase": self.phase.name, "stage": planned.stage.name}
         line |= {"step": self.rows.steps_before(number + 1), "train": train, "valid": valid, "weights": weights}
-        settled = not valid or all(math.isclose(weights[n], w, rel_tol=1e-6) for n, w in at_end.items())
-        line |= {} if settled else {"weights_at_end": at_end}
+        now = watched(self.program, weights)
+        settled = not valid or all(math.isclose(now[n], w, rel_tol=1e-6) for n, w in at_end.items())
+        line |= {} if at_end == weights or not valid else {"weights_at_end": at_end}
         line |= {"folds": [weighted(values, at_end) for values, _ in held]} if len(held) > 1 else {}
         line |= {"loss": loss, "metrics": {}, "seconds": 0.0}
         self.better = loss["valid"] is not None and (not settled or loss["valid"] < counters.best)
@@ -285,7 +286,7 @@ class Training:
             raise FitError(
                 f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Fit again with a smaller --lr."
             )
-        return found
+        return found[0], watched(self.program, found[1])
 
     @property
     def steps(self) -> int:

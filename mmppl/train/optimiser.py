@@ -55,6 +55,7 @@ def optimiser_of(group: Group, lr: float, device: torch.device) -> Optimiser:
         return torch.optim.SGD(group.parameters, lr=placed, fused=True, **group.options)
     decay = {"weight_decay": WEIGHT_DECAY.get(group.optimiser, 0.0)}
     own: dict[str, Any] = dict(decoupled=group.optimiser == "adamw", decayed=group.decayed, decay=DECAY)
+    own |= dict(speeds=group.speeds)
     return FusedAdam(group.parameters, placed, **own, **{**decay, **group.options})
 
 

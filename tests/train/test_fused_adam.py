@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mmppl import Modality, load_program
+from mmppl.nn.mlp import FASTEST
 from mmppl.train.fused_adam import FusedAdam
 from mmppl.train.optimiser import DECAY, optimiser_of
 from mmppl.train.stages.plan import groups_of
@@ -76,4 +77,30 @@ def test_a_fit_decays_the_matrices_of_networks_beside_a_linear_path():
     decayed = {names[p].split(".", 2)[2] for p in group.decayed}
     assert decayed == {"network.0.weight", "network.3.weight", "network.6.weight"} and len(group.decayed) == 2 * 3
     optimiser = optimiser_of(group, 1e-3, torch.device("cpu"))
-    assert {weight: len(part) for _, weight, part in optimiser.parts} == {DECAY: 6, 0.0: len(names) - 6}
+    sizes = {(decay, speed): len(part) for _, decay, speed, part in optimiser.parts}
+    assert sizes == {(DECAY, 1.0): 6, (0.0, 1.0): len(names) - 10, (0.0, FASTEST): 4}
+
+
+def test_a_speed_is_a_factor_of_the_learning_rate():
+    """A parameter with a speed moves as one of its own optimiser at that rate, bit by bit, under a schedule too."""
+    torch.manual_seed(0)
+    start = torch.randn(2, 5)
+    both, alone = (nn.Parameter(start[0].clone()), nn.Parameter(start[1].clone())), nn.Parameter(start[1].clone())
+    one, other = FusedAdam(both, lr=1e-2, speeds={both[1]: 3.0}), FusedAdam([alone], lr=3e-2)
+    for _ in range(4):
+        both[0].grad, both[1].grad = torch.randn(5), torch.randn(5)
+        alone.grad = both[1].grad.clone()
+        one.step(), other.step()
+        one.param_groups[0]["lr"] *= 0.5
+        other.param_groups[0]["lr"] *= 0.5
+    assert torch.equal(both[1], alone) and not torch.equal(both[0], start[0])
+
+
+@pytest.mark.parametrize(("features", "speed"), [(3, 5.0), (50, 2.0), (100, 1.0), (784, 1.0)])
+def test_linear_maps_of_few_inputs_move_faster(features, speed):
+    """Both those beside hidden layers and those that stand alone."""
+    for layers in (0, 2):
+        program = load_program("mvae")([Modality("x", (features,))], hidden=4, layers=layers, latent_dim=200)
+        (group,) = groups_of(program).values()
+        own = program.encoders["x"][0] if layers == 0 else program.encoders["x"].linear
+        assert group.speeds.get(own.weight, 1.0) == speed and group.speeds[own.bias] == FASTEST

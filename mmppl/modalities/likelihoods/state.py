@@ -31,7 +31,9 @@ class LikelihoodState(nn.Module):
         self.calibrated = True
 
     def __getitem__(self, name: str) -> Tensor:
-        found: Tensor = self.get_parameter(name)
+        if name not in self.names:
+            raise KeyError(name)
+        found: Tensor = getattr(self, name)  # in `torch.func.functional_call` a tensor that is no parameter
         return found
 
     def __contains__(self, name: object) -> bool:

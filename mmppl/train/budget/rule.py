@@ -47,6 +47,8 @@ def resolve(settings: FitSettings, program: Program, dataset: Dataset) -> FitSet
             f"validation {settings.validation:g}: {dataset.name} brings {valid:,} validation rows; leave it out, or "
             "mark them as train rows."
         )
+    if not program.holds_out and not brought:
+        settings = dataclasses.replace(settings, validation=0.0)
     rows = train + valid
     none = settings.validation == 0 or (settings.validation is None and not valid and not dataset.drawn_valid)
     in_steps = settings.epochs is None

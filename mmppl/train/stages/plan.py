@@ -10,7 +10,7 @@ from torch import nn
 from ...core.program import Program
 from ...core.stages import GradientRule, Group, Stage
 from ...errors import UsageError, suggest
-from ...nn.mlp import LinearPath
+from ...nn.mlp import LinearPath, speeds_of
 
 REST = "program"  # name of the group of all parameters that no other group names
 
@@ -72,10 +72,12 @@ def groups_of(program: Program, rule: GradientRule | None = None) -> dict[str, G
     rest = [parameter for parameter in names if parameter.requires_grad and parameter not in owner]
     if rest:
         found = {REST: Group(REST, rest)} | found
-    beside = _beside_linear_paths(program)
+    beside, fast = _beside_linear_paths(program), speeds_of(program)
     for name, group in found.items():
         if not group.decayed and "weight_decay" not in group.options:
             group = replace(group, decayed=[p for p in group.parameters if p in beside])
+        if not group.speeds:
+            group = replace(group, speeds={p: fast[p] for p in group.parameters if p in fast})
         found[name] = group if group.rule else replace(group, rule=rule)
     return found
 
