@@ -20,6 +20,7 @@ from pyro.infer import (
 from pyro.infer.inspect import generate_graph_specification, get_dependencies, get_model_relations
 
 from mmppl import Batch, Modality, ObjectiveELBO, Program, fit, load_program, read
+from mmppl.core.hyperparameters import hyper_parameters
 from mmppl.core.loading import installed_programs
 
 LOSSES = {
@@ -43,13 +44,18 @@ def empty_store():
 
 
 def made(name, rows=16, **hyper):
-    """A program and a batch with holes."""
+    """A program with weights none of which is zero, so that every layer has a gradient, and a batch with holes."""
     data = read("digits-two-view" if name == "cmmd" else "digits-three")
     observed = {n: o.clone() for n, o in data.observed.items()}
     observed["label"][::4] = False
     data = dataclasses.replace(data, observed=observed)
     torch.manual_seed(0)
-    program = load_program(name)(data.modalities, hidden=16, latent_dim=4, **hyper)
+    cls = load_program(name)
+    hidden = dict(hidden=16) if "hidden" in hyper_parameters(cls) else {}
+    program = cls(data.modalities, latent_dim=4, **hidden, **hyper)
+    with torch.no_grad():
+        for parameter in program.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
     return program, data.batch(torch.arange(rows), program.encoded)
 
 
@@ -91,7 +97,7 @@ def test_a_second_program_of_the_class_takes_the_place_of_the_first():
 
 def test_weights_that_are_not_contiguous_move_and_frozen_ones_do_not():
     program, batch = made("mvae")
-    weight = program.decoders["image"][0].weight
+    weight = program.decoders["image"].network[0].weight
     weight.data = weight.data.T.contiguous().T
     program.decoders["word"].requires_grad_(False)
     before = weights(program)

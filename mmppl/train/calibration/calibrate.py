@@ -11,12 +11,11 @@ from torch import Tensor
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...evaluation.conditioning import set_name
-from ...modalities.likelihoods.likelihood import Likelihood
 from ...modalities.likelihoods.noise import LOWEST, SPEED
 from ...runs.calibration import Calibration
 from .exponents import best_log_exponents
 from .noise import Residuals, noise_factors
-from .questions import Asked, log_predictive, predictions, questions
+from .questions import Asked, log_predictive, predictions, questions, values_of
 from .temperature import Guesses, best_log_temperature, held_out_loss
 
 ROWS, DRAWS = 500, 16  # at most: of the held-out rows, evenly spaced; latents of each
@@ -65,7 +64,7 @@ def calibrate(program: Program, rows: Dataset, *, seed: int = 0) -> Calibration:
         return Calibration(rows=len(rows))
     held = _Held(program, rows, asked, seed)
     before, after = held.fit()
-    first = held.factors()
+    first = held.current()
     log_exponents = best_log_exponents(program, rows, asked, seed)
     if log_exponents is not None:
         program.expert_calibration.copy_(log_exponents)
@@ -88,14 +87,14 @@ class _Held:
         numbers = max(sum(len(found) * widths[name] for name, found in of.names.items()) for of in asked)
         self.draws = max(FEWEST, min(DRAWS, NUMBERS // numbers))
 
-    def factors(self) -> dict[str, Tensor]:
+    def current(self) -> dict[str, Tensor]:
         """Name → a copy of its calibration."""
         states = self.program.likelihood_parameters.items()
         return {name: s.calibration.clone() for name, s in states if s.calibration is not None}  # type: ignore[operator]
 
-    def put(self, factors: Mapping[str, Tensor]) -> None:
+    def put(self, found: Mapping[str, Tensor]) -> None:
         """Set calibrations."""
-        for name, factor in factors.items():
+        for name, factor in found.items():
             self.program.likelihood_parameters[name].calibration.copy_(factor)  # type: ignore[operator]
 
     def fit(self) -> tuple[dict[str, float], dict[str, float]]:
@@ -104,7 +103,7 @@ class _Held:
         Returns:
             Given set → held-out nats per row, on average over the names, without and with them.
         """
-        names = self.factors()
+        names = self.current()
         self.put({name: torch.zeros_like(factor) for name, factor in names.items()})
         known: dict[str, dict[str, float]] = {}  # given set → name → nats
         residuals: dict[str, dict[str, Residuals]] = {}  # name → given set → its residuals
@@ -115,9 +114,10 @@ class _Held:
             for name, fn, truth, counts in predictions(self.program, self.rows, of, self.draws, self.seed):
                 known[given][name] = float(log_predictive(fn, truth)[counts].double().mean())
                 flat = truth[counts].reshape(int(counts.sum()), -1)
-                if name not in names or not isinstance(fn, Likelihood):  # another distribution has its own noise
+                values = values_of(fn)
+                if name not in names or values is None:  # another distribution has its own noise
                     continue
-                if type(fn).values == "classes":
+                if values == "classes":
                     log_probs = torch.log_softmax(fn.logits[:, counts], -1)
                     guesses.setdefault(name, {})[given] = Guesses(log_probs, flat)
                 else:

@@ -14,7 +14,6 @@ from torch import Tensor
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...inference.draws import draw
-from ...modalities.likelihoods.likelihood import Likelihood
 from .noise import Residuals
 
 MAX_FOR_ALL_SUBSETS = 4  # of more modalities: each one, all, and all but each one
@@ -102,6 +101,11 @@ def predictions(
         yield name, fn, batch.value(name), batch.observed[name]
 
 
+def values_of(fn: Any) -> str | None:
+    """Return `Likelihood.values` of a site's distribution; None: it is one of Pyro's, in a program made of a Pyro model."""
+    return getattr(fn, "values", None)
+
+
 def log_predictive(fn: Any, truth: Tensor) -> Tensor:
     """The log of the predictive probability of each feature, of the mixture over the draws of the latent.
 
@@ -115,16 +119,16 @@ def log_predictive(fn: Any, truth: Tensor) -> Tensor:
     Returns:
         (B,) nats, for numbers the mean over features, for classes the sum over positions.
     """
-    if not isinstance(fn, Likelihood):  # a distribution of Pyro, in a program made of a Pyro model
+    values = values_of(fn)
+    if values is None:
         log_p = fn.log_prob(truth)
         return (log_p.logsumexp(0) - math.log(len(log_p))) / max(1, truth[0].numel())
-    family = type(fn)
-    if family.values == "classes":
+    if values == "classes":
         chosen = fn.probs.mean(0).gather(-1, truth.long().unsqueeze(-1))
         return chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log().reshape(len(truth), -1).sum(1)
     flat = truth.reshape(len(truth), -1)
     mean = fn.mean.flatten(2) if truth.ndim > 1 else fn.mean.unsqueeze(-1)
-    if not family.density and family.values == "numbers":  # probabilities
+    if not fn.density and values == "numbers":  # probabilities
         p = mean.mean(0).clamp(1e-6, 1 - 1e-6)
         return (torch.xlogy(flat, p) + torch.xlogy(1 - flat, 1 - p)).mean(1)
     return Residuals.of(mean, fn.variance.reshape(mean.shape), flat).log_density().mean(1)
