@@ -65,14 +65,15 @@ def register_parameters(program: Program) -> None:
     """Put the parameters of a program into Pyro's store as `CLASS$$$PARAMETER`, so that Pyro's optimisers move the
     program.
 
-    The store holds the tensors themselves. They replace those of another program of the same class.
+    The store holds the tensors themselves. They replace those of another program of the same class. Tensors that stand
+    in for them in `torch.func.functional_call` are left alone.
 
     Args:
         program: the program.
     """
     store = pyro.get_param_store()
     for name, parameter in program.named_parameters():
-        if not parameter.requires_grad:
+        if not parameter.requires_grad or not isinstance(parameter, nn.Parameter):
             continue
         full = param_with_module_name(type(program).__name__, name)
         if not parameter.is_contiguous():  # the store would copy it, and the optimiser would move the copy

@@ -66,8 +66,7 @@ class _Model(nn.Module):
 
     def forward(self, guide: Any, batch: Batch, latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
         model = poutine.condition(self.program.model, data=latents)
-        hidden = poutine.block(model, hide_types=["param"])  # SVI must not take these tensors for parameters
-        traces = Traces(poutine.trace(hidden).get_trace(batch), guide, batch)
+        traces = Traces(poutine.trace(model).get_trace(batch), guide, batch)
         scored = {name: site for name, site in _scored(traces).items() if name not in latents}
         return {name: -_mean_over_rows(site, None, batch) for name, site in scored.items()}
 
