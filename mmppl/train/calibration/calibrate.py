@@ -65,7 +65,7 @@ def calibrate(program: Program, rows: Dataset, *, seed: int = 0) -> Calibration:
         return Calibration(rows=len(rows))
     held = _Held(program, rows, asked, seed)
     before, after = held.fit()
-    first = held.calibrations()
+    first = held.factors()
     log_exponents = best_log_exponents(program, rows, asked, seed)
     if log_exponents is not None:
         program.expert_calibration.copy_(log_exponents)
@@ -88,14 +88,14 @@ class _Held:
         numbers = max(sum(len(found) * widths[name] for name, found in of.names.items()) for of in asked)
         self.draws = max(FEWEST, min(DRAWS, NUMBERS // numbers))
 
-    def calibrations(self) -> dict[str, Tensor]:
+    def factors(self) -> dict[str, Tensor]:
         """Name → a copy of its calibration."""
         states = self.program.likelihood_parameters.items()
         return {name: s.calibration.clone() for name, s in states if s.calibration is not None}  # type: ignore[operator]
 
-    def put(self, calibrations: Mapping[str, Tensor]) -> None:
+    def put(self, factors: Mapping[str, Tensor]) -> None:
         """Set calibrations."""
-        for name, factor in calibrations.items():
+        for name, factor in factors.items():
             self.program.likelihood_parameters[name].calibration.copy_(factor)  # type: ignore[operator]
 
     def fit(self) -> tuple[dict[str, float], dict[str, float]]:
@@ -104,7 +104,7 @@ class _Held:
         Returns:
             Given set → held-out nats per row, on average over the names, without and with them.
         """
-        names = self.calibrations()
+        names = self.factors()
         self.put({name: torch.zeros_like(factor) for name, factor in names.items()})
         known: dict[str, dict[str, float]] = {}  # given set → name → nats
         residuals: dict[str, dict[str, Residuals]] = {}  # name → given set → its residuals

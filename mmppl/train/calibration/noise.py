@@ -66,8 +66,8 @@ class Residuals:
         Returns:
             (B, D) nats.
         """
-        squares = torch.as_tensor(log_factors, dtype=self.noise.dtype).mul(2).exp()
-        total = (self.spread + self.noise * squares).clamp_min(torch.finfo(self.noise.dtype).tiny)
+        factors = torch.as_tensor(log_factors, dtype=self.noise.dtype).mul(2).exp()
+        total = (self.spread + self.noise * factors).clamp_min(torch.finfo(self.noise.dtype).tiny)
         return -0.5 * (self.squared / total + total.log() + math.log(2 * math.pi))
 
 
