@@ -51,9 +51,9 @@ def sample(rows: int, device: str = "cpu") -> Batch:
 
 
 def program() -> Program:
-    """Make the installed MVAE with plain ReLU networks."""
+    """Make the installed MVAE, each of whose ELBOs scores all modalities, with plain ReLU networks."""
     mvae: Any = load_program("mvae")
-    made: Program = mvae(MODALITIES, latent_dim=LATENT, hidden=WIDTH, layers=1)
+    made: Program = mvae(MODALITIES, latent_dim=LATENT, hidden=WIDTH, layers=1, linear=False, scored="observed")
     made.encoders = nn.ModuleDict({m.name: mlp(m.input_size, WIDTH, 2 * LATENT) for m in MODALITIES})
     made.decoders = nn.ModuleDict({m.name: mlp(LATENT, WIDTH, m.output_size, narrow=True) for m in MODALITIES})
     return made

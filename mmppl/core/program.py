@@ -101,11 +101,7 @@ class Program(nn.Module):
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
         found = {m.name: (m.family.parameters(m), m.family.calibration(m)) for m in modalities}
-        bound: dict[str, Any] = {
-            name: LikelihoodState(learned, start)
-            for name, (learned, start) in found.items()
-            if learned or start is not None
-        }
+        bound: dict[str, Any] = {n: LikelihoodState(*of) for n, of in found.items() if of[0] or of[1] is not None}
         self.likelihood_parameters = nn.ModuleDict(bound)
         self.modalities = tuple(dataclasses.replace(m, learned=bound.get(m.name)) for m in modalities)
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")

@@ -136,7 +136,7 @@ def fit(
         >>> import mmppl
         >>> run = mmppl.fit("mvae", "digits-three", hyper={"hidden": 8, "layers": 1}, epochs=1)
         >>> run.folder is None, sorted(run.summary()["terms"])[:2]
-        (True, ['kl.z', 'nll.image'])
+        (True, ['cross.image', 'cross.profile'])
     """
     used = tuple(UsedFile(Path(file).name, use_file(file)) for file in use)
 

@@ -36,8 +36,7 @@ from .validate import at_the_end, mean_over, mean_terms, watched, weighted
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a phase of a fit is, after a step. Times in seconds, loss in nats per row (of the last step); epochs and
-    steps are the phase's, of all folds together."""
+    """Where a phase of a fit is after a step, all folds together. Seconds, and nats per row (of the last step)."""
 
     epoch: int
     epochs: int

@@ -70,9 +70,10 @@ def test_a_program_from_fit_to_show(mmppl, tmp_path, words):
     run = tmp_path / "run"
     fitted = mmppl("fit", *words.split(), "--epochs", "2", "--set", "hidden=32", "--out", run, "--json").json
     terms = {"nll.image", "nll.profile", "nll.word", "nll.label", "kl.z"}
-    own = {"kl.image", "kl.profile", "kl.word"} if "jmvae" in words else set()
+    own, weight = ("kl", 0.1) if "jmvae" in words else ("cross", 0.0)  # of the held-out loss
+    own = {f"{own}.{name}" for name in ("image", "profile", "word")}
     assert set(fitted["terms"]) == set(fitted["weights"]) == terms | own
-    assert all(fitted["weights"][name] == 0.1 for name in own)
+    assert all(fitted["weights"][name] == weight for name in own)
     for given in ("", "image", "image,word", "image,profile,word"):
         answer = mmppl("query", run, "--given", given, "--want", "z,label", "--rows", "0:4", "--json").json["want"]
         assert np.allclose(np.sum(answer["label"]["prob"], -1), 1) and np.shape(answer["z"]["mean"]) == (4, 20)

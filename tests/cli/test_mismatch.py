@@ -99,7 +99,7 @@ def test_unknown_names_come_with_the_nearest(call, fitted, option):
     ("words", "left"),
     [
         (["cmmd", "--set", "alpha=5"], {"nll.beta", "kl.z", "mmd.z"}),
-        (["mvae", "--set", "see_labels=true"], {"nll.alpha", "nll.beta", "kl.z"}),
+        (["mvae", "--set", "see_labels=true"], {"nll.alpha", "nll.beta", "kl.z", "cross.alpha", "cross.beta"}),
     ],
 )
 def test_without_a_label_a_program_learns_the_rest(call, arrays, tmp_path, words, left):

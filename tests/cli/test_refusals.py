@@ -85,7 +85,7 @@ def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
     [
         ("fitt cmmd", ["'fitt'", "Did you mean 'fit'?", "mmppl --help"]),
         ("fit cmmd --epohcs 1", ["--epohcs", "Did you mean --epochs?", "mmppl fit --help"]),
-        ("fit", ["PROGRAM"]),
+        ("fit", ["name a program", "--data FILE"]),
         ("fit cmmd --epochs few", ["--epochs"]),
         ("fit cmmd --epochs 0", ["epochs 0"]),
         ("fit cmmd --lr -1", ["lr -1"]),

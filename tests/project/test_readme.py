@@ -21,7 +21,10 @@ def options():
     """Name of the command → its options."""
     root = typer.main.get_command(app)
     commands = {"mmppl": root, **root.commands}
-    return {n: {o for p in c.params for o in p.opts if o.startswith("--")} for n, c in commands.items()}
+    return {
+        name: {o for p in command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")}
+        for name, command in commands.items()
+    }
 
 
 def test_the_table_has_every_command():

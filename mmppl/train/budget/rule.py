@@ -65,7 +65,7 @@ def resolve(settings: FitSettings, program: Program, dataset: Dataset) -> FitSet
             folds, validation = (FOLDS, None) if affordable >= min(settings.steps or LEAST, LEAST) else (1, SHARE)
     if none or rows < 2 or (folds == 1 and validation is None and not valid):
         folds, refit = 1, False
-    folds = min(folds, rows)
+    folds = max(1, min(folds, rows))
     settings = dataclasses.replace(settings, validation=validation, folds=folds, refit=refit)
     if not in_steps:
         batch = settings.batch_size or EPOCHS_BATCH
