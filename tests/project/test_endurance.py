@@ -12,7 +12,6 @@ from mmppl import DataError
 from mmppl.bench.endurance import kills, mutations
 from mmppl.bench.endurance.__main__ import NAMES
 
-
 OFTEN = ("mutations", "bad_files")  # in every run of the tests; the others in a slow one
 
 
