@@ -21,7 +21,10 @@ def digits():
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param([], id="default"), pytest.param(["--preset", "paper-mnist-svhn"], id="paper", marks=pytest.mark.slow)],
+    [
+        pytest.param([], id="default"),
+        pytest.param(["--preset", "paper-mnist-svhn"], id="paper", marks=pytest.mark.slow),
+    ],
 )
 def test_fit_query_evaluate_show(options, tmp_path, capsys):
     run = str(tmp_path / "run")
