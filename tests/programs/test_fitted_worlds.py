@@ -1,4 +1,4 @@
-"""Default fits of linear-Gaussian worlds beside the truth: noise, evidence and intervals (tests/benchmarks/worlds.py)."""
+"""Default fits of linear-Gaussian worlds beside the truth: noise, evidence, intervals (tests/benchmarks/worlds.py)."""
 
 from pathlib import Path
 
