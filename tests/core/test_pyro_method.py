@@ -205,6 +205,7 @@ def test_condition_and_replay():
     )
 
 
+@pytest.mark.slow
 def test_nuts_finds_the_posterior_of_an_exact_model():
     """z given x in a linear-Gaussian world; 150 draws of few rows, 6 standard errors of an independent draw."""
     from reference.linear_gaussian import World, batch_of, exact_mvae

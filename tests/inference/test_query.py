@@ -70,7 +70,7 @@ def test_slicing_chunking_and_reordering_change_rounding_only(run, method, small
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("method", ["guide", "importance"])
-@pytest.mark.parametrize("name", ["mvae", "mopoe", "mmvae"])
+@pytest.mark.parametrize("name", ["mvae", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mopoe", "mmvae"))])
 def test_a_thousand_draws_in_one_chunk_or_in_many(name, method, small_chunks):
     """Moments, quantiles, draws and evidence; in double precision rounding is near 1e-15."""
     world = World.make({"a": 4, "b": 3}, 2, orthogonal=False)
@@ -85,6 +85,7 @@ def test_a_thousand_draws_in_one_chunk_or_in_many(name, method, small_chunks):
             np.testing.assert_allclose(parts[thing][key], value, rtol=1e-11, atol=1e-12, err_msg=f"{thing} {key}")
 
 
+@pytest.mark.slow
 def test_memory_stays_below_what_was_allowed():
     """2,000 draws of 3,000 features would be 24 MB; half of it must do, unless all draws are needed at once."""
     torch.manual_seed(0)
@@ -447,7 +448,7 @@ def test_quantiles_of_a_row_do_not_depend_on_the_others():
         assert both["q05"][1] == alone["q05"][0] == pytest.approx(-1.645, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["mwvae", "mmvae"])
+@pytest.mark.parametrize("name", ["mwvae", pytest.param("mmvae", marks=pytest.mark.slow)])
 def test_the_error_of_conditional_evidence_knows_that_both_estimates_share_their_noise(name):
     """Standard deviation over 60 seeds against the stated error, 16 rows: the median ratio within 0.8 and 1.25 (its own
     standard error is about 0.03; as if they were independent it is 0.63)."""

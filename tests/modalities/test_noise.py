@@ -18,7 +18,7 @@ def test_inside_the_bounds_it_is_linear_and_outside_only_the_way_back_has_a_grad
     assert gradient.tolist() == [SPEED, 0.0, -SPEED, SPEED, 0.0]
 
 
-@pytest.mark.parametrize("likelihood", ["normal", "laplace"])
+@pytest.mark.parametrize("likelihood", ["normal", pytest.param("laplace", marks=pytest.mark.slow)])
 def test_adam_finds_the_closed_form_and_stays_at_the_bound_of_a_constant_column(likelihood):
     """σ² is the mean square, b the mean absolute value; a column without residual ends at the bound and comes back."""
     rng = torch.Generator().manual_seed(0)

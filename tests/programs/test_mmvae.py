@@ -19,7 +19,13 @@ def digits():
     return read("digits-three").mask_at_random(rate=0.3, seed=2)
 
 
-@pytest.mark.parametrize("options", [[], ["--preset", "paper-mnist-svhn"]], ids=["default", "paper"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="default"),
+        pytest.param(["--preset", "paper-mnist-svhn"], id="paper", marks=pytest.mark.slow),
+    ],
+)
 def test_fit_query_evaluate_show(options, tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["fit", "mmvae", "--epochs", "2", "--hide", "0.3", *options, *SMALL, "--out", run]) == 0

@@ -55,9 +55,9 @@ RECORDED = {
 
 
 def recordings():
-    """Every program in both precisions, packed or not; half of them only in a slow run, where fmwvae takes longest."""
+    """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
-        rarer = packed == (precision == "bf16") or (name.startswith("fmwvae") and precision == "bf16")
+        rarer = packed == (precision == "bf16") or (name not in ("mvae", "mwvae") and precision == "bf16")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )

@@ -31,6 +31,7 @@ def at_once(*works):
         assert not thread.is_alive(), "a thread waits for ever"
 
 
+@pytest.mark.slow
 def test_fits_beside_each_other_and_a_query_give_the_bits_of_one_alone(data):
     """mvae draws for its latent, fmwvae also in Python; one of them validates, one records its step."""
     asked = fit("mvae", data, hyper=TINY, epochs=1)
