@@ -114,7 +114,9 @@ def test_decode_returns_the_moments_of_the_decoder(styled):
     found = decode(program, some, {"z": z, "private.image": style[:, :3]}, ["image", "label", "word"])
     with torch.no_grad():
         image = program.decoders["image"](torch.from_numpy(np.concatenate([z, style[:, :3]], 1))).sigmoid()
-        label = program.decoders["label"](torch.from_numpy(z)).softmax(-1)
+        temperature = program.likelihood_parameters["label"].calibration.exp()
+        label = (program.decoders["label"](torch.from_numpy(z)) / temperature).softmax(-1)
+    assert temperature != 1
     np.testing.assert_allclose(found["image"]["mean"], image.reshape(3, 8, 8), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found["label"]["prob"], label, rtol=1e-5, atol=1e-6)
     assert found["word"]["prob"].shape[0] == 3  # in a style of the prior

@@ -353,7 +353,7 @@ def test_papers_train_at_the_rate_that_they_name():
     nothing = dict.fromkeys(OF_A_PROGRAM)
     for name in installed_programs():
         cls = load_program(name)
-        for preset in cls.presets:
+        for preset in (preset for preset in cls.presets if preset.startswith("paper")):
             _, training = settings_for(cls, {}, preset, **nothing)
             assert training.schedule == "constant", (name, preset)
 

@@ -38,7 +38,6 @@ class AfterSelection(Protocol):
         """Return what was found, once the entries are as they stay."""
 
 
-
 @dataclass(eq=False)
 class Trainee:
     """Rows and optimisers of a fit, or of one of several that go on beside each other in one program.
@@ -56,8 +55,9 @@ class Trainee:
     best: dict[str, Tensor] | None = None
 
     def state(self) -> dict[str, Tensor]:
-        """All that a resumed fit needs."""
-        parts = {"weights": self.weights, "best": self.best, "moments": self.stage.state() if self.stage else {}}
+        """All that a resumed fit needs. The best weights are left out where they are the present ones."""
+        best = None if self.best is self.weights else self.best
+        parts = {"weights": self.weights, "best": best, "moments": self.stage.state() if self.stage else {}}
         return {f"{part}/{name}": value for part, found in parts.items() for name, value in (found or {}).items()}
 
     def load(self, state: dict[str, Tensor], fit: Training, epoch: int) -> None:
@@ -72,7 +72,10 @@ class Trainee:
             parts[part][key] = value
         if parts["weights"].keys() != fit.initial.keys():
             raise ValueError("the weights of a fold are not those of the program")
-        self.weights, self.best, self.stage = parts["weights"], parts["best"] or None, fit.stage_at(epoch)
+        self.weights, self.best = parts["weights"], parts["best"] or None
+        if self.best is None and fit.after_selection is not None:
+            self.best = self.weights
+        self.stage = fit.stage_at(epoch)
         self.stage.load(parts["moments"])
 
 
