@@ -5,6 +5,7 @@ the batch, so that no row's answer depends on another row or on a filler.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,7 +151,7 @@ def speeds_of(module: nn.Module) -> dict[nn.Parameter, float]:
         The parameters that move faster, and the factor of each: of matrices 100 over the inputs, from 1 to `FASTEST`;
         of biases `FASTEST`.
     """
-    maps = [part.linear for part in module.modules() if isinstance(part, LinearPath)]
+    maps: list[Any] = [part.linear for part in module.modules() if isinstance(part, LinearPath)]
     alone = [part for part in module.modules() if isinstance(part, nn.Sequential) and len(part) == 1]
     maps += [part[0] for part in alone if isinstance(part[0], Linear)]
     speeds = {found.weight: min(max(WIDE / found.in_features, 1.0), FASTEST) for found in maps}
