@@ -113,7 +113,7 @@ def predictions(
 
 
 def values_of(fn: Any) -> str | None:
-    """Return `Likelihood.values` of a site's distribution; None: it is one of Pyro's, of a program made of its model."""
+    """Return `Likelihood.values` of a distribution; None: it is one of Pyro's, in a program made of a Pyro model."""
     return getattr(fn, "values", None)
 
 
