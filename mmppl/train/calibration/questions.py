@@ -102,7 +102,7 @@ def predictions(
 
 
 def values_of(fn: Any) -> str | None:
-    """Return `Likelihood.values` of a site's distribution; None: it is one of Pyro's, in a program made of a Pyro model."""
+    """Return `Likelihood.values` of a site's distribution; None: it is one of Pyro's (`from_pyro`)."""
     return getattr(fn, "values", None)
 
 
