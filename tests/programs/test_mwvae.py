@@ -200,8 +200,8 @@ def nll_of(program, name, latent, x):
     if name == "image":
         return torch.nn.functional.binary_cross_entropy_with_logits(out, x.flatten(), reduction="sum")
     if name == "profile":
-        scale = (SPEED * program.likelihood_parameters[name]["log_scale"]).exp()
-        return -torch.distributions.Normal(out, scale).log_prob(x.flatten()).sum()
+        log_sd = SPEED * program.likelihood_parameters[name]["log_scale"]
+        return -torch.distributions.Normal(out, log_sd.exp()).log_prob(x.flatten()).sum()
     codes = x.flatten()
     return torch.nn.functional.cross_entropy(out.reshape(len(codes), -1), codes, reduction="sum")
 
