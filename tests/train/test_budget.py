@@ -12,7 +12,7 @@ from mmppl import Callback, Run, UsageError, fit, read
 from mmppl.core.observe import observe
 from mmppl.core.stages import Stage
 from mmppl.core.terms import Terms
-from mmppl.distributions.gaussian import standard_normal
+from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.objectives.weights import warmup
 from mmppl.train.budget.held_out import hold_out
 from mmppl.train.budget.rule import annealed, resolve
@@ -37,6 +37,11 @@ class InSteps(toy.Toy):
 
 class Scored(InSteps):
     """Its model scores b, whose noise is calibrated."""
+
+    def guide(self, batch):
+        loc = self.encoder(batch.input(self.modality("a")))
+        with batch.plates():
+            pyro.sample("z", Gaussian(loc, torch.full_like(loc, -8.0)))
 
     def model(self, batch):
         with batch.plates():
