@@ -164,4 +164,4 @@ class MVAE(Program):
             return terms
         weights = {name: self.cross * weight for name, weight in self.weights.items()}
         thaw = (1 - self.progress / self.thaw).clamp(min=0.0) if self.thaw else 0.0
-        return terms | cross_likelihood(self, traces, under("unseen"), weights, thaw=thaw)
+        return terms | cross_likelihood(self, traces, under("unseen"), weights, thaw=thaw, seen=terms)

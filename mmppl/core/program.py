@@ -100,8 +100,8 @@ class Program(nn.Module):
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
-        found = {m.name: (m.family.parameters(m), m.family.calibration(m)) for m in modalities}
-        bound: dict[str, Any] = {n: LikelihoodState(*of) for n, of in found.items() if of[0] or of[1] is not None}
+        states = {m.name: LikelihoodState(m.family.parameters(m), m.family.calibration(m)) for m in modalities}
+        bound: dict[str, Any] = {n: s for n, s in states.items() if s.names or s.calibration is not None}
         self.likelihood_parameters = nn.ModuleDict(bound)
         self.modalities = tuple(dataclasses.replace(m, learned=bound.get(m.name)) for m in modalities)
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")

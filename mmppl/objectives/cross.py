@@ -17,7 +17,13 @@ from .traces import Traces, _mean_over_rows, _scored
 
 
 def cross_likelihood(
-    program: Program, traces: Traces, batch: Batch, weights: Mapping[str, Weight] = {}, *, thaw: float | Tensor = 0.0
+    program: Program,
+    traces: Traces,
+    batch: Batch,
+    weights: Mapping[str, Weight] = {},
+    *,
+    thaw: float | Tensor = 0.0,
+    seen: Terms | None = None,
 ) -> Terms:
     """−ln p(x_m | z̃_S) of what a subset S has not seen, with z̃_S = μ_S + sg(σ_S) ε.
 
@@ -31,6 +37,11 @@ def cross_likelihood(
         batch: the rows under those subsets, scored where they are "unseen".
         weights: name → weight of its log-likelihood; 1 for names that are absent.
         thaw: the share of their gradient that the model's parameters get, in [0, 1].
+        seen: the terms `nll.NAME` of the same traces. With them the gradient of a density is that under the noise of
+            what it is to learn, not under that of the observations: it is multiplied by h / (h + e), where h = d/2 nats
+            are the residuals' share of a likelihood of d features whose noise is right, and e the nats of a row by
+            which the unseen are less likely than the seen. (Of a Normal, h + e are the squared residuals over twice
+            the variance.) Else a model whose noise gets small would have experts that learn nothing but this.
 
     Returns:
         The terms `cross.NAME`, in nats.
@@ -52,7 +63,19 @@ def cross_likelihood(
     thawed = {f"program.{n}": _ScaledGradient.apply(p, torch.as_tensor(thaw)) for n, p in program.named_parameters()}
     batch = batch.wanting((), scored=batch.encoded)
     found = functional_call(_Model(program), thawed, (traces.guide, batch, latents))
+    for name, value in found.items():
+        m = program.modality(name)
+        if seen is not None and m.family.density:
+            excess = _per_score(value, batch, name) - _per_score(seen[f"nll.{name}"][0], traces.batch, name)
+            share = 0.5 * m.size / (0.5 * m.size + excess.clamp_min(0.0))
+            found[name] = _ScaledGradient.apply(value, share)  # type: ignore[no-untyped-call]
     return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
+
+
+def _per_score(value: Tensor, batch: Batch, name: str) -> Tensor:
+    """A mean over rows of a sum over subsets as the mean over all that was scored, without a gradient."""
+    scored = batch.scored[name] if batch.active is None else batch.scored[name] & batch.active
+    return value.detach() * len(batch) / scored.sum().clamp_min(1)
 
 
 class _Model(nn.Module):

@@ -52,7 +52,7 @@ class Calibration:
             if found
         ]
         if not self.before:
-            return f"{self.rows:,} held-out rows are too few to calibrate on: noise and temperatures stay"
+            return f"{self.rows:,} held-out rows are too few or tell nothing to calibrate: noise and temperatures stay"
         if not words:
             return f"calibrated on {self.rows:,} held-out rows: nothing to gain"
         gain = sum(self.after.values()) - sum(self.before.values())

@@ -68,8 +68,8 @@ def test_where_the_picture_goes(runs, tmp_path):
 
 def test_a_term_that_a_run_has_not(runs, tmp_path):
     other = mmppl.fit("mvae", hyper=SMALL, epochs=1, out=tmp_path / "mvae")
-    listed = r"mvae: no term 'w2'; there are loss, nll.image[^\n]*kl.z, cross.image[^\n]*\.$"
-    with pytest.raises(mmppl.UsageError, match=listed):
+    says = r"mvae: no term 'w2'; there are loss, nll.image[^\n]*kl.z, cross.image[^\n]*\.$"
+    with pytest.raises(mmppl.UsageError, match=says):
         plot_term([*runs, other], "w2", tmp_path / "a.png")
     with pytest.raises(mmppl.UsageError, match="Did you mean nll.image"):
         plot_term(runs, "nll.imgae", tmp_path / "a.png")

@@ -4,12 +4,15 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pyro
 import pytest
 import torch
 
 from mmppl import Callback, Run, UsageError, fit, read
+from mmppl.core.observe import observe
 from mmppl.core.stages import Stage
 from mmppl.core.terms import Terms
+from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.objectives.weights import warmup
 from mmppl.train.budget.held_out import hold_out
 from mmppl.train.budget.rule import annealed, resolve
@@ -30,6 +33,19 @@ class InSteps(toy.Toy):
 
     def stages(self):
         return [Stage(terms=("error",))]
+
+
+class Scored(InSteps):
+    """Its model scores b, whose noise is calibrated."""
+
+    def guide(self, batch):
+        loc = self.encoder(batch.input(self.modality("a")))
+        with batch.plates():
+            pyro.sample("z", Gaussian(loc, torch.full_like(loc, -8.0)))
+
+    def model(self, batch):
+        with batch.plates():
+            observe(self.modality("b"), self.decoder, pyro.sample("z", standard_normal(2, like=self.progress)), batch)
 
 
 class Noisy(toy.Staged):
@@ -72,11 +88,13 @@ class StopAt(Callback):
 
 
 @pytest.mark.parametrize("options", [dict(), dict(folds=1), dict(refit=False)], ids=["folds", "held-out", "no-refit"])
-@pytest.mark.parametrize("cls", [InSteps, Noisy])
+@pytest.mark.parametrize("cls", [Scored, Noisy])
 def test_killed_at_any_point_and_resumed_to_the_same_bits(data, cls, options, tmp_path):
     given = dict(steps=100, seed=3, **options)
+    data = read(toy.arrays()) if cls is Scored else data
     whole = fit(cls, data, out=tmp_path / "whole", **given)
     result = whole.record.result
+    assert set(result.calibration.noise) == ({"b"} if cls is Scored else set())
     last = result.steps_taken
     trained_in_folds = 5 if not options else 1
     first = [line["step"] for line in whole.metrics if line["phase"] == "select"][-1] * trained_in_folds
@@ -111,6 +129,7 @@ def test_the_step_with_the_best_held_out_loss_is_taken_again_on_all_rows(data):
         "Takes up to 400 steps of 8 rows, as many as serve 5 folds of 48 rows best; then fits all rows.",
         f"Selected step {result.selected_step:,} of {select[-1]['step']:,}, "
         f"held-out loss {result.loss:.4g} nats per row.",
+        "48 held-out rows are too few or tell nothing to calibrate: noise and temperatures stay",
         f"Fits all 48 rows that are no test rows for {result.steps:,} steps of 8 rows.",
     ]
 

@@ -315,12 +315,23 @@ def test_an_error_in_the_users_program_names_its_line(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_fit_killed_after_its_last_state_does_not_train_on(data, tmp_path):
-    run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=tmp_path / "a")
-    before = lines(run)
-    write_record(run.folder, replace(read_record(run.folder), status="running"))
-    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.03, patience=1, out=run.folder, resume=True)
-    assert lines(again) == before
+@pytest.mark.parametrize("at", ["Weights.on_selected", "Calibrator.__call__", "Weights.on_end", "Card.on_end"])
+def test_a_fit_killed_after_its_last_state_does_not_train_on(at, tmp_path, monkeypatch):
+    """Before the selection, the calibration, its weights, or the card."""
+    given = dict(hyper=SMALL, epochs=40, lr=0.03, patience=1)
+    run = fit("mvae", "digits-three", out=tmp_path / "a", **given)
+    assert run.record.result.calibration.temperature
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(f"mmppl.train.fit.{at}", kill)
+        fit("mvae", "digits-three", out=tmp_path / "b", **given)
+    before = lines(Run.load(tmp_path / "b"))
+    again = fit("mvae", "digits-three", out=tmp_path / "b", resume=True, **given)
+    assert lines(again) == before and same(again, run)
+    assert again.record.result.calibration == run.record.result.calibration
 
 
 def test_a_log_whose_last_line_is_half_written(tmp_path):
