@@ -99,6 +99,8 @@ def mvae_by_hand(program, data, rows, hyper):
     cross, thaw = hyper.get("cross", 1.0) * only_seen, max(0.0, 1 - 0.25 / hyper.get("thaw", 0.25))
     of_unseen = torch.randn_like(noise) if cross else None
     frozen = copy.deepcopy(program).requires_grad_(False)
+    seen_nll, unseen_nll = ({m.name: [] for m in program.modalities} for _ in range(2))
+    crossed = dict.fromkeys(unseen_nll, 0.0)
     largest = max(m.size for m in program.modalities if m.role == "modality")
     total = 0.0
     for b, row in enumerate(rows):
@@ -123,12 +125,19 @@ def mvae_by_hand(program, data, rows, hyper):
                 weight = hyper.get("label_weight", balanced(program, hyper)) if m.role == "label" else weight
                 scored = m.name in seen if only_seen and m.name in names else m.name in has
                 if scored:
-                    total = total + weight * nll_by_hand(program, m.name, z, data.values[m.name][row])
+                    nll = nll_by_hand(program, m.name, z, data.values[m.name][row])
+                    total, seen_nll[m.name] = total + weight * nll, [*seen_nll[m.name], nll.item()]
                 elif m.name in has and cross:
                     z_unseen = q[0] + q[1].sqrt().detach() * of_unseen[s, b]
                     of_means = nll_by_hand(frozen, m.name, z_unseen, data.values[m.name][row])
                     of_model = nll_by_hand(program, m.name, z_unseen.detach(), data.values[m.name][row])
-                    total = total + cross * weight * (of_means + thaw * (of_model - of_model.detach()))
+                    unseen_nll[m.name].append(of_means.item())
+                    crossed[m.name] += cross * weight * (of_means + thaw * (of_model - of_model.detach()))
+    for m in program.modalities:
+        if unseen_nll[m.name]:
+            excess = sum(unseen_nll[m.name]) / len(unseen_nll[m.name]) - sum(seen_nll[m.name]) / len(seen_nll[m.name])
+            share = 1 / (1 + max(excess, 0.0) / (m.size / 2)) if m.name == "profile" else 1.0  # of a density
+            total = total + share * crossed[m.name] + (1 - share) * crossed[m.name].detach()
     return total / len(rows)
 
 
