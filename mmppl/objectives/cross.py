@@ -68,7 +68,7 @@ def cross_likelihood(
         if seen is not None and m.family.density:
             excess = _per_score(value, batch, name) - _per_score(seen[f"nll.{name}"][0], traces.batch, name)
             share = 0.5 * m.size / (0.5 * m.size + excess.clamp_min(0.0))
-            found[name] = _ScaledGradient.apply(value, share)  # type: ignore[no-untyped-call]
+            found[name] = _ScaledGradient.apply(value, share)
     return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
 
 
