@@ -315,23 +315,29 @@ def test_an_error_in_the_users_program_names_its_line(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+PATIENT = dict(hyper=SMALL, epochs=12, batch_size=512, lr=0.3, patience=1)  # the second epoch is worse
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    return fit("mvae", "digits-three", out=tmp_path_factory.mktemp("patient") / "run", **PATIENT)
+
+
 @pytest.mark.parametrize("at", ["Weights.on_selected", "Calibrator.__call__", "Weights.on_end", "Card.on_end"])
-def test_a_fit_killed_after_its_last_state_does_not_train_on(at, tmp_path, monkeypatch):
+def test_a_fit_killed_after_its_last_state_does_not_train_on(at, patient, tmp_path, monkeypatch):
     """Before the selection, the calibration, its weights, or the card."""
-    given = dict(hyper=SMALL, epochs=40, lr=0.03, patience=1)
-    run = fit("mvae", "digits-three", out=tmp_path / "a", **given)
-    assert run.record.result.calibration.temperature
+    assert patient.record.result.calibration.temperature and len(patient.metrics) < 12
 
     def kill(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(f"mmppl.train.fit.{at}", kill)
-        fit("mvae", "digits-three", out=tmp_path / "b", **given)
+        fit("mvae", "digits-three", out=tmp_path / "b", **PATIENT)
     before = lines(Run.load(tmp_path / "b"))
-    again = fit("mvae", "digits-three", out=tmp_path / "b", resume=True, **given)
-    assert lines(again) == before and same(again, run)
-    assert again.record.result.calibration == run.record.result.calibration
+    again = fit("mvae", "digits-three", out=tmp_path / "b", resume=True, **PATIENT)
+    assert lines(again) == before and same(again, patient)
+    assert again.record.result.calibration == patient.record.result.calibration
 
 
 def test_a_log_whose_last_line_is_half_written(tmp_path):

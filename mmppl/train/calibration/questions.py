@@ -61,7 +61,7 @@ def questions(program: Program, rows: Dataset, least: int = 1) -> list[Asked]:
         least: a name is asked only where so many rows have it and the given set.
 
     Returns:
-        One question for each given set for which anything is asked.
+        One question for each given set for which anything is asked. What the model has no distribution for is not.
     """
     found = []
     for given in given_sets(program):
@@ -70,10 +70,21 @@ def questions(program: Program, rows: Dataset, least: int = 1) -> list[Asked]:
         has = torch.stack([rows.observed[n] for n in given]).all(0)
         names = {n: (has & rows.observed[n]).nonzero().squeeze(-1) for n in program.targets() if n not in given}
         names = {n: numbers for n, numbers in names.items() if len(numbers) >= least}
+        names = _scored(program, rows, given, names)
         if names:
             any_of = torch.cat([*names.values()]).unique()
             found.append(Asked(given, names, any_of))
     return found
+
+
+def _scored(program: Program, rows: Dataset, given: tuple[str, ...], names: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the names that are sites of the model: by default `Program.targets` are all names."""
+    if not names:
+        return {}
+    first = next(iter(names.values()))[:1]
+    batch, ids = rows.batch(first, program.encoded), rows.ids[first.numpy()]
+    model = draw(program, batch, ids, range(1), given=given, scored=[*names]).model
+    return {name: numbers for name, numbers in names.items() if name in model.nodes}
 
 
 def predictions(

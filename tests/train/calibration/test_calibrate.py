@@ -13,7 +13,7 @@ from mmppl.runs.calibration import Calibration
 from mmppl.runs.run import Run
 from mmppl.testing.linear_gaussian import World, exact
 from mmppl.train.calibration.calibrate import calibrate, tell_noise_at_bound
-from mmppl.train.calibration.questions import given_sets
+from mmppl.train.calibration.questions import given_sets, questions
 
 SIZES = {"a": 4, "b": 3, "c": 5}
 TINY = dict(hyper=dict(hidden=8, layers=1, latent_dim=2), epochs=2, batch_size=512)
@@ -115,6 +115,24 @@ def test_few_rows_and_none():
     assert calibrate(program, rows.take(torch.arange(3))) == Calibration(3)
     few = calibrate(program, rows.take(torch.arange(8)))
     assert all(1 / 3 * 0.7 < factor < 1 for factor in few.noise.values())
+
+
+def test_what_the_model_does_not_score_is_not_asked():
+    """By default `targets` are all names, whether the model has them or not."""
+    _, program, rows = made(3.0)
+    model, short = program.model, program.modalities[:2]
+
+    def without_c(batch):
+        program.modalities, whole = short, program.modalities
+        model(batch)
+        program.modalities = whole
+
+    program.model = without_c
+    assert program.targets() == ("a", "b", "c")
+    assert [(of.given, [*of.names]) for of in questions(program, rows)] == [
+        (("a",), ["b"]), (("b",), ["a"]), (("c",), ["a", "b"]), (("a", "c"), ["b"]), (("b", "c"), ["a"]),
+    ]  # fmt: skip
+    assert set(calibrate(program, rows).noise) == {"a", "b"}
 
 
 def test_given_sets_grow_slowly_beyond_four_modalities():
