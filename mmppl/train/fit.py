@@ -259,6 +259,8 @@ def _train(
     with threads_of(record.threads), matmul_precision(record.gemm), compiled_kernels(compiled):
         after = Calibrator(settings.seed) if settings.calibrate else None
         training = Training(program, dataset, settings, callbacks=every, rule=rule, log=log, after_selection=after)
+        if after is not None:
+            after.passed = training.steps * training.rows.batch_size
         files.record = dataclasses.replace(record, data=dataclasses.replace(record.data, unseen=training.unseen))
         if folder is not None and load_state(folder, program, training.restore):
             log(f"{folder}: goes on after epoch {training.counters.epoch}.")

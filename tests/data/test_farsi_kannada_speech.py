@@ -17,6 +17,8 @@ from mmppl.data.recipes.farsi_kannada_speech import pooled, split_of_speakers, s
 from mmppl.data.recipes.parts.handwritten import Digits
 from mmppl.errors import DataError, UsageError
 
+pytestmark = pytest.mark.slow
+
 SPEAKERS = ("anna", "ben")
 TAKES = ({5, 6, 7, 8, 10, 11}, {9}, {0, 1, 2, 3, 4})  # of 12, those of train, valid and test
 FARSI, KANNADA = (24, 7), (12, 5)  # images of a class in the train and test file

@@ -15,6 +15,8 @@ from mmppl.distributions.gaussian import Gaussian, standard_normal
 from mmppl.evaluation import classifiers, coherence
 from mmppl.kernels.codegen import cache
 
+pytestmark = pytest.mark.slow
+
 COHERENCE = ["coherence"]
 
 

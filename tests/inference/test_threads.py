@@ -10,6 +10,8 @@ import torch
 import mmppl
 from mmppl.inference import query
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = (
     {"given": "image", "want": "label,word", "draws": 4},
     {"want": "z", "keep_draws": True, "draws": 4},

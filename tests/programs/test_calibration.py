@@ -15,6 +15,8 @@ from scipy import stats
 
 from mmppl.inference.query import ask
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.usefixtures("float64")
 DRAWS = 2000  # of each row
 

@@ -9,6 +9,8 @@ from mmppl import Callback, UsageError, fit, load_program, read
 from mmppl.runs.record import read_record
 from mmppl.train.threads import SMALL, choose_threads, work_of_row
 
+pytestmark = pytest.mark.slow
+
 TINY = dict(hidden=8, layers=1, latent_dim=2)
 
 

@@ -10,7 +10,9 @@ from ...base.turns import turn
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...runs.calibration import Calibration
-from .calibrate import calibrate, changed
+from .calibrate import ROWS, calibrate, changed
+
+SHARE, LEAST = 0.02, 30  # of the rows that a fit passes: how many a calibration looks at
 
 
 class Calibrator:
@@ -18,10 +20,14 @@ class Calibrator:
 
     Args:
         seed: of the draws.
+
+    Attributes:
+        passed: rows that the fit passes through the program, each as often as it comes. A calibration looks at so many
+            fewer (`SHARE`, but at least `LEAST`) that a short fit does not wait for it.
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.passed = seed, ROWS / SHARE
         self._found: list[Calibration] = []
 
     def __call__(self, program: Program, rows: Dataset) -> list[str]:
@@ -32,7 +38,7 @@ class Calibrator:
         """
         on_cpu = program if program.progress.device.type == "cpu" else copy.deepcopy(program).cpu()
         with turn():
-            self._found.append(calibrate(on_cpu, rows, seed=self.seed))
+            self._found.append(calibrate(on_cpu, rows, seed=self.seed, most=max(LEAST, round(SHARE * self.passed))))
         if on_cpu is not program:
             program.load_state_dict(on_cpu.state_dict())
         return [name for name, _ in program.named_buffers() if name.rpartition(".")[2] in BUFFERS]

@@ -25,7 +25,7 @@ LEAST = 5  # rows that a question needs
 
 
 @torch.no_grad()
-def calibrate(program: Program, rows: Dataset, *, seed: int = 0) -> Calibration:
+def calibrate(program: Program, rows: Dataset, *, seed: int = 0, most: int = ROWS) -> Calibration:
     """Fit what an answer's honesty hangs on to rows that the program was not trained on.
 
     It maximises the held-out log-likelihood of the predictive distribution, the mixture over K draws z_k ~ q(z | given)
@@ -43,6 +43,7 @@ def calibrate(program: Program, rows: Dataset, *, seed: int = 0) -> Calibration:
         program: the program with its weights; its buffers are changed, and it is left in evaluation mode.
         rows: held-out rows, in its schema.
         seed: of the draws.
+        most: rows that are looked at, at most `ROWS`, evenly spaced.
 
     Returns:
         What was changed, and the held-out nats before and after.
@@ -58,7 +59,7 @@ def calibrate(program: Program, rows: Dataset, *, seed: int = 0) -> Calibration:
     """
     program.eval()
     program.expert_calibration.zero_()
-    rows = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), ROWS)).long()) if len(rows) else rows
+    rows = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), most, ROWS)).long()) if len(rows) else rows
     asked = questions(program, rows, LEAST) if len(rows) else []
     if not asked:
         return Calibration(rows=len(rows))
