@@ -73,6 +73,7 @@ def test_value_and_gradients(name, shape, within, triton_device):
     assert_rounds_like(got, [t.float() for t in plain], [want.detach(), *slopes])
 
 
+@pytest.mark.slow
 @named
 @features
 def test_gradients_are_finite_differences(name, D, triton_float64):
@@ -87,6 +88,7 @@ def test_gradients_are_finite_differences(name, D, triton_float64):
     assert torch.autograd.gradcheck(function, [t.requires_grad_() for t in leaves], fast_mode=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("D", "bound"), [(20, 5e-7), pytest.param(64, 1e-6, marks=pytest.mark.slow)])
 def test_a_shift_costs_no_digits_of_the_gradient_of_mmd(D, bound, triton_device):
     """Three sums cancel; data shifted by 10. Relative error against float64; the C code on a CPU shows 6e-7."""

@@ -85,6 +85,7 @@ def exact_in_a_linear_world(name, hyper):
     return name not in ("cmmd", "factors") and hyper.get("latent") != "laplace" and hyper.get("variant") != "joint"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("filler", [1000.0, float("nan")])
 @every_program
 def test_fillers_change_no_metric(name, hyper, filler, data):

@@ -65,6 +65,7 @@ def test_the_subsets_that_are_timed_are_the_hand_written_ones():
     assert mopoe.disagreement(3, 5, other) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mwvae", "fmwvae"])
 def test_the_aligned_programs_that_are_timed_are_the_hand_written_ones(name, monkeypatch):
     assert mwvae.disagreement(name, 5) < 1e-5

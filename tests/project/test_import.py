@@ -26,6 +26,7 @@ def test_help_is_light(words):
     assert python(f"from mmppl.cli import main; main({words!r}); {LOADED}") == ""
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_what_only_unix_has():
     code = f"""
 import importlib, pkgutil, sys

@@ -51,6 +51,7 @@ def test_what_is_no_line(data):
         parse_history(data, Path("metrics.jsonl"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["running", "done"])
 def test_a_pipe_is_not_waited_for(status, tmp_path):
     import dataclasses

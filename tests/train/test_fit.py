@@ -63,6 +63,7 @@ def test_fresh_rotations_differ_by_epoch_and_repeat_by_seed(tmp_path):
     assert same(runs[0], runs[1]) and lines(runs[0])[1] != lines(runs[2])[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [("mvae", dict(subsets="sampled", scored="seen", temper="learned", warm_up=0.6)), ("jmvae", dict(warm_up=0.6))],
@@ -104,6 +105,7 @@ def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
         fit("cmmd", data, out=tmp_path / "nowhere", resume=True)
 
 
+@pytest.mark.slow
 def test_patience_keeps_the_best_epoch(data, tmp_path):
     run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.1, patience=2, out=tmp_path / "a")
     losses = [line["loss"]["valid"] for line in run.metrics]
