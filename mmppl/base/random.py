@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
@@ -21,3 +22,16 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """
     key = hashlib.sha256(repr((int(seed), *purpose)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(key[:8], "big") >> 1)
+
+
+def off_the_ends(u: Tensor) -> Tensor:
+    """Keep uniforms off 0 and 1, where an inverse distribution function is infinite.
+
+    Args:
+        u: numbers in [0, 1], of any shape.
+
+    Returns:
+        The same, at least half a machine epsilon from both ends.
+    """
+    eps = torch.finfo(u.dtype).eps
+    return u.clamp(eps / 2, 1 - eps / 2)

@@ -12,6 +12,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.distributions import register_kl
 
+from ..base.random import off_the_ends
 from .gaussian import Gaussian, StandardNormal
 
 ROOM = 2**24  # numbers of one batch of weighted loadings
@@ -112,8 +113,7 @@ class CorrelatedGaussian(TorchDistribution):
         Returns:
             Draws of the same shape.
         """
-        eps = torch.finfo(u.dtype).eps
-        return self._from_noise(torch.special.ndtri(u.clamp(eps / 2, 1 - eps / 2)).double())
+        return self._from_noise(torch.special.ndtri(off_the_ends(u)).double())
 
     def _from_noise(self, noise: Tensor) -> Tensor:
         return (self.centre + self._times(noise, self.inverse)).to(self.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import register_kl
 
 from ..base.precision import full_precision
+from ..base.random import off_the_ends
 from ..kernels.gaussian import gaussian_kl, gaussian_kl_standard, gaussian_log_density
 
 LOG_VAR_RANGE = (-12.0, 12.0)
@@ -68,8 +69,7 @@ class Gaussian(TorchDistribution):
         Returns:
             Draws of the same shape.
         """
-        eps = torch.finfo(u.dtype).eps
-        return self.loc + torch.exp(0.5 * self.log_var) * torch.special.ndtri(u.clamp(eps / 2, 1 - eps / 2))
+        return self.loc + torch.exp(0.5 * self.log_var) * torch.special.ndtri(off_the_ends(u))
 
     def log_prob(self, value: Tensor) -> Tensor:
         return gaussian_log_density(value, self.loc, self.log_var)

@@ -10,6 +10,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from ..base.precision import full_precision
+from ..base.random import off_the_ends
 
 LEAST_SCALE = 1e-6
 
@@ -63,8 +64,7 @@ class Laplace(TorchDistribution):
         Returns:
             Draws of the same shape.
         """
-        eps = torch.finfo(u.dtype).eps
-        centred = u.clamp(eps / 2, 1 - eps / 2) - 0.5
+        centred = off_the_ends(u) - 0.5
         return self.loc - self.scale * centred.sign() * torch.log1p(-2 * centred.abs())
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import register_kl
 
 from ..base.precision import full_precision
+from ..base.random import off_the_ends
 from ..kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
 from ..modalities.subsets import all_subsets
 from .gaussian import Gaussian, StandardNormal
@@ -265,8 +266,7 @@ class MixtureOfProducts(Mixture):
         Returns:
             (..., B, D) draws.
         """
-        eps = torch.finfo(u.dtype).eps
-        return self._draw(u[..., 0], torch.special.ndtri(u[..., 1:].clamp(eps / 2, 1 - eps / 2)))
+        return self._draw(u[..., 0], torch.special.ndtri(off_the_ends(u[..., 1:])))
 
     def _draw(self, choice: Tensor, noise: Tensor) -> Tensor:
         """Draws for (..., B) choices in [0, 1], which pick the components, and (..., B, D) standard normal noise."""

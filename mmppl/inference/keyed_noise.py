@@ -11,6 +11,7 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ..base.random import off_the_ends
 from ..kernels.philox import WORD, keyed_uniforms
 from ..objectives.traces import is_random
 
@@ -91,5 +92,4 @@ class KeyedNoise(Messenger):
         base = fn
         while hasattr(base, "base_dist"):
             base = base.base_dist
-        eps = torch.finfo(dtype).eps
-        message["value"] = base.icdf(u.reshape(self.draws, len(self.rows), *fn.event_shape).clamp(eps / 2, 1 - eps / 2))
+        message["value"] = base.icdf(off_the_ends(u.reshape(self.draws, len(self.rows), *fn.event_shape)))

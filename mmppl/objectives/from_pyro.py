@@ -20,6 +20,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 from torch.distributions import biject_to, constraints, transform_to
 
+from ..base.random import off_the_ends
 from ..core.batch import Batch
 from ..core.program import Program
 from ..core.terms import Terms
@@ -229,11 +230,10 @@ class _Transformed(dist.TransformedDistribution):
 
     def from_uniform(self, u: Tensor) -> Tensor:
         """(..., numbers) uniforms → draws, by the inverse distribution function."""
-        eps = torch.finfo(u.dtype).eps
         base = self.base_dist
         while hasattr(base, "base_dist"):
             base = base.base_dist
-        value = base.icdf(u.clamp(eps / 2, 1 - eps / 2).reshape(*u.shape[:-1], *self.event_shape))
+        value = base.icdf(off_the_ends(u).reshape(*u.shape[:-1], *self.event_shape))
         for transform in self.transforms:
             value = transform(value)
         return value

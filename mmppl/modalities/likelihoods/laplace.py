@@ -6,10 +6,11 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+from ...base.random import off_the_ends
 from ...errors import UsageError
 from ...kernels.likelihood import laplace_log_density
 from ..modality import Modality
-from .likelihood import Likelihood, _inside
+from .likelihood import Likelihood
 from .registry import likelihood
 
 
@@ -43,7 +44,7 @@ class LaplaceLikelihood(Likelihood):
         return torch.as_tensor(log_scale, dtype=self.output.dtype, device=self.output.device).exp()
 
     def from_uniform(self, u: Tensor) -> Tensor:
-        centred = _inside(u) - 0.5
+        centred = off_the_ends(u) - 0.5
         return self._event(self.output - self._b() * centred.sign() * torch.log1p(-2 * centred.abs()))
 
     @property

@@ -307,9 +307,3 @@ class Likelihood(LearnedParts, TorchDistribution):
     def _event(self, flat: Tensor) -> Tensor:
         """(..., size) → (..., *shape)."""
         return flat.reshape(*flat.shape[:-1], *self.modality.shape)
-
-
-def _inside(u: Tensor) -> Tensor:
-    """Keep uniforms off 0 and 1, where an inverse distribution function is infinite."""
-    eps = torch.finfo(u.dtype).eps
-    return u.clamp(eps / 2, 1 - eps / 2)

@@ -9,6 +9,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
+from ...base.random import off_the_ends
 from ...kernels.likelihood import (
     PREDICTED_LOG_VAR_RANGE,
     normal_log_density,
@@ -16,7 +17,7 @@ from ...kernels.likelihood import (
 )
 from ..array_facts import ArrayFacts, Claim
 from ..modality import Modality
-from .likelihood import Likelihood, _inside
+from .likelihood import Likelihood
 from .registry import likelihood
 
 
@@ -74,7 +75,7 @@ class NormalLikelihood(Likelihood):
     def from_uniform(self, u: Tensor) -> Tensor:
         loc, log_var = self._loc_log_var()
         sd = math.exp(0.5 * log_var) if isinstance(log_var, float) else torch.exp(0.5 * log_var)
-        return self._event(loc + sd * torch.special.ndtri(_inside(u)))
+        return self._event(loc + sd * torch.special.ndtri(off_the_ends(u)))
 
     @property
     def mean(self) -> Tensor:
