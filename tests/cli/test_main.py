@@ -62,8 +62,10 @@ def test_fit_prints_results_and_the_next_query(mmppl, mine, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    ["jmvae --set warm_up=0.5", "mvae --set subsets=sampled --set scored=seen --set temper=learned --hide 0.3"],
-    ids=["jmvae", "mvae"],
+    [
+        pytest.param("jmvae --set warm_up=0.5", id="jmvae", marks=pytest.mark.slow),
+        pytest.param("mvae --set subsets=sampled --set scored=seen --set temper=learned --hide 0.3", id="mvae"),
+    ],
 )
 def test_a_program_from_fit_to_show(mmppl, tmp_path, words):
     """On digits-three, with answers for every conditioning set; without anything the prior, whose spread is 1."""

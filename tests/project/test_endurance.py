@@ -12,7 +12,7 @@ from mmppl import DataError
 from mmppl.bench.endurance import kills, mutations
 from mmppl.bench.endurance.__main__ import NAMES
 
-OFTEN = ("mutations", "bad_files")  # in every run of the tests; the others in a slow one
+OFTEN = ("bad_files",)  # in every run of the tests; the others in a slow one
 
 
 @pytest.mark.parametrize("name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])

@@ -33,13 +33,14 @@ def test_no_other_file_knows_the_program():
             assert not re.search(r"Tempered\b|examples[./]tempered", file.read_text()), file
 
 
+@pytest.mark.slow
 def test_every_command_of_the_tutorial(tmp_path, monkeypatch, capsys):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     lines = [shlex.split(line) for line in BLOCKS["sh"].splitlines()]
     assert [line[1] for line in lines] == ["fit", "query", "evaluate", "plot", "show"]
     for mmppl_, command, *words in lines:
-        words += {"fit": ["--epochs", "2", "--set", "hidden=16", "--json"], "evaluate": ["--metric", "error"]}.get(
+        words += {"fit": ["--epochs", "2", "--set", "hidden=16", "--json"], "evaluate": ["--metric", "error."]}.get(
             command, []
         )
         assert (mmppl_, main([command, *words])) == ("mmppl", 0), capsys.readouterr().err

@@ -107,13 +107,14 @@ def test_resume_wants_the_same_program_data_and_settings(data, tmp_path):
 
 @pytest.mark.slow
 def test_patience_keeps_the_best_epoch(data, tmp_path):
-    run = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.1, patience=2, out=tmp_path / "a")
+    """At a rate that does not fall, the loss soon rises twice in a row."""
+    given = dict(hyper=SMALL, epochs=40, lr=0.1, schedule="constant", patience=2)
+    run = fit("mvae", "digits-three", **given, out=tmp_path / "a")
     losses = [line["loss"]["valid"] for line in run.metrics]
     best = int(np.argmin(losses))
     assert len(losses) < 40 and len(losses) - 1 - best == 2
     assert run.record.result.loss == losses[best]
-    again = fit("mvae", "digits-three", hyper=SMALL, epochs=40, lr=0.1, patience=2, out=tmp_path / "b")
-    assert same(run, again)
+    assert same(run, fit("mvae", "digits-three", **given, out=tmp_path / "b"))
 
 
 def test_a_loss_that_is_not_finite_names_term_epoch_and_batch(data, tmp_path):
@@ -325,7 +326,11 @@ def patient(tmp_path_factory):
     return fit("mvae", "digits-three", out=tmp_path_factory.mktemp("patient") / "run", **PATIENT)
 
 
-@pytest.mark.parametrize("at", ["Weights.on_selected", "Calibrator.__call__", "Weights.on_end", "Card.on_end"])
+OFTEN = ("Calibrator.__call__", "Card.on_end")  # in every run of the tests; the others in a slow one
+MOMENTS = [*OFTEN, *(pytest.param(at, marks=pytest.mark.slow) for at in ("Weights.on_selected", "Weights.on_end"))]
+
+
+@pytest.mark.parametrize("at", MOMENTS)
 def test_a_fit_killed_after_its_last_state_does_not_train_on(at, patient, tmp_path, monkeypatch):
     """Before the selection, the calibration, its weights, or the card."""
     assert patient.record.result.calibration.temperature and len(patient.metrics) < 12

@@ -58,6 +58,7 @@ def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = packed == (precision == "bf16") or (name not in ("mvae", "mwvae") and precision == "bf16")
+        rarer = rarer or name in ("mvae-options", "fmwvae-mmd")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )
@@ -259,7 +260,9 @@ def test_terms_are_summed_in_float32_under_autocast(data):
     assert outcome.loss.dtype == torch.float32 and outcome.values["kl.z"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["mvae", "mopoe", "mmvae", "fmwvae"])
+@pytest.mark.parametrize(
+    "name", ["mvae", "mopoe", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mmvae", "fmwvae"))]
+)
 def test_batches_with_and_without_holes_take_turns(name):
     """What was recorded for whole batches serves those alone."""
     data = read("digits-three")
