@@ -140,24 +140,24 @@ class _Side:
         """q(W), given E z̃ (n, D + 1) and Σ E z̃ z̃ᵀ over the observed rows.
 
         (A + τ_j S)^-1 = R diag(1 / (1 + τ_j λ)) Rᵀ, where λ and A^½ R are the eigenvalues and vectors of A^-½ S A^-½:
-        one decomposition for all features.
+        one decomposition for all features. Below, W stays in terms of these vectors, E W = turned Rᵀ, and nothing is
+        multiplied out that has a row for each feature.
         """
         self.given = mean, moment
-        self.cross = self.x.T @ mean
         root = self.alpha.rsqrt()
         values, vectors = torch.linalg.eigh(root[:, None] * moment * root)
         self.values, self.root = values.clamp_min(0.0), root[:, None] * vectors
-        self.shrink = 1 / (1 + self.tau[:, None] * self.values)  # (d, D + 1)
-        self.turned = self.tau[:, None] * (self.cross @ self.root) * self.shrink  # W by eigenvectors
-        self.mean = self.turned @ self.root.T
+        self.cross = self.x.T @ (mean @ self.root)  # (d, D + 1)
+        self.shrink = 1 / (1 + self.tau[:, None] * self.values)
+        self.turned = self.tau[:, None] * self.cross * self.shrink
         self.log_det = self.shrink.log().sum() - self.d * self.alpha.log().sum()  # Σ_j ln |cov w_j|
-        self.gram = self.mean.T @ self.mean + (self.root * self.shrink.sum(0)) @ self.root.T  # Σ_j E w_j w_jᵀ
+        self.gram = self.root @ (self.turned.T @ self.turned + self.shrink.sum(0).diag()) @ self.root.T  # Σ E w_j w_jᵀ
 
     def update_noise(self) -> None:
         """q(τ), q(r)."""
         of_mean = (self.turned.square() * self.values).sum(-1)  # w̄ᵀ S w̄
         of_spread = (self.values * self.shrink).sum(-1)  # tr S cov w
-        residual = self.square - 2 * (self.mean * self.cross).sum(-1) + of_mean + of_spread
+        residual = self.square - 2 * (self.turned * self.cross).sum(-1) + of_mean + of_spread
         self.residual = residual.clamp_min(0.0) + self.count * self.prior.floor
         if self.known is not None:
             return
@@ -174,10 +174,15 @@ class _Side:
         self.alpha_shape, self.alpha_rate = shape + self.d / 2, rate + gram.diagonal() / 2
         self.alpha = torch.cat([self.alpha_shape / self.alpha_rate, self.alpha[-1:]])
 
-    def precision(self) -> Tensor:
-        """Σ_j E τ_j w_j w_jᵀ, (D + 1, D + 1)."""
-        spread = (self.root * (self.tau[:, None] * self.shrink).sum(0)) @ self.root.T
-        return (self.tau[:, None] * self.mean).T @ self.mean + spread
+    def precision(self) -> tuple[Tensor, Tensor]:
+        """Σ_j E τ_j w_j w_jᵀ, (D + 1, D + 1), and the share of E w_j in its diagonal."""
+        of_means = self.turned.T @ (self.tau[:, None] * self.turned)
+        spread = (self.tau[:, None] * self.shrink).sum(0).diag()
+        return self.root @ (of_means + spread) @ self.root.T, (self.root @ of_means * self.root).sum(-1)
+
+    def shift(self) -> Tensor:
+        """Σ_j τ_j E w_j x_ij, (n, D)."""
+        return (self.x @ (self.tau[:, None] * self.turned)) @ self.root[:-1].T
 
     def bound(self) -> Tensor:
         """E ln p(x, W, τ, r, α | z) − E ln q(W, τ, r, α)."""
@@ -201,7 +206,7 @@ class _Side:
         """Drop all other factors, which takes them for 0."""
         self.size = int(kept.sum())
         columns = torch.cat([kept, kept.new_ones(1)])
-        self.alpha, self.mean, self.gram = self.alpha[columns], self.mean[:, columns], self.gram[columns][:, columns]
+        self.alpha, self.gram = self.alpha[columns], self.gram[columns][:, columns]
         self.root = self.root[columns]  # its columns are eigenvectors of what was, and stay as many
 
     def loadings(self, size: int) -> Loadings:
@@ -210,8 +215,9 @@ class _Side:
         weight = self.centre.new_zeros(len(self.centre), size)
         offset, variance = self.centre.clone(), torch.full_like(self.centre, self.prior.floor)
         bounded = torch.zeros_like(self.varies)
-        weight[self.varies, : self.size] = self.mean[:, :-1] * scale[:, None]
-        offset[self.varies] += self.mean[:, -1] * scale
+        mean = self.turned @ self.root.T
+        weight[self.varies, : self.size] = mean[:, :-1] * scale[:, None]
+        offset[self.varies] += mean[:, -1] * scale
         noise = 1 / self.tau
         spread = self.shrink @ self.root.square().sum(0)  # Σ_k var w_jk, and of the offset
         variance[self.varies] = (noise + spread) * scale.square()
@@ -267,10 +273,8 @@ def fit_factors(
         raise DataError(f"factor analysis needs two rows to learn from and has {rows}; give more training rows.")
     kinds, of_row = torch.unique(observed, dim=0, return_inverse=True)
     at = [(of_row == kind).nonzero().squeeze(-1) for kind in range(len(kinds))]
-    share = kinds.double() * torch.tensor(
-        [[len(places)] for places in at], device=kinds.device
-    )  # rows that have a view
     counts = torch.tensor([len(places) for places in at], dtype=torch.float64, device=kinds.device)
+    share = kinds.double() * counts.unsqueeze(-1)  # rows that have a view
     mean, covariance = _start(sides, size)
     bounds: list[float] = []
     enough = tolerance * max(1, sum(side.count * side.d for side in sides))
@@ -287,7 +291,7 @@ def fit_factors(
         factor = torch.linalg.cholesky(eye + shown[:, :left, :left])
         covariance = torch.cholesky_inverse(factor)
         log_det = -2 * (counts * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)).sum()
-        shift = torch.stack([side.x @ (side.tau[:, None] * side.mean[:, :left]) for side in sides]).sum(0)
+        shift = torch.stack([side.shift() for side in sides]).sum(0)
         mean = torch.empty_like(shift)
         for kind, places in enumerate(at):
             mean[places] = (shift[places] - shown[kind, :left, left]) @ covariance[kind]
@@ -322,12 +326,14 @@ def _update_views(sides: Sequence[_Side], mean: Tensor, covariance: Tensor, shar
 
 def _needed(sides: Sequence[_Side]) -> Tensor:
     """(M, D + 1, D + 1) precisions that the views add to z, without the factors to which all add next to nothing."""
-    gain = torch.stack([(side.tau[:, None] * side.mean.square()).sum(0) for side in sides]).sum(0)[:-1]
+    found = [side.precision() for side in sides]
+    gain = torch.stack([certain for _, certain in found]).sum(0)[:-1]
     needed = gain >= min(LEAST, float(gain.max()))
     if not needed.all():
         for side in sides:
             side.keep(needed)
-    return torch.stack([side.precision() for side in sides])
+    columns = torch.cat([needed, needed.new_ones(1)])
+    return torch.stack([precision[columns][:, columns] for precision, _ in found])
 
 
 def _start(sides: Sequence[_Side], size: int) -> tuple[Tensor, Tensor]:
