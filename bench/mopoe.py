@@ -31,10 +31,11 @@ def sample(count: int, rows: int) -> Batch:
 
 
 def program(modalities: Sequence[Modality]) -> Program:
-    """Make the installed MoPoE with plain ReLU networks."""
+    """Make the installed MoPoE, with the published objective and plain ReLU networks."""
     mopoe: Any = load_program("mopoe")
+    published = dict(scored="observed", prior_expert="full")
     made: Program = mopoe(
-        modalities, latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False, linear=False
+        modalities, latent_dim=LATENT, hidden=WIDTH, layers=1, activation="relu", norm=False, linear=False, **published
     )
     return made
 

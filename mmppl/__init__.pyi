@@ -48,6 +48,7 @@ from .modalities.likelihoods.registry import likelihood as likelihood
 from .modalities.modality import Modality as Modality
 from .modalities.subsets import all_subsets as all_subsets
 from .modalities.subsets import full_and_singletons as full_and_singletons
+from .modalities.subsets import one_subset_each as one_subset_each
 from .modalities.subsets import random_subsets as random_subsets
 from .nn.conv import ConvDecoder as ConvDecoder
 from .nn.conv import ConvTrunk as ConvTrunk
@@ -75,6 +76,7 @@ from .objectives.importance import stratified as stratified
 from .objectives.svi import ObjectiveELBO as ObjectiveELBO
 from .objectives.traces import Traces as Traces
 from .objectives.traces import trace as trace
+from .objectives.weights import annealing as annealing
 from .objectives.weights import cross_weights as cross_weights
 from .objectives.weights import likelihood_weights as likelihood_weights
 from .objectives.weights import warmup as warmup

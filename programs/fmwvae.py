@@ -29,8 +29,10 @@ from mmppl import (
     Traces,
     UsageError,
     alignment,
+    annealing,
     barycentre,
     class_label,
+    cross_likelihood,
     cross_weights,
     decoders,
     encoders,
@@ -61,6 +63,11 @@ class FMWVAE(Program):
         gamma: weight of W2², a sum over D dimensions.
         cross: weight of the cross-reconstructions beside w_m: one for all, or one for each modality in their order,
             labels included.
+        scored: what the ELBO of a modality scores: all that is "observed", which includes the cross-reconstructions,
+            or only what is "seen" in it; what is not seen then teaches decoders and the means of the posteriors, but
+            no noise and no variance (`mmppl.cross_likelihood`).
+        anneal: the share of the training until which that is drawn as from the posterior; then it closes in on its
+            mean. For scored=seen.
         cross_style: the style with which a modality is reconstructed from another's z: of the "prior", or of the "row"
             itself.
         style: the style with which a query generates what it has not seen: of the "prior"; of "another" row, any of the
@@ -100,6 +107,8 @@ class FMWVAE(Program):
         align: Literal["barycentre", "pairwise"] = "barycentre",
         gamma: float = 1.0,
         cross: float | tuple[float, ...] = 1.0,
+        scored: Literal["observed", "seen"] = "observed",
+        anneal: float = 0.5,
         cross_style: Literal["prior", "row"] = "prior",
         style: Literal["prior", "another", "class"] = "prior",
         styles: int = 256,
@@ -112,11 +121,13 @@ class FMWVAE(Program):
         label_weight: float | None = None,
     ) -> None:
         super().__init__(modalities)
+        self.check_fraction(anneal=anneal)
         self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight, separate_weight=separate_weight)
         if styles < 1:
             raise UsageError(f"FMWVAE: styles={styles}; at least one row's is kept.")
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
+        self.scored, self.anneal = scored, anneal
         self.latent_dim, self.gamma, self.beta = latent_dim, gamma, beta
         self.align: Literal["barycentre", "pairwise"] = align
         self.cross_style, self.style = cross_style, style
@@ -188,9 +199,13 @@ class FMWVAE(Program):
         alone = torch.eye(len(self.encoded), dtype=torch.bool)
         crossing = any(self.cross.values())
         guide = partial(self.guide, style=self.cross_style)
-        traces = trace(self, batch.under(alone, "observed" if crossing else "seen"), guide)
-        terms = nll(traces, self.weights, cross=self.cross if crossing else None)
+        together = crossing and self.scored == "observed"
+        traces = trace(self, batch.under(alone, "observed" if together else "seen"), guide)
+        terms = nll(traces, self.weights, cross=self.cross if together else None)
         terms |= kl(traces, self.beta, subsets={"z": self.encoded})
+        if crossing and not together:
+            unseen, spread = batch.under(alone, "unseen"), annealing(self.progress, self.anneal)
+            terms |= cross_likelihood(self, traces, unseen, self.cross, spread=spread, seen=terms)
         loc, log_var, _ = traces.guide.nodes["z"]["fn"].experts
         if self.training:
             self.keep_styles(traces, batch)

@@ -2,7 +2,7 @@
 
 Source: Wu & Goodman 2018, arXiv:1802.05335, sec. 2.1 (product) and 2.2 (sub-sampled objective); exponents as in Cao &
 Fleet 2014, arXiv:1410.7827. Differs: by default the objective is the sum of the ELBOs under all non-empty subsets, each
-of which scores what it has seen and the labels, and the likelihood of what it has not seen teaches the experts alone;
+of which scores what it has seen and the labels, and the likelihood of what it has not seen, which never teaches noise;
 likelihood weights are the same in every ELBO (the authors' CelebA code drops them from some); no epsilon in the
 variances; LayerNorm, unless it is turned off.
 """
@@ -24,6 +24,7 @@ from mmppl import (
     Terms,
     UsageError,
     all_subsets,
+    annealing,
     cross_likelihood,
     decoders,
     encoders,
@@ -37,38 +38,38 @@ from mmppl import (
     warmup,
 )
 
-MAX_MODALITIES = 10  # all subsets of so many are still decoded: 1,023 of them
+FEW = 4  # modalities, of which all 15 subsets are decoded in every step if nothing is said
+MAX_MODALITIES = 10  # all subsets of so many are still decoded if asked for: 1,023 of them
 
 
 class MVAE(Program):
     """p(z) Π_m p(x_m | z) with q(z | x_S) ∝ p(z) Π_{m in S} q(z | x_m)^t_m.
 
     Minimises Σ_S [Σ_{m in S or a label} w_m nll_m(z_S) + beta KL(q(z | x_S) ‖ p(z))] + cross Σ_S Σ_{m not in S} w_m
-    nll_m(z̃_S), z̃_S = μ_S + σ_S ε, from which only the experts' means learn (`mmppl.cross_likelihood`) once the first
-    `thaw` of the training is over.
+    nll_m(z̃_S), z̃_S = μ_S + s σ_S ε, from which the experts' means and the decoders learn, but no noise and no variance
+    (`mmppl.cross_likelihood`). s is 1 for the share `anneal` of the training, and falls to 0 until its end.
 
     With scored=observed every ELBO would score all that a row has, as in many published programs. Its optimum books
     the error of predicting one modality from another as noise of the observations: the noise is up to 3 times the
     truth, the evidence a nat or more below it. scored=seen and cross=0, which Wu & Goodman have, is nearly right, but
-    its modalities hardly answer for each other on images. The default is as right, and gives up some of the coherence
-    of scored=observed between images.
+    its modalities hardly answer for each other on images. The default is closer to the truth than either, and gives up
+    a little of the coherence of scored=observed between images: s = 1 makes the modalities find a common code, s = 0
+    keeps the model from paying for it.
 
     Args:
         modalities: the schema of the data.
         latent_dim: D, the size of z.
         options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
         decoder_layers: number of hidden layers of the decoders, if it differs from `layers`.
-        subsets: "all" non-empty subsets of what a row has, for at most 10 modalities; or "sampled" (sec. 2.2): all that
+        subsets: "all" non-empty subsets of what a row has, for at most 10 modalities; "sampled" (sec. 2.2): all that
             a row has, each modality alone, and `extra` random subsets per batch, each cut down to what a row has and
-            left out where nothing is left.
+            left out where nothing is left; or "auto": all of at most 4 modalities, else sampled.
         extra: k, the number of random subsets, each of a size uniform in 2..M − 1 (none below three modalities); for
-            "sampled".
+            "sampled". None: as many as there are modalities.
         scored: what each ELBO scores: all that is "observed", or only what is "seen" in it (Wu & Goodman) and the
             labels.
-        cross: weight of the likelihood of what an ELBO has not seen, from which the experts' means learn, but decoders
-            and noise do not; for scored=seen.
-        thaw: share of the training until which decoders and noise learn from that, too, ever less, so that the
-            modalities find a common code.
+        cross: weight of the likelihood of what an ELBO has not seen; for scored=seen.
+        anneal: the share of the training until which z̃ is drawn as from the posterior; then it closes in on its mean.
         see_labels: whether labels are modalities like any other: they have experts, and subsets hold them.
         temper: "learned" learns one exponent t_m > 0 per expert (starts at 1); "none": 1.
         beta: weight of the KL.
@@ -82,7 +83,6 @@ class MVAE(Program):
     default_data = "digits-three"
     default_rows = (1_000, None)
     training = dict(lr=2e-3)
-    unwatched = ("cross.",)
     presets = {
         "observed": dict(scored="observed"),  # coherent images, at the price of honest noise and evidence
         # 100 times the squared error of speech as in the paper: --as SPEECH=normal:scale=1, the third modality
@@ -91,8 +91,9 @@ class MVAE(Program):
             label_weight=1.0, epochs=500, batch_size=128, lr=1e-3, schedule="constant",
         ),
         "paper-mnist": dict(
-            latent_dim=64, hidden=512, decoder_layers=3, norm=False, linear=False, subsets="sampled", cross=0.0,
-            see_labels=True, label_weight=50.0, warm_up=0.4, epochs=500, batch_size=100, lr=1e-3, schedule="constant",
+            latent_dim=64, hidden=512, decoder_layers=3, norm=False, linear=False, subsets="sampled", extra=1,
+            cross=0.0, see_labels=True, label_weight=50.0, warm_up=0.4, epochs=500, batch_size=100, lr=1e-3,
+            schedule="constant",
         ),
     }  # fmt: skip
 
@@ -103,11 +104,11 @@ class MVAE(Program):
         latent_dim: int = 20,
         options: NetworkOptions = NetworkOptions(),
         decoder_layers: int | None = None,
-        subsets: Literal["all", "sampled"] = "all",
-        extra: int = 1,
+        subsets: Literal["auto", "all", "sampled"] = "auto",
+        extra: int | None = None,
         scored: Literal["observed", "seen"] = "seen",
         cross: float = 1.0,
-        thaw: float = 0.25,
+        anneal: float = 0.5,
         see_labels: bool = False,
         temper: Literal["none", "learned"] = "none",
         beta: float = 1.0,
@@ -117,9 +118,12 @@ class MVAE(Program):
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(extra=extra, beta=beta, label_weight=label_weight, cross=cross)
-        self.check_fraction(warm_up=warm_up, thaw=thaw)
+        self.check_fraction(warm_up=warm_up, anneal=anneal)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
+        number = len(self.encoded)
+        if subsets == "auto":
+            subsets = "all" if number <= FEW else "sampled"
         if subsets == "all" and len(self.encoded) > MAX_MODALITIES:
             raise UsageError(
                 f"MVAE: all {2 ** len(self.encoded) - 1:,} subsets of {len(self.encoded)} modalities decode every one, "
@@ -127,7 +131,7 @@ class MVAE(Program):
                 "that belong together into one modality (modality:column in a DataFrame)."
             )
         self.latent_dim, self.beta, self.warm_up = latent_dim, beta, warm_up
-        self.subsets, self.extra, self.thaw = subsets, extra, thaw
+        self.subsets, self.extra, self.anneal = subsets, number if extra is None else extra, anneal
         self.cross = cross if scored == "seen" else 0.0
         self.scored: Literal["observed", "seen"] = scored
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
@@ -163,5 +167,5 @@ class MVAE(Program):
         if not self.cross:
             return terms
         weights = {name: self.cross * weight for name, weight in self.weights.items()}
-        thaw = (1 - self.progress / self.thaw).clamp(min=0.0) if self.thaw else 0.0
-        return terms | cross_likelihood(self, traces, under("unseen"), weights, thaw=thaw, seen=terms)
+        spread = annealing(self.progress, self.anneal)
+        return terms | cross_likelihood(self, traces, under("unseen"), weights, spread=spread, seen=terms)

@@ -24,7 +24,9 @@ from mmppl import (
     Program,
     Terms,
     alignment,
+    annealing,
     barycentre,
+    cross_likelihood,
     cross_weights,
     decoders,
     elbo,
@@ -53,6 +55,11 @@ class MWVAE(Program):
         gamma: weight of W2², a sum over D dimensions.
         cross: weight of the cross-reconstructions beside w_m: one for all, or one for each modality in their order,
             labels included.
+        scored: what the ELBO of a modality scores: all that is "observed", which includes the cross-reconstructions,
+            or only what is "seen" in it; what is not seen then teaches decoders and the means of the posteriors, but
+            no noise and no variance (`mmppl.cross_likelihood`).
+        anneal: the share of the training until which that is drawn as from the posterior; then it closes in on its
+            mean. For scored=seen.
         latent_dim: D, the size of z.
         options: options of encoders and decoders, whose fields are hyper-parameters like the others (`hidden=64`).
         see_labels: whether labels are modalities like any other, with encoders; else they are only decoded.
@@ -80,6 +87,8 @@ class MWVAE(Program):
         align: Literal["barycentre", "pairwise"] = "barycentre",
         gamma: float = 1.0,
         cross: float | tuple[float, ...] = 1.0,
+        scored: Literal["observed", "seen"] = "observed",
+        anneal: float = 0.5,
         latent_dim: int = 20,
         options: NetworkOptions = NetworkOptions(),
         see_labels: bool = True,
@@ -88,9 +97,11 @@ class MWVAE(Program):
         label_weight: float | None = None,
     ) -> None:
         super().__init__(modalities)
+        self.check_fraction(anneal=anneal)
         self.check_nonnegative(gamma=gamma, beta=beta, label_weight=label_weight)
         if see_labels:
             self.encoded = tuple(m.name for m in modalities)
+        self.scored, self.anneal = scored, anneal
         self.latent_dim, self.beta, self.variant = latent_dim, beta, variant
         self.align: Literal["barycentre", "pairwise"] = align
         self.gamma = gamma if variant == "aligned" else 0.0
@@ -121,9 +132,13 @@ class MWVAE(Program):
             return elbo(self, batch, beta=self.beta, weights=self.weights)
         alone = torch.eye(len(self.encoded), dtype=torch.bool)
         crossing = any(self.cross.values())
-        traces = trace(self, batch.under(alone, "observed" if crossing else "seen"))
-        terms = nll(traces, self.weights, cross=self.cross if crossing else None)
+        together = crossing and self.scored == "observed"
+        traces = trace(self, batch.under(alone, "observed" if together else "seen"))
+        terms = nll(traces, self.weights, cross=self.cross if together else None)
         terms |= kl(traces, self.beta, subsets={"z": self.encoded})
+        if crossing and not together:
+            unseen, spread = batch.under(alone, "unseen"), annealing(self.progress, self.anneal)
+            terms |= cross_likelihood(self, traces, unseen, self.cross, spread=spread, seen=terms)
         loc, log_var, _ = traces.guide.nodes["z"]["fn"].experts
         return terms | alignment(loc, log_var, batch.seen, self.gamma, by=self.align)
 

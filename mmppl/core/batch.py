@@ -142,7 +142,7 @@ class Batch:
             scored: what the likelihood scores in each subset: all that is observed, only what the guide sees, or only
                 what it does not see. Names that no guide ever sees (labels) are scored wherever they are observed.
             cut: whether subsets are cut down to what a row has, and count where anything is left.
-            drawn: (K, M) bool, further subsets, which differ from step to step.
+            drawn: (K, M) or (K, B, M) bool, further subsets, which differ from step to step; with B of each row's own.
 
         Returns:
             A batch with `seen` (S + K, B, M) and `active` (S + K, B). Subset s counts for row b iff s is non-empty and
@@ -151,10 +151,10 @@ class Batch:
         """
         observed = self._stacked_observed()
         fixed = subsets
-        subsets = _placed(subsets, observed.device)
+        subsets = _placed(subsets, observed.device).unsqueeze(1)  # (S, 1, M)
         if drawn is not None:
-            subsets = torch.cat([subsets, drawn])
-        subsets = subsets.unsqueeze(1)  # (S, 1, M)
+            own = drawn if drawn.ndim == 3 else drawn.unsqueeze(1)
+            subsets = torch.cat([subsets.expand(-1, own.shape[1], -1), own])
         seen = subsets & observed
         active = seen.any(-1) if cut else (observed | ~subsets).all(-1) & subsets.any(-1)
         if self.active is not None:

@@ -39,8 +39,6 @@ class Program(nn.Module):
         default_rows: numbers of training rows, from the first to below the second (None: to any), for which `fit` takes
             this program where none is named; None: never.
         holds_out: whether rows that are held out tell a fit when to stop or how to calibrate; else none is drawn.
-        unwatched: beginnings of the names of terms that are no part of the held-out loss, as some parameters do not
-            follow their gradient: their value may rise while the program learns.
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
             other values (`Run.with_options`, or `--set` of a query).
         encoded: names that the guide may see (default: those with role "modality").
@@ -81,7 +79,6 @@ class Program(nn.Module):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     default_rows: ClassVar[tuple[int, int | None] | None] = None
     holds_out: ClassVar[bool] = True
-    unwatched: ClassVar[tuple[str, ...]] = ()
     query_options: ClassVar[tuple[str, ...]] = ()
     conditions: tuple[str, ...] = ()
     expert_calibration: Tensor

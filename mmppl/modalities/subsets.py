@@ -77,3 +77,23 @@ def random_subsets(modalities: int, number: int, device: torch.device | None = N
         return torch.zeros(0, modalities, dtype=torch.bool, device=device)
     size = torch.randint(2, modalities, (number, 1), device=device)
     return torch.rand(number, modalities, dtype=torch.float64, device=device).argsort(-1) < size
+
+
+def one_subset_each(observed: Tensor) -> Tensor:
+    """Draw a subset of its own for each row: any of the non-empty subsets of what it has, all equally likely.
+
+    Args:
+        observed: (B, M) bool, M at most 50.
+
+    Returns:
+        (B, M) bool; nothing for rows that have nothing.
+
+    Example:
+        >>> one_subset_each(torch.tensor([[True, False, False]]))
+        tensor([[ True, False, False]])
+    """
+    number = 2.0 ** observed.sum(-1, dtype=torch.float64)
+    uniform = torch.rand(number.shape, dtype=number.dtype, device=number.device)
+    code = (1 + uniform * (number - 1)).long().minimum(number.long() - 1)
+    place = (observed.cumsum(-1) - 1).clamp_min(0)
+    return observed & ((code.unsqueeze(-1) >> place) & 1).bool()

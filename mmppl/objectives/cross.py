@@ -15,6 +15,8 @@ from ..core.program import Program
 from ..core.terms import Terms, Weight
 from .traces import Traces, _mean_over_rows, _scored
 
+NOISE = "program.likelihood_parameters."
+
 
 def cross_likelihood(
     program: Program,
@@ -22,26 +24,28 @@ def cross_likelihood(
     batch: Batch,
     weights: Mapping[str, Weight] = {},
     *,
-    thaw: float | Tensor = 0.0,
+    spread: float | Tensor = 1.0,
     seen: Terms | None = None,
 ) -> Terms:
-    """−ln p(x_m | z̃_S) of what a subset S has not seen, with z̃_S = μ_S + sg(σ_S) ε.
+    """−ln p(x_m | z̃_S) of what a subset S has not seen, with z̃_S = μ_S + s sg(σ_S) ε.
 
-    Only the means of the experts learn from it, whose best value in a linear-Gaussian model is E[z | x_S], the exact
-    one. If decoders and learned noise followed it as well, they would book the error of predicting one modality from
-    another as noise of the observations, and if the variances did, every subset would claim the precision of all.
+    The means of the experts and the decoders learn from it; learned noise does not, or the model would book the error
+    of predicting one modality from another as noise of the observations, and the posterior's variances do not, or every
+    subset would claim the precision of all. In a linear-Gaussian model E[x_m | μ_S] = W_m μ_S + b_m, so with s = 0 the
+    exact model and the exact means are its optimum; with s = 1 decoders shrink towards what can be predicted, which
+    makes them use a code that modalities share.
 
     Args:
         program: the program.
         traces: traces under the same subsets, whose guide's latents are Gaussian.
         batch: the rows under those subsets, scored where they are "unseen".
         weights: name → weight of its log-likelihood; 1 for names that are absent.
-        thaw: the share of their gradient that the model's parameters get, in [0, 1].
-        seen: the terms `nll.NAME` of the same traces. With them the gradient of a density is that under the noise of
-            what it is to learn, not under that of the observations: it is multiplied by h / (h + e), where h = d/2 nats
-            are the residuals' share of a likelihood of d features whose noise is right, and e the nats of a row by
-            which the unseen are less likely than the seen. (Of a Normal, h + e are the squared residuals over twice
-            the variance.) Else a model whose noise gets small would have experts that learn nothing but this.
+        spread: s, the share of the posterior's standard deviations with which z̃ is drawn.
+        seen: the terms `nll.NAME` of the same traces. With them the value of a density is a + h ln(1 + e / h), where a
+            are the nats of a row that the model has seen, e the nats by which it is less likely where it has not (a + e
+            where e < 0), and h = d/2 the nats of the residuals of d features whose noise is right. Of a Normal, h + e
+            are the squared residuals over twice the variance, so this is what the noise of the prediction itself
+            would leave: it neither rises nor teaches ever more as the noise of the observations gets small.
 
     Returns:
         The terms `cross.NAME`, in nats.
@@ -59,23 +63,28 @@ def cross_likelihood(
     latents: dict[str, Tensor] = {}
     for name in traces.latents():
         q = traces.guide.nodes[name]["fn"]
-        latents[name] = q.loc + torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
-    thawed = {f"program.{n}": _ScaledGradient.apply(p, torch.as_tensor(thaw)) for n, p in program.named_parameters()}
+        latents[name] = q.loc + spread * torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
+    # As other tensors than those of the ELBO: autocast casts a parameter once for both, but a recorded step twice.
+    held = {
+        n: p.detach() if n.startswith(NOISE) else p.view_as(p) for n, p in program.named_parameters(prefix="program")
+    }
     batch = batch.wanting((), scored=batch.encoded)
-    found = functional_call(_Model(program), thawed, (traces.guide, batch, latents))
+    found = functional_call(_Model(program), held, (traces.guide, batch, latents))
     for name, value in found.items():
         m = program.modality(name)
         if seen is not None and m.family.density:
-            excess = _per_score(value, batch, name) - _per_score(seen[f"nll.{name}"][0], traces.batch, name)
-            share = 0.5 * m.size / (0.5 * m.size + excess.clamp_min(0.0))
-            found[name] = _ScaledGradient.apply(value, share)
+            number = _number(batch, name) / len(batch)
+            before = seen[f"nll.{name}"][0].detach() * len(batch) / _number(traces.batch, name)
+            excess, half = value / number - before, 0.5 * m.size
+            grown = torch.where(excess > 0, half * torch.log1p(excess.clamp_min(0.0) / half), excess)
+            found[name] = number * (before + grown)
     return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
 
 
-def _per_score(value: Tensor, batch: Batch, name: str) -> Tensor:
-    """A mean over rows of a sum over subsets as the mean over all that was scored, without a gradient."""
+def _number(batch: Batch, name: str) -> Tensor:
+    """How often a modality is scored, over rows and subsets; at least 1."""
     scored = batch.scored[name] if batch.active is None else batch.scored[name] & batch.active
-    return value.detach() * len(batch) / scored.sum().clamp_min(1)
+    return scored.sum().clamp_min(1)
 
 
 class _Model(nn.Module):
@@ -92,16 +101,3 @@ class _Model(nn.Module):
         traces = Traces(poutine.trace(model).get_trace(batch), guide, batch)
         scored = {name: site for name, site in _scored(traces).items() if name not in latents}
         return {name: -_mean_over_rows(site, None, batch) for name, site in scored.items()}
-
-
-class _ScaledGradient(torch.autograd.Function):
-    """A tensor as it is, whose gradient is multiplied by a number."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, share: Tensor) -> Tensor:
-        ctx.save_for_backward(share)
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.saved_tensors[0], None

@@ -34,6 +34,24 @@ def warmup(weight: float, progress: Tensor, share: float) -> Weight:
     return weight * (progress / share).clamp(max=1.0) if share else weight
 
 
+def annealing(progress: Tensor, share: float) -> Weight:
+    """Let a weight be 1 over the first part of the training, then fall linearly to 0 at its end.
+
+    Args:
+        progress: 0-d, the program's clock in [0, 1].
+        share: the share of the training until which it is 1; with 1 it always is.
+
+    Returns:
+        The weight now: a tensor, or 1 where `share` is 1.
+
+    Example:
+        >>> import torch
+        >>> [round(annealing(torch.tensor(t), 0.5).item(), 2) for t in (0.0, 0.5, 0.6, 1.0)]
+        [1.0, 1.0, 0.8, 0.0]
+    """
+    return ((1 - progress) / (1 - share)).clamp(max=1.0) if share < 1 else 1.0
+
+
 def likelihood_weights(
     modalities: Sequence[Modality],
     *,

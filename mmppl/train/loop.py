@@ -31,7 +31,7 @@ from .stages.gradient import GradientStage
 from .stages.plan import PlannedStage, at_epoch, check_terms, plan_stages
 from .stages.whole_data import WholeDataStage
 from .step import Step
-from .validate import at_the_end, mean_over, mean_terms, watched, weighted
+from .validate import at_the_end, mean_over, mean_terms, weighted
 
 
 @dataclass(frozen=True)
@@ -229,8 +229,7 @@ class Training:
         loss = {"train": weighted(train, weights), "valid": weighted(valid, at_end) if valid else None}
         line: dict[str, Any] = {"epoch": epoch, "phase": self.phase.name, "stage": planned.stage.name}
         line |= {"step": self.rows.steps_before(number + 1), "train": train, "valid": valid, "weights": weights}
-        now = watched(self.program, weights)
-        settled = not valid or all(math.isclose(now[n], w, rel_tol=1e-6) for n, w in at_end.items())
+        settled = not valid or all(math.isclose(weights[n], w, rel_tol=1e-6) for n, w in at_end.items())
         line |= {} if at_end == weights or not valid else {"weights_at_end": at_end}
         line |= {"folds": [weighted(values, at_end) for values, _ in held]} if len(held) > 1 else {}
         line |= {"loss": loss, "metrics": {}, "seconds": 0.0}
@@ -285,7 +284,7 @@ class Training:
             raise FitError(
                 f"the validation loss is not finite: {', '.join(bad)}, epoch {epoch}. Fit again with a smaller --lr."
             )
-        return found[0], watched(self.program, found[1])
+        return found
 
     @property
     def steps(self) -> int:

@@ -60,11 +60,6 @@ def at_the_end(program: Program) -> Iterator[None]:
         program.progress.copy_(before)
 
 
-def watched(program: Program, weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights of terms in the held-out loss: 0 of those that the program leaves out of it."""
-    return {name: 0.0 if name.startswith(program.unwatched) else weight for name, weight in weights.items()}
-
-
 def mean_over(found: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
     """The mean of the values of each name, with these weights; {} of nothing."""
     total = sum(weight for _, weight in found)

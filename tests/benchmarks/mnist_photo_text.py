@@ -25,10 +25,13 @@ from mmppl.evaluation.latent import FEW, linear_probe, posterior_means
 NAMES = ("image", "photo", "text")
 SHARED = dict(latent_dim=20, weights="size", label_weight=0.0)
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # name → program and its hyper-parameters
-    "MVAE": ("mvae", dict(SHARED, subsets="sampled", scored="seen", cross=0.0, beta=2.5)),
-    "JMVAE": ("jmvae", dict(SHARED, beta=2.5)),
+    "MVAE": ("mvae", dict(SHARED, subsets="sampled", extra=1, scored="seen", cross=0.0, beta=2.5)),
+    "JMVAE": ("jmvae", dict(SHARED, beta=2.5, towards="both")),
     "MMVAE": ("mmvae", dict(SHARED, objective="elbo", draws=1, dreg=False, beta=2.5)),
-    "MoPoE": ("mopoe", dict(SHARED, beta=2.5, answers="product")),  # what the authors evaluate
+    "MoPoE": (  # answers: what the authors evaluate
+        "mopoe",
+        dict(SHARED, beta=2.5, scored="observed", prior_expert="full", answers="product"),
+    ),
 }
 OBSERVED = [subset for size in (1, 2) for subset in combinations(NAMES, size)]
 

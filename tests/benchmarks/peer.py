@@ -48,10 +48,10 @@ DRAWS, SIGMAS = 32, 5.0  # losses are means over so many draws, and differ by no
 EPOCH = 100  # beyond the peer's warm-up
 MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {  # name → our program, its and the peer's settings
     "MVAE": ("mvae", dict(subsets="sampled", extra=0, scored="seen", cross=0.0), {}),
-    "JMVAE": ("jmvae", dict(alpha=0.1), dict(alpha=0.1)),
+    "JMVAE": ("jmvae", dict(alpha=0.1, towards="both"), dict(alpha=0.1)),
     "MMVAE": ("mmvae", dict(draws=1, latent="laplace", learn_prior=True), dict(K=1)),
     "MMVAE, K=10": ("mmvae", dict(draws=10, latent="laplace", learn_prior=True), dict(K=10)),
-    "MoPoE": ("mopoe", {}, {}),
+    "MoPoE": ("mopoe", dict(scored="observed", prior_expert="full"), {}),
 }
 
 

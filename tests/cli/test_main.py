@@ -72,7 +72,7 @@ def test_a_program_from_fit_to_show(mmppl, tmp_path, words):
     run = tmp_path / "run"
     fitted = mmppl("fit", *words.split(), "--epochs", "2", "--set", "hidden=32", "--out", run, "--json").json
     terms = {"nll.image", "nll.profile", "nll.word", "nll.label", "kl.z"}
-    own, weight = ("kl", 0.1) if "jmvae" in words else ("cross", 0.0)  # of the held-out loss
+    own, weight = ("kl", 0.1) if "jmvae" in words else ("cross", 1.0)
     own = {f"{own}.{name}" for name in ("image", "profile", "word")}
     assert set(fitted["terms"]) == set(fitted["weights"]) == terms | own
     assert all(fitted["weights"][name] == weight for name in own)
@@ -278,8 +278,8 @@ def test_what_only_answers_depend_on_can_be_set_on_a_run(mmppl, mine, tmp_path):
     assert "--set)  style" in mmppl("show", "fmwvae").out
     assert mmppl("fit", "mopoe", *SMALL, "--data", mine, "--out", tight).code == 0
     ask = ("query", tight, "--want", "z", "--draws", "400", "--json")
-    sds = [np.array(mmppl(*ask, *to).json["want"]["z"]["std"]) for to in ([], ["--set", "answers=product"])]
-    assert (sds[1] < sds[0]).mean() > 0.9  # a product is narrower than the mixture around it
+    sds = [np.array(mmppl(*ask, *to).json["want"]["z"]["std"]) for to in ([], ["--set", "answers=mixture"])]
+    assert (sds[0] < sds[1]).mean() > 0.9  # a product is narrower than the mixture around it
     mmppl(*ask, "--set", "beta=2").failed(2, "MoPoE: beta is fixed by the fit; only answers can be set")
 
 

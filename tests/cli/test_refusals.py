@@ -97,7 +97,7 @@ def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
         ("fit cmmd --set trunk=cnv", ["trunk=cnv is none of mlp, conv", "Did you mean conv?"]),
         ("fit cmmd --set mmd_lambda=nan", ["mmd_lambda=nan"]),
         ("fit cmmd --set observed=rotatd", ["rotatd", "Did you mean rotated?"]),
-        ("fit mvae --set subsets=smpled", ["subsets=smpled is none of all, sampled", "Did you mean sampled?"]),
+        ("fit mvae --set subsets=smpled", ["subsets=smpled is none of auto, all, sampled", "Did you mean sampled?"]),
         ("fit mvae --set beta=-1", ["MVAE: beta=-1.0 is negative"]),
         ("fit mvae --set extra=-1", ["MVAE: extra=-1 is negative"]),
         ("fit mvae --set warm_up=2", ["MVAE: warm_up=2.0 is not between 0 and 1"]),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from mmppl import Batch, Modality, UsageError, all_subsets, load_program
-from mmppl.modalities.subsets import full_and_singletons, random_subsets
+from mmppl.modalities.subsets import full_and_singletons, one_subset_each, random_subsets
 
 
 def make(observed, encoded=("a", "b", "c"), labels=("y",)):
@@ -32,7 +32,9 @@ def test_more_subsets_than_memory_holds_are_refused():
         all_subsets(16)
     views = [Modality(f"g{i}", (1,)) for i in range(11)]
     with pytest.raises(UsageError, match=r"^MVAE: all 2,047 subsets[^\n]*subsets=sampled[^\n]*$"):
-        load_program("mvae")(views)
+        load_program("mvae")(views, subsets="all")
+    assert load_program("mvae")(views, hidden=4).subsets == "sampled"
+    assert load_program("mvae")(views[:4], hidden=4).subsets == "all"
     load_program("mvae")(views, subsets="sampled", hidden=4)
 
 
@@ -81,6 +83,28 @@ def test_random_subsets_have_a_uniform_size_then_a_uniform_choice():
     for subset in drawn:
         counts[tuple(i for i, x in enumerate(subset) if x)] += 1
     assert chisquare(list(counts.values()), list(expected.values())).pvalue > 1e-4
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.booleans()] * 3), min_size=1, max_size=6), st.sampled_from(["seen", "unseen"]))
+def test_each_row_meets_the_subset_that_was_drawn_for_it(observed, scored):
+    drawn = one_subset_each(torch.tensor(observed))
+    assert (drawn <= torch.tensor(observed)).all() and torch.equal(drawn.any(-1), torch.tensor(observed).any(-1))
+    batch = make(observed).under(all_subsets(3)[:0], scored, drawn=drawn.unsqueeze(0))
+    assert torch.equal(batch.seen, drawn.unsqueeze(0)) and torch.equal(batch.active, drawn.any(-1).unsqueeze(0))
+    rest = torch.tensor(observed) & ~drawn
+    assert torch.equal(batch.scored["b"][0], (drawn if scored == "seen" else rest)[:, 1])
+
+
+def test_a_row_draws_any_of_its_own_subsets_equally_often():
+    """Chi-square over the 7 subsets of 3 of 4 modalities, at p > 1e-4: this seed is one draw of that test."""
+    torch.manual_seed(0)
+    drawn = one_subset_each(torch.tensor([[True, False, True, True]]).expand(20_000, -1))
+    assert not drawn[:, 1].any()
+    counts = (drawn[:, [0, 2, 3]].long() @ torch.tensor([1, 2, 4])).bincount(minlength=8)
+    assert counts[0] == 0 and chisquare(counts[1:].tolist()).pvalue > 1e-4
+    most = torch.ones(1000, 50, dtype=torch.bool)
+    assert 20 < one_subset_each(most).sum(-1).double().mean() < 30  # 2^50 codes still are whole numbers
 
 
 def test_seeing_is_a_subset_of_what_is_observed():

@@ -14,7 +14,7 @@ from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo,
 from mmppl.core.program import terms_of
 from mmppl.data.dataset import Dataset
 from mmppl.modalities.likelihoods.noise import SPEED
-from mmppl.modalities.subsets import full_and_singletons, random_subsets
+from mmppl.modalities.subsets import full_and_singletons, one_subset_each, random_subsets
 from mmppl.train.settings import settings_for
 
 
@@ -69,13 +69,13 @@ def kl_by_hand(q, p):
     return 0.5 * (v2.log() - v1.log() + (v1 + (m1 - m2).square()) / v2 - 1).sum()
 
 
-def nll_by_hand(program, name, z, x):
-    """−ln p(x | z) of one row's modality."""
+def nll_by_hand(program, name, z, x, noise=None):
+    """−ln p(x | z) of one row's modality, its noise that of another program if one is given."""
     out = program.decoders[name](z)
     if name == "image":
         return torch.nn.functional.binary_cross_entropy_with_logits(out, x.flatten(), reduction="sum")
     if name == "profile":
-        log_sd = SPEED * program.likelihood_parameters[name]["log_scale"]
+        log_sd = SPEED * (noise or program).likelihood_parameters[name]["log_scale"]
         return -torch.distributions.Normal(out, log_sd.exp()).log_prob(x.flatten()).sum()
     codes = x.flatten()
     return torch.nn.functional.cross_entropy(out.reshape(len(codes), -1), codes, reduction="sum")
@@ -90,28 +90,36 @@ def balanced(program, hyper):
 
 def mvae_by_hand(program, data, rows, hyper):
     """Mean over the rows of the loop over each row's subsets, drawing as the program does."""
-    names, beta = program.encoded, 2.0 * min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0
+    names, beta = (
+        program.encoded,
+        hyper.get("beta", 1.0) * (min(0.25 / hyper["warm_up"], 1.0) if "warm_up" in hyper else 1.0),
+    )
     sampled = hyper.get("subsets") == "sampled"
     drawn = random_subsets(len(names), hyper["extra"]) if sampled else None
     table = torch.cat([full_and_singletons(len(names)), drawn]) if sampled else all_subsets(len(names))
+    mopoe = type(program).__name__ == "MoPoE"  # one subset of each row's own
+    if mopoe:
+        has = torch.stack([data.observed[n][rows] for n in names], -1)
+        table = one_subset_each(has).unsqueeze(0)
     noise = torch.randn(len(table), len(rows), program.latent_dim)
     only_seen = hyper.get("scored", "seen") == "seen"
-    cross, thaw = hyper.get("cross", 1.0) * only_seen, max(0.0, 1 - 0.25 / hyper.get("thaw", 0.25))
+    cross, spread = hyper.get("cross", 1.0) * only_seen, min(1.0, 0.75 / (1 - hyper.get("anneal", 0.5)))
     of_unseen = torch.randn_like(noise) if cross else None
-    frozen = copy.deepcopy(program).requires_grad_(False)
-    seen_nll, unseen_nll = ({m.name: [] for m in program.modalities} for _ in range(2))
-    crossed = dict.fromkeys(unseen_nll, 0.0)
+    still = copy.deepcopy(program).requires_grad_(False)
+    seen_nll, crosses, crossed = {m.name: [] for m in program.modalities}, {}, {}
     largest = max(m.size for m in program.modalities if m.role == "modality")
     total = 0.0
     for b, row in enumerate(rows):
         has = [n for n in data.observed if data.observed[n][row]]
         inputs = {n: program.modality(n).as_input(data.values[n][row : row + 1])[0] for n in names if n in has}
-        for s, subset in enumerate(table.tolist()):
+        for s, subset in enumerate(table[:, b].tolist() if mopoe else table.tolist()):
             wanted = [n for n, x in zip(names, subset) if x]
             seen = [n for n in wanted if n in has]
             if not seen or (len(seen) < len(wanted) and not sampled):
                 continue
-            precision, shift = torch.ones(program.latent_dim), torch.zeros(program.latent_dim)
+            with_prior = not mopoe or program.prior_expert == "always" or len(seen) == len(names)
+            precision = torch.full((program.latent_dim,), float(with_prior))
+            shift = torch.zeros(program.latent_dim)
             for n in seen:
                 mean, variance = gaussian(program.encoders[n], inputs[n])
                 t = 1.0 if "temper" not in hyper else program.log_exponents[names.index(n)].exp()
@@ -128,16 +136,16 @@ def mvae_by_hand(program, data, rows, hyper):
                     nll = nll_by_hand(program, m.name, z, data.values[m.name][row])
                     total, seen_nll[m.name] = total + weight * nll, [*seen_nll[m.name], nll.item()]
                 elif m.name in has and cross:
-                    z_unseen = q[0] + q[1].sqrt().detach() * of_unseen[s, b]
-                    of_means = nll_by_hand(frozen, m.name, z_unseen, data.values[m.name][row])
-                    of_model = nll_by_hand(program, m.name, z_unseen.detach(), data.values[m.name][row])
-                    unseen_nll[m.name].append(of_means.item())
-                    crossed[m.name] += cross * weight * (of_means + thaw * (of_model - of_model.detach()))
-    for m in program.modalities:
-        if unseen_nll[m.name]:
-            excess = sum(unseen_nll[m.name]) / len(unseen_nll[m.name]) - sum(seen_nll[m.name]) / len(seen_nll[m.name])
-            share = 1 / (1 + max(excess, 0.0) / (m.size / 2)) if m.name == "profile" else 1.0  # of a density
-            total = total + share * crossed[m.name] + (1 - share) * crossed[m.name].detach()
+                    z_unseen = q[0] + spread * q[1].sqrt().detach() * of_unseen[s, b]
+                    nll = nll_by_hand(program, m.name, z_unseen, data.values[m.name][row], noise=still)
+                    crosses[m.name] = crosses.get(m.name, 0.0) + cross * weight
+                    crossed[m.name] = crossed.get(m.name, 0.0) + cross * weight * nll
+    for name, number in crosses.items():
+        half, here = program.modality(name).size / 2, sum(seen_nll[name]) / len(seen_nll[name])
+        excess = crossed[name] / number - here
+        if name == "profile" and excess > 0:  # a density
+            excess = half * (1 + excess / half).log()
+        total = total + number * (here + excess)
     return total / len(rows)
 
 
@@ -153,7 +161,8 @@ def jmvae_by_hand(program, data, rows, hyper):
         z = q[0] + q[1].sqrt() * noise[b]
         total = total + beta * kl_by_hand(q, (torch.zeros(program.latent_dim), torch.ones(program.latent_dim)))
         for n, x in zip(program.encoded, inputs):
-            total = total + hyper.get("alpha", 0.1) * kl_by_hand(q, gaussian(program.encoders[n], x))
+            joint = q if hyper.get("towards") == "both" else [part.detach() for part in q]
+            total = total + hyper.get("alpha", 0.1) * kl_by_hand(joint, gaussian(program.encoders[n], x))
         for m in program.modalities:
             if data.observed[m.name][row]:
                 weight = hyper.get("label_weight", balanced(program, hyper)) if m.role == "label" else 1.0
@@ -168,13 +177,15 @@ def jmvae_by_hand(program, data, rows, hyper):
         ("mvae", {}),
         ("mvae", dict(scored="observed")),
         ("mvae", dict(cross=0.0, weights="size", label_weight=3.0)),
-        ("mvae", dict(cross=0.7, thaw=0.5, weights="size", label_weight=3.0)),
+        ("mvae", dict(cross=0.7, anneal=0.1, weights="size", label_weight=3.0)),
         ("mvae", dict(subsets="sampled", scored="observed", extra=2)),
         ("mvae", dict(subsets="sampled", cross=0.0, extra=2, temper="learned", beta=2.0, warm_up=0.5)),
-        ("mvae", dict(subsets="sampled", thaw=1.0, extra=1, see_labels=True, label_weight=3.0)),
+        ("mvae", dict(subsets="sampled", anneal=0.0, extra=1, see_labels=True, label_weight=3.0)),
         ("mvae", dict(scored="observed", temper="learned", beta=2.0, warm_up=0.2)),
+        ("mopoe", {}),
+        ("mopoe", dict(prior_expert="full", cross=0.7, anneal=0.1, weights="size", label_weight=3.0, beta=2.0)),
         ("jmvae", {}),
-        ("jmvae", dict(alpha=0.7, beta=2.0, warm_up=0.5, label_weight=3.0)),
+        ("jmvae", dict(towards="both", alpha=0.7, beta=2.0, warm_up=0.5, label_weight=3.0)),
         ("jmvae", dict(see_labels=True)),
     ],
     ids=str,
@@ -196,7 +207,7 @@ def test_objectives_are_a_loop_over_rows_and_subsets(name, hyper, digits):
     torch.manual_seed(1)
     ours = program.objective(data.batch(torch.tensor(rows), program.encoded)).loss
     torch.manual_seed(1)
-    by_hand = (mvae_by_hand if name == "mvae" else jmvae_by_hand)(program, data, rows, hyper)
+    by_hand = (jmvae_by_hand if name == "jmvae" else mvae_by_hand)(program, data, rows, hyper)
     torch.testing.assert_close(ours, by_hand, rtol=1e-10, atol=0)
     ours, by_hand = (torch.autograd.grad(loss, parameters) for loss in (ours, by_hand))
     torch.testing.assert_close(ours, by_hand, rtol=1e-8, atol=1e-10)

@@ -88,12 +88,14 @@ CASES = [
     Case("jmvae", off=True),
     Case("mmvae"),
     Case("mmvae", off=True),
-    *(Case("mopoe", (("prior_expert", kind),)) for kind in ("full", "always", "never")),
-    Case("mopoe", (("prior_expert", "full"),), off=True),
+    *(Case("mopoe", (("prior_expert", kind), ("answers", "mixture"))) for kind in ("full", "always", "never")),
+    Case("mopoe"),
+    Case("mopoe", off=True),
+    Case("mopoe", (("prior_expert", "full"), ("answers", "mixture")), off=True),
     Case("cmmd"),
     Case("cmmd", off=True),
 ]
-SHORT = {"mvae-learned-off", "jmvae-off", "mmvae-off", "mopoe-full-off", "cmmd-off"}  # one of each program
+SHORT = {"mvae-learned-off", "jmvae-off", "mmvae-off", "mopoe-off", "cmmd-off"}  # one of each program
 every_case = pytest.mark.parametrize(
     "case", [pytest.param(c, id=str(c), marks=[] if str(c) in SHORT else pytest.mark.slow) for c in CASES]
 )

@@ -22,7 +22,8 @@ MORE = [
     ("mvae", dict(networks="conv")),
     ("mmvae", dict(objective="elbo")),
     ("mmvae", dict(objective="iwae", latent="laplace", learn_prior=True)),
-    ("mopoe", dict(prior_expert="never", networks="conv-encoders")),
+    ("mopoe", dict(scored="observed", answers="mixture", prior_expert="never", networks="conv-encoders")),
+    ("mopoe", dict(cross=0.0)),
     ("mwvae", dict(variant="unaligned", see_labels=False, weights="size")),
     ("mwvae", dict(variant="joint")),
     ("mwvae", dict(align="pairwise", gamma=3.0, cross=0.3)),
@@ -122,6 +123,8 @@ def test_the_order_of_the_modalities_does_not_change_the_loss(name, hyper, data,
     """With the same noise in every subset and component; a mixture's draw is averaged over its components."""
     if hyper.get("subsets") == "sampled":
         pytest.skip("draws subsets by their place")
+    if name == "mopoe" and not hyper:
+        pytest.skip("what is not seen is scored by what the rows of a batch have drawn together")
     program = made(name, hyper, data.modalities)
     other = made(name, hyper, data.modalities[::-1])
     moved(program, other)

@@ -285,6 +285,25 @@ def test_objectives_are_a_loop_over_rows_and_modalities(name, hyper, digits):
     torch.testing.assert_close(ours, wanted, rtol=1e-8, atol=1e-10)
 
 
+@exact
+@pytest.mark.parametrize("name", ["mwvae", "fmwvae"])
+def test_what_was_not_seen_teaches_no_noise_if_it_is_not_scored(name, digits):
+    """scored=seen: the ELBOs are the same to the bit, and the cross terms move encoders and decoders alone."""
+    data, found = double(digits), {}
+    for scored in ("observed", "seen"):
+        program = made(name, data, scored=scored).double()
+        torch.manual_seed(1)
+        found[scored] = program.objective(data.batch(torch.arange(20), program.encoded))
+    assert set(found["seen"]) == set(found["observed"])
+    kept = [term for term in found["seen"] if not term.startswith("cross.")]
+    for term in kept:
+        torch.testing.assert_close(found["seen"][term], found["observed"][term], rtol=1e-12, atol=0)
+    (noise,) = program.likelihood_parameters["profile"].parameters()
+    decoder, loss = list(program.decoders["profile"].parameters()), found["seen"]["cross.profile"][0]
+    of_noise, *of_decoder = torch.autograd.grad(loss, [noise, *decoder], allow_unused=True)
+    assert of_noise is None and any(slope.any() for slope in of_decoder)
+
+
 def test_the_joint_variant_is_one_elbo_of_what_each_row_has(digits):
     program = made("mwvae", digits, variant="joint", label_weight=3.0)
     torch.manual_seed(1)
