@@ -1,8 +1,8 @@
 """MoPoE: a mixture of products of experts, one product for every subset of the modalities.
 
-Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO", ICLR. Differs: each row
-draws its own component (the authors' code hands out components by position in the batch), which by default scores what
-it has seen, and the likelihood of what it has not teaches no noise; N(0, I) is an expert of every component.
+Source: Sutter, Daunhawer, Vogt 2021, "Generalized multimodal ELBO", ICLR. Differs: each row draws its own component
+(the authors' code hands out components by position in the batch), which by default scores what it has seen, and the
+likelihood of what it has not teaches no noise; N(0, I) is an expert of every component.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,6 @@ from mmppl import (
     NetworkOptions,
     Program,
     Terms,
-    all_subsets,
     annealing,
     cross_likelihood,
     decoders,
@@ -134,7 +133,7 @@ class MoPoE(Program):
         """
         if self.scored == "observed":
             return elbo(self, batch, beta=self.beta, weights=self.weights)
-        none = all_subsets(len(self.encoded))[:0]
+        none = torch.zeros(0, len(self.encoded), dtype=torch.bool)
         under = partial(batch.under, none, drawn=one_subset_each(batch.seen).unsqueeze(0))
         traces = trace(self, under("seen"), self.product)
         terms = nll(traces, self.weights) | kl(traces, self.beta)

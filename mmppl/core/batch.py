@@ -266,6 +266,8 @@ def _placed(subsets: Tensor, device: torch.device) -> Tensor:
     """The same table on a device. It is copied there once: nothing can be copied while a CUDA graph is captured."""
     if subsets.device == device:
         return subsets
+    if not len(subsets):
+        return subsets.new_zeros(subsets.shape, device=device)
     return _copied(subsets.numpy().tobytes(), subsets.shape, device)
 
 
