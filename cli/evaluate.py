@@ -48,7 +48,7 @@ def evaluate(
     \b
     mmppl evaluate runs/cmmd
     mmppl evaluate runs/seed-0 runs/seed-1 runs/seed-2 --metric error
-    mmppl evaluate runs/mopoe --metric probe --metric coherence --set answers=product
+    mmppl evaluate runs/mopoe --metric probe --metric coherence --set answers=mixture
     """
     choice("--split", split, SPLITS)
     changes, sets = pairs("--set", set_), [names(text) for text in given]

@@ -57,7 +57,7 @@ class MoPoE(Program):
             ("full", as in the authors' code). Where it is not, a latent that is not used gets narrower with every
             expert.
         answers: what queries use: the "mixture" over all subsets of what is seen, or its component of all of it, the
-            "product" (what the authors evaluate). No weight depends on it: `--set answers=product` of a query.
+            "product" (what the authors evaluate). No weight depends on it: `--set answers=mixture` of a query.
     """
 
     default_data = "digits-three"
