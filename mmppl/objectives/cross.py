@@ -73,18 +73,18 @@ def cross_likelihood(
     for name, value in found.items():
         m = program.modality(name)
         if seen is not None and m.family.density:
-            number = _number(batch, name) / len(batch)
-            before = seen[f"nll.{name}"][0].detach() * len(batch) / _number(traces.batch, name)
-            excess, half = value / number - before, 0.5 * m.size
+            number = _number(batch, name)  # 0 leaves nothing of the term
+            before = seen[f"nll.{name}"][0].detach() * len(batch) / _number(traces.batch, name).clamp_min(1)
+            excess, half = value * len(batch) / number.clamp_min(1) - before, 0.5 * m.size
             grown = torch.where(excess > 0, half * torch.log1p(excess.clamp_min(0.0) / half), excess)
-            found[name] = number * (before + grown)
+            found[name] = number / len(batch) * (before + grown)
     return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
 
 
 def _number(batch: Batch, name: str) -> Tensor:
-    """How often a modality is scored, over rows and subsets; at least 1."""
+    """How often a modality is scored, over rows and subsets."""
     scored = batch.scored[name] if batch.active is None else batch.scored[name] & batch.active
-    return scored.sum().clamp_min(1)
+    return scored.sum()
 
 
 class _Model(nn.Module):

@@ -140,3 +140,15 @@ def test_what_the_unseen_cost_does_not_depend_on_a_noise_that_is_right(setting):
     (one, one_plain), (other, other_plain) = values
     torch.testing.assert_close(one, other, rtol=1e-9, atol=0)
     assert other_plain > 100 * one_plain
+
+
+def test_where_nothing_is_unseen_nothing_is_counted(setting):
+    """Rows that have "a" alone: whatever the seen cost is, no cross term has a value or teaches anything."""
+    program, batch = setting
+    alone = {n: torch.full_like(observed, n == "a") for n, observed in batch.observed.items()}
+    batch = dataclasses.replace(batch, observed=alone, seen=None, patterns=None)
+    traces = trace(program, batch.under(all_subsets(3), "seen"))
+    likely = Terms({name: (value - 100.0, weight) for name, (value, weight) in nll(traces).items()})  # nats below 0
+    found = terms(program, batch, seen=likely)
+    assert all(value == 0 for value, _ in found.values())
+    assert not any(slope.any() for slope in gradients(found.loss, list(program.parameters())))
