@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .modality import Modality
 
 FEW = 20  # distinct whole numbers in one column, up to which they are classes
+GREY = 0.25  # share of exact zeros and ones, from which numbers in [0, 1] are grey values or bits
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,18 @@ class ArrayFacts:
     def in_unit(self) -> bool:
         """Whether all numbers lie in [0, 1]."""
         return all(((part >= 0) & (part <= 1)).all() for part in self.parts())
+
+    @cached_property
+    def proportions(self) -> bool:
+        """Whether numbers in [0, 1] are proportions (methylation, rates, scaled columns) and no grey values or bits: no
+        image, and less than a quarter of them are exactly 0 or 1.
+        """
+        if len(self.shape) > 1:
+            return False
+        ends, numbers = 0, 0
+        for part in self.parts():
+            ends, numbers = ends + int(((part == 0) | (part == 1)).sum()), numbers + part.size
+        return ends < GREY * numbers
 
     @cached_property
     def nonnegative(self) -> bool:

@@ -30,8 +30,13 @@ def only(dataset, name):
 @pytest.mark.parametrize(
     "name, array, likelihood, role, transform, shape",
     [
-        ("a", UNIT, "bernoulli", "modality", "none", (4,)),
-        ("a", UNIT[:, :1], "bernoulli", "modality", "none", (1,)),
+        ("a", UNIT, "normal", "modality", "standardise", (4,)),
+        ("a", UNIT[:, :1], "normal", "modality", "standardise", (1,)),
+        ("a", np.where(UNIT < 0.2, 0, UNIT), "normal", "modality", "standardise", (4,)),
+        ("a", np.where(UNIT < 0.3, 0, UNIT), "bernoulli", "modality", "none", (4,)),
+        ("a", np.where(UNIT > 0.7, 1, UNIT), "bernoulli", "modality", "none", (4,)),
+        ("a", UNIT.reshape(N, 2, 2), "bernoulli", "modality", "none", (2, 2)),
+        ("a", (UNIT > 0.5).astype(float), "bernoulli", "modality", "none", (4,)),
         ("a", UNIT[:, 0], "normal", "modality", "standardise", ()),
         ("a", UNIT * 1.01 + 0.01, "normal", "modality", "standardise", (4,)),
         ("a", REAL.astype(np.float16), "normal", "modality", "standardise", (3,)),
@@ -115,6 +120,18 @@ def test_floats_stay_floats():
         "image": "bernoulli"
     } | dict.fromkeys(("tenths", "large", "sure", "masked"), "normal")
     assert only(data, "large").transform == "standardise"
+
+
+def test_proportions_may_leave_the_unit_interval_later():
+    """Methylation beta values: rounding brings one to 1.003, which is no reason to refuse a row, nor is a gap."""
+    gapped = UNIT.copy()
+    gapped[7] = np.nan
+    schema = read({"x": REAL, "beta": gapped}).modalities
+    assert kinds(read({"x": REAL, "beta": gapped}), "beta") == kinds(read({"x": REAL, "beta": UNIT}), "beta")
+    later = UNIT.copy()
+    later[5, 1] = 1.003
+    value = read({"x": REAL, "beta": later}, schema=schema)
+    assert value.modalities == schema and value.values["beta"].isfinite().all()
 
 
 def test_scaling_is_that_of_observed_train_rows():
@@ -230,17 +247,19 @@ def test_overrides():
     as_ = {
         "x": "laplace:scale=0.5",
         "unit": "normal:scale=predicted",
+        "grey": "normal",
         "words": "categorical",
         "age": "normal:role=label",
         "label": "categorical:role=modality",
         "junk": "ignore",
     }
-    arrays = base(unit=UNIT, words=words, age=LABEL, junk=np.zeros(3), mask_junk=np.zeros(2))
+    arrays = base(unit=UNIT, grey=UNIT.round(), words=words, age=LABEL, junk=np.zeros(3), mask_junk=np.zeros(2))
     data = read(arrays, as_=as_)
     got = {m.name: (m.likelihood, m.scale, m.role, m.transform) for m in data.modalities}
     assert got == {
         "x": ("laplace", 0.5, "modality", "standardise"),
-        "unit": ("normal", "predicted", "modality", "none"),  # what the type says of scaling stays
+        "unit": ("normal", "predicted", "modality", "standardise"),
+        "grey": ("normal", None, "modality", "none"),  # what the type says of scaling stays
         "words": ("categorical", None, "modality", "none"),
         "age": ("normal", None, "label", "standardise"),
         "label": ("categorical", None, "modality", "none"),
@@ -324,7 +343,7 @@ def test_read_again_with_the_schema_of_a_run():
         ({"pixels": np.zeros((N, 2, 2))}, ["'pixels'", "0 to 255"]),
         ({"pixels": np.full((N, 2, 2), 256)}, ["'pixels'", "row 0", "256"]),
         ({"counts": np.full((N, 2), -1)}, ["'counts'", "row 0", "-1"]),
-        ({"unit": UNIT + 1}, ["'unit'", "row 0", "[0, 1]"]),
+        ({"unit": UNIT.round() + 1}, ["'unit'", "row 0", "[0, 1]"]),
         ({"label": wrong(LABEL, 6, 9)}, ["'label'", "row 6", "9", "0, 1, 2, 3"]),
         ({"label": wrong(LABEL, 6, 1.5, float)}, ["'label'", "row 6", "1.5"]),
         ({"x": REAL[:, :2], "lable": LABEL}, ["'x'", "'lable'"]),
@@ -332,7 +351,7 @@ def test_read_again_with_the_schema_of_a_run():
     ],
 )
 def test_data_that_differ_from_the_schema(changes, says):
-    kept = {"counts": LABEL[:, None] + [1, 2], "pixels": np.zeros((N, 2, 2), np.uint8), "unit": UNIT}
+    kept = {"counts": LABEL[:, None] + [1, 2], "pixels": np.zeros((N, 2, 2), np.uint8), "unit": UNIT.round()}
     schema = read(base(**kept, word=np.array(["a", "b"] * 20))).modalities
     with pytest.raises(DataError, match="^[^\n]+$") as error:
         read(changes, schema=schema)

@@ -26,10 +26,12 @@ class BernoulliLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Claims bools, rows of several numbers in [0, 1], and images of bytes."""
+        """Claims bools, images of bytes, and floats in [0, 1] with an event dimension that are images, grey values or
+        bits. Proportions are left to others: a Bernoulli has no idea of how far they scatter.
+        """
         if facts.kind in "iu" and facts.dtype == np.uint8 and len(facts.shape) >= 2:
             return Claim(1, Modality(facts.name, facts.shape, "bernoulli", transform="image"))
-        if facts.kind == "b" or (facts.kind == "f" and facts.shape and facts.in_unit):
+        if facts.kind == "b" or (facts.kind == "f" and facts.shape and facts.in_unit and not facts.proportions):
             return Claim(1, Modality(facts.name, facts.shape, "bernoulli"))
         return None
 
