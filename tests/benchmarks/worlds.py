@@ -1,7 +1,8 @@
 """Fitted models beside the truth: linear-Gaussian worlds whose noise, evidence and intervals are known exactly.
 
     python tests/benchmarks/worlds.py [--program mvae] [--preset P] [--set NAME=VALUE] [--shapes 6/3/10 ...]
-        [--rates 0 .4] [--layers 0 default] [--seeds 0 1 2] [--json [FILE]]
+        [--rates 0 .4] [--layers 0 default] [--seeds 0 1 2] [--method guide]
+        [--json [FILE]]
 
 z ~ N(0, I_3), x_m = W_m z + b_m + noise, W not orthogonal; 5,000 rows, a tenth of them held out; default settings of
 the program (`--layers 0` makes its networks affine). Of 5,000 fresh rows with nothing missing:
@@ -42,14 +43,14 @@ def measure(program: str, shape: str, rate: float, layers: str, seed: int, **opt
     train, fresh = (world.sample(n, seed=100 * k + seed) for n, k in ((ROWS, 1), (FRESH, 2)))
     split = np.where(np.arange(ROWS) % 10 == 0, "valid", "train")
     data = {**{n: v.numpy() for n, v in train.values.items()}, "split": split}
-    hyper = dict(options.pop("hyper"))
+    hyper, method = dict(options.pop("hyper")), options.pop("method")
     if layers != "default":
         hyper["layers"] = int(layers)
     began = time.perf_counter()
     run = mmppl.fit(program, data, hyper=hyper, hide=rate, seed=seed, **options)
     found: dict[str, Any] = dict(shape=shape, rate=rate, layers=layers, seed=seed)
     found |= dict(seconds=round(time.perf_counter() - began, 1), steps=run.summary()["steps"])
-    return found | noise(run, world) | evidence(run, world, fresh.values) | intervals(run, world, fresh.values)
+    return found | noise(run, world) | evidence(run, world, fresh.values) | intervals(run, world, fresh.values, method)
 
 
 def noise(run: mmppl.Run, world: World) -> dict[str, float]:
@@ -74,13 +75,13 @@ def evidence(run: mmppl.Run, world: World, values: dict[str, torch.Tensor]) -> d
     return dict(gap=float(np.mean(gap)), khat=float(np.mean(found["khat"] > 0.7)))
 
 
-def intervals(run: mmppl.Run, world: World, values: dict[str, torch.Tensor]) -> dict[str, list[float]]:
+def intervals(run: mmppl.Run, world: World, values: dict[str, torch.Tensor], method: str) -> dict[str, list[float]]:
     names, found = [*values], {"coverage": [], "width": [], "rmse": []}  # type: ignore[var-annotated]
     data = {n: v.numpy() for n, v in values.items()}
     for target in names:
         others = [n for n in names if n != target]
         for given in itertools.chain.from_iterable(itertools.combinations(others, k + 1) for k in range(len(others))):
-            answer = run.query(data, given=list(given), want=[target], draws=200, split="all")[target]
+            answer = run.query(data, given=list(given), want=[target], draws=200, method=method, split="all")[target]
             mean, variance = world.predictive(values, list(given), target)
             low, high, truth = answer["q05"], answer["q95"], data[target]
             found["coverage"].append(float(((truth >= low) & (truth <= high)).mean()))
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--layers", nargs="*", default=["0", "default"])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--method", default="guide", help="of the queries: guide or importance")
     parser.add_argument("--json", nargs="?", const=RESULTS, type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -108,7 +110,7 @@ def main() -> None:
     cells = []
     for shape, layers, rate in itertools.product(asked.shapes, asked.layers, asked.rates):
         for seed in asked.seeds:
-            options = dict(hyper=hyper, preset=asked.preset, steps=asked.steps)
+            options = dict(hyper=hyper, preset=asked.preset, steps=asked.steps, method=asked.method)
             cells.append(measure(asked.program, shape, rate, layers, seed, **options))
             print(json.dumps(cells[-1]), flush=True)
     if asked.json:
