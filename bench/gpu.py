@@ -145,6 +145,8 @@ def tests(limit: float, dry: bool) -> Found:
     named = {family: _tests_called(names) for family, names in TESTS.items() if not dry or family == "choice of Triton"}
     workers = min(WORKERS, os.cpu_count() or 1) if importlib.util.find_spec("xdist") and not dry else 0
     command = [sys.executable, "-m", "pytest", "-v", "-rfE", "--tb=line", "-p", "no:cacheprovider", "--maxfail=100"]
+    # Not those of pyproject.toml, which ask for pytest-xdist, and here for as many processes as there are cores.
+    command += ["-o", "addopts=--import-mode=importlib --strict-markers -m 'not slow'"]
     command += ["-n", str(workers)] * bool(workers) + [file for file in named.values() if file]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"

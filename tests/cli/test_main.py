@@ -213,14 +213,14 @@ def test_query_own_data(mmppl, fitted, tmp_path):
 
 
 def test_evaluate(mmppl, fitted):
-    words = ("--metric", "error", "--metric", "rmse.noisy", "--draws", "4")
-    one = mmppl("evaluate", fitted, *words, "--json")
+    words = ("--metric", "rmse.noisy", "--draws", "4")
+    one = mmppl("evaluate", fitted, "--metric", "error", *words, "--json")
     assert one.code == 0 and set(one.json) == {"run", "split", "rows", "n", "metrics", "warnings"}
     assert {"error.label", "rmse.noisy"} <= set(one.json["metrics"])
     two = mmppl("evaluate", fitted, fitted, *words, "--json")
-    assert set(two.json) == {"runs", "mean", "sd", "warnings"} and two.json["sd"]["error.label"]["rotated"] == 0
+    assert set(two.json) == {"runs", "mean", "sd", "warnings"} and two.json["sd"]["rmse.noisy"]["rotated"] == 0
     text = mmppl("evaluate", fitted, *words)
-    assert text.out.splitlines()[2].split() == ["given", "rotated"] and "error.label " in text.out
+    assert text.out.splitlines()[2].split() == ["given", "rotated"] and "rmse.noisy " in text.out
     assert text.out.splitlines()[3].split() == ["rows", "359"]
 
 

@@ -51,17 +51,17 @@ def small_chunks(monkeypatch):
 def test_slicing_chunking_and_reordering_change_rounding_only(run, method, small_chunks):
     data = run.fitted_on
     rows = data.rows("test")[:20]
-    options = {"want": ["z", "image", "label", "evidence"], "draws": 40, "method": method}
+    options = {"want": ["z", "image", "label", "evidence"], "draws": 30, "method": method}
     whole = ask(run.program, data.take(rows), **options)
     shuffled = ask(run.program, data.take(rows.flip(0)), **options)
     made = small_chunks(100_000)
-    single = ask(run.program, data.take(rows[3:9]), **options)
+    single = ask(run.program, data.take(rows[3:5]), **options)
     assert made[0].rows == 1 and 2 < made[0].draws < 20
     for name, parts in whole.want.items():
         for key, value in parts.items():
             if key in ("classes", "predicted"):
                 continue
-            for other, mine in ((shuffled, slice(None, None, -1)), (single, slice(3, 9))):
+            for other, mine in ((shuffled, slice(None, None, -1)), (single, slice(3, 5))):
                 np.testing.assert_allclose(other[name][key], value[mine], rtol=2e-4, atol=2e-5, err_msg=f"{name} {key}")
     assert (
         whole["z"]["mean"] != ask(run.program, data.take(rows), **options | {"seed": 1})["z"]["mean"]

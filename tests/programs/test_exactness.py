@@ -200,7 +200,9 @@ def test_importance_corrects_a_mixture_of_what_each_row_has(name, hyper):
     assert (prior["mean"][7] == 0).all() and (prior["std"][7] == 1).all()
 
 
-@pytest.mark.parametrize("given", [[], ["a"], ["a", "b"], NAMES], ids="+".join)
+@pytest.mark.parametrize(
+    "given", [[], ["a"], pytest.param(["a", "b"], marks=pytest.mark.slow, id="a+b"), NAMES], ids="+".join
+)
 def test_laplace_latents_against_quadrature(given):
     """Two latents, prior Laplace of scales (1.2, .8), posterior and evidence on a grid of 0.02 with a node at 0.
     5 standard errors on 4 rows × 5 numbers × 4 cases: exceeded by chance once in 20,000 runs."""

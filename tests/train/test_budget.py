@@ -90,7 +90,7 @@ class StopAt(Callback):
 @pytest.mark.parametrize("options", [dict(), dict(folds=1), dict(refit=False)], ids=["folds", "held-out", "no-refit"])
 @pytest.mark.parametrize("cls", [Scored, pytest.param(Noisy, marks=pytest.mark.slow)])
 def test_killed_at_any_point_and_resumed_to_the_same_bits(data, cls, options, tmp_path):
-    given = dict(steps=100, seed=3, **options)
+    given = dict(steps=60, seed=3, **options)
     data = read(toy.arrays()) if cls is Scored else data
     whole = fit(cls, data, out=tmp_path / "whole", **given)
     result = whole.record.result
