@@ -63,5 +63,15 @@ def _text(found: dict[str, Any]) -> str:
     patterns = [[name.replace("+", " + "), number(count)] for name, count in found["patterns"].items()]
     if found["empty_rows"]:
         patterns.append(["(no modality at all)", number(found["empty_rows"])])
+    beside = [[f"  {printable(one['name'])}", one["kind"], _distinct(one)] for one in found["annotations"]]
     few = patterns[:16] + ([[f"({len(patterns) - 16} more)"]] if len(patterns) > 16 else [])
-    return f"{head}\n\n{columns(rows)}\n\nrows that have\n{columns([['  ' + p[0], *p[1:]] for p in few])}"
+    text = f"{head}\n\n{columns(rows)}\n\nrows that have\n{columns([['  ' + p[0], *p[1:]] for p in few])}"
+    text += f"\n\nannotations, which no program sees\n{columns(beside)}" if beside else ""
+    return text + "".join(f"\n\n{printable(note)}" for note in found["notes"])
+
+
+def _distinct(annotation: dict[str, Any]) -> str:
+    if annotation["true"] is not None:
+        return f"true in {annotation['true']:.1%}"
+    shown = ", ".join(printable(str(value))[:40] for value in annotation["values"][:6])
+    return f"{annotation['distinct']:,} distinct: {shown}{', ...' if annotation['distinct'] > 6 else ''}"

@@ -17,7 +17,7 @@ Root = Annotated[
 As = Annotated[
     list[str],
     typer.Option(
-        "--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ..., or ignore it."
+        "--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ..., or ignore it, or take it for an annotation."
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..base.choices import SPLITS, Split, choice
 from ..core.batch import Batch
 from ..modalities.modality import Modality
+from .annotations import check_annotations, describe_annotations, digest_of
 from .fingerprint import dataset_fingerprint, row_digests
 from .missing import mask_at_random
 from .splits import PARTS
@@ -41,6 +42,13 @@ class Dataset:
         whole: the same rows before `read(hide=…)` masked some of their modalities; None if it masked nothing.
         scaled_on_all: the schema with the scaling learnt from all train rows, masked or not, if the scaling was learnt
             when these data were read; None if their units were given.
+        annotations: name → (N,) bool, integers, floats or strings: what is known of the rows that no program ever sees,
+            and that metrics, figures and answers may use. Names in use: `noise_<modality>` (bool, True where that
+            modality of the row is noise), `recording` (what the row was made from), `utterance`.
+        notes: lines about what was left out when the data were read.
+
+    Raises:
+        DataError: an annotation has another shape than (N,), lacks a value, or has the name of a modality.
 
     Example:
         >>> import mmppl
@@ -62,6 +70,11 @@ class Dataset:
     refresh: Callable[[int, int], dict[str, Tensor]] | None = None
     whole: Dataset | None = None
     scaled_on_all: tuple[Modality, ...] | None = None
+    annotations: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_annotations(self.annotations, len(self.ids), [m.name for m in self.modalities])
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -100,6 +113,7 @@ class Dataset:
             observed={name: seen.index_select(0, rows) for name, seen in self.observed.items()},
             ids=self.ids[at],
             split=self.split[at],
+            annotations={name: array[at] for name, array in self.annotations.items()},
             refresh=None,
             whole=None,
             scaled_on_all=None,
@@ -182,7 +196,7 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """Return a hash that any change of schema, ids, values, masks or split changes.
+        """Return a hash that any change of schema, ids, values, masks, split or annotations changes.
 
         Values that are masked do not count. If the train rows are drawn anew in every epoch, the name of the data set
         counts too.
@@ -219,7 +233,8 @@ class Dataset:
 
     def _combined(self, modalities: Sequence[Modality], digests: Mapping[str, np.ndarray]) -> str:
         drawn_by = None if self.refresh is None else self.name
-        return dataset_fingerprint(modalities, self.ids, self.split, self.observed, digests, drawn_by)
+        beside = digest_of(self.annotations)
+        return dataset_fingerprint(modalities, self.ids, self.split, self.observed, digests, drawn_by, beside)
 
     def describe(self) -> dict[str, Any]:
         """Count the rows and describe what they contain, ready for JSON.
@@ -227,6 +242,7 @@ class Dataset:
         Returns:
             The name, the number of rows in total and in each part, the schema, and `patterns`: how many rows have which
             modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`.
+            `annotations` are described as by `describe_annotations`; `notes` say what was left out.
         """
         inputs = [m.name for m in self.modalities if m.role == "modality"]
         seen = np.stack([self.observed[name].numpy() for name in inputs], -1)
@@ -252,6 +268,8 @@ class Dataset:
             ],
             "patterns": dict(patterns.most_common()),
             "empty_rows": empty,
+            "annotations": describe_annotations(self.annotations),
+            "notes": list(self.notes),
         }
 
 

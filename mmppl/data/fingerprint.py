@@ -57,6 +57,7 @@ def dataset_fingerprint(
     observed: Mapping[str, Tensor],
     digests: Mapping[str, np.ndarray],
     drawn_by: str | None,
+    annotations: bytes = b"",
 ) -> str:
     """Compute the fingerprint of a data set.
 
@@ -67,6 +68,7 @@ def dataset_fingerprint(
         observed: name → (N,) bool.
         digests: name → (N,) uint64 from `row_digests`; names may be left out.
         drawn_by: the name of the data set if its train rows are drawn anew in every epoch, else None.
+        annotations: their hash; empty if there are none.
 
     Returns:
         A SHA-256 hash as 64 hexadecimal digits.
@@ -79,4 +81,5 @@ def dataset_fingerprint(
         digest.update(np.ascontiguousarray(there).data)
         if m.name in digests:
             digest.update(np.where(there, digests[m.name], np.uint64(0)).data)
+    digest.update(annotations)
     return digest.hexdigest()

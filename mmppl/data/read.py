@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,9 +37,11 @@ def read(
             `mmppl.reader`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
-            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out.
+            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, or "annotation"
+            to keep one value per row that no program sees (`Dataset.annotations`).
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
-            and a modality that the data lack is missing in every row. Of `as_` only "ignore" has an effect then.
+            and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an effect
+            then, and names that the data lack are passed over.
         seed: the seed of the split, for data that bring none. A recipe has a seed of its own, as an option.
         hide: the share of the modalities to mask at random, as `Dataset.mask_at_random` does. Masked values do not
             influence the scaling, unless the units come from a recipe, a `Dataset` or `schema`. The unmasked rows are
@@ -68,7 +71,7 @@ def read(
     if isinstance(found, Arrays):
         return from_arrays(
             found.arrays, name=found.name, features=found.features, as_=as_, schema=schema, seed=seed, hide=hide,
-            hide_seed=hide_seed,
+            hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
         )  # fmt: skip
     return with_mask(with_schema(found, as_=as_, schema=schema), hide, hide_seed)
 
@@ -88,5 +91,5 @@ def _read_source(source: Any, request: Request) -> Arrays | Dataset:
         return read_again
     if isinstance(read_again, Arrays):
         named = str(source) if name == "recipe" else Path(source).name if isinstance(source, (str, os.PathLike)) else ""
-        return Arrays(read_again.arrays, named or read_again.name, read_again.features)
+        return dataclasses.replace(read_again, name=named or read_again.name)
     raise UsageError(f"reader {name!r} returned a {type(found).__name__}; return arrays by name, or a DataFrame.")

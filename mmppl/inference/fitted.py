@@ -14,6 +14,7 @@ from ..base.precision import matmul_precision, probe_matmul
 from ..base.turns import own_settings, turn
 from ..core.hyperparameters import check_query_options
 from ..core.program import Program
+from ..data.annotations import WORD
 from ..data.dataset import Dataset
 from ..data.read import read
 from ..errors import DataError, UsageError
@@ -34,6 +35,7 @@ class FittedModel:
         name: the name of the model in answers, figures and messages.
         data: the data that it was fitted on, if they are at hand.
         ignored: the names of arrays that the fit left out; they are left out of other data too.
+        annotations: the names of arrays that the fit took for annotations (`Dataset.annotations`); so do its answers.
         unseen: label → the classes that no training row had.
         history: one dict per epoch, as in metrics.jsonl.
 
@@ -58,13 +60,15 @@ class FittedModel:
         name: str = "model",
         data: Dataset | None = None,
         ignored: Sequence[str] = (),
+        annotations: Sequence[str] = (),
         unseen: Mapping[str, Sequence[str | int]] = {},
         history: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.program = program.eval()
         self.modalities = tuple(program.modalities if modalities is None else modalities)
         self.hyper, self.name, self.options = dict(hyper), name, dict[str, Any]()
-        self.fitted_on, self.ignored, self.unseen = data, tuple(ignored), dict(unseen)
+        self.fitted_on, self.unseen = data, dict(unseen)
+        self.ignored, self.annotations = tuple(ignored), tuple(annotations)
         self._history = list(history)
 
     @property
@@ -114,7 +118,7 @@ class FittedModel:
     def _copy(self, program: Program) -> Self:
         return type(self)(
             program, self.modalities, hyper=self.hyper, name=self.name, data=self.fitted_on, ignored=self.ignored,
-            unseen=self.unseen, history=self._history,
+            annotations=self.annotations, unseen=self.unseen, history=self._history,
         )  # fmt: skip
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
@@ -151,7 +155,9 @@ class FittedModel:
             return self.data(root)
         if isinstance(data, Dataset) and data.modalities == self.modalities:
             return data
-        as_ = {} if isinstance(data, Dataset) else dict.fromkeys(self.ignored, "ignore")
+        as_: dict[str, str] = {}
+        if not isinstance(data, Dataset):
+            as_ = dict.fromkeys(self.ignored, "ignore") | dict.fromkeys(self.annotations, WORD)
         dataset = read(data, root=root, as_=as_, schema=self.modalities)
         if not dataset.has_split:
             dataset = self._with_split(dataset)

@@ -12,6 +12,7 @@ from ..base.files import pack, sha256, write
 from ..core.hyperparameters import check_hyper
 from ..core.loading import source_of, use_file
 from ..core.program import Program
+from ..data.annotations import WORD
 from ..data.dataset import Dataset
 from ..data.read import read
 from ..data.recipes.registry import needs
@@ -59,6 +60,7 @@ class Run(FittedModel):
             name=record.program.name if folder is None else str(folder),
             data=data,
             ignored=[name for name, how in record.data.declared.items() if how == "ignore"],
+            annotations=[name for name, how in record.data.declared.items() if how == WORD],
             unseen=record.data.unseen,
             history=history or (),
         )

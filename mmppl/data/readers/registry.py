@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,6 +47,9 @@ class Arrays:
         arrays: name → (N, *shape) numbers or strings; `id`, `split` and `mask_<name>` have a meaning of their own.
         name: the name of the data set.
         features: name → the names of its columns, which become the names of its features.
+        annotations: the names of arrays (N,) that no program sees (`Dataset.annotations`), unless the user takes them
+            for something else.
+        notes: lines about what was left out.
 
     Example:
         >>> import mmppl, numpy as np
@@ -58,6 +61,8 @@ class Arrays:
     arrays: Mapping[str, np.ndarray]
     name: str
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    annotations: Collection[str] = ()
+    notes: Sequence[str] = ()
 
 
 class Reader(Protocol):

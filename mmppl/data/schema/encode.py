@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -30,7 +30,14 @@ def stratification_groups(table: Table, modalities: Sequence[Modality]) -> np.nd
     return np.where(table.observed[label.name], _codes(table, label).reshape(-1), -1)
 
 
-def encode_table(table: Table, modalities: Sequence[Modality], name: str, split: np.ndarray) -> Dataset:
+def encode_table(
+    table: Table,
+    modalities: Sequence[Modality],
+    name: str,
+    split: np.ndarray,
+    annotations: Mapping[str, np.ndarray] = {},
+    notes: Sequence[str] = (),
+) -> Dataset:
     """Make a data set of parsed arrays.
 
     Args:
@@ -38,6 +45,8 @@ def encode_table(table: Table, modalities: Sequence[Modality], name: str, split:
         modalities: their schema, with scaling; a modality without an array is missing in every row.
         name: the name of the data set.
         split: (N,) int8 codes of the parts.
+        annotations: name → (N,); see `Dataset`.
+        notes: see `Dataset`.
 
     Returns:
         The data set, in model units and with zeros where values are missing.
@@ -56,6 +65,8 @@ def encode_table(table: Table, modalities: Sequence[Modality], name: str, split:
         split=split,
         has_split=table.split is not None,
         drawn_valid=table.split is None or not (table.split == 1).any(),
+        annotations=dict(annotations),
+        notes=tuple(notes),
     )
 
 

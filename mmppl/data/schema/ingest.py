@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from ...errors import DataError, UsageError, suggest
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
+from ..annotations import set_aside
 from ..dataset import Dataset
 from ..splits import stratified_split, with_valid
 from .arrays import Table, parse_arrays
@@ -31,6 +32,8 @@ def from_arrays(
     seed: int = 0,
     hide: float = 0.0,
     hide_seed: int = 0,
+    annotations: Collection[str] = (),
+    notes: Sequence[str] = (),
 ) -> Dataset:
     """Make a `Dataset` of named arrays.
 
@@ -43,6 +46,8 @@ def from_arrays(
         seed: the seed of the split.
         hide: the share of the modalities to mask at random.
         hide_seed: the seed of that mask.
+        annotations: the names of arrays that are annotations unless an override says what else they are; see `Dataset`.
+        notes: see `Dataset`.
 
     Returns:
         The data in model units.
@@ -52,14 +57,18 @@ def from_arrays(
         UsageError: an override is wrong.
     """
     overrides = parse_overrides(as_)
-    _check_known(overrides, arrays, "array")
+    if schema is None:  # other data of a run need not have what its fit left out or set aside
+        _check_known(overrides, arrays, "array")
+    beside = _annotations(overrides, annotations, schema)
     dropped = {key for key, override in overrides.items() if override.ignored}
     arrays = {key: a for key, a in arrays.items() if key not in dropped and key.removeprefix("mask_") not in dropped}
+    arrays, annotated = set_aside(arrays, beside)
+    overrides = {key: override for key, override in overrides.items() if key not in annotated}
     table = parse_arrays(arrays, features)
     if schema is not None:
         table, modalities = _matched(table, schema), tuple(schema)
         split = _split_of_file(table, modalities, seed)
-        return with_mask(encode_table(table, modalities, name, split), hide, hide_seed)
+        return with_mask(encode_table(table, modalities, name, split, annotated, notes), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides)
     split = _split_of_fit(table, unscaled, seed)
@@ -67,7 +76,17 @@ def from_arrays(
     modalities = on_all
     if hide:
         modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
-    return with_mask(encode_table(table, modalities, name, split), hide, hide_seed, scaled_on_all=on_all)
+    encoded = encode_table(table, modalities, name, split, annotated, notes)
+    return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
+
+
+def _annotations(
+    overrides: Mapping[str, Override], given: Collection[str], schema: Sequence[Modality] | None
+) -> set[str]:
+    """Return the names of annotations: the user's, and those of the reader that nobody takes for modalities."""
+    known = {m.name for m in schema or ()}
+    named = {key for key, override in overrides.items() if override.annotated}
+    return {key for key in named | {key for key in given if key not in overrides} if key not in known}
 
 
 def with_mask(
@@ -164,7 +183,8 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
     """
     overrides = parse_overrides(as_)
     before = {m.name: m for m in dataset.modalities}
-    _check_known(overrides, before, "modality")
+    _check_known(overrides, before | dataset.annotations, "modality")
+    annotations, overrides = _annotations_of(dataset, before, overrides)
     before = {key: m for key, m in before.items() if key not in overrides or not overrides[key].ignored}
     if not any(m.role == "modality" for m in before.values()):
         raise UsageError(f"--as: {dataset.name} has no modality left; ignore less.")
@@ -196,9 +216,30 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
         values={m.name: (dataset if m.name in same else moved).values[m.name] for m in after},
         observed={m.name: (dataset if m.name in same else moved).observed[m.name] for m in after},
         refresh=None if fresh is None else refresh,
+        annotations=annotations,
         whole=None,
         scaled_on_all=None,
     )
+
+
+def _annotations_of(
+    dataset: Dataset, modalities: Mapping[str, Modality], overrides: Mapping[str, Override]
+) -> tuple[dict[str, np.ndarray], dict[str, Override]]:
+    """Return the annotations after overrides, and the overrides that are left to the modalities."""
+    found, left = dict(dataset.annotations), dict(overrides)
+    for key, override in overrides.items():
+        if key in found:
+            if override.ignored:
+                del found[key]
+            elif not override.annotated:
+                raise UsageError(f"--as {key}: it is an annotation of {dataset.name}, which no program sees.")
+            del left[key]
+        elif override.annotated:
+            value, seen = _in_input_units(modalities[key], dataset.values[key].numpy()), dataset.observed[key]
+            set_aside({key: value, f"mask_{key}": seen.numpy(), "id": dataset.ids}, [key])
+            found[key] = value
+            left[key] = Override("ignore")
+    return found, left
 
 
 def _alike(a: Modality, b: Modality) -> bool:

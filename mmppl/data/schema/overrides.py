@@ -12,6 +12,7 @@ from ...errors import UsageError, suggest
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Scale
 from ...modalities.transforms import TRANSFORMS
+from ..annotations import WORD
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Override:
     """One parsed `--as NAME=likelihood:key=value,…`. None means that the inferred value stays.
 
     Args:
-        likelihood: the name of a likelihood, or "ignore".
+        likelihood: the name of a likelihood, or "ignore", or "annotation".
         scale: a positive number, or a word that the likelihood knows ("learned", "shared", "predicted").
         role: "modality" or "label".
         transform: the name of a transform.
@@ -35,12 +36,17 @@ class Override:
         """True if the array is to be left out."""
         return self.likelihood == "ignore"
 
+    @property
+    def annotated(self) -> bool:
+        """True if the array is an annotation, which no program sees."""
+        return self.likelihood == WORD
+
 
 def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
     """Parse overrides.
 
     Args:
-        as_: name → "likelihood[:key=value,…]" or "ignore".
+        as_: name → "likelihood[:key=value,…]", "ignore" or "annotation".
 
     Returns:
         name → `Override`.
@@ -53,7 +59,7 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
 
 def _parse(name: str, text: str) -> Override:
     likelihood, _, rest = text.partition(":")
-    known = (*LIKELIHOODS, "ignore")
+    known = (*LIKELIHOODS, "ignore", WORD)
     if likelihood not in known:
         raise UsageError(
             f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
@@ -62,8 +68,8 @@ def _parse(name: str, text: str) -> Override:
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if likelihood == "ignore":
-            raise UsageError(f"--as {name}: ignore takes no keys, not {part!r}; leave it out.")
+        if likelihood in ("ignore", WORD):
+            raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
         if key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
