@@ -17,7 +17,8 @@ Root = Annotated[
 As = Annotated[
     list[str],
     typer.Option(
-        "--as", metavar="NAME=LIKELIHOOD", help="Read an array as bernoulli, normal, categorical, ..., or ignore it, or take it for an annotation."
+        "--as", metavar="NAME=LIKELIHOOD",
+        help="Read an array as bernoulli, normal, categorical, ..., as an annotation, or ignore it.",
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]

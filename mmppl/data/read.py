@@ -40,8 +40,8 @@ def read(
             label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, or "annotation"
             to keep one value per row that no program sees (`Dataset.annotations`).
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
-            and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an effect
-            then, and names that the data lack are passed over.
+            and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an
+            effect then, and names that the data lack are passed over.
         seed: the seed of the split, for data that bring none. A recipe has a seed of its own, as an option.
         hide: the share of the modalities to mask at random, as `Dataset.mask_at_random` does. Masked values do not
             influence the scaling, unless the units come from a recipe, a `Dataset` or `schema`. The unmasked rows are

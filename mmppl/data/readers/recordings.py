@@ -123,7 +123,13 @@ def features_for(schema: Sequence[Modality] | None) -> Features:
 
 
 def features_of(
-    path: Path, names: Sequence[str], content: Callable[[str], bytes], features: Features, level: Level = "one"
+    path: Path,
+    names: Sequence[str],
+    content: Callable[[str], bytes],
+    features: Features,
+    level: Level = "one",
+    *,
+    shortest: float = 0.0,
 ) -> Tensor:
     """Compute the features of several recordings.
 
@@ -133,20 +139,26 @@ def features_of(
         content: returns the bytes of a file by its name.
         features: see `mfcc.speech_features`.
         level: see `mfcc.speech_features`.
+        shortest: seconds that a recording has to last.
 
     Returns:
         (N, *shape) float32.
 
     Raises:
-        DataError: a recording is damaged.
+        DataError: a recording is damaged or shorter.
     """
     from .mfcc import SHAPES, speech_features
-    from .wav import read_wav
+    from .wav import read_sound
 
     found = torch.empty((len(names), *SHAPES[features]))
     for row, name in enumerate(names):
         place = f"{path}/{name}"
-        samples, rate = read_wav(content(name), place)
+        samples, rate = read_sound(content(name), place)
+        if len(samples) < shortest * rate:
+            raise DataError(
+                f"{place}: {1000 * len(samples) / rate:.3g} ms of sound, shorter than one window of "
+                f"{1000 * shortest:.3g} ms; leave it out, or record it again."
+            )
         found[row] = speech_features(samples, rate, features, level=level, name=place)
     return found
 

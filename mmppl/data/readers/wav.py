@@ -1,5 +1,5 @@
-"""Reading one recording from a wav file of plain samples with the standard library; other files are refused in one
-line."""
+"""Reading one recording: from a wav file of plain samples with the standard library, or from a NIST SPHERE file; others
+are refused in one line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,26 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...errors import DataError
-
-RATES = (1_000, 384_000)  # samples a second
-LONGEST = 3600  # seconds
+from .papers.sphere import LONGEST, MAGIC, RATES, read_sphere
 
 # What `wave` raises for a file that is damaged or of an unknown kind.
 REFUSED = (wave.Error, EOFError, RuntimeError, ValueError, struct.error, OverflowError, MemoryError)
+
+
+def read_sound(content: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Read a recording from a wav or SPHERE file, whatever its suffix.
+
+    Args:
+        content: the bytes of the file.
+        name: the name of the file, for messages.
+
+    Returns:
+        (n,) float32 samples in [-1, 1), and their rate in Hz.
+
+    Raises:
+        DataError: see `read_wav` and `read_sphere`.
+    """
+    return (read_sphere if content[: len(MAGIC)] == MAGIC else read_wav)(content, name)
 
 
 def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
@@ -36,8 +50,7 @@ def read_wav(content: bytes, name: str) -> tuple[np.ndarray, int]:
     if not content:
         raise DataError(f"{name}: an empty file; record it again, or leave it out.")
     if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        sphere = " (NIST SPHERE: convert it, e.g. with sox)" if content[:7] == b"NIST_1A" else ""
-        raise DataError(f"{name}: not a wav file, it begins {content[:8]!r}{sphere}; give RIFF/WAVE, 16-bit PCM.")
+        raise DataError(f"{name}: not a wav file, it begins {content[:8]!r}; give RIFF/WAVE, 16-bit PCM.")
     try:
         with wave.open(io.BytesIO(content)) as file:
             channels, width, rate, count = file.getparams()[:4]

@@ -9,7 +9,6 @@ rows, no image is repeated before all have been used.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -23,12 +22,11 @@ from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..readers.mfcc import Features, Level
-from ..readers.parts.tree import files_below, open_files
-from ..readers.recordings import RecordingName, features_of, parse_name
 from ..splits import PARTS
 from .parts.files import root_or_default
 from .parts.handwritten import FARSI, KANNADA, Digits
 from .parts.pairing import floats, in_turn
+from .parts.spoken import SPEECH, recordings, recordings_wanted, split_of_takes, spoken_digits
 from .parts.transforms import distorted
 from .registry import recipe
 
@@ -36,9 +34,6 @@ RECIPE = "farsi-kannada-speech"
 MAX_ROWS = (60_000, 10_000, 10_000)  # rows of train, valid and test
 BOTH = 20_000  # so many test images are enough for validation and test
 VALID = 10  # otherwise one in so many train images of a class is for validation, the last ones
-TEST_TAKES = range(5)  # FSDD's official test set
-VALID_TAKE = 9  # and 19, 29, ...: consecutive takes sound alike, so training must not lack a whole run of them
-SPEECH, ARCHIVE = "fsdd", "fsdd_recordings.zip"
 SCALE = 1 / 200**0.5  # makes the squared error count with weight 100
 
 
@@ -91,7 +86,7 @@ def farsi_kannada_speech(
     found = [source.find(root) for source in (FARSI, KANNADA)]
     path = recordings(root)
     absent = [_below(root, source.wanted) for source, read in zip((FARSI, KANNADA), found) if read is None]
-    absent += [] if path else [_below(root, _recordings_wanted())]
+    absent += [] if path else [_below(root, recordings_wanted())]
     if path is None or absent:
         raise DataError(f"{RECIPE}: put {'; and '.join(absent)} (they are not downloaded).")
     features, parsed = spoken_digits(path, speech, level)
@@ -162,51 +157,6 @@ def farsi_kannada_speech(
     )
 
 
-def recordings(root: Path) -> Path | None:
-    """Find the recordings.
-
-    Args:
-        root: the folder that holds `fsdd/`.
-
-    Returns:
-        The path of the .zip, or of the folder with wav files somewhere in it; None if there is neither.
-    """
-    folder = root / SPEECH
-    if os.path.isfile(folder / ARCHIVE):
-        return folder / ARCHIVE
-    there = os.path.isdir(folder) and any(name.endswith(".wav") for name in files_below(folder))
-    return folder if there else None
-
-
-def spoken_digits(path: Path, features: Features, level: Level = "one") -> tuple[Tensor, list[RecordingName]]:
-    """Read the recordings of FSDD.
-
-    Args:
-        path: the folder or .zip.
-        features: see `readers.mfcc.speech_features`.
-        level: see `readers.mfcc.speech_features`.
-
-    Returns:
-        (N, *shape) features, and the parsed names.
-
-    Raises:
-        DataError: a recording is damaged, or its name contains no digit.
-    """
-    with open_files(path) as (names, content):
-        names = [name for name in names if name.lower().endswith(".wav")]
-        parsed = []
-        for name in names:
-            one = parse_name(name)
-            if one is None or not (len(one.label) == 1 and one.label.isdecimal()):
-                raise DataError(
-                    f"{path}/{name}: its name is not {{digit}}_{{speaker}}_{{number}}.wav, as in FSDD; rename it."
-                )
-            parsed.append(one)
-        if not names:
-            raise DataError(f"{path}: no .wav file in it; fetch it again.")
-        return features_of(path, names, content, features, level), parsed
-
-
 def split_of_speakers(
     speakers: list[str], takes: list[int], held_out: str | None, validation: bool = True
 ) -> np.ndarray:
@@ -227,9 +177,11 @@ def split_of_speakers(
     if held_out is not None and held_out not in speakers:
         known = sorted(set(speakers))
         raise UsageError(f"{RECIPE}: held_out={held_out!r} is none of {', '.join(known)}.{suggest(held_out, known)}")
-    test = np.isin(takes, TEST_TAKES) if held_out is None else np.array(speakers) == held_out
-    valid = np.array(takes) % 10 == VALID_TAKE if validation else np.zeros(len(takes), bool)
-    return np.select([test, valid], [2, 1], 0).astype(np.int8)
+    split = split_of_takes(takes, validation=validation)
+    if held_out is not None:
+        rest = split_of_takes(takes, test=False, validation=validation)
+        split = np.where(np.array(speakers) == held_out, 2, rest).astype(np.int8)
+    return split
 
 
 def pooled(digits: Digits, validation: bool = True) -> tuple[Tensor, np.ndarray, np.ndarray]:
@@ -307,12 +259,8 @@ def random_of_class(labels: np.ndarray, others: np.ndarray, there: np.ndarray, d
     return chosen
 
 
-def _recordings_wanted() -> str:
-    return f"{ARCHIVE}, or FSDD's recordings/*.wav, into ROOT/{SPEECH}"
-
-
 def _wanted() -> str:
-    return "; ".join([FARSI.wanted, KANNADA.wanted, _recordings_wanted()])
+    return "; ".join([FARSI.wanted, KANNADA.wanted, recordings_wanted()])
 
 
 def _below(root: Path, text: str) -> str:

@@ -1,1 +1,1 @@
-"""Formats of the data sets of papers. Recipes read them; `mmppl.read` does not."""
+"""Formats of the data sets of papers. Recipes and readers of corpora read them; `mmppl.read` takes none by itself."""
