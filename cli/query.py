@@ -36,7 +36,7 @@ def query(
     ] = [],
     want: Annotated[
         list[str],
-        typer.Option(metavar="c,z", help="Modalities, labels, z or evidence; default: labels and what is not given."),
+        typer.Option(metavar="c,z", help="Modalities, labels, z, importance, evidence; default: labels and what is not given."),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 64,
     method: Annotated[str, typer.Option(metavar="guide|importance", help="How the latent is inferred.")] = "guide",
@@ -86,8 +86,8 @@ def query(
         rows=chosen,
         root=root,
     )
-    for warning in answer.warnings:
-        say(warning)
+    for line in [*answer.warnings, *(answer.summary() if json or out is not None else [])]:  # a table has the summary
+        say(line)
     if out is not None:
         answer.save(out)
     if json:

@@ -20,7 +20,7 @@ def hsic(x: Tensor, y: Tensor, x_kernel: Kernel, y_kernel: Kernel, *, weight: Te
         y: (n, E).
         x_kernel: kernel of squared distances between rows of x, e.g. `rbf(1.0)`.
         y_kernel: kernel of squared distances between rows of y.
-        weight: (n,) non-negative weights of the rows; None: ones. A row of weight 0 may hold anything.
+        weight: (n,) non-negative weights of the rows, differentiable; None: ones. A row of weight 0 may hold anything.
 
     Returns:
         A scalar; 0 where no weight is left.
@@ -31,7 +31,7 @@ def hsic(x: Tensor, y: Tensor, x_kernel: Kernel, y_kernel: Kernel, *, weight: Te
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y):
         raise ValueError(f"hsic: expected x (n, D) and y (n, E); got {tuple(x.shape)} and {tuple(y.shape)}.")
     with torch.autocast(x.device.type, enabled=False):
-        w = x.new_ones(len(x)) if weight is None else weight.detach().to(x.dtype)
+        w = x.new_ones(len(x)) if weight is None else weight.to(x.dtype)
         share = w / w.sum().clamp_min(torch.finfo(w.dtype).tiny)
         centred = []
         for sample, kernel in ((x, x_kernel), (y, y_kernel)):

@@ -19,6 +19,7 @@ from .distributions.barycentre import barycentre as barycentre
 from .distributions.correlated import CorrelatedGaussian as CorrelatedGaussian
 from .distributions.correlated import LinearView as LinearView
 from .distributions.correlated import linear_posterior as linear_posterior
+from .distributions.delta import DeltaOrPrior as DeltaOrPrior
 from .distributions.gaussian import Gaussian as Gaussian
 from .distributions.gaussian import gaussian_head as gaussian_head
 from .distributions.gaussian import standard_normal as standard_normal
@@ -43,6 +44,7 @@ from .figures.registry import Subject as Subject
 from .figures.registry import figure as figure
 from .inference.answer import Answer as Answer
 from .inference.fitted import FittedModel as FittedModel
+from .inference.utterances import utterance_codes as utterance_codes
 from .modalities.likelihoods.likelihood import Likelihood as Likelihood
 from .modalities.likelihoods.registry import likelihood as likelihood
 from .modalities.modality import Modality as Modality
@@ -60,6 +62,8 @@ from .nn.per_modality import decoders as decoders
 from .nn.per_modality import encoders as encoders
 from .objectives.alignment import alignment as alignment
 from .objectives.cross import cross_likelihood as cross_likelihood
+from .objectives.dependence import cross_covariance as cross_covariance
+from .objectives.dependence import cross_hsic as cross_hsic
 from .objectives.elbo import elbo as elbo
 from .objectives.elbo import kl as kl
 from .objectives.elbo import nll as nll

@@ -41,6 +41,8 @@ class Program(nn.Module):
         holds_out: whether rows that are held out tell a fit when to stop or how to calibrate; else none is drawn.
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
             other values (`Run.with_options`, or `--set` of a query).
+        quantities: names of what else a query may want beside latents, modalities and labels; see `quantity`.
+        stage: the name of the stage of the fit that goes on; "" outside of a fit. It never changes within a stage.
         encoded: names that the guide may see (default: those with role "modality").
         likelihood_parameters: name → the parameters that its likelihood learns, by name ("log_scale"), and its
             calibration, if it has any.
@@ -80,6 +82,8 @@ class Program(nn.Module):
     default_rows: ClassVar[tuple[int, int | None] | None] = None
     holds_out: ClassVar[bool] = True
     query_options: ClassVar[tuple[str, ...]] = ()
+    quantities: ClassVar[tuple[str, ...]] = ()
+    stage: str = ""
     conditions: tuple[str, ...] = ()
     expert_calibration: Tensor
     progress: Tensor
@@ -190,6 +194,18 @@ class Program(nn.Module):
         """
         return {}
 
+    def quantity(self, name: str, batch: Batch) -> Mapping[str, Tensor]:
+        """A number of each modality of each row that is no site of model or guide, such as an importance.
+
+        Args:
+            name: one of `quantities`.
+            batch: B rows, of which the program may look at `batch.seen` alone.
+
+        Returns:
+            name of a modality → (B,) not negative, 0 where it is not seen.
+        """
+        raise NotImplementedError
+
     def notes(self) -> Sequence[str]:
         """Lines for the user that `fit` logs when it has ended, such as what was found; by default none."""
         return []
@@ -290,38 +306,6 @@ class Program(nn.Module):
         names = [m.name for m in self.modalities]
         log_exponents = self.expert_calibration[[names.index(name) for name in self.encoded]]
         return loc, log_var - log_exponents.to(log_var.dtype).reshape(-1, 1, 1)  # N(m, v)^t is N(m, v / t)
-
-
-def terms_of(program: Program, batch: Batch) -> Terms:
-    """Compute a program's objective on a batch. A program may return a plain dict instead of Terms.
-
-    Args:
-        program: the program.
-        batch: the batch.
-
-    Returns:
-        The terms.
-
-    Raises:
-        UsageError: the objective is anything but scalars with their weights, by name.
-    """
-    found: Any = program.objective(batch)
-    if isinstance(found, Mapping) and found:
-        wrong = [name for name, pair in found.items() if not _is_term(pair)]
-        if not wrong:
-            return found if isinstance(found, Terms) else Terms(found)
-        what = f"a dict whose {wrong[0]!r} is no such pair"
-    else:
-        what = "an empty dict" if isinstance(found, Mapping) else f"a {type(found).__name__}"
-    raise UsageError(
-        f"{type(program).__name__}.objective returned {what}; expected Terms, or a dict of "
-        "name: (scalar tensor, weight)."
-    )
-
-
-def _is_term(pair: Any) -> bool:
-    """Whether this is a pair of a scalar tensor and its weight."""
-    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].ndim == 0
 
 
 def class_label(program: Program) -> Modality | None:

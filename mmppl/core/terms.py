@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .program import Program
 
 Weight = float | Tensor
 
@@ -32,3 +39,35 @@ class Terms(dict[str, tuple[Tensor, Weight]]):
 
     def __or__(self, other: Any) -> Terms:  # type: ignore[override]
         return Terms({**self, **other})
+
+
+def terms_of(program: Program, batch: Batch) -> Terms:
+    """Compute a program's objective on a batch. A program may return a plain dict instead of Terms.
+
+    Args:
+        program: the program.
+        batch: the batch.
+
+    Returns:
+        The terms.
+
+    Raises:
+        UsageError: the objective is anything but scalars with their weights, by name.
+    """
+    found: Any = program.objective(batch)
+    if isinstance(found, Mapping) and found:
+        wrong = [name for name, pair in found.items() if not _is_term(pair)]
+        if not wrong:
+            return found if isinstance(found, Terms) else Terms(found)
+        what = f"a dict whose {wrong[0]!r} is no such pair"
+    else:
+        what = "an empty dict" if isinstance(found, Mapping) else f"a {type(found).__name__}"
+    raise UsageError(
+        f"{type(program).__name__}.objective returned {what}; expected Terms, or a dict of "
+        "name: (scalar tensor, weight)."
+    )
+
+
+def _is_term(pair: Any) -> bool:
+    """Whether this is a pair of a scalar tensor and its weight."""
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Tensor) and pair[0].ndim == 0

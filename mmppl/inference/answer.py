@@ -27,7 +27,9 @@ class Answer:
         ids: (n,) row ids, in the order of the rows.
         want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input; for classes
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for "evidence" {"nats", "se",
-            "ess", "khat": (n,)}, with "se" NaN where k̂ is above 0.7.
+            "ess", "khat": (n,)}, with "se" NaN where k̂ is above 0.7; for "importance" {"value": (n, M), 0 where a
+            modality is missing or not given, "modalities": their M names, "most": (n,) the name of the one that is
+            trusted most, "" where nothing is given}.
         warnings: warnings that accompany the answer, one line each, such as about rows without any observed value,
             values that are not finite, or importance weights that cannot be trusted.
         features: name → the names of its features, where it has any; a .csv file names its columns by them.
@@ -78,8 +80,8 @@ class Answer:
         return head | {"want": want, "warnings": list(self.warnings)}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (classes: with one entry per
-        class)."""
+        """Return flat keys `id`, `<name>.mean`, `<name>.prob`, ... → arrays with n rows (names of classes or
+        modalities: with one entry for each)."""
         flat = {"id": self.ids}
         for name, parts in self.want.items():
             flat |= {f"{name}.{key}": np.asarray(value) for key, value in parts.items()}
@@ -113,7 +115,7 @@ class Answer:
     def _columns(self) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
         for key, value in self.arrays().items():
-            if key.endswith(".classes"):
+            if key.endswith((".classes", ".modalities")):
                 continue
             flat = value.reshape(len(value), -1)
             names = [key] if flat.shape[1] == 1 else [f"{key}.{i}" for i in range(flat.shape[1])]
@@ -124,6 +126,22 @@ class Answer:
                 names = [f"{key}.{feature}" for feature in self.features[name]]
             columns |= {n: flat[:, i].tolist() for i, n in enumerate(names)}
         return columns
+
+    def summary(self) -> list[str]:
+        """Return lines about all rows: for every quantity, how often each modality has the most of it, and its mean
+        where the modality is seen.
+        """
+        lines = []
+        for name, parts in self.want.items():
+            if "most" not in parts:
+                continue
+            shares = []
+            for i, modality in enumerate(parts["modalities"]):
+                seen = parts["value"][:, i] > 0
+                mean = f"{parts['value'][seen, i].mean():.2f}" if seen.any() else "none"
+                shares.append(f"{modality} {np.mean(parts['most'] == modality):.1%} (mean {mean})")
+            lines.append(f"most {name}, of {self.n:,} rows: {', '.join(shares)}")
+        return lines
 
     def table(self, rows: int = 5) -> str:
         """Return the first rows as text.
@@ -141,6 +159,7 @@ class Answer:
                 lines.append(f"  {printable(name):<12} {printable(_brief(parts, i))}")
         if self.n > rows:
             lines.append(f"... {self.n - rows} more rows (--out FILE.npz or .csv keeps all)")
+        lines += map(printable, self.summary())
         return "\n".join(lines)
 
 
@@ -149,6 +168,9 @@ def _brief(parts: dict[str, Any], i: int) -> str:
         khat = parts["khat"][i]
         error = "distrusted" if khat > MAX_KHAT else f"± {parts['se'][i]:.2g}"
         return f"{parts['nats'][i]:.2f} nats {error} (ESS {parts['ess'][i]:.0f}, k̂ {khat:.2f})"
+    if "most" in parts:
+        values = zip(parts["modalities"], parts["value"][i])
+        return ", ".join(f"{m} {v:.3f}" for m, v in values) + f"  (most: {parts['most'][i] or 'none is given'})"
     if "prob" in parts:
         prob = np.asarray(parts["prob"][i])
         if prob.ndim == 1:

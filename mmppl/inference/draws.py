@@ -48,9 +48,21 @@ def keyed_draws(
         KeyedNoise(seed, ids, len(draws), first=draws.start, unread=unread),
         pyro.plate("draws", len(draws), dim=-2),
         pyro.validation_enabled(False),
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        autocast(precision),
     ):
         yield
+
+
+def autocast(precision: str) -> torch.autocast:
+    """Compute the matrix products of the networks in that precision.
+
+    Args:
+        precision: "fp32" or "bf16".
+
+    Returns:
+        A context.
+    """
+    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
 
 
 def draw(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pyro.distributions import Delta
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
@@ -61,7 +62,7 @@ class KeyedNoise(Messenger):
     """Inside this context every random variable of shape (draws, B, ...) draws by inversion of `uniforms`.
 
     Its distribution must have `from_uniform((draws, B, size)) -> draws`, where `size` is its attribute `uniforms` or
-    else the size of an event; or it must have an `icdf`.
+    else the size of an event; or it must have an `icdf`, or be a Delta, which needs no noise.
 
     Args:
         seed: the seed.
@@ -92,4 +93,7 @@ class KeyedNoise(Messenger):
         base = fn
         while hasattr(base, "base_dist"):
             base = base.base_dist
+        if isinstance(base, Delta):
+            message["value"] = base.v.expand(self.draws, len(self.rows), *fn.event_shape)
+            return
         message["value"] = base.icdf(off_the_ends(u.reshape(self.draws, len(self.rows), *fn.event_shape)))

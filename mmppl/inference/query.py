@@ -18,7 +18,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import UsageError
 from .answer import Answer
-from .draws import draw, in_chunks
+from .draws import autocast, draw, in_chunks
 from .evidence import evidence, importance_weights
 from .memory import MEMORY, chunk, estimate
 from .predictive import PredictiveAccumulator, resample
@@ -50,7 +50,8 @@ def ask(
         dataset: the rows, in the schema of the program.
         given: the names to condition on ("image,word" or a sequence), each in the rows that have it; [] asks the prior;
             None takes all that a row has, without labels and without what is wanted.
-        want: latents ("z"), modalities, labels, or "evidence": ln p(the other wanted names | given), each where it is
+        want: latents ("z"), modalities, labels, what else the program has (`Program.quantities`, such as "importance":
+            how far it trusts each modality of a row), or "evidence": ln p(the other wanted names | given), each where it is
             observed, or ln p(given) if no other name is wanted. The latter is a lower bound on average, the former a
             difference of two of those and no bound.
         draws: the number of latent draws per row.
@@ -94,6 +95,9 @@ def ask(
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
             found[name]["classes"] = classes
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
+    for name in set(found) & set(program.quantities):
+        _name_the_most(found[name], list(program.encoded))
+        features[name] = program.encoded
     return Answer(run, None if given is None else list(given), dataset.ids, found, _warnings(question, found), features)
 
 
@@ -116,11 +120,29 @@ def _answer(question: Question, rows: Tensor, step: int) -> dict[str, dict[str, 
     """Answer everything that is wanted for some rows, `step` draws at a time."""
     batch = question.dataset.batch(rows, question.program.encoded)
     ids = question.dataset.ids[rows.numpy()]
-    names = [n for n in question.want if n != "evidence"]
+    of_modalities = [n for n in question.want if n in question.program.quantities]
+    names = [n for n in question.want if n not in (*of_modalities, "evidence")]
     found = _describe(question, names, batch, ids, step) if names else {}
     if "evidence" in question.want:
         found["evidence"] = evidence(question, batch, ids, step)
+    for name in of_modalities:
+        found[name] = {"value": _quantity(question, name, batch)}
     return found
+
+
+def _quantity(question: Question, name: str, batch: Batch) -> np.ndarray:
+    """(B, M) numbers that the program has of the modalities that it encodes; 0 for those that are not given."""
+    with autocast(question.precision):
+        values = question.program.quantity(name, batch.seeing(question.given))
+    zero = torch.zeros(len(batch))
+    return torch.stack([values.get(n, zero) for n in question.program.encoded], -1).numpy()
+
+
+def _name_the_most(parts: dict[str, Any], modalities: list[str]) -> None:
+    """Add the names of the modalities, and of the one of the largest value in each row ("" where all are 0)."""
+    value = parts["value"]
+    parts["modalities"] = modalities
+    parts["most"] = np.where(value.any(-1), np.asarray(modalities)[value.argmax(-1)], "")
 
 
 def _describe(

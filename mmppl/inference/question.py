@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pyro import poutine
@@ -12,15 +13,34 @@ from ..base.choices import METHODS, PRECISIONS, choice
 from ..base.parsing import whole
 from ..core.program import Program
 from ..data.dataset import Dataset
+from ..distributions.delta import is_deterministic
 from ..errors import UsageError, suggest
 from ..objectives.traces import is_random
 from .predictive import quantile_name
 
+QUANTITIES = ("importance",)  # that programs may have (`Program.quantities`): a program without it says so
 SMOOTHING = 64  # bytes per weight, with the copies that smoothing makes
 
 
+def latents_of(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, Any]:
+    """Find the latents of a program.
+
+    Args:
+        program: the program.
+        dataset: data in its schema.
+        given: the names that are given.
+
+    Returns:
+        name → the distribution that the query guide has of it for the first row.
+    """
+    batch = dataset.batch(torch.tensor([0]), program.encoded).seeing(given)
+    with torch.random.fork_rng(devices=[]):  # leaves the caller's random state as it is
+        nodes = poutine.trace(program.query_guide).get_trace(batch).nodes.items()
+    return {name: site["fn"] for name, site in nodes if is_random(site) and not site["is_observed"]}
+
+
 def latent_sizes(program: Program, dataset: Dataset, given: Sequence[str]) -> dict[str, int]:
-    """List the latents of a program.
+    """List the latents of a program, as `latents_of` finds them.
 
     Args:
         program: the program.
@@ -30,11 +50,7 @@ def latent_sizes(program: Program, dataset: Dataset, given: Sequence[str]) -> di
     Returns:
         name → the number of elements of a draw.
     """
-    batch = dataset.batch(torch.tensor([0]), program.encoded).seeing(given)
-    with torch.random.fork_rng(devices=[]):  # leaves the caller's random state as it is
-        nodes = poutine.trace(program.query_guide).get_trace(batch).nodes.items()
-    found = [(name, site["fn"]) for name, site in nodes if is_random(site) and not site["is_observed"]]
-    return {name: fn.event_shape.numel() for name, fn in found}
+    return {name: fn.event_shape.numel() for name, fn in latents_of(program, dataset, given).items()}
 
 
 @dataclass
@@ -124,6 +140,9 @@ class Question:
         else:
             seen = list(given)
         weighs = method == "importance" or set(want) == {"evidence"}  # the model scores what the guide does not see
+        for name in QUANTITIES:
+            if name in want and name not in (*program.quantities, *names):
+                raise UsageError(f"query: {type(program).__name__} has no {name} of its modalities; leave it out.")
         reason = program.can_answer([n for n in seen if n in program.encoded] if weighs else seen)
         if reason:
             raise UsageError(f"query: {reason}.")
@@ -137,7 +156,14 @@ class Question:
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
-        if any(name != "evidence" and name not in program.targets() for name in want):
+        if method == "importance" or "evidence" in want:
+            if any(map(is_deterministic, latents_of(program, dataset, seen).values())):
+                what = "evidence" if "evidence" in want else "answer by importance sampling"
+                raise UsageError(
+                    f"query: {type(program).__name__} has no {what}: its guide encodes a row as one point, and there "
+                    "is no density over codes; leave it out, or ask with method guide."
+                )
+        if any(name not in ("evidence", *program.targets(), *program.quantities) for name in want):
             question.latents = latent_sizes(program, dataset, seen)
         for name in want:
             if name in names and name not in program.targets():
@@ -145,7 +171,7 @@ class Question:
                     f"query: {type(program).__name__} has no distribution for {name}; it answers about "
                     f"{', '.join([*question.latents, *program.targets()])}."
                 )
-        known = [*question.latents, *names, "evidence"]
+        known = [*question.latents, *names, *program.quantities, "evidence"]
         for name in want:
             if name not in known:
                 raise UsageError(
@@ -180,5 +206,5 @@ class Question:
 
     def targets(self) -> list[str]:
         """Return the names whose evidence is wanted: those wanted beside it, or else those given."""
-        aside = ("evidence", *self.latents, *self.program.conditions)
+        aside = ("evidence", *self.latents, *self.program.quantities, *self.program.conditions)
         return [n for n in self.want if n not in aside] or [n for n in self.given if n not in aside]

@@ -42,7 +42,7 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
         torch.Size([5, 4])
     """
 
-    def encoder(m: Modality) -> nn.Module:
+    def encoder(m: Modality, options: NetworkOptions) -> nn.Module:
         if _is_image(m, options.networks):
             trunk = image_trunk(m.shape, outputs, channels=options.channels, norm=options.norm, dropout=options.dropout)
             return nn.Sequential(trunk, FullPrecision())
@@ -50,7 +50,8 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
             return nn.Sequential(text_trunk(m.n_classes, outputs), FullPrecision())
         return _mlp(m.input_size, outputs, options, gain=ENCODER_GAIN)
 
-    return nn.ModuleDict({m.name: encoder(m) for m in modalities})
+    of_each = options.of_each([m.role for m in modalities])
+    return nn.ModuleDict({m.name: encoder(m, own) for m, own in zip(modalities, of_each)})
 
 
 def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOptions) -> nn.ModuleDict:
@@ -73,7 +74,7 @@ def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOption
     """
     networks = "mlp" if options.networks == "conv-encoders" else options.networks
 
-    def decoder(m: Modality) -> nn.Module:
+    def decoder(m: Modality, options: NetworkOptions) -> nn.Module:
         if _is_image(m, networks):
             parts = m.output_size // m.size
             return image_decoder(inputs, m.shape, parts=parts, channels=options.channels, norm=options.norm)
@@ -81,14 +82,15 @@ def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOption
             return text_decoder(inputs, m.n_classes)
         return _mlp(inputs, m.output_size, replace(options, dropout=0.0), gain=DECODER_GAIN, narrow=True)
 
-    return nn.ModuleDict({m.name: decoder(m) for m in modalities})
+    of_each = options.of_each([m.role for m in modalities])
+    return nn.ModuleDict({m.name: decoder(m, own) for m, own in zip(modalities, of_each)})
 
 
 class JointEncoder(nn.Module):
     """One encoder that sees all modalities: (..., sum of input sizes) → (..., outputs).
 
     It is an MLP on the concatenated inputs or, with convolutions, on `hidden` features from an encoder of each
-    modality.
+    modality. Where each modality has a width of its own, its own is their sum.
 
     Args:
         modalities: the modalities that are encoded.
@@ -106,10 +108,13 @@ class JointEncoder(nn.Module):
         self.sizes = [m.input_size for m in modalities]
         self.features: nn.ModuleList | None = None
         width = sum(self.sizes)
+        if not isinstance(options.hidden, int):
+            own = options.of_each([m.role for m in modalities])
+            options = replace(options, hidden=sum(_width(o) for o, m in zip(own, modalities) if m.role != "label"))
         if options.networks != "mlp":
-            of_each = encoders(modalities, options.hidden, replace(options, layers=1, dropout=0.0))
+            of_each = encoders(modalities, _width(options), replace(options, layers=1, dropout=0.0))
             self.features = nn.ModuleList(of_each.values())
-            width = options.hidden * len(self.sizes)
+            width = _width(options) * len(self.sizes)
         self.head = _mlp(width, outputs, options, gain=ENCODER_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,10 +124,17 @@ class JointEncoder(nn.Module):
         return self.head(torch.cat([network(part) for network, part in parts], -1).relu())
 
 
+def _width(options: NetworkOptions) -> int:
+    """The width of the hidden layers of one network."""
+    (own,) = options.of_each(["modality"])
+    assert isinstance(own.hidden, int)
+    return own.hidden
+
+
 def _mlp(inputs: int, outputs: int, options: NetworkOptions, *, gain: float, narrow: bool = False) -> nn.Module:
     return mlp(
         inputs,
-        options.hidden,
+        _width(options),
         outputs,
         layers=options.layers,
         activation=options.activation,

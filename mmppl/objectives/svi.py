@@ -9,7 +9,7 @@ from pyro.infer import ELBO
 from torch import Tensor
 
 from ..core.batch import Batch
-from ..core.program import terms_of
+from ..core.terms import terms_of
 from ..core.pyro_method import register_parameters
 from .traces import trace
 

@@ -13,7 +13,8 @@ from pyro import poutine
 from torch import Tensor
 
 from ..core.batch import Batch
-from ..core.program import Program, terms_of
+from ..core.program import Program
+from ..core.terms import terms_of
 from ..data.dataset import Dataset
 from ..errors import UsageError
 from ..inference.query import ask

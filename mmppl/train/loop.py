@@ -177,6 +177,7 @@ class Training:
         with uncalibrated(self.program):  # what is learned would undo it
             while not self._is_over():
                 self._epoch(started)
+        self.program.stage = ""
 
     def _refit(self) -> tuple[Phase, list[PlannedStage]]:
         """The phase after the selection, and its stages: as before, the last for as long as was selected."""

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..core.batch import Batch
-from ..core.program import Program, terms_of
+from ..core.program import Program
 from ..core.stages import Group
-from ..core.terms import Terms, Weight
+from ..core.terms import Terms, Weight, terms_of
 from ..errors import UsageError
 from ..kernels.codegen.triton_backend import in_short
 from .fx_graph import simplify

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..base.turns import taking_turns
 from ..core.batch import Batch
-from ..core.program import Program, terms_of
+from ..core.program import Program
+from ..core.terms import terms_of
 from ..data.dataset import Dataset
 from ..inference.query import ask
 from .step import autocast

@@ -11,7 +11,7 @@ from pyro.infer import SVI, TraceMeanField_ELBO
 from reference.linear_gaussian import batch_of
 
 from mmppl import Modality, ObjectiveELBO, Terms, UsageError, all_subsets, elbo, load_program, read
-from mmppl.core.program import terms_of
+from mmppl.core.terms import terms_of
 from mmppl.data.dataset import Dataset
 from mmppl.modalities.likelihoods.noise import SPEED
 from mmppl.modalities.subsets import full_and_singletons, one_subset_each, random_subsets

@@ -43,6 +43,8 @@ class Collapse:
 
         try:
             q = latent(program.encoded)
+            if not q[1].any():
+                raise UsageError("the guide is deterministic, and its codes have no density")
             prior = latent(program.conditions)
         except UsageError as error:  # there is no such latent, or it cannot be inferred given everything
             study.log(f"no collapse curve: {error}")

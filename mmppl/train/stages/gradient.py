@@ -129,6 +129,7 @@ class GradientStage:
             FitError: a loss or a gradient is not finite.
         """
         self.program.train()
+        self.program.stage = self.planned.stage.name
         sums: list[float] = []
         outcome: Outcome | None = None
         rows = 0

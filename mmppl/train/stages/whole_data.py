@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ...base.turns import taking_turns
 from ...core.batch import Batch
-from ...core.program import Program, terms_of
-from ...core.terms import Terms
+from ...core.program import Program
+from ...core.terms import Terms, terms_of
 from ...errors import FitError, UsageError
 from ..rows import Rows
 from ..settings import FitSettings
@@ -81,6 +81,7 @@ class WholeDataStage:
             UsageError: the function has changed a parameter that its stage does not name.
         """
         fit.set_progress()
+        self.program.stage = self.planned.stage.name
         batches, stage = Batches(fit.rows, epoch, self.settings.seed), self.planned.stage
         with pyro.validation_enabled(False):
             if self.lbfgs is not None:
