@@ -75,9 +75,15 @@ def evaluate(
 
     For a label L, from the means of z given each conditioning set (see `latent`): probe500.L, the accuracy of logistic
     regression on 500 train rows drawn with replacement (Sutter et al. 2021, "Generalized multimodal ELBO"); probe.L on
-    all train rows, standardised (a seeded sample of 10,000 if there are more); precision1.L, precision5.L and
-    precision10.L, the share of a row's nearest other rows that are of its class; nmi.L of k-means clusters with the
-    classes.
+    all train rows, standardised (a seeded sample of 10,000 if there are more); precision1.L, precision5.L,
+    precision10.L and precision50.L, the share of a row's nearest other rows that are of its class;
+    precision10_apart.L and precision50_apart.L, the same among rows of another `recording`, where the data have that
+    annotation; nmi.L of k-means clusters with the classes. On request, mlp.L, the accuracy of two layers of 50 ReLUs,
+    and mlp_noisy_X.L, that on the rows whose X the annotation `noise_X` calls noise.
+
+    For a program that weighs its modalities: importance.X, the mean importance of X where a row has it; with the
+    annotation `noise_X`, how well a low importance finds noise: importance_auc.X, and at the threshold ½
+    importance_f1.X, importance_precision.X, importance_recall.X and importance_f1_both.X, the mean of both kinds' F1.
 
     On request, for a generated modality X and the first label (see `coherence`): coherence.X, for each conditioning set
     without X the share of generated values whose class, predicted by a classifier that was trained on the original X of

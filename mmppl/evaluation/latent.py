@@ -14,12 +14,14 @@ from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality, kind
 from .anchors import MAX_ROWS
 from .conditioning import has_all, in_blocks, with_all
-from .scores import cluster_agreement, error_rate, precision_at
+from .scores import cluster_agreement, error_rate, precision_apart, precision_at
 
 FEW = 500  # rows in the protocol of Sutter et al.
 LINEAR = ("probe500", "probe")
-NEIGHBOURS = {"precision1": 1, "precision5": 5, "precision10": 10}
-PROBES = (*LINEAR, *NEIGHBOURS, "nmi")
+NEIGHBOURS = {"precision1": 1, "precision5": 5, "precision10": 10, "precision50": 50}
+APART = {"precision10_apart": 10, "precision50_apart": 50}
+GROUP = "recording"  # the annotation that says which rows are not each other's neighbours
+PROBES = (*LINEAR, *NEIGHBOURS, *APART, "nmi")
 
 
 def probes(
@@ -80,9 +82,28 @@ def probes(
         near = [way for way in NEIGHBOURS if f"{way}.{m.name}" in wanted and len(seen) > NEIGHBOURS[way]]
         shares = precision_at(z[seen], truth[seen], [NEIGHBOURS[way] for way in near]) if near else []
         found |= {f"{way}.{m.name}": share for way, share in zip(near, shares)}
+        if GROUP in test.annotations and (apart := [way for way in APART if f"{way}.{m.name}" in wanted]):
+            group = groups(test.annotations[GROUP][seen])
+            others = len(seen) - max(1, int(np.bincount(group[group >= 0], minlength=1).max()))
+            apart = [way for way in apart if others >= APART[way]]
+            shares = precision_apart(z[seen], truth[seen], group, [APART[way] for way in apart]) if apart else []
+            found |= {f"{way}.{m.name}": share for way, share in zip(apart, shares)}
         if f"nmi.{m.name}" in wanted and len(seen) >= m.n_classes:
             found[f"nmi.{m.name}"] = cluster_agreement(z[seen], truth[seen], m.n_classes, seed=seed)
     return found
+
+
+def groups(annotation: np.ndarray) -> np.ndarray:
+    """Number the rows by what they were made from.
+
+    Args:
+        annotation: (n,) strings, "" for nothing that another row could share, or integers, negative for the same.
+
+    Returns:
+        (n,) numbers from 0 on, −1 for nothing.
+    """
+    nothing = annotation == "" if annotation.dtype.kind == "U" else annotation < 0
+    return np.where(nothing, -1, np.unique(annotation, return_inverse=True)[1])
 
 
 def posterior_means(model: FittedModel, rows: Dataset, given: Sequence[str], seed: int = 0) -> np.ndarray:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from ..base.quiet import without_warnings
 
 SMALLEST = 1e-12  # smaller probabilities count as this, so that one row adds at most 28 nats to a log-loss
+BLOCK = 1_000  # rows whose distances to all others are held at once
 THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
 
 
@@ -224,6 +226,52 @@ def precision_at(z: np.ndarray, truth: np.ndarray, neighbours: Sequence[int]) ->
     near = NearestNeighbors(n_neighbors=max(neighbours)).fit(z).kneighbors(return_distance=False)  # without itself
     same = truth[near] == truth[:, None]
     return [float(same[:, :k].mean()) for k in neighbours]
+
+
+def precision_apart(z: np.ndarray, truth: np.ndarray, group: np.ndarray, neighbours: Sequence[int]) -> list[float]:
+    """Compute precision@K as `precision_at` does, where rows of a row's own group are no neighbours of it.
+
+    Args:
+        z: (n, D).
+        truth: (n,) class codes.
+        group: (n,) numbers of groups, such as the recordings that rows show; a negative one is a group of its own.
+        neighbours: the numbers K; every row has as many rows of other groups.
+
+    Returns:
+        One share in [0, 1] for each K.
+    """
+    points, classes, groups = torch.from_numpy(z).double(), torch.from_numpy(truth), torch.from_numpy(group)
+    same = []
+    for rows in torch.arange(len(z)).split(BLOCK):
+        distance = torch.cdist(points[rows], points)
+        distance[(groups[rows, None] == groups) & (groups >= 0)] = torch.inf
+        distance[torch.arange(len(rows)), rows] = torch.inf  # itself
+        near = distance.topk(max(neighbours), largest=False).indices
+        same.append(classes[near] == classes[rows, None])
+    right = torch.cat(same).double()
+    return [float(right[:, :k].mean()) for k in neighbours]
+
+
+def detection(positive: np.ndarray, score: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
+    """Say how well a score finds the positive rows.
+
+    Args:
+        positive: (n,) bool.
+        score: (n,), larger where a row is more likely positive.
+        threshold: rows with a larger score count as found.
+
+    Returns:
+        "auc", the area under the ROC curve, absent if all rows are alike; "precision", "recall" and "f1" of the
+        positive rows, 0 where there is nothing to divide by; "f1_both", the mean of the F1 of both kinds of rows.
+    """
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+    found = score > threshold
+    precision, recall, f1, _ = precision_recall_fscore_support(positive, found, labels=[False, True], zero_division=0)
+    numbers = {"precision": precision[1], "recall": recall[1], "f1": f1[1], "f1_both": f1.mean()}
+    if positive.any() and not positive.all():
+        numbers["auc"] = roc_auc_score(positive, score)
+    return {name: float(number) for name, number in numbers.items()}
 
 
 def cluster_agreement(z: np.ndarray, truth: np.ndarray, clusters: int, *, seed: int = 0) -> float:

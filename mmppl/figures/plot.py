@@ -23,7 +23,7 @@ def plot(
     root: Any = None,
     log: Callable[[str], None] | None = None,
 ) -> list[Path]:
-    """Write FOLDER/NAME.png for each figure.
+    """Write FOLDER/NAME.png for each figure, and for some a page FOLDER/NAME.html beside it.
 
     Nothing is trained. Coherence is drawn if the classifiers of these data are kept (`mmppl evaluate RUN --metric
     coherence` trains them).
@@ -68,6 +68,10 @@ def plot(
             paths.append(folder / f"{name}.png")
             write(paths[-1], png(drawn))
             log(f"{paths[-1]}")
+            if drawing.page is not None and (text := drawing.page(shown)) is not None:
+                paths.append(folder / f"{name}.html")
+                write(paths[-1], text.encode())
+                log(f"{paths[-1]}")
     return paths
 
 

@@ -55,12 +55,14 @@ class Drawing:
         shows: what it shows, in words.
         absent: why a model may not have it.
         of_history: True if it depends on the history of the model alone; `draw` then takes the model.
+        page: the same as a page of HTML, a function subject → text or None; None if there is none.
     """
 
     draw: Callable[..., Figure | None]
     shows: str
     absent: str
     of_history: bool = False
+    page: Callable[[Subject], str | None] | None = None
 
 
 def _lacks(drawing: Drawing) -> list[str]:
@@ -70,7 +72,14 @@ def _lacks(drawing: Drawing) -> list[str]:
 FIGURES: Registry[Drawing] = Registry("figure", __package__ or "", aside=ASIDE, lacks=_lacks)
 
 
-def figure(name: str, *, shows: str, absent: str, of_history: bool = False) -> Callable[[Any], Any]:
+def figure(
+    name: str,
+    *,
+    shows: str,
+    absent: str,
+    of_history: bool = False,
+    page: Callable[[Subject], str | None] | None = None,
+) -> Callable[[Any], Any]:
     """Register a function of a `Subject` as a figure of `plot`.
 
     Args:
@@ -78,6 +87,7 @@ def figure(name: str, *, shows: str, absent: str, of_history: bool = False) -> C
         shows: see `Drawing`.
         absent: see `Drawing`.
         of_history: see `Drawing`.
+        page: see `Drawing`; it is written to NAME.html.
 
     Returns:
         A decorator, which returns the function unchanged.
@@ -100,7 +110,7 @@ def figure(name: str, *, shows: str, absent: str, of_history: bool = False) -> C
     """
 
     def add(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
-        FIGURES.register(name, draw.__module__)(Drawing(draw, shows, absent, of_history))
+        FIGURES.register(name, draw.__module__)(Drawing(draw, shows, absent, of_history, page))
         return draw
 
     return add

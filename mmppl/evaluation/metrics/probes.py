@@ -15,7 +15,7 @@ from ..study import Study
 
 @family("probes")
 class Probes:
-    """probe500, probe, precision1/5/10 and nmi of every class label."""
+    """probe500, probe, precision1/5/10/50, precision10/50_apart and nmi of every class label."""
 
     on_request = False
 
