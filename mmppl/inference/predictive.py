@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..distributions.delta import is_deterministic
 from ..errors import UsageError
 from ..modalities.modality import Modality
 from .keyed_noise import row_keys, uniforms
@@ -150,7 +151,7 @@ class PredictiveAccumulator:
             self._compare(fn, mean, variance, first)
         if self.modality is not None and self.bent:
             mean, variance = map(torch.from_numpy, self.modality.to_input_units(mean.numpy(), variance.numpy()))
-        centre = average(mean, share)
+        centre = mean[0] if is_deterministic(fn) else average(mean, share)  # the same in all draws: its own mean exactly
         if self.classes:
             self._merge(weight, centre)
         else:

@@ -16,12 +16,15 @@ from ..core.batch import Batch
 from ..core.program import Program
 from ..core.terms import terms_of
 from ..data.dataset import Dataset
+from ..distributions.delta import is_deterministic
 from ..errors import UsageError
 from ..inference.query import ask
+from ..inference.question import latents_of
 from ..objectives.traces import is_random
 from .linear_gaussian import World, exact
 from .samples import overwritten, turned
 
+NAMES = ("classes", "predicted", "modalities", "most")  # parts of an answer that are no numbers
 ROWS = 32  # that are looked at together
 ROUNDING: dict[str, Any] = dict(rtol=2e-4, atol=2e-5)
 Densities = dict[str, Tensor]
@@ -71,7 +74,7 @@ def densities(
         nodes = poutine.trace(guide).get_trace(batch).nodes
         latents = {n: site for n, site in nodes.items() if is_random(site) and not site["is_observed"]}
         z = {n: site["value"] if draws is None else draws[n] for n, site in latents.items()}
-        of_guide = {n: site["fn"].log_prob(z[n]) for n, site in latents.items()}
+        of_guide = {n: _log_density(site["fn"], z[n]) for n, site in latents.items()}
         torch.manual_seed(1)
         model = poutine.trace(poutine.condition(program.model, data=z)).get_trace(batch)
         of_model = {}
@@ -80,6 +83,14 @@ def densities(
                 log_p = site["fn"].log_prob(site["value"])
                 of_model[n] = log_p if site["mask"] is None else torch.where(site["mask"], log_p, 0.0)
     return z, of_guide, of_model
+
+
+def _log_density(fn: Any, z: Tensor) -> Tensor:
+    """ln q(z); of a point 0 where z is the point up to rounding, else −∞."""
+    if not is_deterministic(fn):
+        return fn.log_prob(z)
+    near = torch.where(torch.isclose(z, fn.mean, **ROUNDING).all(-1), 0.0, -torch.inf)
+    return torch.where((fn.variance == 0).all(-1), near, fn.log_prob(z))
 
 
 def fillers(program: Program, data: Dataset) -> None:
@@ -294,14 +305,19 @@ def _loss_and_gradients(program: Program, batch: Batch) -> dict[str, Tensor | No
 
 
 def all_answers(program: Program, data: Dataset) -> dict[str, np.ndarray]:
-    """Return all numbers of the answers about everything, by both methods, given what each row has."""
+    """Return all numbers of the answers about everything, by both methods, given what each row has; without evidence and
+    importance sampling where the guide is deterministic.
+    """
     given = [n for n in program.encoded if program.modality(n).role == "modality"]
     found: dict[str, np.ndarray] = {}
-    for method in ("guide", "importance"):
-        want = ["z", "evidence", *program.targets()]
+    weighs = not any(map(is_deterministic, latents_of(program, data, given).values()))
+    for method in ("guide", "importance") if weighs else ("guide",):
+        want = ["z", *program.quantities, *["evidence"] * weighs, *program.targets()]
         answer = ask(program.eval(), data, given=given, want=want, draws=30, method=method, keep_draws=True)
         for name, parts in answer.want.items():
-            numbers = {key: np.asarray(x) for key, x in parts.items() if key not in ("classes", "predicted")}
+            numbers = {key: np.asarray(x) for key, x in parts.items() if key not in NAMES}
+            if name in program.quantities:
+                numbers = dict(zip(program.encoded, numbers["value"].T))
             found |= {f"{name} ({key}, method {method})": value for key, value in numbers.items()}
     return found
 

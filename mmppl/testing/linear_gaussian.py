@@ -227,15 +227,19 @@ def _layers(network: Any) -> list[Any]:
 
 
 def _is_affine(program: Any, world: World) -> bool:
-    """Whether the networks have the form that `exact` can set: one layer, from a modality or the latent."""
+    """Whether the networks have the form that `exact` can set: one layer, from a modality to means and log-variances, or
+    from the latent to a modality.
+    """
     inputs = {name: len(w) for name, w in world.weights.items()}
-    for role, sizes in (("encoders", inputs), ("decoders", dict.fromkeys(inputs, world.latent))):
+    shapes = {"encoders": {n: (2 * world.latent, size) for n, size in inputs.items()}}
+    shapes |= {"decoders": {n: (size, world.latent) for n, size in inputs.items()}}
+    for role, wanted in shapes.items():
         networks = getattr(program, role, {})
-        if set(networks) != set(sizes):
+        if set(networks) != set(wanted):
             return False
         for name, network in networks.items():
             layers = _layers(network)
-            if len(layers) != 1 or layers[0].weight.shape[1] != sizes[name]:
+            if len(layers) != 1 or tuple(layers[0].weight.shape) != wanted[name]:
                 return False
     return True
 

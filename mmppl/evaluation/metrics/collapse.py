@@ -9,7 +9,9 @@ import numpy as np
 
 from ...core.program import Program, generates
 from ...data.dataset import Dataset
+from ...distributions.delta import is_deterministic
 from ...errors import UsageError
+from ...inference.question import latents_of
 from ..conditioning import has_any, with_all
 from ..registry import family
 from ..scores import THRESHOLDS, collapse_curve, gaussian_kl
@@ -42,9 +44,10 @@ class Collapse:
             return collapse_curve(gaussian_kl(*gaussians)).tolist()
 
         try:
+            if any(map(is_deterministic, latents_of(program, study.test, program.encoded).values())):
+                study.log("no collapse curve: the guide is deterministic, and codes without a density do not collapse")
+                return {}
             q = latent(program.encoded)
-            if not q[1].any():
-                raise UsageError("the guide is deterministic, and its codes have no density")
             prior = latent(program.conditions)
         except UsageError as error:  # there is no such latent, or it cannot be inferred given everything
             study.log(f"no collapse curve: {error}")
