@@ -1,4 +1,4 @@
-"""Pairs in which either side may be noise: the recipes mnist-speech and digits-noise, on small files and on real data."""
+"""Pairs in which either side may be noise: the recipes mnist-speech and digits-noise, on small and on real files."""
 
 import zipfile
 
