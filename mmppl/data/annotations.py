@@ -1,7 +1,7 @@
 """Annotations: what is known of rows, no program ever sees, and metrics, figures and answers may use.
 
-Names that the library's own recipes and readers give them: `noise_<modality>` (bool: that modality of the row is noise),
-`recording` (which recording, or other base object, the row was made from) and `utterance`.
+Names that the library's own recipes and readers give them: `noise_<modality>` (bool: that modality of the row is
+noise), `recording` (which recording, or other base object, the row was made from) and `utterance`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -107,19 +108,20 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
     return {ARRAY: speech.numpy(), "id": np.array(stems)} | arrays
 
 
-def features_for(schema: Sequence[Modality] | None) -> Features:
+def features_for(schema: Sequence[Modality] | None, usual: Features = "segments") -> Features:
     """Choose the features whose shape the schema of a run has for `speech`.
 
     Args:
         schema: the modalities of a run, or None.
+        usual: the features if the schema does not decide.
 
     Returns:
-        The name of the features; "segments" if the schema does not decide.
+        The name of the features.
     """
     from .mfcc import SHAPES  # imported here, because every path is shown to this reader
 
     shapes = [m.shape for m in schema or () if m.name == ARRAY]
-    return next((name for name, shape in SHAPES.items() if shape in shapes), "segments")
+    return next((name for name, shape in SHAPES.items() if shape in shapes), usual)
 
 
 def features_of(
@@ -150,6 +152,7 @@ def features_of(
     from .mfcc import SHAPES, speech_features
     from .wav import read_sound
 
+    check_room(4 * len(names) * math.prod(SHAPES[features]), f"{path}: the features of its recordings")
     found = torch.empty((len(names), *SHAPES[features]))
     for row, name in enumerate(names):
         place = f"{path}/{name}"

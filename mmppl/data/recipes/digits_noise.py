@@ -25,7 +25,7 @@ PROJECTIONS = 32
 
 @recipe("digits-noise")
 def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 0.8, seed: int = 0) -> Dataset:
-    """4,400 pairs of an 8×8 digit and 32 projections of another one, either of which is noise in one of 11; label.
+    """4,460 pairs of an 8×8 digit and 32 projections of another one, either of which is noise in one of 11; label.
 
     Needs: nothing.
 

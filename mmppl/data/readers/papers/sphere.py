@@ -42,7 +42,12 @@ def read_sphere(content: bytes, name: str) -> tuple[np.ndarray, int]:
         raise DataError(f"{name}: its samples are coded as {coding[:60]!r}, not pcm; convert it (sph2pipe -p -f wav).")
     channels, width, count, rate = (
         _whole(fields, key, name, usual)
-        for key, usual in (("channel_count", 1), ("sample_n_bytes", None), ("sample_count", None), ("sample_rate", None))
+        for key, usual in (
+            ("channel_count", 1),
+            ("sample_n_bytes", None),
+            ("sample_count", None),
+            ("sample_rate", None),
+        )
     )
     if channels != 1:
         raise DataError(f"{name}: {channels} channels; mix them to one (mono).")
