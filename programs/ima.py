@@ -77,11 +77,13 @@ class IMA(Program):
         importance_share: share of the epochs that importances are learned in.
         dependence: what ‖C‖² is: of the "covariance", which is blind to dependence that is not linear, or "hsic".
         through_z: whether z in C moves with y; else the importances are the weights alone.
+        pooling: how a query pools the codes: by "importance", or their plain "mean", as with y = 1.
     """
 
     default_data = "digits-two-view"
     training = dict(steps=1_000, batch_size=512, lr=1e-3)
     quantities = ("importance",)
+    query_options = ("pooling",)
     presets = {
         # image and speech in [0, 1], both Bernoulli; the text argues for a rho near .9 (of its figure 6, .8 and .3 are
         # best, which could not be repeated); optimiser and epochs are not printed
@@ -119,6 +121,7 @@ class IMA(Program):
         importance_share: float = 0.25,
         dependence: Literal["covariance", "hsic"] = "covariance",
         through_z: bool = False,
+        pooling: Literal["importance", "mean"] = "importance",
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(local=local, align=align, glob=glob, label_weight=label_weight)
@@ -133,6 +136,7 @@ class IMA(Program):
         self.latent_dim, self.local, self.align, self.glob = latent_dim, local, align, glob
         self.supervised, self.weighted, self.alternations = supervised, weighted, alternations
         self.measured, self.importance_share, self.through_z = corr is None, importance_share, through_z
+        self.pooling: Literal["importance", "mean"] = pooling
         self.dependence = cross_covariance if dependence == "covariance" else cross_hsic
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         seen = [self.modality(n) for n in self.encoded]
@@ -197,7 +201,8 @@ class IMA(Program):
 
     def query_guide(self, batch: Batch) -> None:
         """The same, but the prior where nothing is seen."""
-        code = pooled(self.codes(batch), self.log_importances(batch), batch.seen)
+        log_y = self.log_importances(batch)
+        code = pooled(self.codes(batch), log_y if self.pooling == "importance" else torch.zeros_like(log_y), batch.seen)
         with batch.plates():
             pyro.sample("z", DeltaOrPrior(code, batch.seen.any(-1), self.prior()))
 
