@@ -52,8 +52,7 @@ class DAE(Program):
     training = dict(lr=1e-3)
     presets = {
         "paper-digits": dict(
-            latent_dim=50, hidden=(500, 100), activation="relu", norm=False, linear=False, epochs=20, batch_size=128,
-            lr=1e-3, schedule="constant",
+            latent_dim=50, hidden=(500, 100), epochs=20, batch_size=128, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
 
@@ -62,7 +61,7 @@ class DAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 50,
-        options: NetworkOptions = NetworkOptions(),
+        options: NetworkOptions = NetworkOptions(activation="relu", norm=False, linear=False),
         corruption: float = 0.3,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float | None = None,
