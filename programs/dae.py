@@ -32,7 +32,7 @@ from mmppl import (
 
 
 class DAE(Program):
-    """p(z) Π_m p(x_m | z) with z = encoder(x_1, ..., x_M), a point, and p(z) = N(0, I), which the codes do not learn from.
+    """p(z) Π_m p(x_m | z) with z = encoder(x_1, ..., x_M), a point. Codes learn nothing from p(z) = N(0, I).
 
     Minimises Σ_m w_m nll_m, while in training a share of the inputs is set to 0. The code has no density: there is
     neither evidence nor importance sampling. A row of which nothing is seen has the prior.

@@ -201,8 +201,8 @@ class IMA(Program):
             pyro.sample("z", DeltaOrPrior(code, batch.seen.any(-1), self.prior()))
 
     def objective(self, batch: Batch) -> Terms:
-        """The terms of both stages; `Stage.terms` says which count. Importances are constant in those of the first, codes
-        in those of the second.
+        """The terms of both stages; `Stage.terms` says which count. Importances are constant in those of the first,
+        codes in those of the second.
         """
         has = counted(batch)
         batch = replace(batch, active=has.any(0))
@@ -249,11 +249,12 @@ class IMA(Program):
 
     def noise(self, m: Modality) -> Tensor | None:
         """The standard deviation of a normal modality while codes are learned, unless it is given or predicted: √½, of
-        which −ln p is the squared error and a constant. Codes have no noise, so noise that is learned with them vanishes,
-        and with it whatever keeps the codes together. It keeps its first value and is calibrated after the fit.
+        which −ln p is the squared error and a constant. Codes have no noise, so noise that is learned with them
+        vanishes, and with it whatever keeps the codes together. It keeps its first value and is calibrated after the
+        fit.
         """
-        state = self.likelihood_parameters[m.name] if m.name in self.likelihood_parameters else None
-        learned = m.likelihood == "normal" and hasattr(state, "log_scale")
+        held = self.likelihood_parameters
+        learned = m.likelihood == "normal" and m.name in held and hasattr(held[m.name], "log_scale")
         return self.progress.new_full((), 0.5**0.5) if learned and self.stage.startswith("autoencoder") else None
 
     def codes(self, batch: Batch) -> Tensor:
@@ -280,8 +281,8 @@ class IMA(Program):
         stuck = [name for name, mean, rho in pairs if FAR * (1 - mean) < 1 - rho]
         lines = ["mean importance: " + ", ".join(f"{name} {mean:.3f}" for name, mean, _ in pairs)]
         return lines + [
-            f"{name} is trusted in every row: its importances ended in the false minimum y = 1 and tell nothing. Fit again "
-            "with another seed, a larger batch, or a smaller lr or corr."
+            f"{name} is trusted in every row: its importances ended in the false minimum y = 1 and tell nothing. Fit "
+            "again with another seed, a larger batch, or a smaller lr or corr."
             for name in stuck
         ]
 

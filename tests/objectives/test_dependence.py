@@ -1,4 +1,4 @@
-"""Cross-covariance and HSIC of codes in weighted rows: values of the specification, gradients, masks, no weight left."""
+"""Cross-covariance and HSIC of codes in weighted rows: values of the specification, gradients, masks, no weight."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def by_rows(z, u, w):
 
 
 def by_pairs(z, u, w):
-    """HSIC as a sum over all pairs, triples and quadruples, with σ² the sum of the variances of equally weighted rows."""
+    """HSIC as a sum over pairs, triples and quadruples, with σ² the sum of the variances of equally weighted rows."""
     w = w / w.sum()
 
     def gram(x):
