@@ -1,4 +1,4 @@
-"""What a program has of each modality beside latents, such as importances; and what a guide without a density refuses."""
+"""What a program has of each modality beside latents, such as importances; what a guide without a density refuses."""
 
 import csv
 import dataclasses
