@@ -258,7 +258,7 @@ def test_in_the_first_stage_importances_are_1_and_later_those_that_were_learned(
 
 def test_each_modality_has_a_scale_of_its_own(digits):
     """1 over its C with equal weights, as the whole training rows in one batch have it."""
-    program = made(IMA, digits)
+    program = made(IMA, digits, dropout=0.3)
     batch = digits.batch(torch.arange(len(digits)), program.encoded)
     scale(program, [batch])
     program.eval()
