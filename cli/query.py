@@ -36,7 +36,9 @@ def query(
     ] = [],
     want: Annotated[
         list[str],
-        typer.Option(metavar="c,z", help="Modalities, labels, z, importance, evidence; default: labels and what is not given."),
+        typer.Option(
+            metavar="c,z", help="Modalities, labels, z, importance or evidence; default: labels and what is not given."
+        ),
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 64,
     method: Annotated[str, typer.Option(metavar="guide|importance", help="How the latent is inferred.")] = "guide",

@@ -32,7 +32,7 @@ from mmppl import (
 
 
 class DAE(Program):
-    """p(z) Π_m p(x_m | z) with z = encoder(x_1, ..., x_M), a point, and p(z) = N(0, I), which the codes do not learn from.
+    """p(z) Π_m p(x_m | z) with z = encoder(x_1, ..., x_M), a point. Codes learn nothing from p(z) = N(0, I).
 
     Minimises Σ_m w_m nll_m, while in training a share of the inputs is set to 0. The code has no density: there is
     neither evidence nor importance sampling. A row of which nothing is seen has the prior.
@@ -52,8 +52,7 @@ class DAE(Program):
     training = dict(lr=1e-3)
     presets = {
         "paper-digits": dict(
-            latent_dim=50, hidden=(500, 100), activation="relu", norm=False, linear=False, epochs=20, batch_size=128,
-            lr=1e-3, schedule="constant",
+            latent_dim=50, hidden=(500, 100), epochs=20, batch_size=128, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
 
@@ -62,7 +61,7 @@ class DAE(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 50,
-        options: NetworkOptions = NetworkOptions(),
+        options: NetworkOptions = NetworkOptions(activation="relu", norm=False, linear=False),
         corruption: float = 0.3,
         weights: tuple[float, ...] | Literal["size"] = (),
         label_weight: float | None = None,

@@ -59,7 +59,8 @@ class IMA(Program):
     Args:
         modalities: the schema of the data.
         latent_dim: D, the size of z.
-        options: options of all networks, whose fields are hyper-parameters like the others (`hidden=500,100`).
+        options: options of all networks, whose fields are hyper-parameters like the others (`hidden=500,100`). They are
+            plain by default: importances beside a linear path, or with LayerNorm, learn several times more slowly.
         rho: prior mean of the importances, above 0 and below 1; or one for each modality in their order, labels left
             out.
         corr: weight of ‖C‖², or one for each modality; None: 1 over its value at the beginning of the stage, on the
@@ -88,13 +89,11 @@ class IMA(Program):
         # image and speech in [0, 1], both Bernoulli; the text argues for a rho near .9 (of its figure 6, .8 and .3 are
         # best, which could not be repeated); optimiser and epochs are not printed
         "paper-digits": dict(
-            latent_dim=50, hidden=(500, 100), activation="relu", norm=False, linear=False, rho=0.9, epochs=40,
-            batch_size=512, lr=1e-3, schedule="constant",
+            latent_dim=50, hidden=(500, 100), rho=0.9, epochs=40, batch_size=512, lr=1e-3, schedule="constant",
         ),
         # words and acoustic vectors; squared errors: --as word=normal:scale=0.7071 --as acoustic=normal:scale=0.7071
         "paper-iemocap": dict(
-            latent_dim=100, hidden=100, activation="relu", norm=False, linear=False, rho=(0.03, 0.7), epochs=40,
-            batch_size=512, lr=1e-3, schedule="constant",
+            latent_dim=100, hidden=100, rho=(0.03, 0.7), epochs=40, batch_size=512, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
 
@@ -107,7 +106,7 @@ class IMA(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int = 50,
-        options: NetworkOptions = NetworkOptions(),
+        options: NetworkOptions = NetworkOptions(activation="relu", norm=False, linear=False),
         rho: float | tuple[float, ...] = 0.9,
         corr: float | tuple[float, ...] | None = None,
         local: float = 1.0,
@@ -207,8 +206,8 @@ class IMA(Program):
             pyro.sample("z", DeltaOrPrior(code, batch.seen.any(-1), self.prior()))
 
     def objective(self, batch: Batch) -> Terms:
-        """The terms of both stages; `Stage.terms` says which count. Importances are constant in those of the first, codes
-        in those of the second.
+        """The terms of both stages; `Stage.terms` says which count. Importances are constant in those of the first,
+        codes in those of the second.
         """
         has = counted(batch)
         batch = replace(batch, active=has.any(0))
@@ -254,12 +253,14 @@ class IMA(Program):
         return Gaussian(zero, zero + math.log(0.5))
 
     def noise(self, m: Modality) -> Tensor | None:
-        """The standard deviation of a normal modality whose noise is not fixed, while codes are learned: √½, of which
-        −ln p is the squared error and a constant. Codes have no noise, so noise that is learned with them vanishes, and
-        with it whatever keeps the codes together.
+        """The standard deviation of a normal modality while codes are learned, unless it is given or predicted: √½, of
+        which −ln p is the squared error and a constant. Codes have no noise, so noise that is learned with them
+        vanishes, and with it whatever keeps the codes together. It keeps its first value and is calibrated after the
+        fit.
         """
-        fixed = self.stage.startswith("autoencoder") and m.likelihood == "normal" and m.scale in ("learned", "shared")
-        return self.progress.new_full((), 0.5**0.5) if fixed else None
+        held = self.likelihood_parameters
+        learned = m.likelihood == "normal" and m.name in held and hasattr(held[m.name], "log_scale")
+        return self.progress.new_full((), 0.5**0.5) if learned and self.stage.startswith("autoencoder") else None
 
     def codes(self, batch: Batch) -> Tensor:
         """u, (M, B, D): the code of each modality alone."""
@@ -285,8 +286,8 @@ class IMA(Program):
         stuck = [name for name, mean, rho in pairs if FAR * (1 - mean) < 1 - rho]
         lines = ["mean importance: " + ", ".join(f"{name} {mean:.3f}" for name, mean, _ in pairs)]
         return lines + [
-            f"{name} is trusted in every row: its importances ended in the false minimum y = 1 and tell nothing. Fit again "
-            "with another seed, a larger batch, or a smaller lr or corr."
+            f"{name} is trusted in every row: its importances ended in the false minimum y = 1 and tell nothing. Fit "
+            "again with another seed, a larger batch, or a smaller lr or corr."
             for name in stuck
         ]
 

@@ -1,5 +1,4 @@
-"""The answer to a query: means, spreads, quantiles and class probabilities, for each row and each name that is wanted.
-"""
+"""The answer to a query: means, spreads, quantiles, class probabilities, for each row and each name that is wanted."""
 
 from __future__ import annotations
 

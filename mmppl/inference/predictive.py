@@ -151,7 +151,7 @@ class PredictiveAccumulator:
             self._compare(fn, mean, variance, first)
         if self.modality is not None and self.bent:
             mean, variance = map(torch.from_numpy, self.modality.to_input_units(mean.numpy(), variance.numpy()))
-        centre = mean[0] if is_deterministic(fn) else average(mean, share)  # the same in all draws: its own mean exactly
+        centre = mean[0] if is_deterministic(fn) else average(mean, share)  # no rounding of what all draws share
         if self.classes:
             self._merge(weight, centre)
         else:

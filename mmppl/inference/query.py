@@ -51,9 +51,9 @@ def ask(
         given: the names to condition on ("image,word" or a sequence), each in the rows that have it; [] asks the prior;
             None takes all that a row has, without labels and without what is wanted.
         want: latents ("z"), modalities, labels, what else the program has (`Program.quantities`, such as "importance":
-            how far it trusts each modality of a row), or "evidence": ln p(the other wanted names | given), each where it is
-            observed, or ln p(given) if no other name is wanted. The latter is a lower bound on average, the former a
-            difference of two of those and no bound.
+            how far it trusts each modality of a row), or "evidence": ln p(the other wanted names | given), each where
+            it is observed, or ln p(given) if no other name is wanted. The latter is a lower bound on average, the
+            former a difference of two of those and no bound.
         draws: the number of latent draws per row.
         method: "guide" answers as the program does; "importance" corrects the answer by the model, with Pareto-smoothed
             weights, and adds "ess" and "khat" to everything that is wanted.

@@ -156,13 +156,13 @@ class Question:
                 f"{type(program).__name__} conditions on. Leave them out, with --rows or in the file."
             )
         question = cls(program, dataset, seen, list(want), draws, method, seed, keep_draws, quantiles, precision, {})
-        if method == "importance" or "evidence" in want:
-            if any(map(is_deterministic, latents_of(program, dataset, seen).values())):
-                what = "evidence" if "evidence" in want else "answer by importance sampling"
-                raise UsageError(
-                    f"query: {type(program).__name__} has no {what}: its guide encodes a row as one point, and there "
-                    "is no density over codes; leave it out, or ask with method guide."
-                )
+        weighing = method == "importance" or "evidence" in want
+        if weighing and any(map(is_deterministic, latents_of(program, dataset, seen).values())):
+            what = "evidence" if "evidence" in want else "answer by importance sampling"
+            raise UsageError(
+                f"query: {type(program).__name__} has no {what}: its guide encodes a row as one point, and there is no "
+                "density over codes; leave it out, or ask with method guide."
+            )
         if any(name not in ("evidence", *program.targets(), *program.quantities) for name in want):
             question.latents = latent_sizes(program, dataset, seen)
         for name in want:

@@ -29,17 +29,21 @@ def utterance_codes(answer: Answer, utterance: Sequence[str | int] | np.ndarray)
     Source: "Importance-based Multimodal Autoencoder" (ICLR 2021 submission), eq. 5.
 
     Example:
-        >>> want = {"z": {"mean": np.array([[1.0], [4.0], [7.0]])}, "importance": {"value": np.array([[1.0], [0.5], [1]])}}
-        >>> utterance_codes(Answer("model", None, np.arange(3), want), ["a", "a", "b"])
+        >>> z, y = np.array([[1.0], [4.0], [7.0]]), np.array([[1.0], [0.5], [1.0]])
+        >>> answer = Answer("model", None, np.arange(3), {"z": {"mean": z}, "importance": {"value": y}})
+        >>> utterance_codes(answer, ["a", "a", "b"])
         (array(['a', 'b'], dtype='<U1'), array([[2.],
                [7.]]))
     """
     lacking = [name for name in ("z", "importance") if name not in answer.want]
     if lacking:
-        raise UsageError(f"utterance_codes: the answer lacks {', '.join(lacking)}; query with want=['z', 'importance'].")
+        named = ", ".join(lacking)
+        raise UsageError(f"utterance_codes: the answer lacks {named}; query with want=['z', 'importance'].")
     names = np.asarray(utterance)
     if names.shape != (answer.n,):
-        raise UsageError(f"utterance_codes: {answer.n} tokens, and utterances of shape {names.shape}; give each its own.")
+        raise UsageError(
+            f"utterance_codes: {answer.n} tokens, utterances of shape {names.shape}; name one for each."
+        )
     _, first, group = np.unique(names, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.empty_like(order)

@@ -10,7 +10,8 @@ import numpy as np
 from ..data.dataset import Dataset
 from .psis import MAX_KHAT, MIN_DRAWS
 
-ASIDE = ("se", "ess", "khat", "draws", "classes", "predicted", "modalities", "most")  # no numbers, or NaN although the answer is fine
+# parts that are no numbers, or NaN although the answer is fine
+ASIDE = ("se", "ess", "khat", "draws", "classes", "predicted", "modalities", "most")
 
 
 def nothing_given(dataset: Dataset, given: Sequence[str]) -> list[str]:

@@ -9,8 +9,8 @@ from pyro.infer import ELBO
 from torch import Tensor
 
 from ..core.batch import Batch
-from ..core.terms import terms_of
 from ..core.pyro_method import register_parameters
+from ..core.terms import terms_of
 from .traces import trace
 
 if TYPE_CHECKING:

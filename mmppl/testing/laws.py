@@ -305,8 +305,8 @@ def _loss_and_gradients(program: Program, batch: Batch) -> dict[str, Tensor | No
 
 
 def all_answers(program: Program, data: Dataset) -> dict[str, np.ndarray]:
-    """Return all numbers of the answers about everything, by both methods, given what each row has; without evidence and
-    importance sampling where the guide is deterministic.
+    """Return all numbers of the answers about everything, by both methods, given what each row has; without evidence
+    and importance sampling where the guide is deterministic.
     """
     given = [n for n in program.encoded if program.modality(n).role == "modality"]
     found: dict[str, np.ndarray] = {}

@@ -227,8 +227,8 @@ def _layers(network: Any) -> list[Any]:
 
 
 def _is_affine(program: Any, world: World) -> bool:
-    """Whether the networks have the form that `exact` can set: one layer, from a modality to means and log-variances, or
-    from the latent to a modality.
+    """Whether the networks have the form that `exact` can set: one layer, from a modality to means and log-variances,
+    or from the latent to a modality.
     """
     inputs = {name: len(w) for name, w in world.weights.items()}
     shapes = {"encoders": {n: (2 * world.latent, size) for n, size in inputs.items()}}

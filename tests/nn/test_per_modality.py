@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmppl import Modality, fit, load_program
+from mmppl import Modality, UsageError, fit, load_program
 from mmppl.nn.mlp import LinearPath
 from mmppl.nn.options import NetworkOptions, Networks
 from mmppl.nn.per_modality import JointEncoder, decoders, encoders
@@ -95,3 +95,18 @@ def test_programs_learn_with_convolutions(name, tmp_path):
     losses = [line["loss"]["train"] for line in run.metrics]
     assert np.isfinite(losses).all() and losses[1] < losses[0]
     assert run.query(data, given=["photo"], want=["text"], split="all").want["text"]["prob"].shape == (96, 8, 4)
+
+
+def test_each_modality_may_have_a_width_of_its_own():
+    """Labels are as wide as the narrowest, a joint encoder as all together."""
+    label = Modality("label", (), "categorical", role="label", classes=("a", "b"))
+    modalities = [Modality("x", (3,), "normal"), label, Modality("y", (2,), "normal")]
+    options = NetworkOptions(hidden=(16, 8), layers=1, linear=False, norm=False)
+    for networks in (encoders(modalities, 4, options), decoders(modalities, 4, options)):
+        assert [networks[m.name][0].out_features for m in modalities] == [16, 8, 8]
+    assert JointEncoder(modalities, 4, options).head[0].out_features == 24
+    joint = JointEncoder(modalities, 4, NetworkOptions(hidden=(16, 8), layers=1, networks="conv"))
+    assert joint(torch.zeros(5, sum(m.input_size for m in modalities))).shape == (5, 4)
+    for wrong in ((16,), (16, 8, 8), ()):
+        with pytest.raises(UsageError, match="one for each of the 2 modalities"):
+            encoders(modalities, 4, NetworkOptions(hidden=wrong))

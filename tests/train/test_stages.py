@@ -356,3 +356,16 @@ def test_a_program_is_told_how_to_declare_groups_and_stages():
     from mmppl import Program
 
     assert "Group(" in inspect.getdoc(Program.stages) and "Stage(" in inspect.getdoc(Program.stages)
+
+
+def test_a_program_knows_the_stage_of_its_fit(data):
+    """In every step and validation of it, recorded or not, and not beyond."""
+
+    class Knowing(toy.Solved):
+        def objective(self, batch):
+            seen.append(self.stage)
+            return super().objective(batch)
+
+    seen: list[str] = []
+    _, _, training = trained(Knowing, data, epochs=6)
+    assert list(dict.fromkeys(seen)) == ["steps", "solve", "lbfgs"] and training.program.stage == ""

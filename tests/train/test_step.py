@@ -49,6 +49,9 @@ RECORDED = {
     "mmvae": small("mmvae"),
     "mwvae": small("mwvae"),
     "mwvae-unaligned": small("mwvae", variant="unaligned"),
+    "ima": small("ima"),
+    "ima-hsic": small("ima", dependence="hsic", through_z=True),
+    "dae": small("dae"),
     "fmwvae-hsic": small("fmwvae", separate="hsic", styles=50),
     "fmwvae-mmd": small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
 }
@@ -58,7 +61,7 @@ def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = packed == (precision == "bf16") or (name not in ("mvae", "mwvae") and precision == "bf16")
-        rarer = rarer or name in ("mvae-options", "fmwvae-mmd")
+        rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "ima-hsic", "dae")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )
