@@ -180,7 +180,8 @@ def root(tmp_path):
     (tmp_path / "cmu_mosi").mkdir()
     np.savez(
         tmp_path / "cmu_mosi" / "mosi_utterance.npz", audio=3 * np.eye(n, 30, dtype=np.float32) - 1, score=score,
-        text=np.zeros((n, 2)), split=np.where(np.arange(n) < 18, 0, 2).astype(np.uint8), video_id=video, segment=segment,
+        text=np.zeros((n, 2)), split=np.where(np.arange(n) < 18, 0, 2).astype(np.uint8),
+        video_id=video, segment=segment,
     )  # fmt: skip
     rows = [f"{i},{v},{s},0,1,0,1,x,x,{text}" for i, (v, s, text) in enumerate(zip(video, segment, TEXTS))]
     head = "row,video_id,segment,start_s,end_s,score,label_binary,split,split_std,transcript"
