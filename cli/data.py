@@ -13,7 +13,7 @@ def data(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[D]", help="A file (.npz), a folder or .zip of wav files, or a recipe.", show_default=False
+            metavar="[D]", help="A file (.npz), a folder or .zip of recordings, or a recipe.", show_default=False
         ),
     ] = None,
     root: Root = None,

@@ -32,9 +32,10 @@ def read(
 
     Args:
         data: a recipe with or without options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder
-            or .zip of wav files (see `readers.recordings`), a mapping of name → array, a DataFrame (columns
-            `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
-            `mmppl.reader`).
+            or .zip of recordings (see `readers.recordings`, `tidigits`, `ti46`), a mapping of name → array, a DataFrame
+            (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
+            `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
+            `readers.tokens`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
             label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, or "annotation"

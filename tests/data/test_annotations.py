@@ -110,6 +110,16 @@ def test_a_run_takes_those_of_other_data_and_needs_none():
     np.testing.assert_allclose(answer["label"]["prob"], silent["label"]["prob"][rows], atol=1e-6)
 
 
+def test_a_run_reads_recipes_as_its_fit_did_and_passes_over_what_they_lack():
+    fitted = mmppl.read("digits-noise:per_class=20", as_={"label": "annotation", "recording": "ignore"})
+    as_ = {"label": "annotation", "recording": "ignore", "elsewhere": "annotation"}
+    again = mmppl.read("digits-noise:per_class=20", as_=as_, schema=fitted.modalities)
+    assert {*again.annotations} == {*fitted.annotations} == {"label", "noise_image", "noise_projection"}
+    assert again.fingerprint() == fitted.fingerprint()
+    other = mmppl.read({"image": np.zeros((4, 8, 8))}, as_=as_, schema=fitted.modalities)
+    assert other.annotations == {} and not other.observed["projection"].any()
+
+
 def test_modalities_of_a_recipe_can_become_annotations():
     data = mmppl.read("digits-two-view", as_={"label": "annotation"})
     assert [m.name for m in data.modalities] == ["rotated", "noisy"]

@@ -35,7 +35,7 @@ CELL = 32  # bytes that a character of a table takes, as a cell of its own
 
 @reader("recordings")
 class RecordingsReader:
-    """A folder or a .zip of wav files."""
+    """A folder or a .zip of files named .wav, which may be SPHERE files, too."""
 
     def accepts(self, source: Any) -> bool:
         """Say whether the source is the path of a .zip, or of a folder that exists."""

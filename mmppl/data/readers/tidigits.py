@@ -12,7 +12,7 @@ from .registry import Arrays, Request, reader
 
 # .../train/man/ae/1a.wav: part, group, speaker, digits (z is "zero", o is "oh") and which of two productions
 FILE = re.compile(
-    r"(?:.*/)?(?:(?P<part>train|test)/)?(?:man|woman|boy|girl)/(?P<speaker>[a-z]{2})/(?P<digits>[1-9zo]+)[ab]\.\w+"
+    r"(?:(?:.*/)?(?P<part>train|test)/|.*/|)(?:man|woman|boy|girl)/(?P<speaker>[a-z]{2})/(?P<digits>[1-9zo]+)[ab]\.\w+"
 )
 
 

@@ -33,7 +33,7 @@ class TokensReader:
     """Arrays or an .npz file with `word`, `acoustic`, and the utterances of both."""
 
     def accepts(self, source: Any) -> bool:
-        """Say whether the source has `word`, `acoustic`, and `utterance` or `utterance_word` and `utterance_acoustic`."""
+        """Say whether the source has `word`, `acoustic`, and `utterance` or one `utterance_*` for each of them."""
         names = _names(source)
         return {*OF} <= names and (UTTERANCE in names or {*OF.values()} <= names)
 

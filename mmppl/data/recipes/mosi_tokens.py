@@ -82,9 +82,10 @@ def mosi_tokens(root: Path | None = None, *, min_count: int = 5, seed: int = 0) 
         raise DataError(f"{RECIPE}: no word occurs {min_count:,} times; give a smaller min_count.")
     row, token = np.array([row for row, _ in kept]), np.array([word for _, word in kept])
     without = sum(word not in known for _, word in spoken)
+    rare = len(spoken) - without - len(kept)
     note = (
-        f"{without:,} of {len(spoken):,} words have no vector in {name}, and {len(spoken) - without - len(kept):,} more "
-        f"occur fewer than {min_count:,} times; they are left out."
+        f"{without:,} of {len(spoken):,} words have no vector in {name}, and {rare:,} more occur fewer than "
+        f"{min_count:,} times; they are left out."
     )
     check_room(4 * len(kept) * (vectors.shape[1] + arrays["audio"].shape[1]), f"{RECIPE}: its rows")
     return Arrays(

@@ -183,7 +183,10 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
     """
     overrides = parse_overrides(as_)
     before = {m.name: m for m in dataset.modalities}
-    _check_known(overrides, {**before, **dataset.annotations}, "modality")
+    there = {**before, **dataset.annotations}
+    if schema is None:
+        _check_known(overrides, there, "modality")
+    overrides = {key: override for key, override in overrides.items() if key in there}
     annotations, overrides = _annotations_of(dataset, before, overrides)
     before = {key: m for key, m in before.items() if key not in overrides or not overrides[key].ignored}
     if not any(m.role == "modality" for m in before.values()):

@@ -31,8 +31,8 @@ FILLERS = "um umm uh uhm er erm hm hmm mm oh ah eh yeah yes ok okay well"
 CONTRACTIONS = (  # with and without apostrophe, as transcripts write them
     "i'm you're he's she's it's we're they're that's there's here's what's who's where's how's i've you've we've "
     "they've i'd you'd he'd she'd we'd they'd it'd i'll you'll he'll she'll we'll they'll it'll that'll isn't aren't "
-    "wasn't weren't don't doesn't didn't haven't hasn't hadn't can't couldn't won't wouldn't shouldn't mustn't mightn't "
-    "needn't ain't could've would've should've might've must've let's gonna wanna gotta kinda sorta"
+    "wasn't weren't don't doesn't didn't haven't hasn't hadn't can't couldn't won't wouldn't shouldn't mustn't "
+    "mightn't needn't ain't could've would've should've might've must've let's gonna wanna gotta kinda sorta"
 )
 
 FUNCTION_WORDS = frozenset(
