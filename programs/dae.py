@@ -48,7 +48,7 @@ class DAE(Program):
         supervised: whether labels teach the codes; else their decoders read what is learned without them.
     """
 
-    default_data = "digits-two-view"
+    default_data = "digits-noise"
     training = dict(lr=1e-3)
     presets = {
         "paper-digits": dict(

@@ -40,6 +40,7 @@ from mmppl import (
 )
 
 MEMORY = 0.05  # of the mean importances that are told after a fit, for those of the batch at hand
+LR = 1e-3  # of the importance networks; faster ones end in y = 1 now and then
 FAR = 10  # times closer to 1 than rho: then no row is told from the others
 
 
@@ -81,8 +82,8 @@ class IMA(Program):
         pooling: how a query pools the codes: by "importance", or their plain "mean", as with y = 1.
     """
 
-    default_data = "digits-two-view"
-    training = dict(steps=1_000, batch_size=512, lr=1e-3)
+    default_data = "digits-noise"
+    training = dict(steps=1_000, batch_size=512, lr=2e-3, schedule="constant")
     quantities = ("importance",)
     query_options = ("pooling",)
     presets = {
@@ -164,7 +165,7 @@ class IMA(Program):
 
     def parameter_groups(self) -> Sequence[Group]:
         """The importance networks; all else is the group "program"."""
-        return [Group("importance", self.importances.parameters())] if self.weighted else []
+        return [Group("importance", self.importances.parameters(), lr=LR)] if self.weighted else []
 
     def stages(self) -> Sequence[Stage]:
         """Both stages in turn, and before the second the scales of C."""
