@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pyro
 import torch
 from pyro.distributions import Delta
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from mmppl import (
@@ -83,7 +83,7 @@ class IMA(Program):
     """
 
     default_data = "digits-noise"
-    training = dict(steps=1_000, batch_size=512, lr=2e-3, schedule="constant")
+    training = dict(steps=1_200, batch_size=512, lr=2e-3, schedule="constant")
     quantities = ("importance",)
     query_options = ("pooling",)
     presets = {
@@ -144,6 +144,9 @@ class IMA(Program):
         self.decoders = decoders(modalities, latent_dim, options)
         if weighted:
             self.importances = encoders(seen, 1, options)
+            for part in self.importances.modules():
+                if isinstance(part, nn.Linear):  # PyTorch's own small weights: importances begin near rho in all rows
+                    part.reset_parameters()
             self.register_buffer("rho", torch.tensor(priors))
             self.register_buffer("corr_weight", torch.tensor(self.of_each("corr", 1.0 if corr is None else corr)))
             self.register_buffer("mean_importance", torch.tensor(priors))
