@@ -9,9 +9,7 @@ import numpy as np
 
 from ...core.program import Program, generates
 from ...data.dataset import Dataset
-from ...distributions.delta import is_deterministic
 from ...errors import UsageError
-from ...inference.question import latents_of
 from ..conditioning import has_any, with_all
 from ..registry import family
 from ..scores import THRESHOLDS, collapse_curve, gaussian_kl
@@ -44,10 +42,10 @@ class Collapse:
             return collapse_curve(gaussian_kl(*gaussians)).tolist()
 
         try:
-            if any(map(is_deterministic, latents_of(program, study.test, program.encoded).values())):
+            q = latent(program.encoded)
+            if not q[1].any():  # exactly 0: points
                 study.log("no collapse curve: the guide is deterministic, and codes without a density do not collapse")
                 return {}
-            q = latent(program.encoded)
             prior = latent(program.conditions)
         except UsageError as error:  # there is no such latent, or it cannot be inferred given everything
             study.log(f"no collapse curve: {error}")
