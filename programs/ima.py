@@ -41,6 +41,7 @@ from mmppl import (
 
 MEMORY = 0.05  # of the mean importances that are told after a fit, for those of the batch at hand
 LR = 1e-3  # of the importance networks; faster ones end in y = 1 now and then
+ROOM, LARGEST = 6, 50  # numbers of a modality for each of its code by default, and the largest code
 FAR = 10  # times closer to 1 than rho: then no row is told from the others
 
 
@@ -59,7 +60,8 @@ class IMA(Program):
 
     Args:
         modalities: the schema of the data.
-        latent_dim: D, the size of z.
+        latent_dim: D, the size of z; None: a sixth of the numbers of the smallest modality, from 2 to 50. Noise that a
+            code has room for is not told from what belongs to a row.
         options: options of all networks, whose fields are hyper-parameters like the others (`hidden=500,100`). They are
             plain by default: importances beside a linear path, or with LayerNorm, learn several times more slowly.
         rho: prior mean of the importances, above 0 and below 1; or one for each modality in their order, labels left
@@ -106,7 +108,7 @@ class IMA(Program):
         self,
         modalities: Sequence[Modality],
         *,
-        latent_dim: int = 50,
+        latent_dim: int | None = None,
         options: NetworkOptions = NetworkOptions(activation="relu", norm=False, linear=False),
         rho: float | tuple[float, ...] = 0.9,
         corr: float | tuple[float, ...] | None = None,
@@ -133,6 +135,9 @@ class IMA(Program):
                 f"IMA: alternations={alternations}, importance_share={importance_share}: at least one alternation, and "
                 "a share above 0 and below 1."
             )
+        if latent_dim is None:
+            smallest = min(self.modality(n).input_size for n in self.encoded)
+            latent_dim = min(max(smallest // ROOM, 2), LARGEST)
         self.latent_dim, self.local, self.align, self.glob = latent_dim, local, align, glob
         self.supervised, self.weighted, self.alternations = supervised, weighted, alternations
         self.measured, self.importance_share, self.through_z = corr is None, importance_share, through_z

@@ -1,4 +1,4 @@
-"""scikit-learn's digits as an image and as random projections of another one, either of which may be noise.
+"""scikit-learn's digits as an image and as random projections of it, either of which may be noise.
 
 Source: the noise and its shares are those of MNIST-TIDIGITS in "Importance-based Multimodal Autoencoder" (OpenReview
 4jXnFYaDOuD); projections take the place of speech.
@@ -21,11 +21,12 @@ from .registry import recipe
 
 RECIPE = "digits-noise"
 PROJECTIONS = 32
+MEAN_OF = 4  # noise images, which are projected
 
 
 @recipe("digits-noise")
 def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 0.8, seed: int = 0) -> Dataset:
-    """4,460 pairs of an 8×8 digit and 32 projections of another one, either of which is noise in one of 11; label.
+    """4,460 pairs of an 8×8 digit and 32 random projections of it, either of which is noise in one of 11; label.
 
     Needs: nothing.
 
@@ -33,7 +34,7 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
     projections of each class, N(1 − R) are paired with each other, and NR of either with noise: N(1 + R) train rows;
     for valid and test, N is a tenth and a quarter. Images are Bernoulli; projections, of the pixels onto 32 Gaussian
     directions, Normal. Noise images have Gaussian pixels of mean .5 and sd .12, of which a share κ is 0; noise
-    projections are those of such images. Annotations: `noise_image`, `noise_projection`, `recording` (the row of
+    projections are those of means of four such images. Annotations: `noise_image`, `noise_projection`, `recording` (the row of
     `load_digits` that was projected, −1 for noise).
 
     Args:
@@ -67,11 +68,13 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
                 labels,
                 split,
                 lambda rows: projected[rows],
-                lambda count, there, draw: noise_images(count, there, draw).flatten(1) @ directions,
+                lambda count, there, draw: noise_images(MEAN_OF * count, there, draw).reshape(count, MEAN_OF, -1).mean(1)
+                @ directions,
             ),
             (per_class, max(1, per_class // 10), max(1, per_class // 4)),
             noise,
             seed=seed,
+            same=True,
         )
     arrays = {name: value.numpy() for name, value in pairs.values.items()} | {
         "label": pairs.label,

@@ -81,7 +81,7 @@ def check_noise(recipe: str, noise: float, sparsity: float, **per_class: int) ->
             raise UsageError(f"{recipe}: {name}={count}: every class needs at least one.")
 
 
-def noisy_pairs(recipe: str, first: Side, second: Side, per_class: Sequence[int], noise: float, *, seed: int) -> Pairs:
+def noisy_pairs(recipe: str, first: Side, second: Side, per_class: Sequence[int], noise: float, *, seed: int, same: bool = False) -> Pairs:
     """Pair base objects of a class: of N, N(1 − R) with each other, NR of either side with noise on the other.
 
     There are N(1 + R) rows of each class, and either modality is noise in R/(1 + R) of them. No base object is shown
@@ -94,6 +94,7 @@ def noisy_pairs(recipe: str, first: Side, second: Side, per_class: Sequence[int]
         per_class: N of train, valid and test.
         noise: R; NR is rounded.
         seed: the seed of all draws.
+        same: whether both sides of a clean pair show the same base object, whose row has the same number in both.
 
     Returns:
         The pairs.
@@ -120,6 +121,9 @@ def noisy_pairs(recipe: str, first: Side, second: Side, per_class: Sequence[int]
             clean = np.flatnonzero(~is_noise)
             draw = generator(seed, "pairs", side.name, part)
             rows[torch.from_numpy(clean)] = in_turn(label[clean], side.labels, there, draw)
+            if same and place:
+                other = base[first.name][-1]
+                rows = torch.where((rows >= 0) & (other >= 0), other, rows)
             shown = side.clean(rows.clamp(min=0))
             made = side.noise(int(is_noise.sum()), torch.from_numpy(there), generator(seed, "noise", side.name, part))
             shown[torch.from_numpy(is_noise)] = made
