@@ -77,6 +77,7 @@ from .objectives.heads import set_features as set_features
 from .objectives.heads import shown_sets as shown_sets
 from .objectives.heads import whole_batch as whole_batch
 from .objectives.importance import stratified as stratified
+from .objectives.suspects import least_dependent as least_dependent
 from .objectives.svi import ObjectiveELBO as ObjectiveELBO
 from .objectives.traces import Traces as Traces
 from .objectives.traces import trace as trace

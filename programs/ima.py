@@ -33,6 +33,7 @@ from mmppl import (
     cross_hsic,
     decoders,
     encoders,
+    least_dependent,
     likelihood_weights,
     nll,
     observe,
@@ -41,7 +42,10 @@ from mmppl import (
 
 MEMORY = 0.05  # of the mean importances that are told after a fit, for those of the batch at hand
 LR = 1e-3  # of the importance networks; faster ones end in y = 1 now and then
-ROOM, LARGEST = 6, 50  # numbers of a modality for each of its code by default, and the largest code
+ROOM, LARGEST = 2, 50  # numbers of a modality for each of its code by default, and the largest code
+GROUPS, GROUPED, GROUPED_LEAST = 16, 6_000, 64  # of k-means; rows that are grouped at most, and at least
+EXACT = "donot_use_mm_for_euclid_dist"  # centres that are not in use are infinitely far
+FIRST, SURE = 0.2, 0.98  # share of the steps in which importances begin, and the probabilities that they begin with
 FAR = 10  # times closer to 1 than rho: then no row is told from the others
 
 
@@ -60,7 +64,7 @@ class IMA(Program):
 
     Args:
         modalities: the schema of the data.
-        latent_dim: D, the size of z; None: a sixth of the numbers of the smallest modality, from 2 to 50. Noise that a
+        latent_dim: D, the size of z; None: half the numbers of the smallest modality, from 2 to 50. Noise that a
             code has room for is not told from what belongs to a row.
         options: options of all networks, whose fields are hyper-parameters like the others (`hidden=500,100`). They are
             plain by default: importances beside a linear path, or with LayerNorm, learn several times more slowly.
@@ -81,6 +85,9 @@ class IMA(Program):
         importance_share: share of the epochs that importances are learned in.
         dependence: what ‖C‖² is: of the "covariance", which is blind to dependence that is not linear, or "hsic".
         through_z: whether z in C moves with y; else the importances are the weights alone.
+        begin: where importances begin: low for the "suspects", the group of codes that covaries least with z
+            (`mmppl.least_dependent`), which finds the best of several minima; or near the "prior" rho in all rows, as
+            in the paper.
         pooling: how a query pools the codes: by "importance", or their plain "mean", as with y = 1.
     """
 
@@ -92,11 +99,11 @@ class IMA(Program):
         # image and speech in [0, 1], both Bernoulli; the text argues for a rho near .9 (of its figure 6, .8 and .3 are
         # best, which could not be repeated); optimiser and epochs are not printed
         "paper-digits": dict(
-            latent_dim=50, hidden=(500, 100), rho=0.9, epochs=40, batch_size=512, lr=1e-3, schedule="constant",
+            latent_dim=50, hidden=(500, 100), rho=0.9, begin="prior", epochs=40, batch_size=512, lr=1e-3, schedule="constant",
         ),
         # words and acoustic vectors; squared errors: --as word=normal:scale=0.7071 --as acoustic=normal:scale=0.7071
         "paper-iemocap": dict(
-            latent_dim=100, hidden=100, rho=(0.03, 0.7), epochs=40, batch_size=512, lr=1e-3, schedule="constant",
+            latent_dim=100, hidden=100, rho=(0.03, 0.7), begin="prior", epochs=40, batch_size=512, lr=1e-3, schedule="constant",
         ),
     }  # fmt: skip
 
@@ -109,7 +116,7 @@ class IMA(Program):
         modalities: Sequence[Modality],
         *,
         latent_dim: int | None = None,
-        options: NetworkOptions = NetworkOptions(activation="relu", norm=False, linear=False),
+        options: NetworkOptions = NetworkOptions(hidden=100, activation="relu", norm=False, linear=False),
         rho: float | tuple[float, ...] = 0.9,
         corr: float | tuple[float, ...] | None = None,
         local: float = 1.0,
@@ -123,6 +130,7 @@ class IMA(Program):
         importance_share: float = 0.25,
         dependence: Literal["covariance", "hsic"] = "covariance",
         through_z: bool = False,
+        begin: Literal["suspects", "prior"] = "suspects",
         pooling: Literal["importance", "mean"] = "importance",
     ) -> None:
         super().__init__(modalities)
@@ -141,6 +149,7 @@ class IMA(Program):
         self.latent_dim, self.local, self.align, self.glob = latent_dim, local, align, glob
         self.supervised, self.weighted, self.alternations = supervised, weighted, alternations
         self.measured, self.importance_share, self.through_z = corr is None, importance_share, through_z
+        self.suspects = begin == "suspects"
         self.pooling: Literal["importance", "mean"] = pooling
         self.dependence = cross_covariance if dependence == "covariance" else cross_hsic
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
@@ -155,6 +164,8 @@ class IMA(Program):
             self.register_buffer("rho", torch.tensor(priors))
             self.register_buffer("corr_weight", torch.tensor(self.of_each("corr", 1.0 if corr is None else corr)))
             self.register_buffer("mean_importance", torch.tensor(priors))
+            self.register_buffer("centres", torch.zeros(len(seen), GROUPS, latent_dim))
+            self.register_buffer("suspect", torch.full((len(seen),), -1))
 
     def of_each(self, name: str, value: float | tuple[float, ...]) -> list[float]:
         """Return one number for each modality that is encoded.
@@ -181,6 +192,7 @@ class IMA(Program):
         own = ("global.z", *(f"nll.{n}" for n in names), *(f"align.{n}" for n in self.encoded))
         if not self.weighted:
             return [Stage("autoencoder", terms=own)]
+        begin = tuple(f"begin.{n}" for n in self.encoded)
         second: dict[str, Any] = dict(
             groups=("importance",), terms=tuple(f"{term}.{n}" for n in self.encoded for term in ("corr", "local"))
         )
@@ -188,9 +200,12 @@ class IMA(Program):
         for time in range(self.alternations):
             again = f" {time + 1}" if time else ""
             found.append(Stage(f"autoencoder{again}", 1 - self.importance_share, groups=("program",), terms=own))
-            if self.measured:
+            if self.measured or self.suspects:
                 found.append(Stage(f"scale{again}", epochs=1, update=scale, **second))
-            found.append(Stage(f"importance{again}", self.importance_share, **second))
+            first = FIRST * self.suspects
+            if self.suspects:
+                found.append(Stage(f"suspects{again}", first * self.importance_share, groups=("importance",), terms=begin))
+            found.append(Stage(f"importance{again}", (1 - first) * self.importance_share, **second))
         return found
 
     def model(self, batch: Batch) -> None:
@@ -250,11 +265,24 @@ class IMA(Program):
             corr = self.dependence(z if self.through_z else z.detach(), u.detach(), -torch.expm1(log_y), observed=has)
             mean, some = mean_of(log_y.exp(), has), has.any(-1)
             local = torch.where(some, bernoulli_kl(mean, self.rho), 0.0)
-            if self.training:
+            if self.training and self.stage.startswith("importance"):
                 with torch.no_grad():
                     self.mean_importance.lerp_(torch.where(some, mean, self.mean_importance), MEMORY)
         found = {f"corr.{n}": (corr[i], self.corr_weight[i]) for i, n in enumerate(self.encoded)}
-        return Terms({**found, **{f"local.{n}": (local[i], self.local) for i, n in enumerate(self.encoded)}})
+        found |= {f"local.{n}": (local[i], self.local) for i, n in enumerate(self.encoded)}
+        begin = self.begin_terms(u.detach(), log_y, has)
+        return Terms({**found, **{f"begin.{n}": (begin[i], 1.0) for i, n in enumerate(self.encoded)}})
+
+    def begin_terms(self, u: Tensor, log_y: Tensor, has: Tensor) -> Tensor:
+        """(M,) cross-entropies of the importances with those to begin with: low for suspects, high for all else; 0
+        where nobody is suspected.
+        """
+        if not self.stage.startswith("suspects"):
+            return torch.zeros_like(self.rho)
+        suspected = torch.cdist(u, self.centres, compute_mode=EXACT).argmin(-1) == self.suspect.unsqueeze(-1)
+        target = torch.where(suspected, 1 - SURE, SURE)
+        lost = -(target * log_y + (1 - target) * torch.log((-torch.expm1(log_y)).clamp_min(1e-7)))
+        return torch.where(self.suspect >= 0, mean_of(lost, has), 0.0)
 
     def prior(self) -> Gaussian:
         """N(0, ½ I), of which −ln p(z) is ‖z‖² and a constant."""
@@ -339,13 +367,15 @@ def bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def scale(program: Any, batches: Iterable[Batch]) -> None:
-    """Set each weight of ‖C‖² to 1 over its mean over the batches with equal importances (0 where it does not vary).
+    """Set each weight of ‖C‖² to 1 over its mean over the batches with equal importances (0 where it does not vary),
+    unless weights are given, and find the suspects of each modality.
 
     Args:
         program: an `IMA`.
         batches: the training rows.
     """
     program.eval()  # without dropout
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []  # the codes that are grouped
     total, rows = torch.zeros_like(program.corr_weight), torch.zeros_like(program.corr_weight)
     for batch in batches:
         has, u = counted(batch), program.codes(batch)
@@ -354,5 +384,16 @@ def scale(program: Any, batches: Iterable[Batch]) -> None:
         number = has.sum(-1)
         total += number * program.dependence(z, u, equal + 0.5, observed=has)
         rows += number
-    program.corr_weight.copy_(torch.where(total > 0, rows / total, 0.0))
+        if program.suspects and sum(len(z) for z, _, _ in kept) < GROUPED:
+            kept.append((z, u, has))
+    if program.measured:
+        program.corr_weight.copy_(torch.where(total > 0, rows / total, 0.0))
+    if kept:
+        z, u, has = torch.cat([k[0] for k in kept]), *(torch.cat([k[i] for k in kept], 1) for i in (1, 2))
+        for i, rho in enumerate(program.rho.tolist()):
+            if has[i].sum() >= GROUPED_LEAST:
+                centres, number = least_dependent(z[has[i]], u[i, has[i]], 1 - rho)
+                program.suspect[i] = number
+                program.centres[i] = torch.inf
+                program.centres[i, : len(centres)] = centres
     program.train()
