@@ -61,6 +61,8 @@ from .nn.per_modality import JointEncoder as JointEncoder
 from .nn.per_modality import decoders as decoders
 from .nn.per_modality import encoders as encoders
 from .objectives.alignment import alignment as alignment
+from .objectives.codes import bernoulli_kl as bernoulli_kl
+from .objectives.codes import pool_codes as pool_codes
 from .objectives.cross import cross_likelihood as cross_likelihood
 from .objectives.dependence import cross_covariance as cross_covariance
 from .objectives.dependence import cross_hsic as cross_hsic
@@ -77,7 +79,7 @@ from .objectives.heads import set_features as set_features
 from .objectives.heads import shown_sets as shown_sets
 from .objectives.heads import whole_batch as whole_batch
 from .objectives.importance import stratified as stratified
-from .objectives.suspects import least_dependent as least_dependent
+from .objectives.suspects import Suspects as Suspects
 from .objectives.svi import ObjectiveELBO as ObjectiveELBO
 from .objectives.traces import Traces as Traces
 from .objectives.traces import trace as trace

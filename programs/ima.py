@@ -2,9 +2,9 @@
 
 Source: "Importance-based Multimodal Autoencoder" (anonymous, submission to ICLR 2021, OpenReview 4jXnFYaDOuD); no code
 of the authors is known. Differs: importances are not normalised, and the code is their normalised ratio (sec. 5.3, not
-eq. 1), computed from their logarithms, so that no guard is needed; losses are means over rows, not sums; C_j is scaled
-to 1 for each modality, as the lambdas are not printed and with one for all the local KL wins where codes vary little;
-any modality may be missing; labels may be decoded, and by default teach the codes nothing.
+eq. 1); losses are means over rows, not sums; C_j is scaled to 1 for each modality, as the lambdas are not printed and
+with one for all the local KL wins where codes vary little; importances begin where codes covary least, since there are
+minima that tell classes apart; any modality may be missing; labels may be decoded, and by default teach codes nothing.
 """
 
 import math
@@ -27,24 +27,25 @@ from mmppl import (
     NetworkOptions,
     Program,
     Stage,
+    Suspects,
     Terms,
     UsageError,
+    bernoulli_kl,
     cross_covariance,
     cross_hsic,
     decoders,
     encoders,
-    least_dependent,
     likelihood_weights,
     nll,
     observe,
+    pool_codes,
     trace,
 )
 
 MEMORY = 0.05  # of the mean importances that are told after a fit, for those of the batch at hand
 LR = 1e-3  # of the importance networks; faster ones end in y = 1 now and then
 ROOM, LARGEST = 2, 50  # numbers of a modality for each of its code by default, and the largest code
-GROUPS, GROUPED, GROUPED_LEAST = 16, 6_000, 64  # of k-means; rows that are grouped at most, and at least
-EXACT = "donot_use_mm_for_euclid_dist"  # centres that are not in use are infinitely far
+GROUPED = 6_000  # rows that are grouped at most
 FIRST, SURE = 0.2, 0.98  # share of the steps in which importances begin, and the probabilities that they begin with
 FAR = 10  # times closer to 1 than rho: then no row is told from the others
 
@@ -86,7 +87,7 @@ class IMA(Program):
         dependence: what ‖C‖² is: of the "covariance", which is blind to dependence that is not linear, or "hsic".
         through_z: whether z in C moves with y; else the importances are the weights alone.
         begin: where importances begin: low for the "suspects", the group of codes that covaries least with z
-            (`mmppl.least_dependent`), which finds the best of several minima; or near the "prior" rho in all rows, as
+            (`mmppl.Suspects`), which finds the best of several minima; or near the "prior" rho in all rows, as
             in the paper.
         pooling: how a query pools the codes: by "importance", or their plain "mean", as with y = 1.
     """
@@ -99,11 +100,13 @@ class IMA(Program):
         # image and speech in [0, 1], both Bernoulli; the text argues for a rho near .9 (of its figure 6, .8 and .3 are
         # best, which could not be repeated); optimiser and epochs are not printed
         "paper-digits": dict(
-            latent_dim=50, hidden=(500, 100), rho=0.9, begin="prior", epochs=40, batch_size=512, lr=1e-3, schedule="constant",
+            latent_dim=50, hidden=(500, 100), rho=0.9, begin="prior", epochs=40, batch_size=512, lr=1e-3,
+            schedule="constant",
         ),
         # words and acoustic vectors; squared errors: --as word=normal:scale=0.7071 --as acoustic=normal:scale=0.7071
         "paper-iemocap": dict(
-            latent_dim=100, hidden=100, rho=(0.03, 0.7), begin="prior", epochs=40, batch_size=512, lr=1e-3, schedule="constant",
+            latent_dim=100, hidden=100, rho=(0.03, 0.7), begin="prior", epochs=40, batch_size=512, lr=1e-3,
+            schedule="constant",
         ),
     }  # fmt: skip
 
@@ -149,13 +152,13 @@ class IMA(Program):
         self.latent_dim, self.local, self.align, self.glob = latent_dim, local, align, glob
         self.supervised, self.weighted, self.alternations = supervised, weighted, alternations
         self.measured, self.importance_share, self.through_z = corr is None, importance_share, through_z
-        self.suspects = begin == "suspects"
         self.pooling: Literal["importance", "mean"] = pooling
         self.dependence = cross_covariance if dependence == "covariance" else cross_hsic
         self.weights = likelihood_weights(modalities, weigh=weights, label_weight=label_weight)
         seen = [self.modality(n) for n in self.encoded]
         self.encoders = encoders(seen, latent_dim, options)
         self.decoders = decoders(modalities, latent_dim, options)
+        self.suspects = Suspects(len(seen), latent_dim) if weighted and begin == "suspects" else None
         if weighted:
             self.importances = encoders(seen, 1, options)
             for part in self.importances.modules():
@@ -164,19 +167,9 @@ class IMA(Program):
             self.register_buffer("rho", torch.tensor(priors))
             self.register_buffer("corr_weight", torch.tensor(self.of_each("corr", 1.0 if corr is None else corr)))
             self.register_buffer("mean_importance", torch.tensor(priors))
-            self.register_buffer("centres", torch.zeros(len(seen), GROUPS, latent_dim))
-            self.register_buffer("suspect", torch.full((len(seen),), -1))
 
     def of_each(self, name: str, value: float | tuple[float, ...]) -> list[float]:
-        """Return one number for each modality that is encoded.
-
-        Args:
-            name: the hyper-parameter.
-            value: one number for all, or one for each.
-
-        Raises:
-            UsageError: there is another number of them, or one is negative.
-        """
+        """Return a number for each modality that is encoded, of a hyper-parameter that is one, or one for each."""
         each = [float(value)] * len(self.encoded) if isinstance(value, int | float) else [float(v) for v in value]
         if len(each) != len(self.encoded) or any(v < 0 for v in each):
             raise UsageError(f"IMA: {name}={value}: expected one number ≥ 0, or one for each of {self.encoded}.")
@@ -192,19 +185,19 @@ class IMA(Program):
         own = ("global.z", *(f"nll.{n}" for n in names), *(f"align.{n}" for n in self.encoded))
         if not self.weighted:
             return [Stage("autoencoder", terms=own)]
-        begin = tuple(f"begin.{n}" for n in self.encoded)
-        second: dict[str, Any] = dict(
-            groups=("importance",), terms=tuple(f"{term}.{n}" for n in self.encoded for term in ("corr", "local"))
+        begin, second = (
+            dict[str, Any](groups=("importance",), terms=tuple(f"{term}.{n}" for n in self.encoded for term in terms))
+            for terms in (("begin",), ("corr", "local"))
         )
         found = []
         for time in range(self.alternations):
             again = f" {time + 1}" if time else ""
             found.append(Stage(f"autoencoder{again}", 1 - self.importance_share, groups=("program",), terms=own))
-            if self.measured or self.suspects:
+            if self.measured or self.suspects is not None:
                 found.append(Stage(f"scale{again}", epochs=1, update=scale, **second))
-            first = FIRST * self.suspects
-            if self.suspects:
-                found.append(Stage(f"suspects{again}", first * self.importance_share, groups=("importance",), terms=begin))
+            first = 0.0 if time or self.suspects is None else FIRST
+            if first:
+                found.append(Stage("suspects", first * self.importance_share, **begin))
             found.append(Stage(f"importance{again}", (1 - first) * self.importance_share, **second))
         return found
 
@@ -218,14 +211,15 @@ class IMA(Program):
 
     def guide(self, batch: Batch) -> None:
         """δ(z − code); the code of a row of which nothing is seen is 0."""
-        code = pooled(self.codes(batch), self.log_importances(batch), batch.seen)
+        code = pool_codes(self.codes(batch), self.log_importances(batch), batch.seen)
         with batch.plates():
             pyro.sample("z", Delta(code, event_dim=1))
 
     def query_guide(self, batch: Batch) -> None:
         """The same, but the prior where nothing is seen."""
         log_y = self.log_importances(batch)
-        code = pooled(self.codes(batch), log_y if self.pooling == "importance" else torch.zeros_like(log_y), batch.seen)
+        log_y = log_y if self.pooling == "importance" else torch.zeros_like(log_y)
+        code = pool_codes(self.codes(batch), log_y, batch.seen)
         with batch.plates():
             pyro.sample("z", DeltaOrPrior(code, batch.seen.any(-1), self.prior()))
 
@@ -236,7 +230,7 @@ class IMA(Program):
         has = counted(batch)
         batch = replace(batch, active=has.any(0))
         u, log_y = self.codes(batch), self.log_importances(batch)
-        z = pooled(u, log_y.detach(), batch.seen)
+        z = pool_codes(u, log_y.detach(), batch.seen)
 
         def guide(batch: Batch) -> None:
             with batch.plates():
@@ -249,23 +243,18 @@ class IMA(Program):
         return terms | self.importance_terms(z, u, log_y, has) if self.weighted else terms
 
     def importance_terms(self, z: Tensor, u: Tensor, log_y: Tensor, has: Tensor) -> Terms:
-        """`corr.MODALITY` and `local.MODALITY`.
-
-        Args:
-            z: (B, D) codes.
-            u: (M, B, D) codes of the modalities.
-            log_y: (M, B) ln y.
-            has: (M, B) bool, the rows that have a modality.
+        """`corr.MODALITY`, `local.MODALITY` and `begin.MODALITY`, from the codes z (B, D) and u (M, B, D), ln y (M, B),
+        and which rows have a modality (M, B).
         """
         if self.stage == "autoencoder":  # y = 1: nothing is left to covary
             corr, local = torch.zeros_like(self.rho), -self.rho.log()
         else:
             if self.through_z:
-                z = pooled(u.detach(), log_y, has.mT)
+                z = pool_codes(u.detach(), log_y, has.mT)
             corr = self.dependence(z if self.through_z else z.detach(), u.detach(), -torch.expm1(log_y), observed=has)
             mean, some = mean_of(log_y.exp(), has), has.any(-1)
             local = torch.where(some, bernoulli_kl(mean, self.rho), 0.0)
-            if self.training and self.stage.startswith("importance"):
+            if self.training and not self.stage.startswith("suspects"):
                 with torch.no_grad():
                     self.mean_importance.lerp_(torch.where(some, mean, self.mean_importance), MEMORY)
         found = {f"corr.{n}": (corr[i], self.corr_weight[i]) for i, n in enumerate(self.encoded)}
@@ -277,12 +266,11 @@ class IMA(Program):
         """(M,) cross-entropies of the importances with those to begin with: low for suspects, high for all else; 0
         where nobody is suspected.
         """
-        if not self.stage.startswith("suspects"):
+        if self.suspects is None or not self.stage.startswith("suspects"):
             return torch.zeros_like(self.rho)
-        suspected = torch.cdist(u, self.centres, compute_mode=EXACT).argmin(-1) == self.suspect.unsqueeze(-1)
-        target = torch.where(suspected, 1 - SURE, SURE)
+        target = torch.where(self.suspects.among(u), 1 - SURE, SURE)
         lost = -(target * log_y + (1 - target) * torch.log((-torch.expm1(log_y)).clamp_min(1e-7)))
-        return torch.where(self.suspect >= 0, mean_of(lost, has), 0.0)
+        return torch.where(self.suspects.found, mean_of(lost, has), 0.0)
 
     def prior(self) -> Gaussian:
         """N(0, ½ I), of which −ln p(z) is ‖z‖² and a constant."""
@@ -329,27 +317,6 @@ class IMA(Program):
         ]
 
 
-def pooled(u: Tensor, log_y: Tensor, seen: Tensor) -> Tensor:
-    """z = Σ_m y_m u_m / Σ_m y_m over what is seen. From ln y it is exact however small all importances are; what one
-    modality alone has is its u, bit for bit.
-
-    Args:
-        u: (M, B, D) codes of the modalities.
-        log_y: (M, B) ln y, at most 0.
-        seen: (..., B, M) bool.
-
-    Returns:
-        (..., B, D); 0 where nothing is seen.
-    """
-    keep = seen.movedim(-1, 0)
-    log_y = log_y.reshape(len(log_y), *[1] * (keep.ndim - 2), -1)
-    largest = torch.where(keep, log_y, -torch.inf).amax(0).clamp_min(torch.finfo(log_y.dtype).min).detach()
-    y = torch.where(keep, (log_y - largest).clamp_max(0.0).exp(), 0.0)  # of the largest: 1
-    share = (y / y.sum(0).clamp_min(1.0)).unsqueeze(-1)
-    u = u.reshape(len(u), *[1] * (keep.ndim - 2), *u.shape[1:])
-    return torch.where(keep.unsqueeze(-1), share * u, 0.0).sum(0)
-
-
 def counted(batch: Batch) -> Tensor:
     """(M, B) bool: where a modality is seen, in rows that count."""
     return batch.seen.mT if batch.active is None else batch.seen.mT & batch.active
@@ -360,19 +327,9 @@ def mean_of(y: Tensor, has: Tensor) -> Tensor:
     return torch.where(has, y, 0.0).sum(-1) / has.sum(-1).clamp_min(1)
 
 
-def bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(Bern(p) ‖ Bern(q)) in nats; finite, and its gradient 0, where p is 0 or 1 in float32."""
-    p = p.clamp(1e-7, 1 - 1e-7)
-    return p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
-
-
 def scale(program: Any, batches: Iterable[Batch]) -> None:
     """Set each weight of ‖C‖² to 1 over its mean over the batches with equal importances (0 where it does not vary),
-    unless weights are given, and find the suspects of each modality.
-
-    Args:
-        program: an `IMA`.
-        batches: the training rows.
+    unless weights are given, and find the suspects of each modality in the first rows.
     """
     program.eval()  # without dropout
     kept: list[tuple[Tensor, Tensor, Tensor]] = []  # the codes that are grouped
@@ -380,20 +337,15 @@ def scale(program: Any, batches: Iterable[Batch]) -> None:
     for batch in batches:
         has, u = counted(batch), program.codes(batch)
         equal = u.new_zeros(u.shape[:2])
-        z = pooled(u, equal, batch.seen)
+        z = pool_codes(u, equal, batch.seen)
         number = has.sum(-1)
         total += number * program.dependence(z, u, equal + 0.5, observed=has)
         rows += number
-        if program.suspects and sum(len(z) for z, _, _ in kept) < GROUPED:
+        if sum(len(z) for z, _, _ in kept) < GROUPED:
             kept.append((z, u, has))
     if program.measured:
         program.corr_weight.copy_(torch.where(total > 0, rows / total, 0.0))
-    if kept:
+    if program.suspects is not None and kept:
         z, u, has = torch.cat([k[0] for k in kept]), *(torch.cat([k[i] for k in kept], 1) for i in (1, 2))
-        for i, rho in enumerate(program.rho.tolist()):
-            if has[i].sum() >= GROUPED_LEAST:
-                centres, number = least_dependent(z[has[i]], u[i, has[i]], 1 - rho)
-                program.suspect[i] = number
-                program.centres[i] = torch.inf
-                program.centres[i, : len(centres)] = centres
+        program.suspects.find(z, u, has, (1 - program.rho).tolist())
     program.train()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .dependence import cross_covariance
 
 GROUPS = 16
 ENOUGH = 4  # rows of a group, of which there is a covariance at all
+LEAST = 64  # rows that are grouped
 
 
 def least_dependent(z: Tensor, u: Tensor, share: float, *, seed: int = 0) -> tuple[Tensor, int]:
@@ -47,7 +50,62 @@ def least_dependent(z: Tensor, u: Tensor, share: float, *, seed: int = 0) -> tup
         count = int(rows.sum())
         if count < ENOUGH or not share / 4 <= count / len(u) <= 2 * share:
             continue
-        left = float(cross_covariance(z[rows], u[rows]))
+        left = float(cross_covariance(z[rows], u[rows]).detach())
         if left < best:
             best, number = left, group
     return torch.from_numpy(found.cluster_centers_).to(u), number
+
+
+class Suspects(nn.Module):
+    """The suspected groups of several modalities, as buffers.
+
+    Args:
+        modalities: their number M.
+        size: D, the size of a code.
+
+    Example:
+        >>> suspects = Suspects(1, 2)
+        >>> suspects.found
+        tensor([False])
+    """
+
+    centres: Tensor
+    number: Tensor
+
+    def __init__(self, modalities: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("centres", torch.zeros(modalities, GROUPS, size))
+        self.register_buffer("number", torch.full((modalities,), -1))
+
+    @property
+    def found(self) -> Tensor:
+        """(M,) bool, whether any group is suspected."""
+        return self.number >= 0
+
+    def find(self, z: Tensor, u: Tensor, observed: Tensor, shares: Sequence[float]) -> None:
+        """Find the group of each modality in which z and u covary least; of fewer than 64 rows none is found.
+
+        Args:
+            z: (n, D) codes of all modalities together.
+            u: (M, n, D) codes of each.
+            observed: (M, n) bool.
+            shares: of each modality's rows, the share that noise is expected to have.
+        """
+        for i, share in enumerate(shares):
+            self.number[i] = -1
+            if observed[i].sum() >= LEAST:
+                centres, self.number[i] = least_dependent(z[observed[i]], u[i, observed[i]], share)
+                self.centres[i] = torch.inf  # those that are not in use
+                self.centres[i, : len(centres)] = centres
+
+    def among(self, u: Tensor) -> Tensor:
+        """Say whether codes are nearest to the centre of a suspected group.
+
+        Args:
+            u: (M, B, D).
+
+        Returns:
+            (M, B) bool.
+        """
+        apart = torch.cdist(u, self.centres, compute_mode="donot_use_mm_for_euclid_dist")  # which knows infinity
+        return apart.argmin(-1) == self.number.unsqueeze(-1)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from mmppl import Batch, Modality, Run, UsageError, fit, load_program, read, utterance_codes
+from mmppl import Batch, Modality, Run, UsageError, bernoulli_kl, fit, load_program, pool_codes, read, utterance_codes
 from mmppl.inference.query import ask
 from mmppl.train.callbacks import Callback
 from mmppl.train.loop import Training
 from mmppl.train.settings import FitSettings
 
 IMA, DAE = load_program("ima"), load_program("dae")
-pooled, scale, bernoulli_kl = (getattr(sys.modules[IMA.__module__], n) for n in ("pooled", "scale", "bernoulli_kl"))
+scale = sys.modules[IMA.__module__].scale
 SMALL = dict(hidden=16, latent_dim=4, layers=1)
 IMPORTANCE = ["importance"]
 
@@ -91,7 +91,7 @@ def test_terms_have_the_values_of_the_specification(known):
 
 
 def ask_code(program, batch):
-    return pooled(program.codes(batch), program.log_importances(batch), batch.seen).detach()
+    return pool_codes(program.codes(batch), program.log_importances(batch), batch.seen).detach()
 
 
 def test_gradients_are_those_of_a_loss_by_hand(known):
@@ -184,11 +184,11 @@ def test_importances_that_vanish_keep_their_ratio():
     log_y = torch.tensor([-400.0, -400.0 + math.log(3), -500.0]).unsqueeze(-1).expand(3, 4)
     assert not log_y.exp().any()
     seen = torch.tensor([[True, True, True], [True, False, False], [False, False, False], [True, True, False]])
-    z = pooled(u, log_y, seen)
+    z = pool_codes(u, log_y, seen)
     torch.testing.assert_close(z[0], (u[0, 0] + 3 * u[1, 0]) / 4)
     assert torch.equal(z[1], u[0, 1]) and not z[2].any()
     subsets = torch.stack([seen, seen.flip(0)])
-    assert torch.equal(pooled(u, log_y, subsets)[0], z) and pooled(u, log_y, subsets).shape == (2, 4, 5)
+    assert torch.equal(pool_codes(u, log_y, subsets)[0], z) and pool_codes(u, log_y, subsets).shape == (2, 4, 5)
 
 
 @pytest.mark.parametrize("p", [0.0, 1.0])
@@ -227,14 +227,14 @@ def trained(data, cls=IMA, callbacks=(), settings=None, **hyper):
 def test_what_a_stage_freezes_keeps_its_bits(digits):
     weights = Weights()
     training = trained(digits, callbacks=[weights], alternations=2, settings=dict(epochs=10))
-    names = ["autoencoder", "scale", "importance", "autoencoder 2", "scale 2", "importance 2"]
+    names = ["autoencoder", "scale", "suspects", "importance", "autoencoder 2", "scale 2", "importance 2"]
     assert list(dict.fromkeys(stage for stage, _ in weights.seen[1:])) == names
     assert training.program.stage == ""
     for (_, before), (stage, after) in zip(weights.seen, weights.seen[1:]):
         moved = {n for n in before if not torch.equal(before[n], after[n])}
         own = {n for n in before if n.startswith("importances.")}
         noise = {n for n in before if n.startswith("likelihood_parameters.profile.")}  # it is calibrated afterwards
-        wanted = {"s": set(), "i": own, "a": set(before) - own - noise}[stage[0]]
+        wanted = {"sc": set(), "su": own, "im": own, "au": set(before) - own - noise}[stage[:2]]
         assert moved == wanted, stage
 
 
@@ -273,7 +273,7 @@ def test_each_modality_has_a_scale_of_its_own(digits):
 
 
 def test_a_weight_that_is_given_needs_no_stage(digits):
-    given = made(IMA, digits, corr=(1.0, 2.0, 3.0))
+    given = made(IMA, digits, corr=(1.0, 2.0, 3.0), begin="prior")
     assert [s.name for s in given.stages()] == ["autoencoder", "importance"] and given.corr_weight.tolist() == [1, 2, 3]
     (only,) = made(IMA, digits, weighted=False).stages()
     assert only.name == "autoencoder" and not made(IMA, digits, weighted=False).parameter_groups()
@@ -303,7 +303,7 @@ def test_labels_teach_codes_only_if_they_are_to(digits):
 
 @pytest.mark.parametrize("epoch", range(2, 7))
 def test_killed_and_resumed_to_the_same_bits(digits, epoch, tmp_path, monkeypatch):
-    """Six epochs: four of codes, one of scales, one of importances; stopped within each, or between two."""
+    """Six epochs: of codes, of scales, of suspects, of importances; stopped within each, or between two."""
     monkeypatch.setattr("mmppl.train.callbacks.CHECKPOINT_SHARE", 1e9)
     given = dict(hyper=SMALL | dict(dropout=0.2, importance_share=0.4), epochs=6, batch_size=64, calibrate=False)
     whole = fit("ima", digits, out=tmp_path / "whole", **given)
@@ -317,7 +317,8 @@ def test_killed_and_resumed_to_the_same_bits(digits, epoch, tmp_path, monkeypatc
     assert len((tmp_path / "b" / "metrics.jsonl").read_text().splitlines()) == epoch - 1
     again = fit("ima", digits, out=tmp_path / "b", resume=True, **given)
     lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in run.metrics] for run in (again, whole)]
-    assert lines[0] == lines[1] and {line["stage"] for line in lines[0]} == {"autoencoder", "scale", "importance"}
+    assert lines[0] == lines[1]
+    assert {line["stage"] for line in lines[0]} == {"autoencoder", "scale", "suspects", "importance"}
     loaded, wanted = Run.load(tmp_path / "b").program.state_dict(), whole.program.state_dict()
     assert loaded.keys() == wanted.keys() and all(torch.equal(loaded[n], wanted[n]) for n in wanted)
 

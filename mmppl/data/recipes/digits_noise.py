@@ -34,8 +34,8 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
     projections of each class, N(1 − R) are paired with each other, and NR of either with noise: N(1 + R) train rows;
     for valid and test, N is a tenth and a quarter. Images are Bernoulli; projections, of the pixels onto 32 Gaussian
     directions, Normal. Noise images have Gaussian pixels of mean .5 and sd .12, of which a share κ is 0; noise
-    projections are those of means of four such images. Annotations: `noise_image`, `noise_projection`, `recording` (the row of
-    `load_digits` that was projected, −1 for noise).
+    projections are those of means of four such images. Annotations: `noise_image`, `noise_projection`, `recording` (the
+    row of `load_digits` that was projected, −1 for noise).
 
     Args:
         per_class: N of the train pairs.
@@ -68,8 +68,9 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
                 labels,
                 split,
                 lambda rows: projected[rows],
-                lambda count, there, draw: noise_images(MEAN_OF * count, there, draw).reshape(count, MEAN_OF, -1).mean(1)
-                @ directions,
+                lambda count, there, draw: (
+                    noise_images(MEAN_OF * count, there, draw).reshape(count, MEAN_OF, -1).mean(1) @ directions
+                ),
             ),
             (per_class, max(1, per_class // 10), max(1, per_class // 4)),
             noise,

@@ -81,7 +81,9 @@ def check_noise(recipe: str, noise: float, sparsity: float, **per_class: int) ->
             raise UsageError(f"{recipe}: {name}={count}: every class needs at least one.")
 
 
-def noisy_pairs(recipe: str, first: Side, second: Side, per_class: Sequence[int], noise: float, *, seed: int, same: bool = False) -> Pairs:
+def noisy_pairs(
+    recipe: str, first: Side, second: Side, per_class: Sequence[int], noise: float, *, seed: int, same: bool = False
+) -> Pairs:
     """Pair base objects of a class: of N, N(1 − R) with each other, NR of either side with noise on the other.
 
     There are N(1 + R) rows of each class, and either modality is noise in R/(1 + R) of them. No base object is shown
