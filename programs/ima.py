@@ -257,7 +257,7 @@ class IMA(Program):
             if self.training and not self.stage.startswith("suspects"):
                 with torch.no_grad():
                     self.mean_importance.lerp_(torch.where(some, mean, self.mean_importance), MEMORY)
-        found = {f"corr.{n}": (corr[i], self.corr_weight[i]) for i, n in enumerate(self.encoded)}
+        found: dict[str, Any] = {f"corr.{n}": (corr[i], self.corr_weight[i]) for i, n in enumerate(self.encoded)}
         found |= {f"local.{n}": (local[i], self.local) for i, n in enumerate(self.encoded)}
         begin = self.begin_terms(u.detach(), log_y, has)
         return Terms({**found, **{f"begin.{n}": (begin[i], 1.0) for i, n in enumerate(self.encoded)}})

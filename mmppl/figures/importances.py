@@ -13,7 +13,7 @@ from .drawing import BLUE, ORANGE, caption, hide_axes, quoted
 from .registry import Subject, figure
 
 MAX_POINTS = 1500  # of each plane
-BINS = np.linspace(0, 1, 41)
+BINS = [i / 40 for i in range(41)]
 
 
 @figure(

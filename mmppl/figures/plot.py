@@ -68,7 +68,7 @@ def plot(
             paths.append(folder / f"{name}.png")
             write(paths[-1], png(drawn))
             log(f"{paths[-1]}")
-            if drawing.page is not None and (text := drawing.page(shown)) is not None:
+            if isinstance(shown, Subject) and drawing.page is not None and (text := drawing.page(shown)) is not None:
                 paths.append(folder / f"{name}.html")
                 write(paths[-1], text.encode())
                 log(f"{paths[-1]}")

@@ -97,8 +97,8 @@ def words(subject: Subject) -> Figure | None:
             for at, i in row:
                 back, fore = shades[i]
                 box = {"facecolor": back, "edgecolor": "none", "boxstyle": "round,pad=0.25"}
-                look = {"family": "monospace", "fontsize": 7.5, "va": "center", "bbox": box, "color": fore}
-                ax.text(at, down, quoted(line.words[i]), **look)
+                word = quoted(line.words[i])
+                ax.text(at, down, word, family="monospace", fontsize=7.5, va="center", bbox=box, color=fore)
         down += 1
     caption(drawn, f"{subject.about} · words by importance, light to dark 0 to 1 · {len(lines)} utterances")
     return drawn
