@@ -332,15 +332,14 @@ def scale(program: Any, batches: Iterable[Batch]) -> None:
     unless weights are given, and find the suspects of each modality in the first rows.
     """
     program.eval()  # without dropout
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []  # the codes that are grouped
+    kept: list[tuple[Tensor, Tensor, Tensor]] = []
     total, rows = torch.zeros_like(program.corr_weight), torch.zeros_like(program.corr_weight)
     for batch in batches:
         has, u = counted(batch), program.codes(batch)
         equal = u.new_zeros(u.shape[:2])
         z = pool_codes(u, equal, batch.seen)
-        number = has.sum(-1)
-        total += number * program.dependence(z, u, equal + 0.5, observed=has)
-        rows += number
+        total += has.sum(-1) * program.dependence(z, u, equal + 0.5, observed=has)
+        rows += has.sum(-1)
         if sum(len(z) for z, _, _ in kept) < GROUPED:
             kept.append((z, u, has))
     if program.measured:
