@@ -45,8 +45,8 @@ from mmppl import (
 MEMORY = 0.05  # of the mean importances that are told after a fit, for those of the batch at hand
 LR = 1e-3  # of the importance networks; faster ones end in y = 1 now and then
 ROOM, LARGEST = 2, 50  # numbers of a modality for each of its code by default, and the largest code
-GROUPED = 6_000  # rows that are grouped at most
 FIRST, SURE = 0.2, 0.98  # share of the steps in which importances begin, and the probabilities that they begin with
+EDGE = 1e-6  # of rho, whose log-odds float32 can still tell
 FAR = 10  # times closer to 1 than rho: then no row is told from the others
 
 
@@ -139,8 +139,8 @@ class IMA(Program):
         super().__init__(modalities)
         self.check_nonnegative(local=local, align=align, glob=glob, label_weight=label_weight)
         priors = self.of_each("rho", rho)
-        if not all(0 < prior < 1 for prior in priors):
-            raise UsageError(f"IMA: rho={rho} is not above 0 and below 1.")
+        if not all(EDGE <= prior <= 1 - EDGE for prior in priors):
+            raise UsageError(f"IMA: rho={rho} is not above 0 and below 1, by {EDGE:g} at least.")
         if alternations < 1 or not 0 < importance_share < 1:
             raise UsageError(
                 f"IMA: alternations={alternations}, importance_share={importance_share}: at least one alternation, and "
@@ -299,9 +299,10 @@ class IMA(Program):
         return logsigmoid(torch.stack(found) + self.rho.logit().unsqueeze(-1))
 
     def quantity(self, name: str, batch: Batch) -> Mapping[str, Tensor]:
-        """The importances y of what is seen, in (0, 1); 1 with weighted=False."""
-        y = torch.where(batch.seen.mT, self.log_importances(batch).exp(), 0.0)
-        return dict(zip(self.encoded, y))
+        """The importances y of what is seen, in (0, 1); 1 with weighted=False, and where a query pools by the mean."""
+        y = self.log_importances(batch).exp().clamp_min(torch.finfo(torch.float32).tiny)  # positive where it is seen
+        y = y if self.pooling == "importance" else torch.ones_like(y)
+        return dict(zip(self.encoded, torch.where(batch.seen.mT, y, 0.0)))
 
     def notes(self) -> Sequence[str]:
         """The mean importances, and which of them ended in the false minimum."""
@@ -329,10 +330,9 @@ def mean_of(y: Tensor, has: Tensor) -> Tensor:
 
 def scale(program: Any, batches: Iterable[Batch]) -> None:
     """Set each weight of ‖C‖² to 1 over its mean over the batches with equal importances (0 where it does not vary),
-    unless weights are given, and find the suspects of each modality in the first rows.
+    unless weights are given, and find the suspects of each modality.
     """
     program.eval()  # without dropout
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
     total, rows = torch.zeros_like(program.corr_weight), torch.zeros_like(program.corr_weight)
     for batch in batches:
         has, u = counted(batch), program.codes(batch)
@@ -340,11 +340,10 @@ def scale(program: Any, batches: Iterable[Batch]) -> None:
         z = pool_codes(u, equal, batch.seen)
         total += has.sum(-1) * program.dependence(z, u, equal + 0.5, observed=has)
         rows += has.sum(-1)
-        if sum(len(z) for z, _, _ in kept) < GROUPED:
-            kept.append((z, u, has))
+        if program.suspects is not None:
+            program.suspects.gather(z, u, has)
     if program.measured:
         program.corr_weight.copy_(torch.where(total > 0, rows / total, 0.0))
-    if program.suspects is not None and kept:
-        z, u, has = torch.cat([k[0] for k in kept]), *(torch.cat([k[i] for k in kept], 1) for i in (1, 2))
-        program.suspects.find(z, u, has, (1 - program.rho).tolist())
+    if program.suspects is not None:
+        program.suspects.find((1 - program.rho).tolist())
     program.train()

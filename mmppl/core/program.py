@@ -202,7 +202,7 @@ class Program(nn.Module):
             batch: B rows, of which the program may look at `batch.seen` alone.
 
         Returns:
-            name of a modality → (B,) not negative, 0 where it is not seen.
+            name of a modality → (B,) positive where it is seen, else 0.
         """
         raise NotImplementedError
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import UsageError
-from ..evaluation.metrics.importance import QUANTITY
+from ..evaluation.metrics.importance import QUANTITY, noise_of
 from .drawing import BLUE, ORANGE, caption, hide_axes, quoted
 from .registry import Subject, figure
 
@@ -40,14 +40,14 @@ def importances(subject: Subject) -> Figure | None:
     above, below = drawn.subplots(2, len(names), squeeze=False, height_ratios=(1, 1.6))
     for i, name in enumerate(names):
         seen = rows.observed[name].numpy()
-        noise = rows.annotations.get(f"noise_{name}")
-        noise = noise if noise is not None and noise.dtype == np.bool_ else np.zeros(len(rows), bool)
+        known = noise_of(rows, name)
+        noise = np.zeros(len(rows), bool) if known is None else known
         _histogram(above[i], values[seen, i], noise[seen])
         above[i].set_title(quoted(name), loc="left")
         at = np.flatnonzero(seen)
         at = at[np.linspace(0, len(at) - 1, min(len(at), MAX_POINTS)).astype(int)] if len(at) else at
         _plane(subject, below[i], name, at, values[at, i], noise[at])
-    marked = any(f"noise_{name}" in rows.annotations for name in names)
+    marked = any(noise_of(rows, name) is not None for name in names)
     caption(
         drawn,
         f"{subject.about} · importances (above), t-SNE of the code of each modality alone by its importance (below)"

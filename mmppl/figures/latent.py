@@ -27,9 +27,7 @@ CLASS_COLOURS = (
 MARKERS = "osv^DPX*<>"
 
 
-@figure(
-    "latent", shows="t-SNE of z by what is given", absent="no latent z, or less than five rows"
-)
+@figure("latent", shows="t-SNE of z by what is given", absent="no latent z, or less than five rows")
 def latent_space(subject: Subject) -> Figure | None:
     """Draw a t-SNE of the means of z given each conditioning set: one common plane, one plot per set, coloured by the
     first label.

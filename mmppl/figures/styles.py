@@ -23,9 +23,7 @@ DRAWS = 64
 INCH = 0.5  # the width of an image
 
 
-@figure(
-    "styles", shows="images of every content in every style", absent="no image has a private latent beside z"
-)
+@figure("styles", shows="images of every content in every style", absent="no image has a private latent beside z")
 def style_transfer(subject: Subject) -> Figure | None:
     """Draw images with a line per style and a column per content, for every image with a private latent (`private.NAME`
     beside `z`).

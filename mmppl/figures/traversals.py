@@ -50,9 +50,7 @@ class Block(NamedTuple):
     words: list[np.ndarray | None]  # for their corners
 
 
-@figure(
-    "traversals", shows="images along single axes of the latents", absent="no image depends on a latent"
-)
+@figure("traversals", shows="images along single axes of the latents", absent="no image depends on a latent")
 def traversals(subject: Subject, example: Dataset | None = None) -> Figure | None:
     """Draw, for every latent and every image that depends on it, a table of predictive means with one line per axis.
 

@@ -27,8 +27,8 @@ class Line(NamedTuple):
 
     Args:
         name: its name.
-        words: its tokens, in the order of the rows.
-        values: (n,) the mean importance of each over the rows that show it.
+        words: its tokens, in the order of the rows; rows of one token that follow each other are its pairs.
+        values: (n,) the mean importance of each over its pairs.
     """
 
     name: str
@@ -117,8 +117,9 @@ def _lines(subject: Subject) -> list[Line]:
     for name in dict.fromkeys(rows.annotations[UTTERANCE][seen].tolist()):
         at = seen & (rows.annotations[UTTERANCE] == name)
         tokens, of_token = rows.annotations[TOKEN][at], value[at]
-        order = list(dict.fromkeys(tokens.tolist()))[:LONGEST]
-        found.append(Line(str(name), [str(t) for t in order], np.array([of_token[tokens == t].mean() for t in order])))
+        first = np.flatnonzero(np.append(True, tokens[1:] != tokens[:-1]))  # rows that follow each other are one word's
+        means = np.add.reduceat(of_token, first) / np.diff(np.append(first, len(tokens)))
+        found.append(Line(str(name), [str(token) for token in tokens[first[:LONGEST]]], means[:LONGEST]))
     found.sort(key=lambda line: -float(np.ptp(line.values)))
     return found[:MOST]
 

@@ -28,7 +28,7 @@ class Answer:
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for "evidence" {"nats", "se",
             "ess", "khat": (n,)}, with "se" NaN where k̂ is above 0.7; for "importance" {"value": (n, M), 0 where a
             modality is missing or not given, "modalities": their M names, "most": (n,) the name of the one that is
-            trusted most, "" where nothing is given}.
+            trusted most, "" where nothing is given or several are trusted alike}.
         warnings: warnings that accompany the answer, one line each, such as about rows without any observed value,
             values that are not finite, or importance weights that cannot be trusted.
         features: name → the names of its features, where it has any; a .csv file names its columns by them.
@@ -169,7 +169,8 @@ def _brief(parts: dict[str, Any], i: int) -> str:
         return f"{parts['nats'][i]:.2f} nats {error} (ESS {parts['ess'][i]:.0f}, k̂ {khat:.2f})"
     if "most" in parts:
         values = zip(parts["modalities"], parts["value"][i])
-        return ", ".join(f"{m} {v:.3f}" for m, v in values) + f"  (most: {parts['most'][i] or 'none is given'})"
+        most = parts["most"][i] or ("several alike" if parts["value"][i].any() else "none is given")
+        return ", ".join(f"{m} {v:.3f}" for m, v in values) + f"  (most: {most})"
     if "prob" in parts:
         prob = np.asarray(parts["prob"][i])
         if prob.ndim == 1:

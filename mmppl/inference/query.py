@@ -139,10 +139,11 @@ def _quantity(question: Question, name: str, batch: Batch) -> np.ndarray:
 
 
 def _name_the_most(parts: dict[str, Any], modalities: list[str]) -> None:
-    """Add the names of the modalities, and of the one of the largest value in each row ("" where all are 0)."""
+    """Add the names of the modalities, and of the one of the largest value in each row ("" where several have it)."""
     value = parts["value"]
     parts["modalities"] = modalities
-    parts["most"] = np.where(value.any(-1), np.asarray(modalities)[value.argmax(-1)], "")
+    alone = (value == value.max(-1, keepdims=True)).sum(-1) == 1
+    parts["most"] = np.where(alone & value.any(-1), np.asarray(modalities)[value.argmax(-1)], "")
 
 
 def _describe(

@@ -12,7 +12,7 @@ from .dependence import cross_covariance
 
 GROUPS = 16
 ENOUGH = 4  # rows of a group, of which there is a covariance at all
-LEAST = 64  # rows that are grouped
+LEAST, MOST = 64, 6_000  # rows that are grouped: at least, and about so many at most
 
 
 def least_dependent(z: Tensor, u: Tensor, share: float, *, seed: int = 0) -> tuple[Tensor, int]:
@@ -76,21 +76,38 @@ class Suspects(nn.Module):
         super().__init__()
         self.register_buffer("centres", torch.zeros(modalities, GROUPS, size))
         self.register_buffer("number", torch.full((modalities,), -1))
+        self.gathered: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.every = 1
 
     @property
     def found(self) -> Tensor:
         """(M,) bool, whether any group is suspected."""
         return self.number >= 0
 
-    def find(self, z: Tensor, u: Tensor, observed: Tensor, shares: Sequence[float]) -> None:
+    def gather(self, z: Tensor, u: Tensor, observed: Tensor) -> None:
+        """Take some of the rows of a batch, evenly over all batches in their order.
+
+        Args:
+            z: (B, D) codes of all modalities together.
+            u: (M, B, D) codes of each.
+            observed: (M, B) bool.
+        """
+        self.gathered.append((z[:: self.every], u[:, :: self.every], observed[:, :: self.every]))
+        if sum(len(part[0]) for part in self.gathered) > MOST:
+            self.gathered = [(z[::2], u[:, ::2], observed[:, ::2]) for z, u, observed in self.gathered]
+            self.every *= 2
+
+    def find(self, shares: Sequence[float]) -> None:
         """Find the group of each modality in which z and u covary least; of fewer than 64 rows none is found.
 
         Args:
-            z: (n, D) codes of all modalities together.
-            u: (M, n, D) codes of each.
-            observed: (M, n) bool.
             shares: of each modality's rows, the share that noise is expected to have.
         """
+        z, u, observed = (
+            torch.cat([z for z, _, _ in self.gathered]),
+            *(torch.cat([part[i] for part in self.gathered], 1) for i in (1, 2)),
+        )
+        self.gathered, self.every = [], 1
         for i, share in enumerate(shares):
             self.number[i] = -1
             if observed[i].sum() >= LEAST:

@@ -185,7 +185,7 @@ def test_digits_noise():
         ("label", (), "categorical", "label", "none"),
     ]
     base, noise = data.annotations["recording"], data.annotations["noise_projection"]
-    assert ((base < 0) == noise).all() and not (noise & data.annotations["noise_image"]).any()
+    assert (base >= 0).all() and not (noise & data.annotations["noise_image"]).any()
     clean, label = ~noise, data.values["label"].numpy()
     assert (labels[base[clean]] == label[clean]).all()
     # The projection is one linear map of the base image: it explains the clean rows exactly.
@@ -197,6 +197,7 @@ def test_digits_noise():
     shown = {image.numpy().tobytes(): row for row, image in enumerate(images)}
     seen = [shown.get(image.numpy().tobytes(), -1) for image in data.values["image"]]
     assert ((np.array(seen) < 0) == data.annotations["noise_image"]).all()
+    assert (labels[base] == label).all() and (base == seen)[~data.annotations["noise_image"]].all()
     parts = [{*base[data.split == part], *np.array(seen)[data.split == part]} - {-1} for part in range(3)]
     assert not parts[0] & parts[1] and not (parts[0] | parts[1]) & parts[2] and min(map(len, parts)) > 30
     assert read("digits-noise:per_class=40,seed=3").fingerprint() == data.fingerprint()

@@ -1,5 +1,7 @@
 """Importances beside noise that is known, neighbours of other recordings, and a network on the latent."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 import mmppl
 from mmppl.evaluation.latent import groups, posterior_means
 from mmppl.evaluation.metrics.downstream import classified
+from mmppl.evaluation.metrics.importance import noise_of
 from mmppl.evaluation.scores import detection, precision_apart, precision_at
 
 NAMES = ["importance_auc.a", "importance_f1.a", "importance_f1_both.a", "importance_precision.a", "importance_recall.a"]
@@ -40,6 +43,20 @@ def model():
     data = mmppl.read(arrays(), as_={"noise_a": "annotation", "recording": "annotation"})
     torch.manual_seed(0)
     return mmppl.FittedModel(Weighing(data.modalities, latent_dim=3, hidden=8), data=data)
+
+
+def test_noise_is_read_from_bools_or_zeros_and_ones(model):
+    rows = model.data()
+    noise = rows.annotations["noise_a"]
+    for kind in (int, float):
+        other = dataclasses.replace(rows, annotations=rows.annotations | {"noise_a": noise.astype(kind)})
+        assert (noise_of(other, "a") == noise).all()
+    for wrong in (noise + 1, np.where(noise, "yes", "no")):
+        other = dataclasses.replace(rows, annotations=rows.annotations | {"noise_a": wrong})
+        heard = []
+        found = mmppl.evaluate(model, other, metrics=["importance"], log=heard.append)["metrics"]
+        assert noise_of(other, "a") is None and "importance_auc.a" not in found and "importance.a" in found
+        assert any("noise_a is neither" in line for line in heard)
 
 
 def test_importances_find_noise(model):

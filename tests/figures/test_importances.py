@@ -49,15 +49,17 @@ def test_importances_and_words(tmp_path):
     assert text.count("<p>") == 5 and "&lt;b&gt;$x_" in text and "<b>" not in text and "http" not in text
 
 
-def test_a_word_is_shaded_by_its_mean_importance():
-    model = fitted()
+def test_a_word_is_shaded_by_the_mean_importance_of_its_pairs():
+    """A word that is said again is shown again."""
+    told = np.tile(np.repeat(["the", "cat", "saw", "the", "dog"], 4), 4)
+    model = fitted(token=told)
     rows = model.data()
     shown = page(Subject(model, rows, rows, "about"))
-    value = torch.sigmoid(rows.values["word"][:, 0]).numpy()
-    for utterance in ("u0", "u3"):
-        for token in set(rows.annotations["token"][rows.annotations["utterance"] == utterance]) - {"<b>$x_"}:
-            at = (rows.annotations["utterance"] == utterance) & (rows.annotations["token"] == token)
-            assert f'title="{value[at].mean():.3f}">{token}</span>' in shown
+    value = torch.sigmoid(rows.values["word"][:, 0]).numpy().reshape(4, 5, 4).mean(-1)
+    for line in value:
+        words = zip(("the", "cat", "saw", "the", "dog"), line)
+        assert all(f'title="{mean:.3f}">{word}</span>' in shown for word, mean in words)
+    assert shown.count(">the</span>") == 8
 
 
 def test_long_utterances_are_cut():

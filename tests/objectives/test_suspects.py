@@ -42,14 +42,28 @@ def test_each_modality_has_its_own_and_what_is_not_observed_does_not_count():
     observed[0, -40:] = False
     both[0, -40:] = torch.nan
     suspects = Suspects(2, 3).double()
-    suspects.find(z, both, observed, [0.1, 0.1])
+    suspects.gather(z, both, observed)
+    suspects.find([0.1, 0.1])
     assert suspects.found.all()
     among = suspects.among(both.nan_to_num())
     assert among[0, noise].double().mean() > 0.9 and among[0, ~noise].double().mean() < 0.05
     few = observed.clone()
     few[1, LEAST - 1 :] = False
-    suspects.find(z, both, few, [0.1, 0.1])
+    suspects.gather(z, both, few)
+    suspects.find([0.1, 0.1])
     assert suspects.found.tolist() == [True, False] and not suspects.among(both.nan_to_num())[1].any()
+
+
+def test_rows_are_taken_evenly_from_all_batches(monkeypatch):
+    monkeypatch.setattr("mmppl.objectives.suspects.MOST", 500)
+    suspects = Suspects(1, 1)
+    seen = torch.ones(1, 100, dtype=torch.bool)
+    for i in range(30):
+        z = torch.arange(100.0).unsqueeze(-1) + 100 * i
+        suspects.gather(z, z.unsqueeze(0), seen)
+    rows = torch.cat([z for z, _, _ in suspects.gathered]).flatten()
+    assert 250 < len(rows) <= 500 and len(rows.unique()) == len(rows)
+    assert torch.histc(rows, 10, 0, 3000).min() > 20
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
     for valid and test, N is a tenth and a quarter. Images are Bernoulli; projections, of the pixels onto 32 Gaussian
     directions, Normal. Noise images have Gaussian pixels of mean .5 and sd .12, of which a share κ is 0; noise
     projections are those of means of four such images. Annotations: `noise_image`, `noise_projection`, `recording` (the
-    row of `load_digits` that was projected, −1 for noise).
+    row of `load_digits` that is shown).
 
     Args:
         per_class: N of the train pairs.
@@ -69,7 +69,7 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
                 split,
                 lambda rows: projected[rows],
                 lambda count, there, draw: (
-                    noise_images(MEAN_OF * count, there, draw).reshape(count, MEAN_OF, -1).mean(1) @ directions
+                    noise_images(MEAN_OF * count, there, draw).reshape(count, MEAN_OF, side * side).mean(1) @ directions
                 ),
             ),
             (per_class, max(1, per_class // 10), max(1, per_class // 4)),
@@ -82,7 +82,7 @@ def digits_noise(*, per_class: int = 300, noise: float = 0.1, sparsity: float = 
         "split": np.array(PARTS)[pairs.split],
         "noise_image": pairs.noise("image"),
         "noise_projection": pairs.noise("projection"),
-        "recording": pairs.base["projection"],
+        "recording": np.where(pairs.noise("projection"), pairs.base["image"], pairs.base["projection"]),
     }
     return from_arrays(
         arrays,

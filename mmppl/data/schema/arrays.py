@@ -15,7 +15,7 @@ from ..splits import PARTS
 
 LONGEST = 1_000  # characters of the name of an array or column
 # Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.
-TAKEN = ("data", "subsets", "modalities", "z", "evidence", "id", "split")
+TAKEN = ("data", "subsets", "modalities", "z", "evidence", "importance", "id", "split")
 
 
 @dataclass(frozen=True)

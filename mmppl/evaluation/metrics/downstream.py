@@ -17,6 +17,7 @@ from ..latent import class_labels, posterior_means
 from ..registry import family
 from ..scores import error_rate
 from ..study import Study
+from .importance import noise_of
 
 UNITS = (50, 50)
 MAX_ROWS = 50_000  # train rows, a seeded sample if there are more
@@ -70,8 +71,8 @@ class Downstream:
         guess = classified(z, train.values[m.name].numpy(), asked, seed=study.seed)
         found = {f"mlp.{m.name}": 1 - error_rate(truth, guess)}
         for name in study.program.encoded:
-            noise = test.annotations.get(f"noise_{name}")
-            if noise is not None and noise.dtype == np.bool_ and noise.any():
+            noise = noise_of(test, name)
+            if noise is not None and noise.any():
                 found[f"mlp_noisy_{name}.{m.name}"] = 1 - error_rate(truth[noise], guess[noise])
         return found
 

@@ -8,12 +8,29 @@ from typing import Any
 import numpy as np
 
 from ...core.program import Program
+from ...data.dataset import Dataset
 from ..registry import family
 from ..scores import detection
 from ..study import Study
 
 QUANTITY = "importance"
 FINDS = ("auc", "f1", "f1_both", "precision", "recall")  # of noise
+
+
+def noise_of(rows: Dataset, name: str) -> np.ndarray | None:
+    """Read from an annotation which rows show noise.
+
+    Args:
+        rows: n rows.
+        name: the modality.
+
+    Returns:
+        (n,) bool; None without an annotation `noise_NAME` of bools, or of zeros and ones.
+    """
+    noise = rows.annotations.get(f"noise_{name}")
+    if noise is None or noise.dtype.kind not in "biuf" or not np.isin(noise, (0, 1)).all():
+        return None
+    return noise.astype(bool)
 
 
 @family("importance")
@@ -42,8 +59,10 @@ class Importance:
             if not len(importance):
                 continue
             found[f"{QUANTITY}.{name}"] = float(importance.mean())
-            noise = rows.annotations.get(f"noise_{name}")
-            if noise is not None and noise.dtype == np.bool_:
+            noise = noise_of(rows, name)
+            if noise is None and f"noise_{name}" in rows.annotations:
+                study.log(f"noise_{name} is neither bool nor 0 and 1: nothing is told of how noise is found")
+            if noise is not None:
                 numbers = detection(noise[seen], 1 - importance)
                 found |= {f"{QUANTITY}_{way}.{name}": number for way, number in numbers.items()}
         return {name: number for name, number in found.items() if name in wanted}
