@@ -109,6 +109,25 @@ def test_rows_that_are_pairs_already():
         read(given | {"utterance_word": given["utterance"]})
 
 
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8])
+def test_what_is_noise_is_an_annotation(tmp_path, kind):
+    given = many()
+    noise = {f"noise_{name}": (np.arange(len(given[name])) % 3 == 0).astype(kind) for name in ("word", "acoustic")}
+    np.savez(tmp_path / "mine.npz", **given, **noise)
+    data = read(tmp_path / "mine.npz")
+    assert [m.name for m in data.modalities] == ["word", "acoustic"]
+    assert {*data.annotations} == {"utterance", "token", "noise_word", "noise_acoustic"}
+    assert all(data.annotations[name].dtype == bool for name in noise)
+    spoken, heard = np.arange(3).repeat(4), np.tile(np.arange(4), 3)  # of each utterance
+    at = np.arange(40)[:, None]
+    assert np.array_equal(data.annotations["noise_word"], ((3 * at + spoken) % 3 == 0).reshape(-1))
+    assert np.array_equal(data.annotations["noise_acoustic"], ((4 * at + heard) % 3 == 0).reshape(-1))
+    rows = {"word": np.eye(6), "acoustic": np.eye(6), "utterance": np.arange(6), "noise_word": np.arange(6) % 2}
+    assert read(rows).annotations["noise_word"].tolist() == [False, True] * 3
+    with pytest.raises(DataError, match="'noise_word' is int64 of shape .* other values than true and false"):
+        read(rows | {"noise_word": np.arange(6)})
+
+
 def test_a_run_answers_about_other_utterances():
     run = mmppl.fit("factors", many(), hyper={"latent_dim": 2})
     other = many(6, seed=1)

@@ -25,7 +25,8 @@ from .registry import Arrays, Request, reader
 
 WORD, ACOUSTIC, UTTERANCE = "word", "acoustic", "utterance"
 OF = {WORD: "utterance_word", ACOUSTIC: "utterance_acoustic"}
-ANNOTATIONS = (UTTERANCE, "token", "function_word")
+NOISE = tuple(f"noise_{name}" for name in OF)
+ANNOTATIONS = (UTTERANCE, "token", "function_word", *NOISE)
 
 
 @reader("tokens")
@@ -68,11 +69,12 @@ def token_pairs(
             vectors in common, so they have to stay in one part.
 
     Returns:
-        N pairs, utterance by utterance, with the annotations `utterance`, and `token` and `function_word` if given.
+        N pairs, utterance by utterance, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and
+        `noise_acoustic` (bool: that vector of the pair is noise) if given.
 
     Raises:
-        DataError: the utterances of words and acoustic vectors differ, lengths do not fit, or the pairs do not fit into
-            memory.
+        DataError: the utterances of words and acoustic vectors differ, lengths do not fit, noise is neither true nor
+            false, or the pairs do not fit into memory.
     """
     notes: list[str] = []
     if UTTERANCE in arrays:
@@ -89,12 +91,25 @@ def token_pairs(
             elif name not in OF.values():
                 found[name] = array[rows[ACOUSTIC if _beside(name, array, arrays, place) == ACOUSTIC else WORD]]
         found[UTTERANCE] = arrays[OF[WORD]][rows[WORD]]
+    for one in NOISE:
+        if one in found and found[one] is not NOTHING:
+            found[one] = _noise(one, found[one], place)
     utterances = found[UTTERANCE]
     if split and "split" not in found and utterances.ndim == 1 and utterances.size:
         _, code = np.unique(utterances, return_inverse=True)
         found["split"] = np.array(PARTS)[stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]]
     name = Path(place).name
     return Arrays(found, name, annotations=[one for one in ANNOTATIONS if one in found], notes=notes)
+
+
+def _noise(name: str, array: np.ndarray, place: str) -> np.ndarray:
+    """Return an annotation of noise as (N,) bool."""
+    if array.ndim != 1 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise DataError(
+            f"{place}: {name!r} is {array.dtype} of shape {array.shape} with other values than true and false (1, 0); "
+            "correct it, or rename it."
+        )
+    return array.astype(bool)
 
 
 def _names(source: Any) -> set[str]:
@@ -142,6 +157,8 @@ def _beside(name: str, array: np.ndarray, arrays: Mapping[str, np.ndarray], plac
         raise DataError(f"{place}: 'id' names words or acoustic vectors, and rows are pairs of them; rename it.")
     if name in (f"mask_{ACOUSTIC}", f"noise_{ACOUSTIC}"):
         return ACOUSTIC
+    if name == f"noise_{WORD}" and array.ndim and len(array) == len(arrays[WORD]):
+        return WORD
     lengths = {one: len(arrays[one]) for one in OF}
     for one, length in lengths.items():
         if array.ndim and len(array) == length:
