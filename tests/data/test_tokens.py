@@ -135,6 +135,25 @@ def test_a_run_answers_about_other_utterances():
     assert len(answer.ids) == 6 * 12 and (run.dataset(other).split == 2).all()
 
 
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("hide", [0.0, 0.3])
+def test_training_rows_do_not_pass_for_test_rows_of_the_same_file(tmp_path, paired, hide):
+    given = many(20)
+    if paired:
+        given = {"word": given["word"], "acoustic": given["word"][:, ::-1] + 1, "utterance": given["utterance_word"]}
+    np.savez(tmp_path / "t.npz", **given)
+    fit = mmppl.fit("factors", tmp_path / "t.npz", hyper={"latent_dim": 2}, hide=hide, out=tmp_path / "run")
+    wanted = read(tmp_path / "t.npz").split
+    for run in (fit, mmppl.Run.load(tmp_path / "run")):
+        found = run.dataset(str(tmp_path / "t.npz"))
+        assert found.has_split and np.array_equal(found.split, wanted)
+        judged = run.evaluate(str(tmp_path / "t.npz"))
+        assert (judged["split"], judged["rows"]) == ("test", (wanted == 2).sum())
+    np.savez(tmp_path / "t.npz", **{name: array[3:] for name, array in given.items() if "acoustic" not in name},
+             **{name: array[3 if paired else 4:] for name, array in given.items() if "acoustic" in name})  # fmt: skip
+    assert (run.dataset(str(tmp_path / "t.npz")).split == 2).all()  # other rows
+
+
 def test_missing_words_are_missing_in_their_pairs():
     given = many()
     given["word"][4] = np.nan

@@ -95,11 +95,24 @@ def token_pairs(
         if one in found and found[one] is not NOTHING:
             found[one] = _noise(one, found[one], place)
     utterances = found[UTTERANCE]
-    if split and "split" not in found and utterances.ndim == 1 and utterances.size:
-        _, code = np.unique(utterances, return_inverse=True)
-        found["split"] = np.array(PARTS)[stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]]
+    if split and "split" not in found and utterances.ndim == 1 and len(utterances) == len(found[WORD]) > 0:
+        found["split"] = np.array(PARTS)[utterance_split(utterances, seed=seed)]
     name = Path(place).name
     return Arrays(found, name, annotations=[one for one in ANNOTATIONS if one in found], notes=notes)
+
+
+def utterance_split(utterances: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Draw a split of whole utterances, 70/10/20 of them.
+
+    Args:
+        utterances: (N,) the utterance of each row, N > 0.
+        seed: the seed of the draw.
+
+    Returns:
+        (N,) int8 codes of `PARTS`.
+    """
+    _, code = np.unique(utterances, return_inverse=True)
+    return stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]
 
 
 def _noise(name: str, array: np.ndarray, place: str) -> np.ndarray:
