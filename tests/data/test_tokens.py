@@ -105,6 +105,7 @@ def test_rows_that_are_pairs_already():
     data = read(given)
     assert len(data) == 60 and data.annotations["utterance"].tolist() == given["utterance"].tolist()
     assert len({(u, part) for u, part in zip(given["utterance"].tolist(), data.split.tolist())}) == 20
+    assert len(read(given, as_={"utterance": "ignore"})) == 60
     with pytest.raises(DataError, match="'utterance' and also utterance_word; leave the one or the others out"):
         read(given | {"utterance_word": given["utterance"]})
 
@@ -126,6 +127,15 @@ def test_what_is_noise_is_an_annotation(tmp_path, kind):
     assert read(rows).annotations["noise_word"].tolist() == [False, True] * 3
     with pytest.raises(DataError, match="'noise_word' is int64 of shape .* other values than true and false"):
         read(rows | {"noise_word": np.arange(6)})
+
+
+def test_words_come_first_whatever_the_order_of_the_file(tmp_path):
+    paired = {"acoustic": np.eye(9), "label": np.arange(9) % 2, "word": np.eye(9), "utterance": np.arange(9) // 3}
+    for given in (dict(reversed(many().items())), paired):
+        np.savez(tmp_path / "mine.npz", **given)
+        for source in (given, tmp_path / "mine.npz", f"token-pairs:file={tmp_path / 'mine.npz'}"):
+            assert [m.name for m in read(source).modalities if m.role == "modality"] == ["word", "acoustic"]
+    assert [m.name for m in read(paired).modalities] == ["word", "label", "acoustic"]
 
 
 def test_a_run_answers_about_other_utterances():

@@ -69,7 +69,7 @@ def token_pairs(
             vectors in common, so they have to stay in one part.
 
     Returns:
-        N pairs, utterance by utterance, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and
+        N pairs, utterance by utterance, `word` before `acoustic`, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and
         `noise_acoustic` (bool: that vector of the pair is noise) if given.
 
     Raises:
@@ -91,11 +91,15 @@ def token_pairs(
             elif name not in OF.values():
                 found[name] = array[rows[ACOUSTIC if _beside(name, array, arrays, place) == ACOUSTIC else WORD]]
         found[UTTERANCE] = arrays[OF[WORD]][rows[WORD]]
+    names = list(found)
+    if names.index(ACOUSTIC) < names.index(WORD):  # lists with an entry for each modality have that of words first
+        other = {WORD: ACOUSTIC, ACOUSTIC: WORD}
+        found = {name: found[name] for name in (other.get(name, name) for name in names)}
     for one in NOISE:
         if one in found and found[one] is not NOTHING:
             found[one] = _noise(one, found[one], place)
     utterances = found[UTTERANCE]
-    if split and "split" not in found and utterances.ndim == 1 and len(utterances) == len(found[WORD]) > 0:
+    if split and "split" not in found and utterances is not NOTHING and utterances.ndim == 1 and utterances.size:
         found["split"] = np.array(PARTS)[utterance_split(utterances, seed=seed)]
     name = Path(place).name
     return Arrays(found, name, annotations=[one for one in ANNOTATIONS if one in found], notes=notes)
