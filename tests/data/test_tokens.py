@@ -129,6 +129,32 @@ def test_what_is_noise_is_an_annotation(tmp_path, kind):
         read(rows | {"noise_word": np.arange(6)})
 
 
+@pytest.mark.parametrize("parts", [np.array(["train", "test"]), np.array([0, 2]), np.array([0.0, 2.0])])
+@pytest.mark.parametrize("utterances", [3, 40])
+def test_valid_rows_are_whole_utterances_where_the_file_has_train_and_test(tmp_path, parts, utterances):
+    given = many(utterances)
+    given["split"] = parts[(given["utterance_word"] % 3 == 2).astype(int)]
+    np.savez(tmp_path / "mine.npz", **given)
+    data = read(tmp_path / "mine.npz")
+    found = [{*data.annotations["utterance"][data.split == part].tolist()} for part in range(3)]
+    assert found[2] == {*range(2, utterances, 3)}
+    assert len(found[1]) == (3 if utterances == 40 else 1) and sum(map(len, found)) == utterances
+    again = read(tmp_path / "mine.npz", schema=data.modalities)
+    assert again.fingerprint() == data.fingerprint()
+    given["split"][given["utterance_word"] == 0] = "valid" if parts.dtype.kind == "U" else 1
+    assert {*read(given).annotations["utterance"][read(given).split == 1].tolist()} == {0}
+
+
+def test_a_few_utterances_are_split_as_wholes():
+    for utterances in (2, 3, 4, 5):
+        data = read(many(utterances))
+        assert len({*zip(data.annotations["utterance"].tolist(), data.split.tolist())}) == utterances
+        assert {0, 1} <= {*data.split.tolist()}
+    given = many(4) | {"split": np.array([["train"]] * 12)}
+    with pytest.raises(DataError, match="'split' is <U5 of shape"):
+        read(given)
+
+
 def test_words_come_first_whatever_the_order_of_the_file(tmp_path):
     paired = {"acoustic": np.eye(9), "label": np.arange(9) % 2, "word": np.eye(9), "utterance": np.arange(9) // 3}
     for given in (dict(reversed(many().items())), paired):

@@ -66,7 +66,8 @@ def token_pairs(
         cap: at most so many pairs of each utterance, drawn at random; 0 keeps all.
         seed: the seed of that draw, and of the split.
         split: whether to draw a split if there is none, 70/10/20 of the utterances: rows of one utterance have their
-            vectors in common, so they have to stay in one part.
+            vectors in common, so they have to stay in one part. Where a split has no valid rows, a tenth of its train
+            utterances becomes valid.
 
     Returns:
         N pairs, utterance by utterance, `word` before `acoustic`, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and
@@ -99,8 +100,11 @@ def token_pairs(
         if one in found and found[one] is not NOTHING:
             found[one] = _noise(one, found[one], place)
     utterances = found[UTTERANCE]
-    if split and "split" not in found and utterances is not NOTHING and utterances.ndim == 1 and utterances.size:
-        found["split"] = np.array(PARTS)[utterance_split(utterances, seed=seed)]
+    if utterances is not NOTHING and utterances.ndim == 1 and utterances.size:
+        if "split" in found:
+            found["split"] = _with_valid(found["split"], utterances, seed)
+        elif split:
+            found["split"] = np.array(PARTS)[utterance_split(utterances, seed=seed)]
     name = Path(place).name
     return Arrays(found, name, annotations=[one for one in ANNOTATIONS if one in found], notes=notes)
 
@@ -113,10 +117,27 @@ def utterance_split(utterances: np.ndarray, *, seed: int = 0) -> np.ndarray:
         seed: the seed of the draw.
 
     Returns:
-        (N,) int8 codes of `PARTS`.
+        (N,) int8 codes of `PARTS`; some rows are valid if two utterances or more are not for the test.
     """
     _, code = np.unique(utterances, return_inverse=True)
-    return stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]
+    split = stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]
+    return _with_valid(split, utterances, seed)
+
+
+def _with_valid(split: np.ndarray, utterances: np.ndarray, seed: int) -> np.ndarray:
+    """Return a split in which a tenth of the train utterances, at least one of two, is for validation, unless it has
+    valid rows, or is none."""
+    if split.shape != utterances.shape:
+        return split
+    train, valid = (np.isin(split, (part,)) for part in (PARTS[:2] if split.dtype.kind == "U" else (0, 1)))
+    known, code = np.unique(utterances[train], return_inverse=True)
+    if valid.any() or len(known) < 2:
+        return split
+    share = max(0.1, 1 / len(known))
+    drawn = stratified_split(np.zeros(len(known), int), seed=seed, shares=(1 - share, share, 0.0)) == 1
+    split = split.copy()
+    split[np.flatnonzero(train)[drawn[code]]] = PARTS[1] if split.dtype.kind == "U" else 1
+    return split
 
 
 def _noise(name: str, array: np.ndarray, place: str) -> np.ndarray:
