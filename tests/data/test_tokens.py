@@ -155,6 +155,26 @@ def test_a_few_utterances_are_split_as_wholes():
         read(given)
 
 
+def test_as_many_words_as_acoustic_vectors_leave_open_whose_an_array_is():
+    order = np.arange(12)
+    given = {"word": np.eye(12), "utterance_word": order % 3, "acoustic": np.eye(12), "utterance_acoustic": order // 4}
+    known = {"token": order.astype(str), "label": order % 2, "function_word": order > 5, "split": order % 3 % 2 * 2}
+    known |= {f"{kind}_{side}": order < 9 for kind in ("mask", "noise") for side in ("word", "acoustic")}
+    with pytest.raises(DataError) as error:
+        read(given | known | {"pitch": np.arange(12.0)})
+    assert str(error.value) == (
+        "arrays: 'pitch' has 12 rows, and there are as many words as acoustic vectors; call it pitch_word or "
+        "pitch_acoustic, or leave it out."
+    )
+    assert len(read(given | known | {"pitch": np.arange(12.0)}, as_={"pitch": "ignore"})) == 3 * 16
+    found = token_pairs(given | known | {"pitch_word": order, "pitch_acoustic": order}, "x").arrays
+    assert found["pitch_word"].tolist() == found["word"].argmax(1).tolist() == order.reshape(4, 3).T.repeat(4).tolist()
+    assert found["pitch_acoustic"].tolist() == found["acoustic"].argmax(1).tolist()
+    assert found["mask_acoustic"].tolist() == (found["pitch_acoustic"] < 9).tolist()
+    with pytest.raises(DataError, match=r"'pitch_word' has shape \(7,\); give it 6 \(word\) rows, or leave"):
+        read(arrays() | {"pitch_word": np.arange(7)})
+
+
 def test_words_come_first_whatever_the_order_of_the_file(tmp_path):
     paired = {"acoustic": np.eye(9), "label": np.arange(9) % 2, "word": np.eye(9), "utterance": np.arange(9) // 3}
     for given in (dict(reversed(many().items())), paired):

@@ -26,6 +26,7 @@ from .registry import Arrays, Request, reader
 WORD, ACOUSTIC, UTTERANCE = "word", "acoustic", "utterance"
 OF = {WORD: "utterance_word", ACOUSTIC: "utterance_acoustic"}
 NOISE = tuple(f"noise_{name}" for name in OF)
+WORDS_OWN = ("token", "label", "split")  # where there are as many words as acoustic vectors
 ANNOTATIONS = (UTTERANCE, "token", "function_word", *NOISE)
 
 
@@ -61,7 +62,8 @@ def token_pairs(
     Args:
         arrays: `word` (T, *), `acoustic` (S, *), and their utterances, `utterance_word` (T,) and `utterance_acoustic`
             (S,), or (if T = S rows are pairs already) `utterance`. Further arrays have T rows, one for each word, such
-            as `token` (the text of the words) and `label`, or S rows, one for each acoustic vector.
+            as `token` (the text of the words) and `label`, or S rows, one for each acoustic vector. The name of one
+            that ends in _word or _acoustic says which.
         place: the file, for messages.
         cap: at most so many pairs of each utterance, drawn at random; 0 keeps all.
         seed: the seed of that draw, and of the split.
@@ -188,19 +190,25 @@ def _check(arrays: Mapping[str, np.ndarray], place: str) -> None:
 
 
 def _beside(name: str, array: np.ndarray, arrays: Mapping[str, np.ndarray], place: str) -> str:
-    """Return "word" if an array has a row for each word, or "acoustic" if it has one for each acoustic vector."""
+    """Return "word" if an array has a row for each word, or "acoustic" if it has one for each acoustic vector. Names
+    that end so say which."""
     if name in OF:
         return name
     if name == "id":
         raise DataError(f"{place}: 'id' names words or acoustic vectors, and rows are pairs of them; rename it.")
-    if name in (f"mask_{ACOUSTIC}", f"noise_{ACOUSTIC}"):
-        return ACOUSTIC
-    if name == f"noise_{WORD}" and array.ndim and len(array) == len(arrays[WORD]):
-        return WORD
+    base = name.removeprefix("mask_")
     lengths = {one: len(arrays[one]) for one in OF}
-    for one, length in lengths.items():
-        if array.ndim and len(array) == length:
-            return one
+    for one in OF:
+        if base == one or base.endswith(f"_{one}"):
+            lengths = {one: lengths[one]}
+    fits = [one for one, length in lengths.items() if array.ndim and len(array) == length]
+    if len(fits) == 2 and base not in WORDS_OWN:
+        raise DataError(
+            f"{place}: {name!r} has {len(array):,} rows, and there are as many words as acoustic vectors; call it "
+            f"{name}_{WORD} or {name}_{ACOUSTIC}, or leave it out."
+        )
+    if fits:
+        return fits[0]
     listed = " or ".join(f"{length:,} ({one})" for one, length in lengths.items())
     raise DataError(f"{place}: {name!r} has shape {array.shape}; give it {listed} rows, or leave it out.")
 
