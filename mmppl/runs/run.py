@@ -15,6 +15,7 @@ from ..core.program import Program
 from ..data.annotations import WORD
 from ..data.dataset import Dataset
 from ..data.read import read
+from ..data.readers.tokens import UTTERANCE, utterance_split
 from ..data.recipes.registry import needs
 from ..data.splits import groups_of, stratified_split
 from ..errors import DataError, UsageError
@@ -193,8 +194,14 @@ class Run(FittedModel):
     def _with_split(self, dataset: Dataset) -> Dataset:
         """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test
         rows; else as it is."""
-        again = replace(dataset, split=stratified_split(groups_of(dataset), seed=0), has_split=True)
-        return again if again.fingerprint() == self.record.data.unhidden else dataset
+        splits = [stratified_split(groups_of(dataset), seed=0)]
+        if len(dataset) and UTTERANCE in dataset.annotations:  # the reader of tokens keeps utterances whole
+            splits.append(utterance_split(dataset.annotations[UTTERANCE]))
+        for split in splits:
+            again = replace(dataset, split=split, has_split=True)
+            if again.fingerprint() == self.record.data.unhidden:
+                return again
+        return dataset
 
     def is_fitted_on(self, dataset: Dataset) -> bool:
         return dataset is self.fitted_on or dataset.fingerprint() == self.record.data.fingerprint

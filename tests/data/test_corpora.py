@@ -48,6 +48,16 @@ def test_a_header_may_lack_what_is_usual_and_have_what_is_not():
     assert len(read_sphere(sphere(word(1), **fields), "x")[0]) == 2400
 
 
+@pytest.mark.parametrize("empty", ["-s0 ", "-s0", "-s1  ", "-s0 \r"])
+def test_a_string_of_the_header_may_be_empty(empty):
+    assert len(read_sphere(sphere(word(1), utterance_text=empty), "x")[0]) == 2400
+
+
+def test_a_string_of_the_header_ends_where_its_length_says():
+    fields = {"sample_coding": "-s3 pcm ; plain", "sample_byte_format": "-s2 01 (low byte first)"}
+    assert len(read_sphere(sphere(word(1), **fields), "x")[0]) == 2400
+
+
 WHOLE = sphere(word(1, n=1000))
 
 
@@ -67,6 +77,8 @@ WHOLE = sphere(word(1, n=1000))
         (sphere(word(1), sample_count=f"-i {'9' * 300}"), "no sample_count"),
         (sphere(word(1), sample_count="-i -5"), "no sample_count"),
         (sphere(word(1), sample_rate=None), "says no sample_rate"),
+        (sphere(word(1), sample_rate="-i"), "says no sample_rate"),
+        (sphere(word(1), comment="-s a"), "'comment -s a' is no field"),
         (sphere(word(1), sample_rate="-i 3"), "says 3 samples a second"),
         (sphere([]), "no samples in it"),
         (sphere(word(1), sample_coding="-s27 pcm,embedded-shorten-v2.00"), "'pcm,embedded-shorten-v2.00', not pcm"),

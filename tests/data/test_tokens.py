@@ -105,8 +105,83 @@ def test_rows_that_are_pairs_already():
     data = read(given)
     assert len(data) == 60 and data.annotations["utterance"].tolist() == given["utterance"].tolist()
     assert len({(u, part) for u, part in zip(given["utterance"].tolist(), data.split.tolist())}) == 20
+    assert len(read(given, as_={"utterance": "ignore"})) == 60
     with pytest.raises(DataError, match="'utterance' and also utterance_word; leave the one or the others out"):
         read(given | {"utterance_word": given["utterance"]})
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8])
+def test_what_is_noise_is_an_annotation(tmp_path, kind):
+    given = many()
+    noise = {f"noise_{name}": (np.arange(len(given[name])) % 3 == 0).astype(kind) for name in ("word", "acoustic")}
+    np.savez(tmp_path / "mine.npz", **given, **noise)
+    data = read(tmp_path / "mine.npz")
+    assert [m.name for m in data.modalities] == ["word", "acoustic"]
+    assert {*data.annotations} == {"utterance", "token", "noise_word", "noise_acoustic"}
+    assert all(data.annotations[name].dtype == bool for name in noise)
+    spoken, heard = np.arange(3).repeat(4), np.tile(np.arange(4), 3)  # of each utterance
+    at = np.arange(40)[:, None]
+    assert np.array_equal(data.annotations["noise_word"], ((3 * at + spoken) % 3 == 0).reshape(-1))
+    assert np.array_equal(data.annotations["noise_acoustic"], ((4 * at + heard) % 3 == 0).reshape(-1))
+    rows = {"word": np.eye(6), "acoustic": np.eye(6), "utterance": np.arange(6), "noise_word": np.arange(6) % 2}
+    assert read(rows).annotations["noise_word"].tolist() == [False, True] * 3
+    with pytest.raises(DataError, match="'noise_word' is int64 of shape .* other values than true and false"):
+        read(rows | {"noise_word": np.arange(6)})
+
+
+@pytest.mark.parametrize("parts", [np.array(["train", "test"]), np.array([0, 2]), np.array([0.0, 2.0])])
+@pytest.mark.parametrize("utterances", [3, 40])
+def test_valid_rows_are_whole_utterances_where_the_file_has_train_and_test(tmp_path, parts, utterances):
+    given = many(utterances)
+    given["split"] = parts[(given["utterance_word"] % 3 == 2).astype(int)]
+    np.savez(tmp_path / "mine.npz", **given)
+    data = read(tmp_path / "mine.npz")
+    found = [{*data.annotations["utterance"][data.split == part].tolist()} for part in range(3)]
+    assert found[2] == {*range(2, utterances, 3)}
+    assert len(found[1]) == (3 if utterances == 40 else 1) and sum(map(len, found)) == utterances
+    again = read(tmp_path / "mine.npz", schema=data.modalities)
+    assert again.fingerprint() == data.fingerprint()
+    given["split"][given["utterance_word"] == 0] = "valid" if parts.dtype.kind == "U" else 1
+    assert {*read(given).annotations["utterance"][read(given).split == 1].tolist()} == {0}
+
+
+def test_a_few_utterances_are_split_as_wholes():
+    for utterances in (2, 3, 4, 5):
+        data = read(many(utterances))
+        assert len({*zip(data.annotations["utterance"].tolist(), data.split.tolist())}) == utterances
+        assert {0, 1} <= {*data.split.tolist()}
+    given = many(4) | {"split": np.array([["train"]] * 12)}
+    with pytest.raises(DataError, match="'split' is <U5 of shape"):
+        read(given)
+
+
+def test_as_many_words_as_acoustic_vectors_leave_open_whose_an_array_is():
+    order = np.arange(12)
+    given = {"word": np.eye(12), "utterance_word": order % 3, "acoustic": np.eye(12), "utterance_acoustic": order // 4}
+    known = {"token": order.astype(str), "label": order % 2, "function_word": order > 5, "split": order % 3 % 2 * 2}
+    known |= {f"{kind}_{side}": order < 9 for kind in ("mask", "noise") for side in ("word", "acoustic")}
+    with pytest.raises(DataError) as error:
+        read(given | known | {"pitch": np.arange(12.0)})
+    assert str(error.value) == (
+        "arrays: 'pitch' has 12 rows, and there are as many words as acoustic vectors; call it pitch_word or "
+        "pitch_acoustic, or leave it out."
+    )
+    assert len(read(given | known | {"pitch": np.arange(12.0)}, as_={"pitch": "ignore"})) == 3 * 16
+    found = token_pairs(given | known | {"pitch_word": order, "pitch_acoustic": order}, "x").arrays
+    assert found["pitch_word"].tolist() == found["word"].argmax(1).tolist() == order.reshape(4, 3).T.repeat(4).tolist()
+    assert found["pitch_acoustic"].tolist() == found["acoustic"].argmax(1).tolist()
+    assert found["mask_acoustic"].tolist() == (found["pitch_acoustic"] < 9).tolist()
+    with pytest.raises(DataError, match=r"'pitch_word' has shape \(7,\); give it 6 \(word\) rows, or leave"):
+        read(arrays() | {"pitch_word": np.arange(7)})
+
+
+def test_words_come_first_whatever_the_order_of_the_file(tmp_path):
+    paired = {"acoustic": np.eye(9), "label": np.arange(9) % 2, "word": np.eye(9), "utterance": np.arange(9) // 3}
+    for given in (dict(reversed(many().items())), paired):
+        np.savez(tmp_path / "mine.npz", **given)
+        for source in (given, tmp_path / "mine.npz", f"token-pairs:file={tmp_path / 'mine.npz'}"):
+            assert [m.name for m in read(source).modalities if m.role == "modality"] == ["word", "acoustic"]
+    assert [m.name for m in read(paired).modalities] == ["word", "label", "acoustic"]
 
 
 def test_a_run_answers_about_other_utterances():
@@ -114,6 +189,25 @@ def test_a_run_answers_about_other_utterances():
     other = many(6, seed=1)
     answer = run.query(other, given=["word"], want=["acoustic"])
     assert len(answer.ids) == 6 * 12 and (run.dataset(other).split == 2).all()
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("hide", [0.0, 0.3])
+def test_training_rows_do_not_pass_for_test_rows_of_the_same_file(tmp_path, paired, hide):
+    given = many(20)
+    if paired:
+        given = {"word": given["word"], "acoustic": given["word"][:, ::-1] + 1, "utterance": given["utterance_word"]}
+    np.savez(tmp_path / "t.npz", **given)
+    fit = mmppl.fit("factors", tmp_path / "t.npz", hyper={"latent_dim": 2}, hide=hide, out=tmp_path / "run")
+    wanted = read(tmp_path / "t.npz").split
+    for run in (fit, mmppl.Run.load(tmp_path / "run")):
+        found = run.dataset(str(tmp_path / "t.npz"))
+        assert found.has_split and np.array_equal(found.split, wanted)
+        judged = run.evaluate(str(tmp_path / "t.npz"))
+        assert (judged["split"], judged["rows"]) == ("test", (wanted == 2).sum())
+    np.savez(tmp_path / "t.npz", **{name: array[3:] for name, array in given.items() if "acoustic" not in name},
+             **{name: array[3 if paired else 4:] for name, array in given.items() if "acoustic" in name})  # fmt: skip
+    assert (run.dataset(str(tmp_path / "t.npz")).split == 2).all()  # other rows
 
 
 def test_missing_words_are_missing_in_their_pairs():

@@ -25,7 +25,9 @@ from .registry import Arrays, Request, reader
 
 WORD, ACOUSTIC, UTTERANCE = "word", "acoustic", "utterance"
 OF = {WORD: "utterance_word", ACOUSTIC: "utterance_acoustic"}
-ANNOTATIONS = (UTTERANCE, "token", "function_word")
+NOISE = tuple(f"noise_{name}" for name in OF)
+WORDS_OWN = ("token", "label", "split")  # where there are as many words as acoustic vectors
+ANNOTATIONS = (UTTERANCE, "token", "function_word", *NOISE)
 
 
 @reader("tokens")
@@ -60,19 +62,22 @@ def token_pairs(
     Args:
         arrays: `word` (T, *), `acoustic` (S, *), and their utterances, `utterance_word` (T,) and `utterance_acoustic`
             (S,), or (if T = S rows are pairs already) `utterance`. Further arrays have T rows, one for each word, such
-            as `token` (the text of the words) and `label`, or S rows, one for each acoustic vector.
+            as `token` (the text of the words) and `label`, or S rows, one for each acoustic vector. The name of one
+            that ends in _word or _acoustic says which.
         place: the file, for messages.
         cap: at most so many pairs of each utterance, drawn at random; 0 keeps all.
         seed: the seed of that draw, and of the split.
         split: whether to draw a split if there is none, 70/10/20 of the utterances: rows of one utterance have their
-            vectors in common, so they have to stay in one part.
+            vectors in common, so they have to stay in one part. Where a split has no valid rows, a tenth of its train
+            utterances becomes valid.
 
     Returns:
-        N pairs, utterance by utterance, with the annotations `utterance`, and `token` and `function_word` if given.
+        N pairs, utterance by utterance, `word` before `acoustic`, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and
+        `noise_acoustic` (bool: that vector of the pair is noise) if given.
 
     Raises:
-        DataError: the utterances of words and acoustic vectors differ, lengths do not fit, or the pairs do not fit into
-            memory.
+        DataError: the utterances of words and acoustic vectors differ, lengths do not fit, noise is neither true nor
+            false, or the pairs do not fit into memory.
     """
     notes: list[str] = []
     if UTTERANCE in arrays:
@@ -89,12 +94,62 @@ def token_pairs(
             elif name not in OF.values():
                 found[name] = array[rows[ACOUSTIC if _beside(name, array, arrays, place) == ACOUSTIC else WORD]]
         found[UTTERANCE] = arrays[OF[WORD]][rows[WORD]]
+    names = list(found)
+    if names.index(ACOUSTIC) < names.index(WORD):  # lists with an entry for each modality have that of words first
+        other = {WORD: ACOUSTIC, ACOUSTIC: WORD}
+        found = {name: found[name] for name in (other.get(name, name) for name in names)}
+    for one in NOISE:
+        if one in found and found[one] is not NOTHING:
+            found[one] = _noise(one, found[one], place)
     utterances = found[UTTERANCE]
-    if split and "split" not in found and utterances.ndim == 1 and utterances.size:
-        _, code = np.unique(utterances, return_inverse=True)
-        found["split"] = np.array(PARTS)[stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]]
+    if utterances is not NOTHING and utterances.ndim == 1 and utterances.size:
+        if "split" in found:
+            found["split"] = _with_valid(found["split"], utterances, seed)
+        elif split:
+            found["split"] = np.array(PARTS)[utterance_split(utterances, seed=seed)]
     name = Path(place).name
     return Arrays(found, name, annotations=[one for one in ANNOTATIONS if one in found], notes=notes)
+
+
+def utterance_split(utterances: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Draw a split of whole utterances, 70/10/20 of them.
+
+    Args:
+        utterances: (N,) the utterance of each row, N > 0.
+        seed: the seed of the draw.
+
+    Returns:
+        (N,) int8 codes of `PARTS`; some rows are valid if two utterances or more are not for the test.
+    """
+    _, code = np.unique(utterances, return_inverse=True)
+    split = stratified_split(np.zeros(code.max() + 1, int), seed=seed)[code]
+    return _with_valid(split, utterances, seed)
+
+
+def _with_valid(split: np.ndarray, utterances: np.ndarray, seed: int) -> np.ndarray:
+    """Return a split in which a tenth of the train utterances, at least one of two, is for validation, unless it has
+    valid rows, or is none."""
+    if split.shape != utterances.shape:
+        return split
+    train, valid = (np.isin(split, (part,)) for part in (PARTS[:2] if split.dtype.kind == "U" else (0, 1)))
+    known, code = np.unique(utterances[train], return_inverse=True)
+    if valid.any() or len(known) < 2:
+        return split
+    share = max(0.1, 1 / len(known))
+    drawn = stratified_split(np.zeros(len(known), int), seed=seed, shares=(1 - share, share, 0.0)) == 1
+    split = split.copy()
+    split[np.flatnonzero(train)[drawn[code]]] = PARTS[1] if split.dtype.kind == "U" else 1
+    return split
+
+
+def _noise(name: str, array: np.ndarray, place: str) -> np.ndarray:
+    """Return an annotation of noise as (N,) bool."""
+    if array.ndim != 1 or array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise DataError(
+            f"{place}: {name!r} is {array.dtype} of shape {array.shape} with other values than true and false (1, 0); "
+            "correct it, or rename it."
+        )
+    return array.astype(bool)
 
 
 def _names(source: Any) -> set[str]:
@@ -135,17 +190,25 @@ def _check(arrays: Mapping[str, np.ndarray], place: str) -> None:
 
 
 def _beside(name: str, array: np.ndarray, arrays: Mapping[str, np.ndarray], place: str) -> str:
-    """Return "word" if an array has a row for each word, or "acoustic" if it has one for each acoustic vector."""
+    """Return "word" if an array has a row for each word, or "acoustic" if it has one for each acoustic vector. Names
+    that end so say which."""
     if name in OF:
         return name
     if name == "id":
         raise DataError(f"{place}: 'id' names words or acoustic vectors, and rows are pairs of them; rename it.")
-    if name in (f"mask_{ACOUSTIC}", f"noise_{ACOUSTIC}"):
-        return ACOUSTIC
+    base = name.removeprefix("mask_")
     lengths = {one: len(arrays[one]) for one in OF}
-    for one, length in lengths.items():
-        if array.ndim and len(array) == length:
-            return one
+    for one in OF:
+        if base == one or base.endswith(f"_{one}"):
+            lengths = {one: lengths[one]}
+    fits = [one for one, length in lengths.items() if array.ndim and len(array) == length]
+    if len(fits) == 2 and base not in WORDS_OWN:
+        raise DataError(
+            f"{place}: {name!r} has {len(array):,} rows, and there are as many words as acoustic vectors; call it "
+            f"{name}_{WORD} or {name}_{ACOUSTIC}, or leave it out."
+        )
+    if fits:
+        return fits[0]
     listed = " or ".join(f"{length:,} ({one})" for one, length in lengths.items())
     raise DataError(f"{place}: {name!r} has shape {array.shape}; give it {listed} rows, or leave it out.")
 

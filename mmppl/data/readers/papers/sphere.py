@@ -16,7 +16,7 @@ MAGIC = b"NIST_1A"
 RATES = (1_000, 384_000)  # samples a second
 LONGEST = 3600  # seconds
 LARGEST = 2**16  # bytes of a header; those in use have 1,024
-FIELD = re.compile(r"(?P<key>\S+)\s+-(?P<kind>i|r|s\d+)\s(?P<value>.*)")
+FIELD = re.compile(r"(?P<key>\S+)\s+-(i|r|s(?P<length>\d{1,6}))(?:\s(?P<value>.*))?")
 ORDERS = {"01": "<i2", "10": ">i2"}  # which byte of a sample comes first
 WHOLE = re.compile(r"\d{1,12}(\.0+)?")  # rates are also written as reals
 
@@ -97,7 +97,8 @@ def _header(content: bytes, name: str) -> tuple[dict[str, str], int]:
         if found is None or found["key"] in fields:
             why = "twice in it" if found else "no field"
             raise DataError(f"{name}: {line[:60]!r} is {why}, in its header; fetch it again.")
-        fields[found["key"]] = found["value"].strip()
+        value, length = (found["value"] or "").strip(), found["length"]  # an empty string may end in the blank before it
+        fields[found["key"]] = value if length is None else value[: int(length)].strip()
     raise DataError(f"{name}: its header has no end (end_head) within {start:,} bytes; fetch it again.")
 
 
