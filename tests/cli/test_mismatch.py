@@ -28,7 +28,7 @@ def call(capsys):
 @pytest.fixture(scope="module")
 def arrays():
     draw = np.random.default_rng(0)
-    return {"alpha": draw.random((N, 4)), "beta": draw.normal(size=(N, 2)), "label": np.arange(N) % 3}
+    return {"alpha": draw.random((N, 4)).round(), "beta": draw.normal(size=(N, 2)), "label": np.arange(N) % 3}
 
 
 @pytest.fixture(scope="module")

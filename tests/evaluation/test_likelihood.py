@@ -47,7 +47,7 @@ def test_grey_values_and_classes_by_hand():
 
 def test_only_counts_have_anchors(tmp_path):
     rng = np.random.default_rng(0)
-    data = mmppl.read({"a": rng.normal(size=(60, 3)), "b": rng.uniform(size=(60, 2)).astype(np.float32)})
+    data = mmppl.read({"a": rng.normal(size=(60, 3)), "b": rng.uniform(size=(60, 2))}, as_={"b": "bernoulli"})
     run = mmppl.fit("mvae", data, hyper={"hidden": 8, "layers": 1}, epochs=1, out=tmp_path / "run")
     metrics = run.evaluate(data, metrics=["nll"])["metrics"]
     assert set(metrics) == {"nll.a", "nll.b", "nll_global.b", "nll_floor.b", "left_out"}
