@@ -72,8 +72,8 @@ def token_pairs(
             utterances becomes valid.
 
     Returns:
-        N pairs, utterance by utterance, `word` before `acoustic`, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and
-        `noise_acoustic` (bool: that vector of the pair is noise) if given.
+        N pairs, utterance by utterance, `word` before `acoustic`, with the annotations `utterance`, and `token`,
+        `function_word`, `noise_word` and `noise_acoustic` (bool: that vector of the pair is noise) if given.
 
     Raises:
         DataError: the utterances of words and acoustic vectors differ, lengths do not fit, noise is neither true nor

@@ -26,7 +26,8 @@ def token_pairs_of_file(*, file: Path | None = None, cap: int = 0, seed: int = 0
         seed: the seed of that draw, and of the split, 70/10/20 of the utterances.
 
     Returns:
-        The pairs, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and `noise_acoustic` if given.
+        The pairs, with the annotations `utterance`, and `token`, `function_word`, `noise_word` and `noise_acoustic` if
+        given.
 
     Raises:
         DataError: the file is missing, damaged, or its utterances lack words or acoustic vectors.

@@ -97,7 +97,7 @@ def _header(content: bytes, name: str) -> tuple[dict[str, str], int]:
         if found is None or found["key"] in fields:
             why = "twice in it" if found else "no field"
             raise DataError(f"{name}: {line[:60]!r} is {why}, in its header; fetch it again.")
-        value, length = (found["value"] or "").strip(), found["length"]  # an empty string may end in the blank before it
+        value, length = (found["value"] or "").strip(), found["length"]  # nothing follows the type of an empty string
         fields[found["key"]] = value if length is None else value[: int(length)].strip()
     raise DataError(f"{name}: its header has no end (end_head) within {start:,} bytes; fetch it again.")
 
