@@ -112,10 +112,10 @@ def _lines(subject: Subject) -> list[Line]:
         return []
     answer = subject.model.query(rows, given=list(program.encoded), want=[QUANTITY], split="all")
     value = answer[QUANTITY]["value"][:, program.encoded.index(MODALITY)]
-    seen = rows.observed[MODALITY].numpy()
+    seen = np.flatnonzero(rows.observed[MODALITY].numpy())
+    names, group, counts = np.unique(rows.annotations[UTTERANCE][seen], return_inverse=True, return_counts=True)
     found = []
-    for name in dict.fromkeys(rows.annotations[UTTERANCE][seen].tolist()):
-        at = seen & (rows.annotations[UTTERANCE] == name)
+    for name, at in zip(names, np.split(seen[group.argsort(kind="stable")], counts.cumsum()[:-1])):
         tokens, of_token = rows.annotations[TOKEN][at], value[at]
         first = np.flatnonzero(np.append(True, tokens[1:] != tokens[:-1]))  # rows that follow each other are one word's
         means = np.add.reduceat(of_token, first) / np.diff(np.append(first, len(tokens)))
