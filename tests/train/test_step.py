@@ -61,7 +61,7 @@ def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = packed == (precision == "bf16") or (name not in ("mvae", "mwvae") and precision == "bf16")
-        rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "ima-hsic", "dae")
+        rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic", "dae")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )
