@@ -59,6 +59,8 @@ def _text(found: dict[str, Any]) -> str:
         shown = "" if classes is None else f"{len(classes)} classes: {', '.join(map(str, classes[:12]))}"
         shown += ", ..." if classes is not None and len(classes) > 12 else ""
         shape = "×".join(map(str, m["shape"])) or "one number"
+        if "lengths" in m:
+            shown = f"sequence of {_steps(m['lengths'])}{'; ' * bool(shown)}{shown}"
         rows.append([m["name"], m["role"], shape, kind, m["transform"], f"{m['observed']:.1%}", shown])
     patterns = [[name.replace("+", " + "), number(count)] for name, count in found["patterns"].items()]
     if found["empty_rows"]:
@@ -68,6 +70,11 @@ def _text(found: dict[str, Any]) -> str:
     text = f"{head}\n\n{columns(rows)}\n\nrows that have\n{columns([['  ' + p[0], *p[1:]] for p in few])}"
     text += f"\n\nannotations, which no program sees\n{columns(beside)}" if beside else ""
     return text + "".join(f"\n\n{printable(note)}" for note in found["notes"])
+
+
+def _steps(lengths: list[float]) -> str:
+    """The least, the median and the most steps in words."""
+    return "{0:g} to {2:g} steps, median {1:g}".format(*lengths) if lengths else "no steps"
 
 
 def _distinct(annotation: dict[str, Any]) -> str:

@@ -35,7 +35,14 @@ class LikelihoodKernel:
         self.name, self.outputs, self.parameters = name, tuple(outputs), tuple(parameters)
         _formulas[self.formula.key] = self.formula
 
-    def __call__(self, x: Tensor, output: Tensor, *parameters: Tensor | float, mask: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        output: Tensor,
+        *parameters: Tensor | float,
+        mask: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> Tensor:
         """Compute the log-density in nats. Leading axes broadcast.
 
         The output may be bfloat16 where all else is float32: it is read as it is, and summed in float32.
@@ -45,6 +52,9 @@ class LikelihoodKernel:
             output: (..., B, K·D) for K symbols of outputs.
             *parameters: numbers, 0-d tensors or (D,).
             mask: (..., B) bool; where it is False the value is 0, nothing is computed, and not even a NaN matters.
+            present: (..., B, P) bool, where P divides D: which of P equal stretches of the D features exist, such as
+                the steps of a sequence. The sum is over those, and not even a NaN matters elsewhere. A parameter may
+                then also be (D/P,), one value for each feature of every stretch. None: they all exist.
 
         Returns:
             (..., B).
@@ -60,6 +70,8 @@ class LikelihoodKernel:
             )
         if len(parameters) != len(self.parameters):
             raise ValueError(f"{self.name}: expected the parameters {', '.join(self.parameters) or '(none)'}.")
+        if present is not None:
+            return self._of_stretches(x, output, parameters, mask, present)
         at = [p if isinstance(p, Tensor) else scalar(p, x.dtype, x.device) for p in parameters]
         same_kind(self.name, x, *at, stored=output)
         if any(p.ndim > 1 or (p.ndim == 1 and len(p) != size) for p in at):
@@ -71,6 +83,34 @@ class LikelihoodKernel:
         rows = rows_of(output.expand(*lead, output.shape[-1]))
         value = _Fast.apply(self, rows_of(x.expand(*lead, size)), rows, kept, *(p.contiguous() for p in at))
         return value.reshape(lead)
+
+    def _of_stretches(
+        self, x: Tensor, output: Tensor, parameters: Sequence[Tensor | float], mask: Tensor | None, present: Tensor
+    ) -> Tensor:
+        """The sum over the stretches that exist: each is a row of its own for the kernel, which leaves masked rows out.
+        Parameters that differ between stretches make D stretches of one feature, which the reference scores."""
+        number, size = present.shape[-1], x.shape[-1]
+        if present.dtype != torch.bool or number < 1 or size % number:
+            raise ValueError(f"{self.name}: {size} features are no {number} equal stretches, or their mask is no bool.")
+        each = size // number
+        there = present if mask is None else present & mask.unsqueeze(-1)
+        lead = broadcast_shapes(x.shape[:-1], output.shape[:-1], there.shape[:-1])
+        there = there.expand(*lead, number)
+        if any(isinstance(p, Tensor) and p.ndim == 1 and len(p) != each for p in parameters):
+            return self._reference_of_elements(x, output, parameters, there.repeat_interleave(each, -1))
+        parts = output.unflatten(-1, (len(self.outputs), number, each)).movedim(-3, -2).flatten(-2)
+        x = x.expand(*x.shape[:-2], lead[-1], size).unflatten(-1, (number, each)).flatten(-3, -2)
+        parts = parts.expand(*lead, *parts.shape[-2:]).flatten(-3, -2)
+        return self(x, parts, *parameters, mask=there.flatten(-2)).unflatten(-1, (lead[-1], number)).sum(-1)
+
+    def _reference_of_elements(
+        self, x: Tensor, output: Tensor, parameters: Sequence[Tensor | float], there: Tensor
+    ) -> Tensor:
+        """The sum over the elements that exist, (..., B, D) bool, in PyTorch's differentiable operations."""
+        parts = output.to(x.dtype).unflatten(-1, (len(self.outputs), -1)).unbind(-2)
+        x, *parts = (torch.where(there, t, torch.zeros_like(t)) for t in (x, *parts))
+        at = [p if isinstance(p, Tensor) else scalar(p, x.dtype, x.device) for p in parameters]
+        return torch.where(there, self.formula.value(x, *parts, *at), 0.0).sum(-1)
 
     def _reference(self, x: Tensor, output: Tensor, parameters: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """The meaning, in PyTorch's differentiable operations."""
@@ -124,21 +164,26 @@ normal_predicted = LikelihoodKernel(
 laplace = LikelihoodKernel("laplace", "-abs(x - m)*exp(-s) - s - log(2)", parameters=("s",))
 
 
-def bernoulli_log_density(logits: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
+def bernoulli_log_density(
+    logits: Tensor, x: Tensor, mask: Tensor | None = None, present: Tensor | None = None
+) -> Tensor:
     """Σ_d x ln p + (1 − x) ln(1 − p), p = sigmoid(logits), in nats.
 
     Args:
         logits: (..., B, D).
         x: (B, D) in [0, 1]. Grey values count as probabilities; the density is not normalised then.
         mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+        present: (..., B, P) bool, the stretches of the features that exist; see `LikelihoodKernel`.
 
     Returns:
         (..., B).
     """
-    return bernoulli(x, logits, mask=mask)
+    return bernoulli(x, logits, mask=mask, present=present)
 
 
-def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float, mask: Tensor | None = None) -> Tensor:
+def normal_log_density(
+    x: Tensor, loc: Tensor, log_var: Tensor | float, mask: Tensor | None = None, present: Tensor | None = None
+) -> Tensor:
     """Σ_d ln N(x; loc, e^log_var) in nats.
 
     Args:
@@ -146,14 +191,17 @@ def normal_log_density(x: Tensor, loc: Tensor, log_var: Tensor | float, mask: Te
         loc: (..., B, D).
         log_var: (D,), 0-d or a number.
         mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+        present: (..., B, P) bool, the stretches of the features that exist; see `LikelihoodKernel`.
 
     Returns:
         (..., B).
     """
-    return normal(x, loc, log_var, mask=mask)
+    return normal(x, loc, log_var, mask=mask, present=present)
 
 
-def normal_predicted_log_density(x: Tensor, output: Tensor, mask: Tensor | None = None) -> Tensor:
+def normal_predicted_log_density(
+    x: Tensor, output: Tensor, mask: Tensor | None = None, present: Tensor | None = None
+) -> Tensor:
     """Σ_d ln N(x; loc, e^log_var) in nats, where the decoder predicts both. The log-variance is clamped to
     PREDICTED_LOG_VAR_RANGE.
 
@@ -161,14 +209,17 @@ def normal_predicted_log_density(x: Tensor, output: Tensor, mask: Tensor | None 
         x: (B, D).
         output: (..., B, 2D): loc, then log_var.
         mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+        present: (..., B, P) bool, the stretches of the features that exist; see `LikelihoodKernel`.
 
     Returns:
         (..., B).
     """
-    return normal_predicted(x, output, mask=mask)
+    return normal_predicted(x, output, mask=mask, present=present)
 
 
-def laplace_log_density(x: Tensor, loc: Tensor, log_scale: Tensor | float, mask: Tensor | None = None) -> Tensor:
+def laplace_log_density(
+    x: Tensor, loc: Tensor, log_scale: Tensor | float, mask: Tensor | None = None, present: Tensor | None = None
+) -> Tensor:
     """Σ_d −|x − loc|/b − ln 2b, b = e^log_scale, in nats.
 
     Args:
@@ -176,8 +227,9 @@ def laplace_log_density(x: Tensor, loc: Tensor, log_scale: Tensor | float, mask:
         loc: (..., B, D).
         log_scale: (D,), 0-d or a number.
         mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+        present: (..., B, P) bool, the stretches of the features that exist; see `LikelihoodKernel`.
 
     Returns:
         (..., B).
     """
-    return laplace(x, loc, log_scale, mask=mask)
+    return laplace(x, loc, log_scale, mask=mask, present=present)

@@ -74,6 +74,7 @@ class Factors(Program):
 
     default_data = "digits-three"
     default_rows = (0, 1_000)
+    takes_elements = False  # the updates know whole rows only
     holds_out = False  # the bound says when to stop, and the noise has its posterior
     training = dict(epochs=2)
 

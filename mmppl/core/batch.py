@@ -25,6 +25,8 @@ class Batch:
     Args:
         values: name → (B, *shape). What stands where `observed` is False never matters, not even NaN.
         observed: name → (B,) bool.
+        present: name → bool, broadcastable to (B, *shape), the elements that an observed row has: (B, T, 1) of a
+            sequence. What stands elsewhere never matters, either. A name that is absent: all elements.
         index: (B,) row numbers.
         size: N, the number of rows that the batch stands for (the size of Pyro's "data" plate).
         encoded: the M names that a guide may see, in the order of the last axis of `seen`.
@@ -58,6 +60,7 @@ class Batch:
     needed: frozenset[str] | None = None
     patterns: MissingnessPatterns | None = None
     holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seen is None:
@@ -83,8 +86,13 @@ class Batch:
         Returns:
             (B, *shape).
         """
-        value, observed = self.values[name], self.observed[name]
-        return torch.where(observed.reshape(-1, *[1] * (value.ndim - 1)), value, torch.zeros_like(value))
+        value = self.values[name]
+        return torch.where(self._there(name), value, torch.zeros_like(value))
+
+    def _there(self, name: str) -> Tensor:
+        """Bool, broadcastable to (B, *shape): the elements that were observed."""
+        rows = self.observed[name].reshape(-1, *[1] * (self.values[name].ndim - 1))
+        return rows & self.present[name] if name in self.present else rows
 
     def plausible(self, name: str) -> Tensor:
         """Return the values of a modality, with those of an observed row where nothing was observed.
@@ -110,11 +118,27 @@ class Batch:
             modality: the modality that is encoded.
 
         Returns:
-            (B, input_size) floats.
+            (B, input_size) floats; of a sequence the flattened (T, F + 1) steps, whose last number says whether the
+            step exists (`Modality.as_input`).
         """
-        return torch.where(
-            self.observed[modality.name].unsqueeze(-1), modality.as_input(self.values[modality.name]), 0.0
-        )
+        columns = modality.as_input(self.values[modality.name], self.present.get(modality.name))
+        return torch.where(self.observed[modality.name].unsqueeze(-1), columns, 0.0)
+
+    def steps(self, modality: Modality) -> tuple[Tensor, Tensor]:
+        """Return the steps of a sequence, with zeros where a step does not exist or the row lacks the modality.
+
+        Args:
+            modality: the modality; one that is no sequence has one step.
+
+        Returns:
+            (B, T, F) floats, F columns per step as in `Modality.as_input` without the mask, and (B, T) bool, the steps
+            that exist.
+        """
+        columns = self.input(modality)
+        if not modality.sequence:
+            return columns.unsqueeze(1), self.observed[modality.name].unsqueeze(-1)
+        steps = columns.unflatten(-1, (modality.shape[0], -1))
+        return steps[..., :-1], steps[..., -1] > 0
 
     def sees(self, name: str) -> Tensor:
         """Return where the guide may see a modality.

@@ -26,11 +26,13 @@ def installed_programs() -> dict[str, Path]:
     return {f.stem: f for f in files if not f.stem.startswith("_")}
 
 
-def default_program(rows: int) -> tuple[str, str]:
+def default_program(rows: int, elements: bool = False) -> tuple[str, str]:
     """Choose the program that is fitted where none is named.
 
     Args:
         rows: the number of training rows.
+        elements: whether rows may lack elements of a modality, as of sequences; then it is a program that takes them,
+            of those for any number of rows above.
 
     Returns:
         The name of the installed program whose `default_rows` hold that number, and a line that says so.
@@ -42,8 +44,11 @@ def default_program(rows: int) -> tuple[str, str]:
         ('mvae', 'No program is named: mvae, as there are 1,000 training rows, at least 1,000.')
     """
     for name, path in installed_programs().items():
-        least, end = load_program(path).default_rows or (0, 0)
-        if least <= rows and (end is None or rows < end):
+        found = load_program(path)
+        least, end = found.default_rows or (0, 0)
+        if elements and found.takes_elements and end is None:
+            return name, f"No program is named: {name}, as there are sequences."
+        if not elements and least <= rows and (end is None or rows < end):
             why = f"at least {least:,}" if end is None else f"fewer than {end:,}"
             return name, f"No program is named: {name}, as there are {rows:,} training rows, {why}."
     raise UsageError("fit: no installed program is for data of this size; name one.")

@@ -56,6 +56,9 @@ def observe(
         pyro.sample(name, likelihood, infer={"leaf": True})  # this returns nothing: nothing depends on it
         return
     value = (batch.value if likelihood.masks else batch.plausible)(name)
+    if name in batch.present:
+        present = batch.present[name]
+        likelihood = likelihood.of_elements(present if selection is None else selection.of_rows(present))
     if selection is not None:
         likelihood = selection.spread(likelihood)
     with poutine.mask(mask=batch.scored[name]):

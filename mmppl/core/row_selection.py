@@ -180,6 +180,11 @@ class Selected(TorchDistribution):
         """Return the part of (..., B, D) latents at these places."""
         raise NotImplementedError
 
+    @classmethod
+    def rows_of(cls, value: Tensor, places: Tensor, lead: torch.Size) -> Tensor:
+        """Return what the part needs of (B, ...) values."""
+        raise NotImplementedError
+
     def _of_part(self, value: Tensor, mask: Tensor | None) -> Tensor:
         """The part's log-densities. Where the likelihood takes a mask, it does no work for masked rows."""
         return self.likelihood.log_prob(value, mask=mask) if self.likelihood.masks else self.likelihood.log_prob(value)
@@ -192,6 +197,10 @@ class SelectedRows(Selected):
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
         return z.flatten(0, -2).index_select(0, places)
 
+    @classmethod
+    def rows_of(cls, value: Tensor, places: Tensor, lead: torch.Size) -> Tensor:
+        return value.index_select(0, places % lead[-1])
+
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """ln p in nats, 0 for the rows that were not selected.
 
@@ -202,7 +211,7 @@ class SelectedRows(Selected):
         Returns:
             (..., B) nats.
         """
-        x = value.index_select(0, self.places % self.batch_shape[-1])
+        x = self.rows_of(value, self.places, self.batch_shape)
         kept = None if mask is None else mask.expand(self.batch_shape).flatten()[self.places]
         of_rows = self._of_part(x, kept)
         return of_rows.new_zeros(self.batch_shape.numel()).scatter(0, self.places, of_rows).reshape(self.batch_shape)
@@ -214,6 +223,10 @@ class SelectedSubsets(Selected):
     @classmethod
     def taken(cls, z: Tensor, places: Tensor) -> Tensor:
         return z.index_select(0, places)
+
+    @classmethod
+    def rows_of(cls, value: Tensor, places: Tensor, lead: torch.Size) -> Tensor:
+        return value
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """ln p in nats, 0 in the subsets that were not selected.
@@ -246,6 +259,10 @@ class Selection(NamedTuple):
     def of(self, z: Tensor) -> Tensor:
         """Return the part of (..., B, D) latents."""
         return self.kind.taken(z, self.places)
+
+    def of_rows(self, value: Tensor) -> Tensor:
+        """Return what the part needs of (B, ...) values."""
+        return self.kind.rows_of(value, self.places, self.lead)
 
     def spread(self, likelihood: Any) -> Selected:
         """Return a likelihood of the part as the distribution of the whole."""

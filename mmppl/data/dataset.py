@@ -32,6 +32,8 @@ class Dataset:
         values: name → (N, *shape) values in model units, float32, or int64 class codes; finite everywhere, and 0 where
             the modality is missing.
         observed: name → (N,) bool, True where the row has the modality.
+        present: name → bool, broadcastable to (N, *shape), the elements that each row has, of modalities of which a row
+            may lack some: (N, T, 1) of every sequence. None where the row lacks the modality. Values elsewhere are 0.
         ids: (N,) int64 or str row ids; every answer returns them.
         split: (N,) int8 codes of the parts: 0 train, 1 valid, 2 test.
         has_split: True if the split comes from the file or the recipe, False if it was drawn.
@@ -72,6 +74,7 @@ class Dataset:
     scaled_on_all: tuple[Modality, ...] | None = None
     annotations: dict[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    present: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_annotations(self.annotations, len(self.ids), [m.name for m in self.modalities])
@@ -111,6 +114,7 @@ class Dataset:
             self,
             values={name: value.index_select(0, rows) for name, value in self.values.items()},
             observed={name: seen.index_select(0, rows) for name, seen in self.observed.items()},
+            present={name: there.index_select(0, rows) for name, there in self.present.items()},
             ids=self.ids[at],
             split=self.split[at],
             annotations={name: array[at] for name, array in self.annotations.items()},
@@ -136,6 +140,7 @@ class Dataset:
             index=index,
             size=len(self) if size is None else size,
             encoded=encoded,
+            present={name: there.index_select(0, index) for name, there in self.present.items()},
         )
 
     def replaced(self, values: Mapping[str, Tensor]) -> Dataset:
@@ -147,7 +152,7 @@ class Dataset:
         Returns:
             A new data set with zeros wherever a modality is missing.
         """
-        blanked = _blank(self.values | dict(values), self.observed)
+        blanked = _blank(self.values | dict(values), self.observed, self.present)
         return dataclasses.replace(self, values=blanked, whole=None, scaled_on_all=None)
 
     def mask_at_random(
@@ -179,17 +184,22 @@ class Dataset:
         before = torch.stack([self.observed[name] for name in names], -1)
         after = mask_at_random(before, names, rate=rate, patterns=patterns, keep_one=keep_one, seed=seed)
         observed = self.observed | {name: after[:, i].contiguous() for i, name in enumerate(names)}
+        present = {
+            name: there & observed[name].reshape(-1, *[1] * (there.ndim - 1)) for name, there in self.present.items()
+        }
         train = self.rows("train")
         fresh = self.refresh
 
         def refresh(seed: int, epoch: int) -> dict[str, Tensor]:
             assert fresh is not None  # `refresh` is returned only then
-            return _blank(fresh(seed, epoch), {name: seen[train] for name, seen in observed.items()})
+            seen, there = ({name: mask[train] for name, mask in of.items()} for of in (observed, present))
+            return _blank(fresh(seed, epoch), seen, there)
 
         return dataclasses.replace(
             self,
-            values=_blank(self.values, observed),
+            values=_blank(self.values, observed, present),
             observed=observed,
+            present=present,
             refresh=None if fresh is None else refresh,
             whole=None,
             scaled_on_all=None,
@@ -229,19 +239,22 @@ class Dataset:
         """Name → (N,) uint64 digests. Rows that `read` has masked since keep the digests of their original values."""
         if self.whole is not None:
             return self.whole._row_digests
-        return {name: row_digests(value) for name, value in self.values.items()}
+        return {name: row_digests(value) for name, value in _blank(self.values, {}, self.present).items()}
 
     def _combined(self, modalities: Sequence[Modality], digests: Mapping[str, np.ndarray]) -> str:
         drawn_by = None if self.refresh is None else self.name
         beside = digest_of(self.annotations)
-        return dataset_fingerprint(modalities, self.ids, self.split, self.observed, digests, drawn_by, beside)
+        return dataset_fingerprint(
+            modalities, self.ids, self.split, self.observed, digests, drawn_by, beside, self.present
+        )
 
     def describe(self) -> dict[str, Any]:
         """Count the rows and describe what they contain, ready for JSON.
 
         Returns:
             The name, the number of rows in total and in each part, the schema, and `patterns`: how many rows have which
-            modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`.
+            modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`. A sequence
+            has `lengths`, the least, the median and the most steps of the rows that have it.
             `annotations` are described as by `describe_annotations`; `notes` say what was left out.
         """
         inputs = [m.name for m in self.modalities if m.role == "modality"]
@@ -263,6 +276,7 @@ class Dataset:
                     "transform": m.transform,
                     "classes": None if m.classes is None else list(m.classes),
                     "observed": float(self.observed[m.name].double().mean()),
+                    **({"lengths": self._lengths(m.name)} if m.sequence else {}),
                 }
                 for m in self.modalities
             ],
@@ -272,12 +286,22 @@ class Dataset:
             "notes": list(self.notes),
         }
 
+    def _lengths(self, name: str) -> list[float]:
+        """The least, the median and the most steps of the rows that have a sequence; [] if none has it."""
+        counts = self.present[name][self.observed[name]].flatten(1).sum(1).double()
+        return [float(number(counts)) for number in (torch.min, torch.median, torch.max)] if len(counts) else []
 
-def _blank(values: dict[str, Tensor], observed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `values` with zeros where nothing is observed. A modality that is never missing is not copied."""
-    return {
-        name: value
-        if observed[name].all()
-        else torch.where(observed[name].reshape(-1, *[1] * (value.ndim - 1)), value, torch.zeros_like(value))
-        for name, value in values.items()
-    }
+
+def _blank(
+    values: dict[str, Tensor], observed: Mapping[str, Tensor], present: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return `values` with zeros where no row or no element is observed. A modality that is never missing is not
+    copied."""
+    blanked = {}
+    for name, value in values.items():
+        for there in (observed.get(name), present.get(name)):
+            if there is not None and not there.all():
+                there = there.reshape(*there.shape, *[1] * (value.ndim - there.ndim))
+                value = torch.where(there, value, torch.zeros_like(value))
+        blanked[name] = value
+    return blanked

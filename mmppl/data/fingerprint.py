@@ -58,6 +58,7 @@ def dataset_fingerprint(
     digests: Mapping[str, np.ndarray],
     drawn_by: str | None,
     annotations: bytes = b"",
+    present: Mapping[str, Tensor] = {},
 ) -> str:
     """Compute the fingerprint of a data set.
 
@@ -69,6 +70,8 @@ def dataset_fingerprint(
         digests: name → (N,) uint64 from `row_digests`; names may be left out.
         drawn_by: the name of the data set if its train rows are drawn anew in every epoch, else None.
         annotations: their hash; empty if there are none.
+        present: name → bool, broadcastable to (N, *shape), the elements that rows have, of modalities of which a row
+            may lack some.
 
     Returns:
         A SHA-256 hash as 64 hexadecimal digits.
@@ -81,5 +84,8 @@ def dataset_fingerprint(
         digest.update(np.ascontiguousarray(there).data)
         if m.name in digests:
             digest.update(np.where(there, digests[m.name], np.uint64(0)).data)
+        if m.name in present:
+            elements = present[m.name].numpy()
+            digest.update(np.ascontiguousarray(elements & there.reshape(-1, *[1] * (elements.ndim - 1))).data)
     digest.update(annotations)
     return digest.hexdigest()

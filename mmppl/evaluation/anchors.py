@@ -1,7 +1,8 @@
 """Anchors: what simple methods without a latent predict, from the same given modalities and for the same rows.
 
 Features are what an encoder would see (classes one-hot), beside one indicator per given modality that says whether it
-is missing. An anchor learns from the train rows that have the target and any of what is given.
+is missing; of a sequence the mean and the standard deviation of each feature over its steps, and their number. A step
+that a training row lacks counts as the mean of that step over the rows that have it. An anchor learns from the train rows that have the target and any of what is given.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from ..base.quiet import without_warnings
 from ..data.dataset import Dataset
@@ -18,6 +20,7 @@ MAX_ROWS = 10_000  # rows that an anchor learns from, a seeded sample if there a
 MAX_COLUMNS = 20  # targets of more numbers or positions are not boosted; of more positions have no linear anchor
 ALPHAS = tuple(10.0**power for power in range(-2, 5))  # of ridge regression on standardised features
 ITERATIONS, TREES = 200, 100
+NONE = -1  # the code of a position that a row lacks
 # Seconds of one core, fitted to a few sizes on an AMD EPYC: multiply-adds; a bin of a histogram; the least of a tree.
 PER_PRODUCT, PER_BIN, PER_TREE = 1e-10, 1.3e-8, 2e-3
 
@@ -64,9 +67,10 @@ def predict(
             return {}
     if len(learnt) > MAX_ROWS and way != "global":
         learnt = np.sort(np.random.default_rng(seed).choice(learnt, MAX_ROWS, replace=False))
-    values = _values(train, target, learnt)
+    values, factor = _values(train, target, learnt), _spread(train, target, learnt)
     if way == "global" or not given:
-        return _global(target, values, len(rows))
+        found = _global(target, values, len(rows))
+        return found | {"std": found["std"] * factor} if numbers else found
     columns = values.reshape(len(learnt), -1)
     known, asked = features(train, given, learnt), features(rows, given, np.arange(len(rows)))
     if way == "linear":
@@ -82,7 +86,7 @@ def predict(
         mean, std = _ridge(known, asked, columns)
         return {
             "mean": (centre + spread * mean).reshape(len(rows), *target.shape),
-            "std": (spread * std).reshape(target.shape),
+            "std": (spread * std).reshape(target.shape) * factor,
         }
     mean = np.stack([_boosted_numbers(known, asked, column, seed) for column in columns.T], 1)
     return {"mean": (centre + spread * mean).reshape(len(rows), *target.shape)}
@@ -100,7 +104,7 @@ def seconds(way: str, n: int, given: Sequence[Modality], target: Modality) -> fl
     Returns:
         Seconds; 0 for an anchor that is not computed.
     """
-    n, p = min(n, MAX_ROWS), sum(m.input_size + 1 for m in given)
+    n, p = min(n, MAX_ROWS), sum(_columns(m) + 1 for m in given)
     classes = target.n_classes
     if way in ("global", "class") or not _has(way, target):
         return 0.0
@@ -115,19 +119,41 @@ def _has(way: str, target: Modality) -> bool:
     """Whether there is a linear or boosted anchor: no linear one of many positions, and none boosted of sequences."""
     if way == "linear" and not target.n_classes:
         return True
-    return target.size <= MAX_COLUMNS and (way == "linear" or not (target.n_classes and target.shape))
+    return (
+        target.size <= MAX_COLUMNS
+        and not target.sequence
+        and (way == "linear" or not (target.n_classes and target.shape))
+    )
 
 
 def _values(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:
-    """(n, *shape) class codes, or numbers in input units in float64."""
+    """(n, *shape) class codes, or numbers in input units in float64. Of a sequence, steps that a row lacks are NONE, or the
+    mean of that step."""
     values = data.values[m.name].numpy()[rows]
-    return values if m.family.values == "classes" else np.asarray(m.value_in_input_units(values), np.float64)
+    if m.family.values == "classes":
+        return np.where(data.present[m.name].numpy()[rows], values, NONE) if m.sequence else values
+    values = np.asarray(m.value_in_input_units(values), np.float64)
+    if not m.sequence:
+        return values
+    there = np.broadcast_to(data.present[m.name].numpy()[rows], values.shape)
+    with without_warnings(RuntimeWarning):  # steps that no row has
+        mean = np.where(there, values, np.nan)
+        mean = np.where(there.any(0), np.nanmean(mean, 0), np.nanmean(mean, (0, 1)))
+    return np.where(there, values, mean)
+
+
+def _spread(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray | float:
+    """The factor by which filled-in steps make the spread of each step too small."""
+    if not m.sequence:
+        return 1.0
+    return np.sqrt(len(rows) / np.maximum(data.present[m.name].numpy()[rows].sum(0), 1))
 
 
 def _global(target: Modality, values: np.ndarray, n: int) -> dict[str, np.ndarray]:
     if target.family.values == "classes":
         codes = np.arange(target.n_classes)
-        shares = ((values[..., None] == codes).sum(0) + 0.5) / (len(values) + 0.5 * target.n_classes)
+        number = (values != NONE).sum(0)[..., None]
+        shares = ((values[..., None] == codes).sum(0) + 0.5) / (number + 0.5 * target.n_classes)
         return {"prob": np.broadcast_to(shares, (n, *shares.shape))}
     return {"mean": np.broadcast_to(values.mean(0), (n, *target.shape)), "std": values.std(0)}
 
@@ -156,15 +182,31 @@ def features(data: Dataset, given: Sequence[Modality], rows: np.ndarray) -> np.n
         rows: (n,) row numbers.
 
     Returns:
-        (n, Σ (input_size + 1)): of each modality its columns, NaN where it is missing, and whether it is missing.
+        (n, p): of each modality its columns, NaN where it is missing, and whether it is missing.
     """
     columns = []
     for m in given:
         missing = ~data.observed[m.name].numpy()[rows]
-        values = m.as_input(data.values[m.name][rows]).numpy().astype(np.float32)
+        values = _pooled(data, m, rows) if m.sequence else m.as_input(data.values[m.name][rows]).numpy()
+        values = values.astype(np.float32)
         values[missing] = np.nan
         columns += [values, missing[:, None].astype(np.float32)]
     return np.concatenate(columns, 1)
+
+
+def _columns(m: Modality) -> int:
+    """The number of features that an anchor takes of a modality."""
+    return 2 * (m.input_size // m.shape[0] - 1) + 1 if m.sequence else m.input_size
+
+
+def _pooled(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:
+    """(n, 2 F + 1): the mean and the standard deviation of each feature over the steps of a row, and their number."""
+    there = data.present[m.name][rows]
+    steps = m.as_input(data.values[m.name][rows], there).unflatten(1, (m.shape[0], -1))[..., :-1].double()
+    number = there.sum(1)
+    mean = steps.sum(1) / number.clamp_min(1)
+    spread = (torch.where(there, steps - mean.unsqueeze(1), 0.0).square().sum(1) / number.clamp_min(1)).sqrt()
+    return torch.cat([mean, spread, number], 1).numpy()
 
 
 def imputed(known: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -62,7 +62,8 @@ def classifier_of(
     if len(classes.unique()) < 2:
         return None
     values = train.values[m.name] if len(rows) == len(train) else train.values[m.name][rows]
-    name = f"classifiers/{_key(m, label, values, classes)}.safetensors"
+    present = train.present[m.name][rows] if m.name in train.present else None
+    name = f"classifiers/{_key(m, label, values, classes, present)}.safetensors"
     with own_settings(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(VERSION)
         network = classifier_network(m, label.n_classes)
@@ -76,7 +77,7 @@ def classifier_of(
         with others_turn():
             log(f"a classifier of {label.name} from {m.name} is trained on {len(rows):,} rows, and kept")
         began = time.monotonic()
-        right = _train(network, m, values, classes)
+        right = _train(network, m, values, classes, present)
     log(f"the classifier of {m.name}: {right:.2%} of held-out rows right, {time.monotonic() - began:.0f} s")
     keep(name, pack(dict(network.state_dict())))
     return network.eval()
@@ -107,7 +108,7 @@ def classifier_network(m: Modality, classes: int) -> nn.Module:
     Returns:
         A network (n, input_size) → (n, classes) logits.
     """
-    if m.classes is not None and m.shape:
+    if m.classes is not None and m.shape and not m.sequence:
         return Rows(
             nn.Unflatten(1, (m.size, m.n_classes)), Moved(-1, 1),
             nn.Conv1d(m.n_classes, LETTERS, 1), nn.ReLU(), nn.Conv1d(LETTERS, LETTERS, 3, padding=1), nn.ReLU(),
@@ -126,12 +127,16 @@ def classifier_network(m: Modality, classes: int) -> nn.Module:
     return Rows(*layers, nn.Flatten(), nn.Linear(channels * height * width, classes))
 
 
-def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> float:
+def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor, present: Tensor | None) -> float:
     """Train on all but a tenth of the rows, and return the accuracy on that tenth."""
+
+    def inputs(rows: Tensor) -> Tensor:
+        return m.as_input(values[rows], None if present is None else present[rows])
+
     draw = torch.Generator().manual_seed(VERSION)
     order = torch.randperm(len(classes), generator=draw)
     held, train_rows = order.split([min(HELD_OUT, len(order) // 10), len(order) - min(HELD_OUT, len(order) // 10)])
-    truth, shown = classes[held].numpy(), m.as_input(values[held])
+    truth, shown = classes[held].numpy(), inputs(held)
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     cooling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     batches: list[Tensor] = []
@@ -140,7 +145,7 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
         if not batches:
             batches = list(train_rows[torch.randperm(len(train_rows), generator=draw)].split(BATCH))
         rows = batches.pop()
-        loss = F.cross_entropy(network(m.as_input(values[rows])), classes[rows])
+        loss = F.cross_entropy(network(inputs(rows)), classes[rows])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -153,9 +158,9 @@ def _train(network: nn.Module, m: Modality, values: Tensor, classes: Tensor) -> 
     return right
 
 
-def _key(m: Modality, label: Modality, values: Tensor, classes: Tensor) -> str:
+def _key(m: Modality, label: Modality, values: Tensor, classes: Tensor, present: Tensor | None) -> str:
     recipe = [VERSION, STEPS, BATCH, RATE, HELD_OUT, CHECK, ENOUGH, WIDTHS, LETTERS, torch.__version__]
     digest = hashlib.sha256(json.dumps([recipe, m.to_json(), label.to_json()], sort_keys=True).encode())
-    for tensor in (values, classes):
+    for tensor in (values, classes, *([] if present is None else [present])):
         digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()[:32]

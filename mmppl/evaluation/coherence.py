@@ -118,8 +118,10 @@ def classifier_accuracy(
         known = (rows.observed[name] & rows.observed[label.name]).nonzero().squeeze(-1)
         if len(known):
             m, truth = program.modality(name), rows.values[label.name]
+            there = rows.present.get(name)
             right = [
-                predict(classifier, m.as_input(rows.values[name][some])) == truth[some].numpy()
+                predict(classifier, m.as_input(rows.values[name][some], None if there is None else there[some]))
+                == truth[some].numpy()
                 for some in known.split(BLOCK)
             ]
             found[name] = float(np.concatenate(right).mean())
@@ -150,9 +152,11 @@ def predictions(
 
 
 def _classifier_input(m: Modality, answer: Mapping[str, np.ndarray]) -> Tensor:
-    """Return the mean of an answer as the input of a classifier, (n, input_size)."""
+    """Return the mean of an answer as the input of a classifier, (n, input_size). Steps of NaN do not exist."""
     if m.family.values == "classes":
-        return torch.from_numpy(np.asarray(answer["prob"], np.float32)).flatten(1)
+        prob = torch.from_numpy(np.asarray(answer["prob"], np.float32))
+        return m.masked_input(prob.flatten(1), ~prob.isnan().any(-1) if m.sequence else None)
     # Under a non-linear transform the decoder's spread shifts the mean in input units; this undoes the shift.
     mean = m.location_in_model_units(answer["mean"], answer["std"])
-    return m.as_input(torch.from_numpy(np.asarray(mean, np.float32)))
+    value = torch.from_numpy(np.asarray(mean, np.float32))
+    return m.as_input(value, ~value.isnan() if m.sequence else None)

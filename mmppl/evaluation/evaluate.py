@@ -23,7 +23,7 @@ from .conditioning import (
 )
 from .findings import findings, losses
 from .registry import METRICS, Metric, TargetMetric
-from .study import Study, Target
+from .study import Study, Target, existing
 
 BOOSTING = 20.0  # seconds that boosted anchors may take by default, as estimated from the sizes
 
@@ -203,9 +203,11 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
             known = rows.observed[name]
             if not metrics or not known.any():
                 continue
+            m = program.modality(name)
             answer = {key: x[known.numpy()] for key, x in answers.get(name, {}).items() if key != "classes"}
             scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
-            target = Target(study, program.modality(name), tuple(given), _truth(scored, name, program), answer, scored)
+            truth = existing(scored, m, {"truth": _truth(scored, m)})["truth"]
+            target = Target(study, m, tuple(given), truth, existing(scored, m, answer), scored)
             for metric in metrics:
                 score = metric.score(target)
                 if isinstance(score, dict) or np.isfinite(score):
@@ -216,9 +218,9 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _truth(rows: Dataset, name: str, program: Program) -> np.ndarray:
+def _truth(rows: Dataset, m: Modality) -> np.ndarray:
     """Class codes, or numbers in input units."""
-    m, values = program.modality(name), rows.values[name].numpy()
+    values = rows.values[m.name].numpy()
     return values if m.classes else m.value_in_input_units(values)
 
 

@@ -36,9 +36,17 @@ def _losses(target: Target, answer: Mapping[str, np.ndarray]) -> dict[str, np.nd
     truth, n = target.truth, len(target.truth)
     if not answer:
         return {}
+
+    def of_rows(entries: np.ndarray) -> np.ndarray:
+        means = entries.reshape(n, -1).mean(1)
+        if not target.modality.sequence:
+            return means
+        row = target.row_of_each
+        return np.bincount(row, means) / np.bincount(row)
+
     if "prob" not in answer:
-        return {"square": np.square(answer["mean"] - truth, dtype=np.float64).reshape(n, -1).mean(1)}
-    found = {"error": (answer["prob"].argmax(-1) != truth).reshape(n, -1).mean(1)}
+        return {"square": of_rows(np.square(answer["mean"] - truth, dtype=np.float64))}
+    found = {"error": of_rows(answer["prob"].argmax(-1) != truth)}
     if kind(target.modality) == "class":
         prob = answer["prob"][np.arange(n), truth].astype(np.float64)
         found["log_loss"] = -np.log(np.maximum(prob, SMALLEST))

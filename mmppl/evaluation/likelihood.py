@@ -56,7 +56,8 @@ def _log_densities(
     for name in names:
         value = batch.value(name)
         density = model.nodes[name]["fn"].log_prob(value).double().reshape(len(batch))
-        found[name] = (density + program.modality(name).log_jacobian(value))[batch.observed[name]]
+        jacobian = program.modality(name).log_jacobian(value, batch.present.get(name))
+        found[name] = (density + jacobian)[batch.observed[name]]
     return found
 
 

@@ -104,8 +104,9 @@ class Target:
         study: the evaluation.
         modality: the modality that is asked about.
         given: the names that are given.
-        truth: (n, *shape) true values of the rows that have it, in input units, or class codes.
-        answer: "mean", "std", quantiles or "prob" of the same rows; empty if the program was not asked.
+        truth: (n, *shape) true values of the rows that have it, in input units, or class codes. Of a sequence the n
+            steps that these rows have, (n, F).
+        answer: "mean", "std", quantiles or "prob" of the same rows or steps; empty if the program was not asked.
         rows: the same rows of the data set, which anchors predict.
 
     Example:
@@ -140,7 +141,31 @@ class Target:
             return {}
         if way not in self._anchors:
             given = [study.program.modality(name) for name in self.given]
-            self._anchors[way] = predict(
-                way, study.train, self.rows, given, self.modality, label=study.label, seed=study.seed
-            )
+            found = predict(way, study.train, self.rows, given, self.modality, label=study.label, seed=study.seed)
+            self._anchors[way] = existing(self.rows, self.modality, found)
         return self._anchors[way]
+
+    @property
+    def row_of_each(self) -> np.ndarray:
+        """(n,) numbers of the rows that the truth belongs to, from 0 on: of a sequence several steps to a row."""
+        if self.rows is None or not self.modality.sequence:
+            return np.arange(len(self.truth))
+        return np.nonzero(self.rows.present[self.modality.name][..., 0].numpy())[0]
+
+
+def existing(rows: Dataset, m: Modality, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Keep what exists: of a sequence the steps that rows have.
+
+    Args:
+        rows: n rows that have the modality.
+        m: the modality.
+        arrays: of (n, *shape), or (*shape) where they are the same in every row.
+
+    Returns:
+        The same arrays; of a sequence (steps, F) each, of all rows one after the other.
+    """
+    if not m.sequence:
+        return dict(arrays)
+    there = rows.present[m.name][..., 0].numpy()
+    whole = {k: np.broadcast_to(x, (len(rows), *x.shape)) if x.ndim == 2 else x for k, x in arrays.items()}
+    return {key: array[there] for key, array in whole.items()}

@@ -67,10 +67,16 @@ def true_values(data: Dataset, m: Modality) -> list[Any]:
         m: the modality.
 
     Returns:
-        N values in input units (class names for classes), None where one is missing.
+        N values in input units (class names for classes), None where one is missing. Steps that a row of a sequence
+        lacks are NaN, of classes "" or -1.
     """
     value = data.values[m.name].numpy()
     value = np.asarray(m.classes)[value] if m.classes is not None else m.value_in_input_units(value)
+    if m.sequence and m.classes is None:
+        value = np.where(data.present[m.name].numpy(), value, np.nan)
+    elif m.sequence:
+        nothing: Any = "" if value.dtype.kind == "U" else -1
+        value = np.where(data.present[m.name].numpy(), value, nothing)
     return [x if seen else None for x, seen in zip(value, data.observed[m.name].numpy())]
 
 
@@ -89,7 +95,7 @@ def limits(data: Dataset, m: Modality) -> tuple[float, float]:
     there = [x for x in true_values(data, m) if x is not None]
     if m.classes is not None or not there:
         return 0.0, 1.0
-    return float(np.min(there)), float(np.max(there))
+    return float(np.nanmin(there)), float(np.nanmax(there))
 
 
 def draw_image(ax: Axes, value: np.ndarray, limits: tuple[float, float], colours: str = "gray") -> None:
@@ -126,7 +132,7 @@ def draw_value(ax: Axes, m: Modality, value: Any, limits: tuple[float, float]) -
     elif m.drawn == "image":
         draw_image(ax, value, limits)
     elif m.drawn == "curve":
-        ax.plot(value.ravel(), color=BLUE, linewidth=1)
+        ax.plot(_lines(m, value), color=BLUE, linewidth=1)
     else:
         _text(ax, _words(m, value))
 
@@ -141,12 +147,16 @@ def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.n
         answer: the parts of `Answer.want` for one row.
     """
     if m.drawn == "curve":
-        steps = np.arange(m.size)
-        low, high = answer["q05"].ravel(), answer["q95"].ravel()
-        ax.fill_between(steps, low, high, color=ORANGE, alpha=0.25, linewidth=0, label="90 %")
-        ax.plot(steps, answer["mean"].ravel(), "--", color=ORANGE, linewidth=1, label="mean")
-        if truth is not None:
-            ax.plot(steps, truth.ravel(), color=BLUE, linewidth=1, label="true")
+        low, high, mean = (_lines(m, answer[key]) for key in ("q05", "q95", "mean"))
+        true = np.full_like(mean, np.nan) if truth is None else _lines(m, truth)
+        steps = np.arange(len(mean))
+        for i, lines in enumerate(zip(low.T, high.T, mean.T, true.T)):
+            bottom, top, middle, line = lines
+            named = ("90 %", "mean", "true") if not i else (None, None, None)
+            ax.fill_between(steps, bottom, top, color=ORANGE, alpha=0.25, linewidth=0, label=named[0])
+            ax.plot(steps, middle, "--", color=ORANGE, linewidth=1, label=named[1])
+            if truth is not None:
+                ax.plot(steps, line, color=BLUE, linewidth=1, label=named[2])
     elif m.classes is None:
         true = "missing" if truth is None else f"{float(truth):.3g}"
         _text(ax, f"{float(answer['mean']):.3g} ± {float(answer['std']):.2g}\ntrue {true}")
@@ -155,6 +165,11 @@ def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.n
         outcome = "missing" if truth is None else "right" if right else f"true: {_words(m, truth)}"
         text = f"{_words(m, answer['predicted'])}\n{answer['prob'].max(-1).prod():.2f} · {outcome}"
         _text(ax, text, "black" if right or truth is None else ORANGE)
+
+
+def _lines(m: Modality, value: np.ndarray) -> np.ndarray:
+    """(points, lines): the features as one line, or of a sequence a line for each feature, over the steps."""
+    return value if m.sequence else value.reshape(-1, 1)
 
 
 def _words(m: Modality, value: Any) -> str:

@@ -182,4 +182,5 @@ def _brief(parts: dict[str, Any], i: int) -> str:
         low, high = (f"{np.asarray(parts[q][i]).item():.4g}" for q in ("q05", "q95")) if "q05" in parts else ("", "")
         return f"{mean.item():.4g} ± {std.item():.2g}" + (f"  90 %: {low} to {high}" if low else "")
     few = " ".join(f"{x:.3g}" for x in mean.ravel()[:6])
-    return f"mean {few}{' ...' if mean.size > 6 else ''}  (mean sd {std.mean():.3g}; shape {mean.shape})"
+    spread = std[~np.isnan(std)].mean() if not np.isnan(std).all() else np.nan
+    return f"mean {few}{' ...' if mean.size > 6 else ''}  (mean sd {spread:.3g}; shape {mean.shape})"

@@ -73,7 +73,7 @@ def evidence(question: Question, batch: Batch, ids: np.ndarray, step: int) -> di
     variance = relative.var(0) / question.draws if question.draws > 1 else alone
     variance = torch.where(khat > MAX_KHAT, torch.nan, variance)
     for name in targets:
-        jacobian = question.program.modality(name).log_jacobian(batch.value(name))
+        jacobian = question.program.modality(name).log_jacobian(batch.value(name), batch.present.get(name))
         log_evidence = log_evidence + torch.where(batch.observed[name], jacobian.double(), 0.0)
     asked = torch.stack([batch.observed[name] for name in targets]).any(0)  # ln p of nothing is 0, without error
     log_evidence, variance, khat = (torch.where(asked, t, 0.0) for t in (log_evidence, variance, khat))

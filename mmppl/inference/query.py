@@ -69,7 +69,8 @@ def ask(
         run: the name of the model, for the answer.
 
     Returns:
-        The answer, with one entry per row.
+        The answer, with one entry per row. Of a sequence it has all T steps where a row lacks it, whose length is then
+        unknown, and NaN (of classes "" or -1) beyond a known length.
 
     Raises:
         UsageError: a name is unknown, the program cannot answer the question (the message gives the reason), or a
@@ -98,7 +99,24 @@ def ask(
     for name in set(found) & set(program.quantities):
         _name_the_most(found[name], list(program.encoded))
         features[name] = program.encoded
-    return Answer(run, None if given is None else list(given), dataset.ids, found, _warnings(question, found), features)
+    warnings = _warnings(question, found)
+    for m in program.modalities:
+        if m.name in found and m.name in dataset.present:
+            _blank(found[m.name], dataset.present[m.name].numpy(), dataset.observed[m.name].numpy())
+    return Answer(run, None if given is None else list(given), dataset.ids, found, warnings, features)
+
+
+def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> None:
+    """Put NaN (of classes -1 or "") where an element of the row is known not to exist, such as beyond the length of a
+    sequence."""
+    known = observed.reshape(-1, *[1] * (present.ndim - 1))
+    for key, value in parts.items():
+        if key in ("ess", "khat", "classes"):
+            continue
+        absent = known & ~present
+        absent = absent[:, None] if key == "draws" else absent
+        absent = absent.reshape(*absent.shape, *[1] * (value.ndim - absent.ndim))
+        parts[key] = np.where(absent, {"f": np.nan, "i": -1}.get(value.dtype.kind, ""), value)
 
 
 def _fill(found: dict[str, dict[str, Any]], part: dict[str, dict[str, np.ndarray]], rows: Tensor, number: int) -> None:

@@ -32,9 +32,9 @@ def image_layout(shape: tuple[int, ...]) -> tuple[int, int, int, bool]:
 
 
 def is_image(m: Modality) -> bool:
-    """Whether a modality has numbers, not classes, and a shape that `image_layout` takes."""
+    """Whether a modality has numbers, not classes, a shape that `image_layout` takes, and no steps."""
     has_layout = len(m.shape) == 2 or (len(m.shape) == 3 and (m.shape[0] in CHANNELS or m.shape[-1] in CHANNELS))
-    return has_layout and m.family.values != "classes"
+    return has_layout and not m.sequence and m.family.values != "classes"
 
 
 def pixels(m: Modality, value: np.ndarray) -> np.ndarray:

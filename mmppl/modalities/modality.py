@@ -45,6 +45,9 @@ class Modality:
         features: names of the features (flattened), by which the columns of other data are brought into this order.
             None: the features have no names and are known by their places.
         input_scaling: how the values that the likelihood scores become an encoder's input; None: they stay as they are.
+        sequence: whether a row is a series of at most T steps of F features, shape (T, F), of which a row may have
+            fewer than T. Encoders then see F + 1 numbers of each step, the last of which says whether it exists; a
+            learned scale is one per F features, and the steps share it.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
 
@@ -58,6 +61,9 @@ class Modality:
         (784, 784, 784)
         >>> Modality("label", (), "categorical", role="label", classes=("cat", "dog")).input_size
         2
+        >>> watch = Modality("watch", (100, 3), "normal", sequence=True)
+        >>> watch.size, watch.input_size, watch.features_of_step
+        (300, 400, 3)
     """
 
     name: str
@@ -71,11 +77,14 @@ class Modality:
     spread: tuple[float, ...] | None = None
     features: tuple[str, ...] | None = None
     input_scaling: Scaling | None = None
+    sequence: bool = False
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if any(length < 1 for length in self.shape) or self.size > LARGEST:
             raise UsageError(f"{self.name}: no sample has the shape {self.shape}; give whole numbers from 1 on.")
+        if self.sequence and len(self.shape) != 2:
+            raise UsageError(f"{self.name}: a sequence has the shape (steps, features), not {self.shape}; reshape it.")
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UsageError(f"{self.name}: two of its classes have the same name; rename one.")
         if not isinstance(self.scale, str | None) and not 0 < self.scale < math.inf:
@@ -86,6 +95,8 @@ class Modality:
         if self.features is not None and not len(self.features) == len(set(self.features)) == self.size:
             raise UsageError(f"{self.name}: {self.size} features need as many names, each its own; name them anew.")
         if family := LIKELIHOODS.get(self.likelihood):  # that of a run may become known only when its program is loaded
+            if self.sequence and not family.elements:
+                raise UsageError(f"{self.name}: {self.likelihood} scores no single steps of a sequence; choose normal.")
             family.check(self)
 
     def check_learnt(self) -> None:
@@ -133,24 +144,62 @@ class Modality:
 
     @property
     def input_size(self) -> int:
-        """The width of `as_input`: one column per feature, or one per feature and class."""
-        return self.family.input_size(self)
+        """The width of `as_input`: one per feature, or one per feature and class, and one per step of a sequence."""
+        return self.family.input_size(self) + (self.shape[0] if self.sequence else 0)
+
+    @property
+    def step(self) -> Modality:
+        """The schema of a single step of a sequence, (F,)."""
+        width = self.features_of_step
+        shift, spread = (None if numbers is None else numbers[:width] for numbers in (self.shift, self.spread))
+        return dataclasses.replace(
+            self, shape=(width,), sequence=False, shift=shift, spread=spread, features=None, input_scaling=None
+        )
+
+    @property
+    def features_of_step(self) -> int:
+        """The number of features that have a noise of their own: those of one step of a sequence, else all."""
+        return self.shape[1] if self.sequence else self.size
 
     @property
     def output_size(self) -> int:
         """How many numbers a decoder has to return for one sample."""
         return self.family.output_size(self)
 
-    def as_input(self, value: Tensor) -> Tensor:
+    def as_input(self, value: Tensor, present: Tensor | None = None) -> Tensor:
         """Turn values into an encoder's input. Classes become one-hot, and an unknown code becomes zeros.
 
         Args:
             value: (B, *shape) values in model units.
+            present: bool, broadcastable to (B, *shape): the elements that exist; None: all. Those that do not exist
+                become zeros, whatever stands there.
+
+        Returns:
+            (B, input_size) floats. Of a sequence they are the flattened (T, F + 1) steps (F·K + 1 with K classes): its
+            features, and 1 where the step exists.
+        """
+        return self.masked_input(self.family.as_input(self, value), present)
+
+    def masked_input(self, columns: Tensor, present: Tensor | None = None) -> Tensor:
+        """Blank the columns of elements that do not exist, and add those that say which steps of a sequence do.
+
+        Args:
+            columns: (B, size), or (B, size · classes), as an encoder sees the values.
+            present: as in `as_input`.
 
         Returns:
             (B, input_size) floats.
         """
-        return self.family.as_input(self, value)
+        if present is None and not self.sequence:
+            return columns
+        there = torch.ones(1, *self.shape, dtype=torch.bool, device=columns.device) if present is None else present
+        there = there.expand(len(columns), *self.shape)
+        of_each = columns.shape[1] // self.size
+        columns = torch.where(there.flatten(1).repeat_interleave(of_each, -1), columns, 0.0)
+        if not self.sequence:
+            return columns
+        steps = there.any(-1, keepdim=True).to(columns.dtype)
+        return torch.cat([columns.unflatten(1, (self.shape[0], -1)), steps], -1).flatten(1)
 
     def to_input_units(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert the moments of a Normal from model units to the units of the input.
@@ -194,19 +243,20 @@ class Modality:
         """
         return self.scaling.location(mean, sd, self.shape)
 
-    def log_jacobian(self, value: Tensor) -> Tensor:
+    def log_jacobian(self, value: Tensor, present: Tensor | None = None) -> Tensor:
         """ln |d model units / d input units| in nats, which turns a log-density in model units into one in the input's
         units.
 
         Args:
             value: (B, *shape) values in model units.
+            present: bool, broadcastable to (B, *shape): the elements that exist; None: all.
 
         Returns:
             (B,) float64, summed over the event; 0 for classes and Bernoullis, which have no density.
         """
         if not self.family.density:
             return torch.zeros(len(value), dtype=torch.float64)
-        return self.scaling.log_jacobian(value)
+        return self.scaling.log_jacobian(value, present)
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
@@ -214,6 +264,8 @@ class Modality:
         for name in ("features", "input_scaling"):  # where they are None, neither the file nor the fingerprint has them
             if kept[name] is None:
                 del kept[name]
+        if not self.sequence:
+            del kept["sequence"]
         if self.input_scaling is not None:
             kept["input_scaling"] = self.input_scaling.to_json()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}

@@ -281,11 +281,12 @@ class Scaling:
         shift, spread = self._learnt(shape)
         return (bent - shift) / spread
 
-    def log_jacobian(self, y: Tensor) -> Tensor:
+    def log_jacobian(self, y: Tensor, present: Tensor | None = None) -> Tensor:
         """ln |d model units / d input units| in nats, summed over the event.
 
         Args:
             y: (B, *shape) numbers in model units.
+            present: bool, broadcastable to (B, *shape), the elements that count; None: all.
 
         Returns:
             (B,) float64.
@@ -298,9 +299,12 @@ class Scaling:
             bent = torch.from_numpy(shift) + torch.from_numpy(spread) * bent
         slope = self.curve.log_slope(bent)
         if logs is None and isinstance(slope, float):
-            return torch.full((len(y),), shape.numel() * slope, dtype=torch.float64)
+            if present is None:
+                return torch.full((len(y),), shape.numel() * slope, dtype=torch.float64)
+            slope = torch.full_like(bent, slope)
         total = slope if logs is None else logs + slope
         assert isinstance(total, Tensor)
+        total = total if present is None else torch.where(present, total, 0.0)
         return total.reshape(len(y), -1).sum(-1)
 
     def of_features(self, x: Tensor) -> Tensor:

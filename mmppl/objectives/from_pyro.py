@@ -81,8 +81,9 @@ def from_pyro(
 
 
 class PyroProgram(Program):
-    """The base class of what `from_pyro` makes."""
+    """The base class of what `from_pyro` makes. Its sites are Pyro's own, which would score steps that do not exist."""
 
+    takes_elements = False
     pair: Any
 
     def __init__(self, modalities: Sequence[Modality]) -> None:

@@ -36,8 +36,9 @@ def whole_batch(batches: Iterable[Batch]) -> Batch:
     parts = list(batches)
     values = {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values}
     observed = {name: torch.cat([part.observed[name] for part in parts]) for name in parts[0].observed}
+    present = {name: torch.cat([part.present[name] for part in parts]) for name in parts[0].present}
     index = torch.cat([part.index for part in parts])
-    return Batch(values, observed, index, len(index), parts[0].encoded)
+    return Batch(values, observed, index, len(index), parts[0].encoded, present=present)
 
 
 def shown_sets(names: Sequence[str]) -> list[tuple[str, ...]]:

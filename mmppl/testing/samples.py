@@ -42,19 +42,62 @@ def small_data(rows: int = 48, seed: int = 0) -> Dataset:
     return Dataset("small data", modalities, values, observed, np.arange(rows), np.zeros(rows, dtype=np.int8), True)
 
 
+def small_series(rows: int = 40, steps: int = 7, seed: int = 0) -> Dataset:
+    """Draw series of unequal length of numbers, of bits and of words, a vector, and a label of three classes.
+
+    Args:
+        rows: how many.
+        steps: T, the most steps of a series.
+        seed: of everything random.
+
+    Returns:
+        The data. A quarter of everything is missing; the first row has everything, the last row nothing.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    label = torch.randint(0, 3, (rows,), generator=rng)
+    wide = label.reshape(-1, 1, 1)
+    values = {
+        "watch": torch.randn(rows, steps, 3, generator=rng) + wide,
+        "bits": (torch.rand(rows, steps, 2, generator=rng) < (wide + 1) / 4).float(),
+        "words": (torch.randint(0, 2, (rows, steps, 1), generator=rng) + wide) % 4,
+        "vector": torch.randn(rows, 4, generator=rng) + label.unsqueeze(-1),
+        "label": label,
+    }
+    observed = {name: torch.rand(rows, generator=rng) >= 0.25 for name in values}
+    for seen in observed.values():
+        seen[0], seen[-1] = True, False
+    modalities = (
+        Modality("watch", (steps, 3), "normal", sequence=True),
+        Modality("bits", (steps, 2), "bernoulli", sequence=True),
+        Modality("words", (steps, 1), "categorical", classes=("a", "b", "c", "d"), sequence=True),
+        Modality("vector", (4,), "normal", scale="learned"),
+        Modality("label", (), "categorical", role="label", classes=(0, 1, 2)),
+    )
+    present = {}
+    for m in modalities[:3]:
+        length = torch.randint(1, steps + 1, (rows, 1), generator=rng)
+        present[m.name] = ((torch.arange(steps) < length) & observed[m.name].unsqueeze(-1)).unsqueeze(-1)
+        values[m.name] = torch.where(present[m.name], values[m.name], torch.zeros_like(values[m.name]))
+    return Dataset(
+        "small series", modalities, values, observed, np.arange(rows), np.zeros(rows, dtype=np.int8), True,
+        present=present,
+    )  # fmt: skip
+
+
 def overwritten(data: Dataset, filler: float) -> Dataset:
     """Return the same data with other numbers where nothing was observed.
 
     Args:
         data: the rows.
-        filler: the number; for classes it is 1000.
+        filler: the number; for classes it is 1000. It also stands where elements of a row do not exist.
 
     Returns:
         The rows.
     """
     values = {name: value.clone() for name, value in data.values.items()}
     for name, value in values.items():
-        value[~data.observed[name]] = filler if value.is_floating_point() else 1000
+        there = data.observed[name].reshape(-1, *[1] * (value.ndim - 1)) & data.present.get(name, torch.tensor(True))
+        value[~there.expand(value.shape)] = filler if value.is_floating_point() else 1000
     return dataclasses.replace(data, values=values)
 
 
@@ -62,4 +105,5 @@ def turned(data: Dataset) -> Dataset:
     """Return the same data with its modalities in the opposite order."""
     order = data.modalities[::-1]
     values, observed = ({m.name: of[m.name] for m in order} for of in (data.values, data.observed))
-    return dataclasses.replace(data, modalities=order, values=values, observed=observed)
+    present = {m.name: data.present[m.name] for m in order if m.name in data.present}
+    return dataclasses.replace(data, modalities=order, values=values, observed=observed, present=present)

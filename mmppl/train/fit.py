@@ -150,7 +150,7 @@ def fit(
         if data is None:
             raise UsageError("fit: name a program or data; for data alone, one is chosen.")
         dataset = read(data, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
-        program, why = default_program(len(dataset.rows("train")))
+        program, why = default_program(len(dataset.rows("train")), bool(dataset.present))
         inform(why)
     cls = load_program(program)
     hyper, settings = settings_for(
@@ -314,6 +314,7 @@ def _understood(dataset: Dataset, most: int = 8) -> str:
     for m in dataset.modalities[:most]:
         how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
         shape = "×".join(map(str, m.shape))
+        shape += " at most" if m.sequence else ""
         words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
     more = [f"{len(dataset.modalities) - most} more"] if len(dataset.modalities) > most else []
     return f"{dataset.name}: {len(dataset):,} rows; {', '.join(words + more)}"

@@ -78,8 +78,11 @@ class Rows:
         """The same rows on the device of the fit."""
         if self.device.type == "cpu":
             return dataset
-        values = {name: value.to(self.device) for name, value in dataset.values.items()}
-        return replace(dataset, values=values, observed={n: o.to(self.device) for n, o in dataset.observed.items()})
+        values, observed, present = (
+            {name: tensor.to(self.device) for name, tensor in of.items()}
+            for of in (dataset.values, dataset.observed, dataset.present)
+        )
+        return replace(dataset, values=values, observed=observed, present=present)
 
     def of_epoch(self, seed: int, epoch: int) -> Dataset:
         """The training rows, with the values that the data set makes anew for this epoch, where it does.
@@ -118,9 +121,7 @@ class Rows:
         return torch.randperm(len(self.train), generator=generator(seed, *purpose)).to(self.device)
 
     def _batch(self, of: Dataset, rows: Tensor) -> Batch:
-        values = {name: value.index_select(0, rows) for name, value in of.values.items()}
-        observed = {name: seen.index_select(0, rows) for name, seen in of.observed.items()}
-        return Batch(values, observed, rows, self.size, self.program.encoded, patterns=self.patterns)
+        return replace(of.batch(rows, self.program.encoded, self.size), patterns=self.patterns)
 
     def in_order(self, dataset: Dataset) -> Iterator[Batch]:
         """Batches of some rows, in the order of the file."""

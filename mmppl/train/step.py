@@ -263,15 +263,17 @@ def _equal(one: Sequence[Tensor | None], other: Sequence[Tensor | None]) -> bool
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:
-    """What differs from batch to batch: index, values, observed."""
-    return [batch.index, *batch.values.values(), *batch.observed.values()]
+    """What differs from batch to batch: index, values, present, and last observed."""
+    return [batch.index, *batch.values.values(), *batch.present.values(), *batch.observed.values()]
 
 
 def batch_from(tensors: Sequence[Tensor], like: Batch) -> Batch:
     """A batch of the same build with other `tensors_of`."""
     index, *rest = tensors
-    values, observed = dict(zip(like.values, rest)), dict(zip(like.values, rest[len(like.values) :]))
-    return Batch(values, observed, index, like.size, like.encoded, patterns=like.patterns)
+    of_present = rest[len(like.values) : -len(like.values)]
+    values, observed = dict(zip(like.values, rest)), dict(zip(like.values, rest[-len(like.values) :]))
+    present = dict(zip(like.present, of_present))
+    return Batch(values, observed, index, like.size, like.encoded, patterns=like.patterns, present=present)
 
 
 def generators(device: torch.device) -> list[Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...base.memory import check_room
 from ...errors import DataError
 from .cells import NOTHING, parse_column, plain_array, with_masks
 from .registry import Arrays, Request, reader
@@ -34,7 +35,8 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
     """Turn arrays, tensors or lists into NumPy arrays. Missing strings (None) and masked NumPy arrays become a mask.
 
     Args:
-        data: name → one row per sample.
+        data: name → one row per sample; a list of (steps, features) arrays of unequal length is padded, and its lengths
+            become `length_<name>`.
         ignored: the names whose contents do not matter; a filler takes their place.
 
     Returns:
@@ -54,6 +56,8 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
             continue
         if isinstance(value, torch.Tensor):
             value = _of_tensor(name, value)
+        if f"length_{name}" not in data and (series := _of_unequal_length(name, value)) is not None:
+            value, arrays[f"length_{name}"] = series
         if isinstance(value, np.ma.MaskedArray) and value.ndim and value.size:
             value, masks[name] = _unmasked(name, value)
         try:
@@ -65,6 +69,21 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
         arrays[name] = plain_array(name, array)
     unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
     return with_masks(arrays, unseen | masks)
+
+
+def _of_unequal_length(name: str, value: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return a list of (steps, F) arrays as one (N, T, F) array and the (N,) lengths; None of anything else."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(row, (np.ndarray, torch.Tensor)) for row in value):
+        return None
+    rows = [_of_tensor(name, row) if isinstance(row, torch.Tensor) else row for row in value]
+    lengths = [len(row) if row.ndim == 2 else -1 for row in rows]
+    if len({row.shape[1:] for row in rows}) != 1 or -1 in lengths or len(set(lengths)) == 1:
+        return None
+    check_room(len(rows) * max(lengths) * rows[0].shape[1] * 8, f"{name!r}: series padded to the longest")
+    padded = np.zeros((len(rows), max(lengths), rows[0].shape[1]), np.result_type(*{row.dtype for row in rows}))
+    for at, row in enumerate(rows):
+        padded[at, : len(row)] = row
+    return padded, np.array(lengths)
 
 
 def _of_tensor(name: str, value: torch.Tensor) -> np.ndarray:

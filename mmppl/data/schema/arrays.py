@@ -12,6 +12,7 @@ import torch
 
 from ...errors import DataError, obeyed, suggest
 from ..splits import PARTS
+from .lengths import PREFIX, padded
 
 LONGEST = 1_000  # characters of the name of an array or column
 # Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.
@@ -30,6 +31,9 @@ class Table:
         split: (N,) int8, or None.
         features: name → the names of its columns, for arrays that have them.
         gaps: the names of the arrays in which a NaN, rather than a mask, marks missing rows.
+        present: name → bool, broadcastable to (N, *shape), the elements that a row has, where rows may lack some: of a
+            sequence (N, T, 1). None of a row that is not observed.
+        notes: lines about what was left out.
     """
 
     arrays: dict[str, np.ndarray]
@@ -39,6 +43,28 @@ class Table:
     split: np.ndarray | None
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
     gaps: set[str] = field(default_factory=set)
+    present: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def there(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Return which elements of some rows are observed.
+
+        Args:
+            name: the name of the array.
+            rows: the rows.
+
+        Returns:
+            Bool, broadcastable to (n, *shape).
+        """
+        if name in self.present:
+            return self.present[name][rows]
+        return self.observed[name][rows].reshape(-1, *[1] * (self.arrays[name].ndim - 1))
+
+    def seen(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """Return the observed values of some rows: (n, *shape), or the steps of a sequence, (n, F)."""
+        if name not in self.present:
+            return self.arrays[name][rows][self.observed[name][rows]]
+        return self.arrays[name][rows][self.present[name][rows, :, 0]]
 
     def place(self, name: str, row: int, column: Sequence[int] = ()) -> str:
         """Name a place for an error message, such as "'gene', row 3 (id 'p7'), column 5".
@@ -75,12 +101,17 @@ class Table:
         raise DataError(f"{self.place(name, row, at)}: {array[(row, *at)].item()!r} {why}")
 
 
-def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]]) -> Table:
+def parse_arrays(
+    arrays: Mapping[str, np.ndarray],
+    features: Mapping[str, Sequence[str]],
+    sequences: Mapping[str, int | None] = {},
+) -> Table:
     """Sort named arrays into a `Table`.
 
     Args:
         arrays: name → (N, *shape); `id`, `split` and `mask_<name>` have a meaning of their own.
         features: name → the names of its columns.
+        sequences: as `lengths.sequences_in` finds them; of those `length_<name>` has a meaning, too.
 
     Returns:
         The table.
@@ -104,7 +135,8 @@ def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequen
             f"arrays differ in length ({listed}); give one row per sample in each (parts go in one array, with an "
             "array `split`), and leave others out (--as NAME=ignore)."
         )
-    special = [name for name in arrays if name in ("id", "split") or name.startswith("mask_")]
+    of_lengths = {f"{PREFIX}{name}" for name in sequences}
+    special = [name for name in arrays if name in ("id", "split", *of_lengths) or name.startswith("mask_")]
     kept = {name: array for name, array in arrays.items() if name not in special}
     if not kept:
         raise DataError("no modality: there is no array besides id, split and masks.")
@@ -122,7 +154,14 @@ def parse_arrays(arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequen
             raise DataError(f"{name!r} masks no array; there are {', '.join(kept)}.{suggest(name[5:], list(kept))}")
     for name, array in kept.items():
         observed = _mask(name, arrays[f"mask_{name}"]) if f"mask_{name}" in arrays else np.ones(n, dtype=bool)
-        table.observed[name] = _present(table, name, array, observed)
+        if name in sequences:
+            of_rows = arrays.get(f"{PREFIX}{name}")
+            kept[name], table.present[name] = padded(name, array, of_rows, observed, sequences[name])
+            if empty := int((observed & ~table.present[name].any((1, 2))).sum()):
+                table.notes.append(f"{name}: {empty} rows of length 0 lack it")
+        table.observed[name] = _present(table, name, kept[name], observed)
+        if name in sequences:
+            table.present[name] &= table.observed[name][:, None, None]
         if (observed & ~table.observed[name]).any():
             table.gaps.add(name)
     return dataclasses.replace(table, split=split)
@@ -177,7 +216,11 @@ def _mask(name: str, mask: np.ndarray) -> np.ndarray:
 
 
 def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Return `observed` without the rows that are all NaN. Any other NaN or Inf in an observed row is an error."""
+    """Return `observed` without the rows that are all NaN, or have no steps. Any other NaN or Inf in an observed row is
+    an error."""
+    there = table.present.get(name)
+    if there is not None:
+        observed = observed & there.any((1, 2))
     if array.dtype.kind != "f":
         return observed
     observed = observed.copy()
@@ -186,7 +229,10 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
         bad = ~np.isfinite(flat)
         if not bad.any():
             continue
-        observed[rows] &= ~np.isnan(flat).all(1)
+        empty = np.isnan(flat)
+        if there is not None:
+            empty |= ~np.broadcast_to(there[rows], array[rows].shape).reshape(flat.shape)
+        observed[rows] &= ~empty.all(1)
         bad &= observed[rows, None]
         if bad.any():
             row, column = np.argwhere(bad)[0]

@@ -61,13 +61,20 @@ def encode_table(
         modalities=tuple(modalities),
         values={m.name: _tensor(m, table) for m in modalities},
         observed={m.name: torch.from_numpy(table.observed.get(m.name, nowhere).copy()) for m in modalities},
+        present={m.name: torch.from_numpy(_steps(m, table)) for m in modalities if m.sequence},
         ids=table.ids,
         split=split,
         has_split=table.split is not None,
         drawn_valid=table.split is None or not (table.split == 1).any(),
         annotations=dict(annotations),
-        notes=tuple(notes),
+        notes=(*notes, *table.notes),
     )
+
+
+def _steps(m: Modality, table: Table) -> np.ndarray:
+    """(N, T, 1) bool, the steps of a sequence that exist."""
+    nothing = np.zeros((len(table.ids), m.shape[0], 1), dtype=bool)
+    return table.present.get(m.name, nothing).copy()
 
 
 def _tensor(m: Modality, table: Table) -> Tensor:
@@ -75,10 +82,8 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     n = len(table.ids)
     if m.name not in table.arrays:
         return torch.zeros((n, *m.shape), dtype=torch.int64 if m.family.values == "classes" else torch.float32)
-    observed = table.observed[m.name]
     if m.family.values == "classes":
-        codes = _codes(table, m)
-        return torch.from_numpy(np.where(observed.reshape(n, *[1] * len(m.shape)), codes, 0))
+        return torch.from_numpy(np.where(_there(m, table), _codes(table, m), 0))
     array = table.arrays[m.name].reshape(n, *m.shape)
     values = np.empty(array.shape, dtype=np.float32)
     for rows in chunks(array):
@@ -87,13 +92,20 @@ def _tensor(m: Modality, table: Table) -> Tensor:
             scored = m.family.as_stored(m.to_model_units(raw))
             values[rows] = scored
             wrong = [m.scaling.curve.illegal(raw), m.family.illegal(scored)]
-        seen = observed[rows].reshape(-1, *[1] * len(m.shape))
+        seen = _there(m, table, rows)
         for cells, reason in (*wrong, (~np.isfinite(values[rows]), "is too large for float32; rescale it.")):
             if (cells & seen).any():
                 row, column = np.argwhere((cells & seen).reshape(len(raw), -1))[0]
                 table.bad(m.name, rows.start + int(row), int(column), reason)
-        values[rows][~observed[rows]] = 0
+        if not seen.all():
+            np.copyto(values[rows], 0, where=~seen)
     return torch.from_numpy(values)
+
+
+def _there(m: Modality, table: Table, rows: slice = slice(None)) -> np.ndarray:
+    """The elements that are observed: bool, broadcastable to (n, *shape), also where the array has another shape."""
+    there = table.there(m.name, rows)
+    return there if there.ndim == 1 + len(m.shape) else there.reshape(-1, *[1] * len(m.shape))
 
 
 def _codes(table: Table, m: Modality) -> np.ndarray:
@@ -101,7 +113,7 @@ def _codes(table: Table, m: Modality) -> np.ndarray:
     array, classes = table.arrays[m.name].reshape(len(table.ids), *m.shape), np.asarray(m.classes)
     order = np.argsort(classes)
     codes = order[np.searchsorted(classes[order], array).clip(max=len(classes) - 1)]
-    wrong = (classes[codes] != array) & table.observed[m.name].reshape(-1, *[1] * len(m.shape))
+    wrong = (classes[codes] != array) & _there(m, table)
     if wrong.any():
         row, column = np.argwhere(wrong.reshape(len(array), -1))[0]
         listed = ", ".join(map(str, classes[:20])) + (", …" if len(classes) > 20 else "")

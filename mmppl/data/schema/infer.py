@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ def infer_modality(
     *,
     gaps: bool = False,
     columns: bool = False,
+    seen: Callable[[slice], np.ndarray] | None = None,
 ) -> Modality:
     """Infer the schema of one array, except for its classes and the numbers of its scaling.
 
@@ -36,6 +38,7 @@ def infer_modality(
         override: what the user says about it; None if nothing.
         gaps: True if a NaN marks missing rows; whole numbers may then be floats for no other reason.
         columns: True if the array consists of columns of a DataFrame.
+        seen: of a sequence, whose array is (N, T, F): returns the steps of some rows that exist, (n, F).
 
     Returns:
         The modality.
@@ -44,10 +47,20 @@ def infer_modality(
         UsageError: the override does not fit the array.
         DataError: no likelihood claims the array, or strings look like free text.
     """
+    sequence = seen is not None  # it is no image, and no label, whatever its shape and name
+    seen = seen or (lambda rows: array[rows][observed[rows]])
     facts = ArrayFacts(
-        name, array.shape[1:], array.dtype, array.dtype.kind, is_label_name(name),
-        lambda: (array[rows][observed[rows]] for rows in chunks(array)),
+        name, (array[0].size,) if sequence else array.shape[1:], array.dtype, array.dtype.kind,
+        is_label_name(name) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
     )  # fmt: skip
+    modality = _inferred(facts, array, observed, override, gaps, columns)
+    return dataclasses.replace(modality, shape=array.shape[1:], sequence=True) if sequence else modality
+
+
+def _inferred(
+    facts: ArrayFacts, array: np.ndarray, observed: np.ndarray, override: Override | None, gaps: bool, columns: bool
+) -> Modality:
+    name = facts.name
     if gaps and _whole(facts, columns):
         facts = dataclasses.replace(facts, kind="i")
     plain = _claimed(facts)
@@ -138,7 +151,10 @@ def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modal
         if not observed.any():
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
         framed = name in table.features
-        modality = infer_modality(name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed)
+        seen = partial(table.seen, name) if name in table.present else None
+        modality = infer_modality(
+            name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, seen=seen
+        )
         found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
@@ -152,10 +168,10 @@ def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modal
 
 
 def _classes(table: Table, name: str) -> tuple[str | int, ...]:
-    array, observed = table.arrays[name], table.observed[name]
-    seen = array[observed]
+    seen = table.seen(name)
     if seen.dtype.kind == "f" and (np.mod(seen, 1) != 0).any():
-        row = int(np.flatnonzero(observed)[np.argwhere(np.mod(seen, 1) != 0)[0][0]])
+        broken = table.there(name) & (np.mod(np.where(table.there(name), table.arrays[name], 0), 1) != 0)
+        row = int(np.argwhere(broken)[0][0])
         raise DataError(
             f"{table.place(name, row)}: a class is a whole number or a string; round them or choose normal."
         )

@@ -17,6 +17,7 @@ from ..splits import stratified_split, with_valid
 from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
+from .lengths import PREFIX, sequences_in
 from .match import aligned, check_schema, in_order
 from .overrides import Override, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
@@ -61,10 +62,11 @@ def from_arrays(
         _check_known(overrides, arrays, "array")
     beside = _annotations(overrides, annotations, schema)
     dropped = {key for key, override in overrides.items() if override.ignored}
-    arrays = {key: a for key, a in arrays.items() if key not in dropped and key.removeprefix("mask_") not in dropped}
+    dropped |= {f"mask_{key}" for key in dropped} | {f"{PREFIX}{key}" for key in dropped if key in arrays}
+    arrays = {key: array for key, array in arrays.items() if key not in dropped}
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
-    table = parse_arrays(arrays, features)
+    table = parse_arrays(arrays, features, sequences_in(arrays, overrides, schema))
     if schema is not None:
         table, modalities = _matched(table, schema), tuple(schema)
         split = _split_of_file(table, modalities, seed)
@@ -198,6 +200,7 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
         {m.name: m.features for m in before.values() if m.features},
+        present={key: there.numpy() for key, there in dataset.present.items() if key in before},
     )  # fmt: skip
     same = {m.name for m in after if m.name in before and _alike(m, before[m.name])}
     for key in before.keys() - same:
@@ -218,6 +221,7 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
         modalities=after,
         values={m.name: (dataset if m.name in same else moved).values[m.name] for m in after},
         observed={m.name: (dataset if m.name in same else moved).observed[m.name] for m in after},
+        present={m.name: (dataset if m.name in same else moved).present[m.name] for m in after if m.sequence},
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         whole=None,
@@ -247,7 +251,7 @@ def _annotations_of(
 
 def _alike(a: Modality, b: Modality) -> bool:
     """Say whether both have the same values in model units, in the same places."""
-    units = [(m.shape, m.classes, m.transform, m.shift, m.spread) for m in (a, b)]
+    units = [(m.shape, m.sequence, m.classes, m.transform, m.shift, m.spread) for m in (a, b)]
     return units[0] == units[1] and aligned(a, b)
 
 
@@ -269,7 +273,8 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
             raise UsageError(f"--as {m.name}: {first!r}, a value of {dataset.name} in the units of the model, {why}")
     again = dataclasses.replace(m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role)
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)
-    return with_input_scaling(again, dataset.values[m.name].numpy(), use)
+    there = dataset.present.get(m.name)
+    return with_input_scaling(again, dataset.values[m.name].numpy(), use, None if there is None else there.numpy())
 
 
 def _check_known(overrides: Mapping[str, Override], there: Mapping[str, object], kind: str) -> None:

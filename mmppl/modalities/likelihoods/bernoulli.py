@@ -21,6 +21,7 @@ class BernoulliLikelihood(Likelihood):
     values = "numbers"
     density = False
     masks = True
+    elements = True
     anchors = ("nll_global", "nll_class", "nll_floor")
     support = constraints.independent(constraints.unit_interval, 0)
 
@@ -53,7 +54,7 @@ class BernoulliLikelihood(Likelihood):
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
         """The mean of each feature. ½ is added to the counts of 1 and of 0, so that neither probability is 0."""
-        inputs = modality.as_input(value)
+        inputs = cls.as_input(modality, value)
         return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * 2)
 
     @classmethod
@@ -61,13 +62,13 @@ class BernoulliLikelihood(Likelihood):
         """The cross-entropy. That of grey values under themselves is Σ H(x), below which no Bernoulli comes; 0 ln 0 =
         0.
         """
-        truth = modality.as_input(value).double()
+        truth = cls.as_input(modality, value).double()
         share = truth if parameters is None else parameters.double()
         yes = torch.xlogy(truth, share).sum(1)
         return -(yes + torch.xlogy(1 - truth, 1 - share).sum(1))
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return bernoulli_log_density(self.given, self._features(value), mask)
+        return bernoulli_log_density(self.given, self._features(value), mask, self._stretches())
 
     def from_uniform(self, u: Tensor) -> Tensor:
         return self._event((u >= torch.sigmoid(-self.output)).to(self.output.dtype))

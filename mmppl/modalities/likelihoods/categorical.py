@@ -22,6 +22,7 @@ class CategoricalLikelihood(Likelihood):
     values = "classes"
     density = False
     masks = True
+    elements = True
     error_metric = "error"
     anchors = ("nll_global", "nll_class")
     support = constraints.nonnegative_integer
@@ -39,12 +40,12 @@ class CategoricalLikelihood(Likelihood):
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
         """The share of each class. ½ is added to its count, so that no probability is 0."""
-        inputs = modality.as_input(value)
+        inputs = cls.as_input(modality, value)
         return (inputs.sum(0, dtype=torch.float64) + 0.5) / (len(inputs) + 0.5 * modality.n_classes)
 
     @classmethod
     def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
-        truth = modality.as_input(value).double()
+        truth = cls.as_input(modality, value).double()
         return -torch.xlogy(truth, truth if parameters is None else parameters.double()).sum(1)
 
     @classmethod
@@ -75,7 +76,8 @@ class CategoricalLikelihood(Likelihood):
         return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return categorical_log_density(self._by_class(self._tempered(self.given)), self._flat(value), mask)
+        logits, codes, there = self._by_class(self._tempered(self.given)), self._flat(value), self._stretches()
+        return categorical_log_density(logits, codes, mask, there)
 
     def from_uniform(self, u: Tensor) -> Tensor:
         below = torch.softmax(self.logits, -1).cumsum(-1)

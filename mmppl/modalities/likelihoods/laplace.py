@@ -25,6 +25,7 @@ class LaplaceLikelihood(Likelihood):
     default_scale = "learned"
     scales = ("learned", "shared")
     masks = True
+    elements = True
     support = constraints.real
 
     @classmethod
@@ -37,10 +38,10 @@ class LaplaceLikelihood(Likelihood):
             )
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        return laplace_log_density(self._features(value), self.given, self._log_scale(), mask)
+        return laplace_log_density(self._features(value), self.given, self._log_scale(), mask, self._stretches())
 
     def _b(self) -> Tensor:
-        log_scale = self._log_scale()
+        log_scale = self._of_every_step(self._log_scale())
         return torch.as_tensor(log_scale, dtype=self.output.dtype, device=self.output.device).exp()
 
     def from_uniform(self, u: Tensor) -> Tensor:

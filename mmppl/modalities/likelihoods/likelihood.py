@@ -7,6 +7,7 @@ for a likelihood's name: what differs between likelihoods is an attribute or a m
 
 from __future__ import annotations
 
+import copy
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -42,6 +43,8 @@ class Likelihood(LearnedParts, TorchDistribution):
         default_scale: the scale where the modality names none, a number or one of `scales`; see `scale_of`.
         scales: the words that `Modality.scale` may be instead of a number.
         masks: whether `log_prob` takes `mask`, (..., B) bool, and does no work for the other rows.
+        elements: whether `log_prob` counts only the elements of a row that exist (`of_elements`), which modalities
+            need whose rows may lack some, such as sequences of unequal length.
         input_transform: name in `TRANSFORMS` of the transform from values in model units to an encoder's input; its
             shift and spread are learned from the training rows. None: an encoder sees the values that are scored.
         error_metric: the metric that is printed for predictions after a fit.
@@ -60,6 +63,8 @@ class Likelihood(LearnedParts, TorchDistribution):
     values: ClassVar[Literal["numbers", "counts", "classes"]]
     density: ClassVar[bool] = True
     masks: ClassVar[bool] = False
+    elements: ClassVar[bool] = False
+    present: Tensor | None = None
     input_transform: ClassVar[str | None] = None
     error_metric: ClassVar[str] = "rmse"
     anchors: ClassVar[tuple[str, ...]] = ()
@@ -293,7 +298,39 @@ class Likelihood(LearnedParts, TorchDistribution):
 
     def expand(self, batch_shape: torch.Size, _instance: Any = None) -> Likelihood:
         output = self.given.expand(*batch_shape, self.given.shape[-1])
-        return type(self)(self.modality, output, self.scale)
+        again = type(self)(self.modality, output, self.scale)
+        again.present = self.present
+        return again
+
+    def of_elements(self, present: Tensor) -> Likelihood:
+        """Return the same distribution, whose `log_prob` sums over the elements of each row that exist.
+
+        What stands elsewhere does not matter, neither in the values nor in the decoder's output; draws and moments are
+        those of all elements.
+
+        Args:
+            present: bool, broadcastable to (B, *shape).
+
+        Returns:
+            A new distribution.
+
+        Raises:
+            ValueError: the likelihood does not know of elements.
+        """
+        if not self.elements:
+            raise ValueError(f"{self.modality.name}: {type(self).__name__} scores no single elements of a row.")
+        again = copy.copy(self)
+        again.present = present
+        return again
+
+    def _stretches(self) -> Tensor | None:
+        """(..., P) bool, which of P equal stretches of the flattened features exist: the steps of a sequence, else the
+        features themselves; None: they all do, and share no parameters."""
+        m, present = self.modality, self.present
+        if m.sequence:
+            whole = torch.ones(m.shape[0], dtype=torch.bool, device=self.given.device)
+            return whole if present is None else present.expand(len(present), *m.shape)[..., 0]
+        return None if present is None else present.expand(len(present), *m.shape).flatten(1)
 
     def _flat(self, value: Tensor) -> Tensor:
         """(..., *shape) → (..., size)."""

@@ -75,7 +75,7 @@ class LearnedParts:
     @classmethod
     def parameters(cls, modality: Modality) -> dict[str, Tensor]:
         """The parameters that a program learns for a modality: their first values by name. `learned` reads them."""
-        shapes = {"learned": (modality.size,), "shared": ()}
+        shapes = {"learned": (modality.features_of_step,), "shared": ()}
         scale = cls.scale_of(modality)
         return {"log_scale": torch.zeros(shapes[scale])} if isinstance(scale, str) and scale in shapes else {}
 
@@ -93,12 +93,12 @@ class LearnedParts:
     @classmethod
     def calibration(cls, modality: Modality) -> Tensor | None:
         """What a calibration after training may set, at the value that changes nothing; None: nothing. By default the
-        log of a factor of each feature's scale, or of a shared scale, where the scale is no number.
+        log of a factor of each learned scale, or of a shared scale, where the scale is no number.
         """
         scale = cls.scale_of(modality)
         if not cls.calibrates_noise or not isinstance(scale, str):
             return None
-        return torch.zeros(() if scale == "shared" else (modality.size,))
+        return torch.zeros(() if scale == "shared" else (modality.features_of_step,))
 
     def _scale(self) -> float | str | Tensor | None:
         """The scale that is overridden, or that of the modality."""
@@ -109,8 +109,15 @@ class LearnedParts:
         found = None if self.scale is not None else calibration_of(self.modality.learned)
         return None if found is None else found.to(self.dtype)
 
+    def _of_every_step(self, numbers: Any) -> Any:
+        """One number per feature of a step, repeated for each step of a sequence; anything else as it is."""
+        m = self.modality
+        if m.sequence and isinstance(numbers, Tensor) and numbers.shape == (m.features_of_step,):
+            return numbers.repeat(m.shape[0])
+        return numbers
+
     def _log_scale(self) -> float | Tensor:
-        """Natural log of the scale: a number, or (size,) or 0-d where it is learned."""
+        """Natural log of the scale: a number, or where it is learned 0-d or (size,), of sequences (F,)."""
         scale = self._scale()
         if isinstance(scale, str):
             log_scale, factor = bounded_log_scale(self.learned("log_scale")), self._calibration()

@@ -33,6 +33,7 @@ class NormalLikelihood(Likelihood):
     default_scale = "learned"
     scales = ("learned", "shared", "predicted")
     masks = True
+    elements = True
     support = constraints.real
 
     @classmethod
@@ -59,18 +60,19 @@ class NormalLikelihood(Likelihood):
     def _loc_log_var(self) -> tuple[Tensor, Tensor | float]:
         if self._predicted():
             loc, log_var = self.output.chunk(2, -1)
-            factor = self._calibration()
+            factor = self._of_every_step(self._calibration())
             return loc, (log_var if factor is None else log_var + 2 * factor).clamp(*PREDICTED_LOG_VAR_RANGE)
-        log_scale = self._log_scale()
+        log_scale = self._of_every_step(self._log_scale())
         return self.output[..., : self.modality.size], 2 * log_scale
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self._features(value)
         if self._predicted():
-            factor = self._calibration()
+            factor = self._of_every_step(self._calibration())
             shift = None if factor is None else torch.cat([torch.zeros_like(factor), 2 * factor])
-            return normal_predicted_log_density(x, self.given if shift is None else self.output + shift, mask)
-        return normal_log_density(x, self.given, 2 * self._log_scale(), mask)
+            output = self.given if shift is None else self.output + shift
+            return normal_predicted_log_density(x, output, mask, self._stretches())
+        return normal_log_density(x, self.given, 2 * self._log_scale(), mask, self._stretches())
 
     def from_uniform(self, u: Tensor) -> Tensor:
         loc, log_var = self._loc_log_var()

@@ -15,7 +15,7 @@ from ...modalities.likelihoods.noise import LOWEST, SPEED
 from ...runs.calibration import Calibration
 from .exponents import best_log_exponents
 from .noise import Residuals, noise_factors
-from .questions import Asked, log_predictive, predictions, questions, values_of
+from .questions import Asked, counted, log_predictive, predictions, questions, values_of
 from .temperature import Guesses, best_log_temperature, held_out_loss
 
 ROWS, DRAWS = 500, 16  # at most: of the held-out rows, evenly spaced; latents of each
@@ -109,20 +109,23 @@ class _Held:
         known: dict[str, dict[str, float]] = {}  # given set → name → nats
         residuals: dict[str, dict[str, Residuals]] = {}  # name → given set → its residuals
         guesses: dict[str, dict[str, Guesses]] = {}
+        rows_of: dict[tuple[str, str], int] = {}
         for of in self.asked:
             given = set_name(of.given)
             known[given] = {}
             for name, fn, truth, counts in predictions(self.program, self.rows, of, self.draws, self.seed):
                 known[given][name] = float(log_predictive(fn, truth)[counts].double().mean())
-                flat = truth[counts].reshape(int(counts.sum()), -1)
                 values = values_of(fn)
                 if name not in names or values is None:  # another distribution has its own noise
                     continue
+                some = counted(fn, counts)
+                flat = truth[some].reshape(int(some.sum()), -1)
                 if values == "classes":
-                    log_probs = torch.log_softmax(fn.logits[:, counts], -1)
-                    guesses.setdefault(name, {})[given] = Guesses(log_probs, flat)
+                    logits = fn.logits.unflatten(-2, fn.modality.shape) if fn.modality.sequence else fn.logits
+                    guesses.setdefault(name, {})[given] = Guesses(torch.log_softmax(logits[:, some], -1), flat)
+                    rows_of[given, name] = int(counts.sum())
                 else:
-                    mean, variance = (t[:, counts].reshape(len(t), *flat.shape) for t in (fn.mean, fn.variance))
+                    mean, variance = (t[:, some].reshape(len(t), *flat.shape) for t in (fn.mean, fn.variance))
                     residuals.setdefault(name, {})[given] = Residuals.of(mean, variance, flat)
         before = {given: _mean(values.values()) for given, values in known.items()}
         found: dict[str, Tensor] = {}
@@ -135,7 +138,7 @@ class _Held:
             log_temperature = best_log_temperature([*guessed.values()])
             found[name] = torch.tensor(log_temperature)
             for given, guess in guessed.items():
-                known[given][name] = -held_out_loss([guess], log_temperature) / len(guess.truth)
+                known[given][name] = -held_out_loss([guess], log_temperature) / rows_of[given, name]
         self.put(found)
         return before, {given: _mean(values.values()) for given, values in known.items()}
 

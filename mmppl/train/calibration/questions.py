@@ -128,18 +128,41 @@ def log_predictive(fn: Any, truth: Tensor) -> Tensor:
         truth: (B, *shape) values in model units.
 
     Returns:
-        (B,) nats, for numbers the mean over features, for classes the sum over positions.
+        (B,) nats, for numbers the mean over the features that exist, for classes the sum over their positions.
     """
-    values = values_of(fn)
+    values, present = values_of(fn), getattr(fn, "present", None)
     if values is None:
         log_p = fn.log_prob(truth)
         return (log_p.logsumexp(0) - math.log(len(log_p))) / max(1, truth[0].numel())
     if values == "classes":
         chosen = fn.probs.mean(0).gather(-1, truth.long().unsqueeze(-1))
-        return chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log().reshape(len(truth), -1).sum(1)
+        log_p = chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log()
+        log_p = log_p if present is None else torch.where(present, log_p, 0.0)
+        return log_p.reshape(len(truth), -1).sum(1)
     flat = truth.reshape(len(truth), -1)
     mean = fn.mean.flatten(2) if truth.ndim > 1 else fn.mean.unsqueeze(-1)
     if not fn.density and values == "numbers":  # probabilities
         p = mean.mean(0).clamp(1e-6, 1 - 1e-6)
-        return (torch.xlogy(flat, p) + torch.xlogy(1 - flat, 1 - p)).mean(1)
-    return Residuals.of(mean, fn.variance.reshape(mean.shape), flat).log_density().mean(1)
+        log_p = torch.xlogy(flat, p) + torch.xlogy(1 - flat, 1 - p)
+    else:
+        log_p = Residuals.of(mean, fn.variance.reshape(mean.shape), flat).log_density()
+    if present is None:
+        return log_p.mean(1)
+    there = present.expand(truth.shape).flatten(1)
+    return torch.where(there, log_p, 0.0).sum(1) / there.sum(1).clamp_min(1)
+
+
+def counted(fn: Any, rows: Tensor) -> Tensor:
+    """Find what counts as a row of features where noise is calibrated, which the steps of a sequence share.
+
+    Args:
+        fn: likelihood of batch shape (K, B).
+        rows: (B,) bool, the rows that count.
+
+    Returns:
+        (B,) bool; of a sequence (B, T) bool, the steps that these rows have.
+    """
+    if not fn.modality.sequence:
+        return rows
+    there = rows.reshape(-1, 1, 1) if fn.present is None else fn.present & rows.reshape(-1, 1, 1)
+    return there.expand(len(rows), *fn.modality.shape)[..., 0]
