@@ -53,6 +53,12 @@ def fit(
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; default runs/<program>-<time>.")] = None,
     preset: Annotated[str | None, typer.Option(metavar="P", help="Settings by name; see `mmppl show PROGRAM`.")] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter.")] = [],
+    term: Annotated[
+        list[str],
+        typer.Option(
+            metavar="TERM", help="Add to the loss, e.g. tc.nwj:on=z,weight=0.1 (dependence of the modalities)."
+        ),
+    ] = [],
     as_: As = [],
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, all taken.")] = None,
@@ -117,6 +123,7 @@ def fit(
                 program,
                 data,
                 hyper=hyper,
+                terms=term,
                 preset=preset,
                 epochs=epochs,
                 steps=steps,

@@ -25,6 +25,7 @@ from mmppl.errors import MMPPLError
 from ..base.text import printable
 from .bench import bench
 from .data import data
+from .depend import depend
 from .evaluate import evaluate
 from .fit import fit
 from .plot import plot
@@ -81,6 +82,7 @@ for _command, _line in (
     (plot, "Draw the figures of a run."),
     (show, "Show what a program or a run is."),
     (data, "List the recipes, or describe a file."),
+    (depend, "Estimate how far modalities depend on each other."),
     (bench, "Time kernels and a training step on this machine."),
 ):
     app.command(_command.__name__, short_help=_line)(_printing(_command))

@@ -167,6 +167,7 @@ def _run_text(path: Path, record: "RunRecord") -> str:
         ["program", f"{record.program.name} (sha256 {record.program.sha256[:12]})"],
         ["data", f"{data.spec or 'arrays in memory'}, {data.n:,} rows  {_settings(options)}"],
         ["hyper", _settings(record.hyper) or "defaults"],
+        *[["term", printable(term)] for term in record.terms],
         ["training", _settings(record.training)],
         ["seed", str(record.seed)],
         ["status", record.status if record.status == "done" else f"{record.status}: go on with fit --resume"],

@@ -38,6 +38,7 @@ class Group:
         lr: learning rate; None: that of the fit.
         steps: how often the group moves per batch.
         maximises: names of terms that the group ascends; it descends the others.
+        weights: name of a term → the weight that it has for this group, in place of that in the loss.
         options: further arguments of the optimiser, such as betas, weight_decay or momentum.
         decayed: those of the parameters that "adam" and "adamw" pull to zero by a decoupled weight decay of their own.
             A fit adds the matrices of networks beside a linear path (`mlp(..., linear=...)`), unless the options name a
@@ -60,6 +61,7 @@ class Group:
     lr: float | None = None
     steps: int = 1
     maximises: tuple[str, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     decayed: Iterable[nn.Parameter] = ()
     speeds: Mapping[nn.Parameter, float] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from .added_terms import added_terms
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -42,7 +43,8 @@ class Terms(dict[str, tuple[Tensor, Weight]]):
 
 
 def terms_of(program: Program, batch: Batch) -> Terms:
-    """Compute a program's objective on a batch. A program may return a plain dict instead of Terms.
+    """Compute a program's objective on a batch, and the terms that were added to it. A program may return a plain dict
+    instead of Terms.
 
     Args:
         program: the program.
@@ -52,13 +54,14 @@ def terms_of(program: Program, batch: Batch) -> Terms:
         The terms.
 
     Raises:
-        UsageError: the objective is anything but scalars with their weights, by name.
+        UsageError: the objective is anything but scalars with their weights, by name, or has a term of the name of one
+            that was added.
     """
     found: Any = program.objective(batch)
     if isinstance(found, Mapping) and found:
         wrong = [name for name, pair in found.items() if not _is_term(pair)]
         if not wrong:
-            return found if isinstance(found, Terms) else Terms(found)
+            return _with_added(found if isinstance(found, Terms) else Terms(found), program, batch)
         what = f"a dict whose {wrong[0]!r} is no such pair"
     else:
         what = "an empty dict" if isinstance(found, Mapping) else f"a {type(found).__name__}"
@@ -66,6 +69,14 @@ def terms_of(program: Program, batch: Batch) -> Terms:
         f"{type(program).__name__}.objective returned {what}; expected Terms, or a dict of "
         "name: (scalar tensor, weight)."
     )
+
+
+def _with_added(terms: Terms, program: Program, batch: Batch) -> Terms:
+    for term in added_terms(program):
+        if taken := sorted(terms.keys() & set(term.names)):
+            raise UsageError(f"--term: {type(program).__name__} has a term {taken[0]!r} of its own; leave the other out.")
+        terms = terms | term(program, batch)
+    return terms
 
 
 def _is_term(pair: Any) -> bool:

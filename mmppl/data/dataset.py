@@ -21,6 +21,8 @@ from .fingerprint import dataset_fingerprint, row_digests
 from .missing import mask_at_random
 from .splits import PARTS
 
+TOLD = 8  # modalities that a line tells of
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -247,6 +249,17 @@ class Dataset:
         return dataset_fingerprint(
             modalities, self.ids, self.split, self.observed, digests, drawn_by, beside, self.present
         )
+
+    @property
+    def understood(self) -> str:
+        """One line: what the data were taken for, so that a wrong guess is seen before anything is learnt from it."""
+        words = []
+        for m in self.modalities[:TOLD]:
+            how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
+            shape = "×".join(map(str, m.shape)) + " at most" * m.sequence
+            words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
+        more = [f"{len(self.modalities) - TOLD} more"] if len(self.modalities) > TOLD else []
+        return f"{self.name}: {len(self):,} rows; {', '.join(words + more)}"
 
     def describe(self) -> dict[str, Any]:
         """Count the rows and describe what they contain, ready for JSON.

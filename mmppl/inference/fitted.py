@@ -12,6 +12,7 @@ from ..base.parsing import names as names_in
 from ..base.parsing import row_numbers
 from ..base.precision import matmul_precision, probe_matmul
 from ..base.turns import own_settings, turn
+from ..core.added_terms import own_state
 from ..core.hyperparameters import check_query_options
 from ..core.program import Program
 from ..data.annotations import WORD
@@ -112,7 +113,7 @@ class FittedModel:
         """Build the program with other hyper-parameters and the same weights."""
         with turn(), torch.random.fork_rng(devices=[]):  # building draws weights that are replaced below
             program = type(self.program)(self.modalities, **{**self.hyper, **changed})
-        program.load_state_dict(self.program.state_dict())
+        program.load_state_dict(own_state(self.program))
         return program
 
     def _copy(self, program: Program) -> Self:

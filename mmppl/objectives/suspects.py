@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .dependence import cross_covariance
+from .dependence.covariance import cross_covariance
 
 GROUPS = 16
 ENOUGH = 4  # rows of a group, of which there is a covariance at all

@@ -19,6 +19,7 @@ def settings(record: RunRecord) -> dict[str, tuple[Any, str]]:
         "program": (program.name, program.name),
         "source of the program": (program.sha256, f"{program.sha256[:8]}…"),
         **{name: (value, _told(value)) for name, value in numbers.items()},
+        **({"terms": (list(record.terms), "; ".join(record.terms))} if record.terms else {}),
         **{f"likelihood of {m.name}": (m.likelihood, m.likelihood) for m in record.modalities},
         "data": (data.as_read, f"{data.told} ({data.n} rows, fingerprint {data.as_read[:8]}…)"),
         "seed": (record.seed, str(record.seed)),

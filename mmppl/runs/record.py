@@ -167,6 +167,7 @@ class RunRecord:
         logged: bytes of metrics.jsonl that are hashed; all of them once the fit is done.
         result: how it ended; None until then.
         use: files of the user's own that the fit used.
+        terms: that were added to the program's own, as `--term` takes them.
         mmppl: version of the library.
         format: of the run folder.
         id: 32 random hexadecimal digits; "": none, as in a run that nobody has fitted.
@@ -193,6 +194,7 @@ class RunRecord:
     mmppl: str
     result: ResultRecord | None = None
     use: tuple[UsedFile, ...] = ()
+    terms: tuple[str, ...] = ()
     format: int = FORMAT
     id: str = ""
 

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..base.files import check_regular, unpack
 from ..base.memory import check_room
 from ..base.turns import turn
+from ..core.added_terms import without_added
 from ..core.hyperparameters import check_hyper
 from ..core.program import Program
 from ..errors import DataError, MMPPLError
@@ -37,7 +38,7 @@ class OversizeError(Exception):
 
 
 def with_weights(cls: type[Program], folder: Path, record: RunRecord, name: str) -> Program:
-    """Build the program of a run with its weights.
+    """Build the program of a run with its weights, without the terms that the fit added to it.
 
     Args:
         cls: the class of the program.
@@ -57,13 +58,16 @@ def with_weights(cls: type[Program], folder: Path, record: RunRecord, name: str)
         m.check_learnt()
     hyper = check_hyper(cls, record.hyper)  # JSON knows no tuples
     shapes, size = _header(file)
+    if record.terms:
+        shapes = without_added(shapes)
     planned = _planned(cls, folder, record, hyper, shapes)
     if planned is not None:
         _compare(folder, planned, shapes)
     check_room(2 * size, f"{file}: the program with these weights")
     built = _build(cls, folder, record, hyper)
     _compare(folder, _schema(built), shapes)
-    built.load_state_dict(unpack(read_checked(folder, record, name, size), file))
+    found = unpack(read_checked(folder, record, name, size), file)
+    built.load_state_dict(without_added(found) if record.terms else found)
     if wrong := [name for name, values in built.named_parameters() if not values.isfinite().all()]:
         raise DataError(f"{file}: {wrong[0]} is not finite, and no fit ends so. {RESTORE}")
     return built

@@ -24,9 +24,10 @@ from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
 from ..data.read import read
-from ..data.recipes.registry import on_disk
+from ..data.recipes.registry import spec_of
 from ..errors import DataError, FitError, MMPPLError, UsageError
 from ..kernels.codegen.c_backend import available, compiled_kernels
+from ..objectives.added.registry import TermSpec, add, specs_of
 from ..runs.record import PROGRAM, DataRecord, ProgramRecord, RunRecord, UsedFile
 from ..runs.run import Run
 from ..runs.storage import begin_folder, clear_folder, locked, make_folder
@@ -50,6 +51,7 @@ def fit(
     data: Any = None,
     *,
     hyper: Mapping[str, Any] = {},
+    terms: Sequence[str | TermSpec] = (),
     preset: str | None = None,
     epochs: int | None = None,
     steps: int | None = None,
@@ -85,6 +87,7 @@ def fit(
             for so many training rows (`Program.default_rows`), factor analysis below 1,000.
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
+        terms: to add to the program's own, such as "tc.nwj:on=z,weight=0.1"; see `mmppl.TermSpec`.
         preset: a name in the program's `presets`.
         epochs: passes over the training rows, whose last weights are kept; default of this and the following: preset,
             then the program's `training`.
@@ -127,7 +130,7 @@ def fit(
         the run.
 
     Raises:
-        UsageError: a setting, hyper-parameter, group or stage is wrong, or the program's own code fails.
+        UsageError: a setting, hyper-parameter, term, group or stage is wrong, or the program's own code fails.
         DataError: the data cannot be used, or a state is damaged.
         LockedError: another fit writes this run.
         FitError: a loss is not finite, or the disk is full.
@@ -153,6 +156,7 @@ def fit(
         program, why = default_program(len(dataset.rows("train")), bool(dataset.present))
         inform(why)
     cls = load_program(program)
+    added = specs_of(terms)
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, validation=validation, folds=folds, refit=refit, calibrate=calibrate,
@@ -166,7 +170,7 @@ def fit(
     if dataset is None:
         dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
     described = DataRecord(
-        spec=_spec(spec),
+        spec=spec_of(spec),
         name=dataset.name,
         n=len(dataset),
         **dataset.fingerprints(),  # type: ignore[arg-type]
@@ -189,7 +193,10 @@ def fit(
         settings = resolve(settings, made, dataset)
         computed = choose_threads(threads, made, settings.batch_size or len(dataset), len(dataset))
         record = _record(named, hyper, settings, dataset, described, place, computed)
-        record = dataclasses.replace(record, use=used)
+        record = dataclasses.replace(record, use=used, terms=tuple(map(str, added)))
+        with _blaming(cls):  # a term that the program cannot have is refused before there is a folder, too
+            first = dataset.batch(dataset.rows("train")[:2], made.encoded)
+            add(made, added, first, seed)
         with _folder(path, resume), _blaming(cls):
             if path is not None:
                 record = begin_folder(path, record, source, resume)
@@ -198,7 +205,7 @@ def fit(
                 run.fitted_on = dataset
                 return run
             record = _on_threads(record, threads, inform)
-            inform(_understood(dataset))
+            inform(dataset.understood)
             files = RunFiles(path, record)
             lines = _train(made, dataset, files, own, gradient_rule, inform)
     return Run(made.cpu(), files.record, folder=path, data=dataset, history=lines)
@@ -308,18 +315,6 @@ def _folder(path: Path | None, resume: bool) -> Iterator[None]:
         raise
 
 
-def _understood(dataset: Dataset, most: int = 8) -> str:
-    """One line: what the data were taken for, so that a wrong guess is seen before anything is learnt from it."""
-    words = []
-    for m in dataset.modalities[:most]:
-        how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
-        shape = "×".join(map(str, m.shape))
-        shape += " at most" if m.sequence else ""
-        words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
-    more = [f"{len(dataset.modalities) - most} more"] if len(dataset.modalities) > most else []
-    return f"{dataset.name}: {len(dataset):,} rows; {', '.join(words + more)}"
-
-
 @contextmanager
 def _blaming(cls: type[Program]) -> Iterator[None]:
     """Errors that the program's own code raises become a UsageError with file and line."""
@@ -332,13 +327,6 @@ def _blaming(cls: type[Program]) -> Iterator[None]:
         if blamed is None:
             raise
         raise blamed from error
-
-
-def _spec(data: Any) -> str | None:
-    """How to read the data again from anywhere: a recipe, a full path, or None for what is in memory."""
-    if not isinstance(data, str | os.PathLike):
-        return None
-    return os.path.abspath(data) if on_disk(data) else os.fspath(data)
 
 
 def _name_of(program: type[Program] | str | Path, cls: type[Program]) -> str:

@@ -17,14 +17,15 @@ def gradients_of(terms: Terms, loss: Tensor, groups: Sequence[Group]) -> list[Te
     Args:
         terms: those that count.
         loss: their weighted sum.
-        groups: those that follow no rule and maximise the same terms share one backward pass.
+        groups: those that follow no rule and weigh and maximise the same terms alike share one backward pass.
 
     Returns:
         one gradient for each parameter; None where no term depends on it.
     """
     jobs: dict[object, list[int]] = {}
     for number, group in enumerate(groups):
-        key = (number,) if group.rule else frozenset(terms.keys() & set(group.maximises))
+        weights = tuple(sorted(group.weights.items()))
+        key = (number,) if group.rule else (frozenset(terms.keys() & set(group.maximises)), weights)
         jobs.setdefault(key, []).append(number)
     found: dict[int, list[Tensor | None]] = {}
     for place, numbers in enumerate(jobs.values()):
@@ -70,7 +71,8 @@ def by_rule(
 
 
 def _signed(terms: Terms, group: Group) -> Terms:
-    """The terms with those negative that a group maximises."""
-    if not terms.keys() & set(group.maximises):
+    """The terms as a group weighs them, with those negative that it maximises."""
+    if not terms.keys() & {*group.maximises, *group.weights}:
         return terms
-    return Terms({n: (value, -w if n in group.maximises else w) for n, (value, w) in terms.items()})
+    own = {n: (value, group.weights.get(n, w)) for n, (value, w) in terms.items()}
+    return Terms({n: (value, -w if n in group.maximises else w) for n, (value, w) in own.items()})

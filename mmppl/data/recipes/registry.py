@@ -158,6 +158,24 @@ def on_disk(source: str | os.PathLike[str]) -> bool:
     )
 
 
+def spec_of(data: Any) -> str | None:
+    """Say how data can be read again from anywhere.
+
+    Args:
+        data: what `mmppl.read` takes.
+
+    Returns:
+        A recipe or a full path; None for what is in memory.
+
+    Example:
+        >>> spec_of("digits-three:seed=1"), spec_of({"x": [1.0]})
+        ('digits-three:seed=1', None)
+    """
+    if not isinstance(data, str | os.PathLike):
+        return None
+    return os.path.abspath(data) if on_disk(data) else os.fspath(data)
+
+
 def no_recipe(spec: str) -> UsageError:
     """Make the error about a text that names neither a recipe nor a file.
 

@@ -149,11 +149,12 @@ class GradientStage:
             rows += size
             fit.advance(1, loss)
         assert outcome is not None
-        if not all(bool(p.isfinite().all()) for p in self.program.parameters()):
-            raise FitError(
-                f"a gradient was not finite in epoch {epoch}, though the loss was. "
-                "Fit again with a smaller --lr or --clip."
-            )
+        for name, parameter in self.program.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise FitError(
+                    f"a gradient was not finite in epoch {epoch} ({name}), though the loss was. "
+                    "Fit again with a smaller --lr or --clip."
+                )
         means = {name: total / rows for name, total in zip(outcome.values, sums)}
         return means, {name: float(w) for name, w in outcome.weights.items()}
 

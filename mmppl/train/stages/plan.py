@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from ...core.added_terms import added_terms
 from ...core.program import Program
 from ...core.stages import GradientRule, Group, Stage
 from ...errors import UsageError, suggest
@@ -53,7 +54,7 @@ def groups_of(program: Program, rule: GradientRule | None = None) -> dict[str, G
     names = {parameter: name for name, parameter in program.named_parameters()}
     owner: dict[nn.Parameter, str] = {}
     found: dict[str, Group] = {}
-    for group in program.parameter_groups():
+    for group in (*program.parameter_groups(), *_groups_of_added(program)):
         if group.name in found or group.name == REST:
             raise UsageError(f"{who}: two groups are called {group.name!r}; rename one.")
         for parameter in group.parameters:
@@ -82,6 +83,14 @@ def groups_of(program: Program, rule: GradientRule | None = None) -> dict[str, G
     return found
 
 
+def _groups_of_added(program: Program) -> list[Group]:
+    """The groups of added terms, where the program's own method does not give them: where it has one of its own."""
+    if type(program).parameter_groups is Program.parameter_groups:
+        return []
+    parts = [part for term in added_terms(program) for part in term.modules()]
+    return [group for part in parts for group in getattr(part, "parameter_groups", list)()]
+
+
 def _beside_linear_paths(program: Program) -> set[nn.Parameter]:
     """The matrices of networks that begin at zero beside a linear path; neither biases nor the scales of norms."""
     paths = [module for module in program.modules() if isinstance(module, LinearPath)]
@@ -97,6 +106,7 @@ def plan_stages(program: Program, epochs: int, rule: GradientRule | None = None)
     who, stages, groups = type(program).__name__, list(program.stages()), groups_of(program, rule)
     if not stages:
         raise UsageError(f"{who}: stages() gives none; give at least Stage().")
+    stages = with_added_terms(program, stages, list(groups))
     planned: list[PlannedStage] = []
     for number, (stage, count) in enumerate(zip(stages, _epochs_of(who, stages, epochs))):
         for name in stage.groups or ():
@@ -116,6 +126,40 @@ def plan_stages(program: Program, epochs: int, rule: GradientRule | None = None)
         first = planned[-1].last + 1 if planned else 1
         planned.append(PlannedStage(number, stage, moving, first, count))
     return tuple(planned)
+
+
+def with_added_terms(program: Program, stages: Sequence[Stage], groups: Sequence[str]) -> list[Stage]:
+    """The stages of a program to which terms were added: they count, and their groups move, wherever the group
+    "program" moves by gradient steps, and in no other stage.
+
+    Args:
+        program: the program.
+        stages: as it gives them.
+        groups: the names of all groups.
+
+    Raises:
+        UsageError: there is no such stage.
+    """
+    terms = list(added_terms(program))
+    if not terms:
+        return list(stages)
+    names = tuple(name for term in terms for name in term.names)
+    own = tuple(g.name for term in terms for part in term.modules() for g in getattr(part, "parameter_groups", list)())
+    others = tuple(group for group in groups if group not in own)
+    found, any_ = [], False
+    for stage in stages:
+        moving = others if stage.groups is None else stage.groups
+        if stage.update == "gradient" and REST in moving:
+            any_ = True
+            counting = None if stage.terms is None else (*stage.terms, *names)
+            found.append(replace(stage, groups=(*moving, *own), terms=counting))
+        else:
+            found.append(replace(stage, groups=moving))
+    if not any_:
+        raise UsageError(
+            f"--term {names[0]}: {type(program).__name__} is not fitted by gradient steps; a term needs a stage of them."
+        )
+    return found
 
 
 def _epochs_of(who: str, stages: Sequence[Stage], epochs: int) -> list[int]:
@@ -153,7 +197,7 @@ def check_terms(program: Program, plan: Sequence[PlannedStage], names: Sequence[
     """
     for planned in plan:
         speaks = [(f"stage {planned.stage.name!r}", planned.stage.terms or ())]
-        speaks += [(f"group {group.name!r}", group.maximises) for group in planned.groups]
+        speaks += [(f"group {group.name!r}", (*group.maximises, *group.weights)) for group in planned.groups]
         for who, wanted in speaks:
             for name in wanted:
                 if name not in names:

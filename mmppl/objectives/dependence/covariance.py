@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..base.precision import full_precision
-from ..kernels.hsic import hsic
-from ..kernels.mmd import rbf
+from ...base.precision import full_precision
+from ...kernels.hsic import hsic
+from ...kernels.mmd import rbf
 
 LEAST = 1e-8  # of the sum of the weights: below, what is left of the rows counts less and less
 

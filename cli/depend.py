@@ -1,0 +1,69 @@
+"""`mmppl depend`: estimate how far the modalities of a data set depend on each other."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmppl.errors import UsageError, suggest
+
+from ..base.text import number
+from .options import As, Download, Json, Root, names, pairs
+from .output import as_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmppl import Dataset, Modality
+
+
+def depend(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="File or recipe.")],
+    between: Annotated[str, typer.Option(metavar="NAME,NAME", help="Modalities or labels, two or more.")] = "",
+    method: Annotated[str, typer.Option(metavar="nwj|dv|js|infonce|smile", help="What trains the critic.")] = "nwj",
+    steps: Annotated[int, typer.Option(metavar="N", help="Steps of the critic.")] = 2_000,
+    level: Annotated[float, typer.Option(metavar="P", help="Of the interval.")] = 0.95,
+    seed: Annotated[int, typer.Option(metavar="S", help="Of weights, batches and permutations.")] = 0,
+    root: Root = None,
+    as_: As = [],
+    download: Download = False,
+    json: Json = False,
+) -> str:
+    """Estimate the total correlation of modalities in nats, by a critic that is read on rows it was not trained on.
+
+    \b
+    mmppl depend digits-three --between image,profile
+    mmppl depend mine.npz --between text,audio,video --method dv --json
+    """
+    import mmppl
+    from mmppl.data.splits import PARTS
+
+    dataset = mmppl.read(data, root=root, as_=pairs("--as", as_), download=download)
+    known = {m.name: m for m in dataset.modalities}
+    wanted = names(between) or [name for name, m in known.items() if m.role == "modality"]
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"--between: no modality {name!r}; there are {', '.join(known)}.{suggest(name, list(known))}")
+    if len(set(wanted)) < max(2, len(wanted)):
+        raise UsageError(f"--between {','.join(wanted)}: name two different modalities, or more.")
+    arrays = [_numbers(dataset, known[name]) for name in wanted]
+    fresh = dataset.split == PARTS.index("test") if dataset.has_split else None
+    found = dataclasses.asdict(
+        mmppl.dependency(*arrays, method=method, steps=steps, level=level, seed=seed, fresh=fresh)
+    )
+    return as_json(found) if json else _text(found, wanted)
+
+
+def _numbers(dataset: "Dataset", m: "Modality") -> "Tensor":
+    """(N, columns) as an encoder sees them; NaN in rows that lack the modality."""
+    here = dataset.observed[m.name].unsqueeze(-1)
+    return m.as_input(dataset.values[m.name]).where(here, float("nan"))
+
+
+def _text(found: dict[str, object], wanted: list[str]) -> str:
+    between, left = ", ".join(wanted), found["left_out"]
+    low, high, tc = (number(found[name]) for name in ("low", "high", "tc"))  # type: ignore[arg-type]
+    lines = [f"total correlation of {between}: {tc} nats ({low} to {high}), read on {found['fresh']:,} fresh rows"]
+    lines += [f"{left:,} rows lack one of them and were left out"] if left else []
+    lines += [] if found["converged"] else [f"not converged: {found['reason']}"]
+    return "\n".join(lines)

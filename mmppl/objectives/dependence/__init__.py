@@ -1,0 +1,1 @@
+"""Dependence of codes and of modalities: covariances, bounds on the total correlation by critics, and an estimator."""
