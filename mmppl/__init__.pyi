@@ -54,6 +54,9 @@ from .modalities.subsets import one_subset_each as one_subset_each
 from .modalities.subsets import random_subsets as random_subsets
 from .nn.conv import ConvDecoder as ConvDecoder
 from .nn.conv import ConvTrunk as ConvTrunk
+from .nn.fusion.network import FusionNetwork as FusionNetwork
+from .nn.fusion.registry import fusion_network as fusion_network
+from .nn.fusion.word_pieces import align_words as align_words
 from .nn.mlp import Dropout as Dropout
 from .nn.mlp import mlp as mlp
 from .nn.options import NetworkOptions as NetworkOptions

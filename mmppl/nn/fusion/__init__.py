@@ -1,0 +1,1 @@
+"""Fusion networks: sequences of features of several modalities become one vector Z per row. One file per paper."""
