@@ -71,8 +71,8 @@ def read(
     found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
     if isinstance(found, Arrays):
         return from_arrays(
-            found.arrays, name=found.name, features=found.features, as_=as_, schema=schema, seed=seed, hide=hide,
-            hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
+            found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
+            hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
         )  # fmt: skip
     return with_mask(with_schema(found, as_=as_, schema=schema), hide, hide_seed)
 

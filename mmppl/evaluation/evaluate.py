@@ -11,7 +11,7 @@ from ..core.program import Program, class_label
 from ..data.dataset import Dataset
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
-from ..modalities.modality import Modality, kind
+from ..modalities.modality import Modality
 from .anchors import seconds
 from .conditioning import (
     answerable_rows,
@@ -57,12 +57,19 @@ def evaluate(
     interval_score90.X, its interval score (Gneiting & Raftery 2007, eq. 43; lower is better); calibration.X, the share
     of entries below the quantile of each level.
 
-    Beside error, log_loss, rmse and interval_score90 stand anchors without a latent model, named like the metric and
-    computed for the same rows from the same given modalities (see `anchors.predict`): error_global.X, the most frequent
-    class or the training mean; error_linear.X, logistic or ridge regression on imputed features and mask features;
-    error_boosting.X, histogram gradient boosting, of classes and of at most 20 numbers. rmse_class.X is the training
-    mean of the true class, which no answer knows. Without `metrics`, boosting is left out, and a message says so, where
-    it is estimated to take more than `BOOSTING` seconds in all; naming it computes it.
+    For a label L that is one number: mae.L, the mean absolute error, and corr.L, Pearson's correlation, of its point
+    prediction (the median for a Laplace, else the mean). If its values are sentiment from −3 to 3, or if they are
+    named: a7.L, the share of right whole numbers after clipping and rounding; a2.L, of right signs, where 0 is
+    positive, and a2_nonzero.L, the same without the rows whose true value is 0; f1.L and f1_nonzero.L (see
+    `metrics.sentiment`).
+
+    Beside error, log_loss, rmse, interval_score90, mae, corr, a2 and a7 stand anchors without a latent model, named
+    like the metric and computed for the same rows from the same given modalities (see `anchors.predict`):
+    error_global.X, the most frequent class or the training mean; error_linear.X, logistic or ridge regression on
+    imputed features and mask features; error_boosting.X, histogram gradient boosting, of classes and of at most 20
+    numbers. rmse_class.X is the training mean of the true class, which no answer knows. Without `metrics`, boosting is
+    left out, and a message says so, where it is estimated to take more than `BOOSTING` seconds in all; naming it
+    computes it.
 
     Each metric is {conditioning set: number or curve}.
 
@@ -90,6 +97,10 @@ def evaluate(
     the train rows and kept in the cache folder, is that of the row; coherence_joint, under "nothing", the share of
     draws from the prior whose modalities all get the same class; judge_accuracy.X, the accuracy of that classifier on
     the rows' own values, one number.
+
+    Also on request: drop_mae.L, drop_corr.L and drop_a2.L of a label that is one number, and drop_accuracy.L and
+    drop_balanced_accuracy.L of a class, the ratio of that score from each conditioning set to that from all of them
+    together, on the rows that have everything.
 
     Also on request, in nats per row and input units (see `likelihood`): nll.X of the decoder from every conditioning
     set, including those with X, and its anchors nll_global.X, nll_class.X and, for grey values, nll_floor.X; evidence,
@@ -145,6 +156,9 @@ def evaluate(
         log(warning)
     test, left_out = answerable_rows(program, dataset, split)
     study = Study(run, dataset, test, sets, draws, evidence_draws, seed, data is None, root, log)
+    if metrics is None:
+        unusual = _unusual(program, dataset)
+        wanted = [name for name in wanted if name not in unusual]
     if metrics is None and (needed := _boosting_seconds(study)) > BOOSTING:
         log(f"no boosting beside the answers, for it would take about {needed:.0f} s (--metric error_boosting)")
         wanted = [name for name in wanted if "_boosting." not in name]
@@ -245,7 +259,13 @@ def _target_metrics(program: Program, m: Modality) -> list[TargetMetric]:
     """List the metrics of one modality."""
     every = [metric for metric in METRICS.values() if isinstance(metric, TargetMetric)]
     labelled = class_label(program) is not None
-    return [metric for metric in every if kind(m) in metric.of and (labelled or not metric.needs_label)]
+    return [metric for metric in every if metric.is_of(m) and (labelled or not metric.needs_label)]
+
+
+def _unusual(program: Program, dataset: Dataset) -> set[str]:
+    """Find the metrics that data like these have only if they are named."""
+    found = ((metric, m) for m in _targets(program) for metric in _target_metrics(program, m))
+    return {f"{metric.name}.{m.name}" for metric, m in found if metric.usual and not metric.usual(dataset, m)}
 
 
 def _families() -> list[Metric]:
@@ -255,7 +275,8 @@ def _families() -> list[Metric]:
 def _wanted(program: Program, metrics: Sequence[str] | None) -> list[str]:
     """Select the known names that begin with one of `metrics`; None selects all except those on request.
 
-    What a classifier finds is never reported without the accuracy of that classifier.
+    What a classifier finds is never reported without the accuracy of that classifier, and what dropped modalities leave
+    of a score never without the errors themselves.
     """
     known = metric_names(program)
     if metrics is None:
@@ -271,4 +292,6 @@ def _wanted(program: Program, metrics: Sequence[str] | None) -> list[str]:
     chosen = {name for name in known if name.startswith(tuple(metrics))}
     measured = known if "coherence_joint" in chosen else chosen
     right = {f"judge_accuracy.{n.removeprefix('coherence.')}" for n in measured if n.startswith("coherence.")}
-    return [name for name in known if name in chosen | right]
+    dropped = {name.partition(".")[2] for name in chosen if name.startswith("drop_")}
+    beside = {f"{score}.{label}" for label in dropped for score in ("error", "balanced_accuracy", "mae", "corr", "a2")}
+    return [name for name in known if name in chosen | right | beside]

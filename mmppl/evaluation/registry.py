@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..base.registry import Registry
 from ..core.program import Program
+from ..data.dataset import Dataset
+from ..modalities.modality import Modality, is_score, kind
 
 if TYPE_CHECKING:
     from .study import Study, Target
@@ -54,11 +56,12 @@ class TargetMetric:
 
     Args:
         name: its name; "error" becomes "error.label".
-        of: the kinds of modality that have it ("class", "sequence", "number").
+        of: the kinds of modality that have it ("class", "sequence", "number", or "score": a label that is one number).
         score: the function target → number, or a dict of lists of numbers for a curve; NaN means that there is none.
         asks: whether it needs the program's answer (`target.answer` is empty otherwise).
         quantiles: the quantiles of the answer that it needs, in (0, 1).
         needs_label: True if it exists only beside a class label.
+        usual: the function (data, modality) → whether it is computed where no metric is named; None: always.
     """
 
     name: str
@@ -67,6 +70,11 @@ class TargetMetric:
     asks: bool = True
     quantiles: tuple[float, ...] = ()
     needs_label: bool = False
+    usual: Callable[[Dataset, Modality], bool] | None = None
+
+    def is_of(self, modality: Modality) -> bool:
+        """Say whether a modality or label is of a kind that has this metric."""
+        return kind(modality) in self.of or ("score" in self.of and is_score(modality))
 
 
 def _lacks(thing: Metric | TargetMetric) -> list[str]:
@@ -80,7 +88,13 @@ METRICS: Registry[Any] = Registry("metric", f"{__package__}.metrics", named_by_f
 
 
 def metric(
-    name: str, *, of: str | Sequence[str], asks: bool = True, quantiles: Sequence[float] = (), needs_label: bool = False
+    name: str,
+    *,
+    of: str | Sequence[str],
+    asks: bool = True,
+    quantiles: Sequence[float] = (),
+    needs_label: bool = False,
+    usual: Callable[[Dataset, Modality], bool] | None = None,
 ) -> Callable[[Callable[[Target], Any]], Callable[[Target], Any]]:
     """Register a function of a `Target` as a metric of `evaluate`.
 
@@ -90,6 +104,7 @@ def metric(
         asks: see `TargetMetric`.
         quantiles: see `TargetMetric`.
         needs_label: see `TargetMetric`.
+        usual: see `TargetMetric`.
 
     Returns:
         A decorator, which returns the function unchanged.
@@ -110,7 +125,7 @@ def metric(
 
     def add(score: Callable[[Target], Any]) -> Callable[[Target], Any]:
         kinds = (of,) if isinstance(of, str) else tuple(of)
-        METRICS.register(name)(TargetMetric(name, kinds, score, asks, tuple(quantiles), needs_label))
+        METRICS.register(name)(TargetMetric(name, kinds, score, asks, tuple(quantiles), needs_label, usual))
         return score
 
     return add

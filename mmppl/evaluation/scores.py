@@ -11,6 +11,7 @@ from ..base.quiet import without_warnings
 
 SMALLEST = 1e-12  # smaller probabilities count as this, so that one row adds at most 28 nats to a log-loss
 BLOCK = 1_000  # rows whose distances to all others are held at once
+ROUNDING = 1e-6  # a standard deviation of less than this share of the largest value is rounding (float32)
 THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
 
 
@@ -97,6 +98,41 @@ def rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
         A number in the units of the values.
     """
     return float(np.sqrt(np.square(predicted - truth, dtype=np.float64).mean()))
+
+
+def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Compute the mean absolute error over all entries.
+
+    Args:
+        truth: (n, *shape).
+        predicted: the same shape, or one that broadcasts to it.
+
+    Returns:
+        A number in the units of the values.
+    """
+    return float(np.abs(np.subtract(predicted, truth, dtype=np.float64)).mean())
+
+
+def correlation(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Compute Pearson's correlation.
+
+    Args:
+        truth: (n, *shape), of one number in all.
+        predicted: the same shape.
+
+    Returns:
+        A number in [−1, 1]; NaN if one of the two does not vary.
+    """
+    parts = []
+    for values in (truth, predicted):
+        centred = np.asarray(values, np.float64).ravel()
+        largest = np.abs(centred).max()
+        centred = centred - centred.mean()
+        length = float(np.sqrt(centred @ centred))
+        if length <= ROUNDING * largest * len(centred) ** 0.5:
+            return float("nan")
+        parts.append(centred / length)
+    return float(parts[0] @ parts[1])
 
 
 def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:

@@ -75,8 +75,7 @@ class Study:
 
     @cached_property
     def train(self) -> Dataset | None:
-        """The rows that anchors and probes learn from: the train rows of the data, else those of the fit, else None.
-        """
+        """The rows that anchors and probes learn from: the train rows of the data, else those of the fit, else None."""
         if len(rows := self.dataset.rows("train")):
             return self.dataset.take(rows)
         try:
@@ -169,3 +168,16 @@ def existing(rows: Dataset, m: Modality, arrays: Mapping[str, np.ndarray]) -> di
     there = rows.present[m.name][..., 0].numpy()
     whole = {k: np.broadcast_to(x, (len(rows), *x.shape)) if x.ndim == 2 else x for k, x in arrays.items()}
     return {key: array[there] for key, array in whole.items()}
+
+
+def point(modality: Modality, answer: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Choose the one number that stands for each answer: the median of a Laplace, and the mean of anything else.
+
+    Args:
+        modality: what is answered.
+        answer: "mean" and, for a Laplace, "q50".
+
+    Returns:
+        (n, *shape) in input units.
+    """
+    return answer["q50" if modality.likelihood == "laplace" else "mean"]

@@ -1,4 +1,4 @@
-"""Means and standard deviations over runs."""
+"""Means and standard deviations over runs, and whether runs in pairs differ by more than chance."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from ..errors import UsageError
+
+FEWEST = 2  # pairs of runs
 
 
 def summarise(results: Sequence[Mapping[str, Any]], warnings: Sequence[str] = ()) -> dict[str, Any]:
@@ -50,6 +54,44 @@ def side_by_side(
         statistics = {name: summary[name] for name in ("mean", "sd")}
         found.append({"runs": names, "differs": dict(differences[group[0]]), **statistics})
     return {"runs": list(results), "groups": found, "warnings": list(warnings)}
+
+
+def paired_runs(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Compare a number of runs that belong together in pairs, by Wilcoxon's signed-rank test (two-sided).
+
+    The test knows signs and ranks of the differences only: with n pairs, no p below 2/2ⁿ can occur, which is 0.0625 for
+    five seeds and 0.0078 for eight. Pairs without a difference are left out. The p-value is exact, unless differences
+    tie among more than 13 pairs, where SciPy takes the normal approximation.
+
+    Args:
+        first: one number for each seed.
+        second: the numbers of the other runs, with the same seeds in the same order.
+
+    Returns:
+        "n", the number of pairs; "mean" and "sd" (with n − 1) of first − second; "p".
+
+    Raises:
+        UsageError: the lists differ in length, have less than two numbers, or one is not finite.
+
+    Source: Wilcoxon 1945, "Individual comparisons by ranking methods", Biometrics Bulletin 1.
+
+    Example:
+        >>> with_penalty, without = [0.90, 0.88, 0.91, 0.89, 0.87], [0.93, 0.92, 0.92, 0.94, 0.89]
+        >>> found = paired_runs(with_penalty, without)
+        >>> round(found["mean"], 4), found["p"]
+        (-0.03, 0.0625)
+    """
+    from scipy.stats import wilcoxon
+
+    a, b = (np.asarray(x, np.float64) for x in (first, second))
+    if a.ndim != 1 or a.shape != b.shape or len(a) < FEWEST or not np.isfinite([a, b]).all():
+        raise UsageError(
+            f"paired runs: {a.size} and {b.size} numbers; give one finite number for each seed, the same seeds in both."
+        )
+    difference = np.round(a - b, 12)  # so that 0.3 − 0.1 and 0.4 − 0.2 tie
+    moved = difference[difference != 0]
+    p = float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+    return {"n": len(a), "mean": float(difference.mean()), "sd": float(difference.std(ddof=1)), "p": p}
 
 
 def _sd(values: Sequence[float]) -> float | None:

@@ -288,3 +288,8 @@ class Modality:
 def kind(m: Modality) -> Literal["class", "sequence", "number"]:
     """Whether a row of a modality is one class, a sequence of classes, or numbers."""
     return "number" if m.family.values != "classes" else "sequence" if m.shape else "class"
+
+
+def is_score(m: Modality) -> bool:
+    """Whether a row of a modality is a label that is one number, such as a sentiment from −3 to 3."""
+    return m.role == "label" and kind(m) == "number" and m.size == 1

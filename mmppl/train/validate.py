@@ -14,7 +14,10 @@ from ..core.batch import Batch
 from ..core.program import Program
 from ..core.terms import terms_of
 from ..data.dataset import Dataset
+from ..evaluation.scores import mean_absolute_error
+from ..evaluation.study import point
 from ..inference.query import ask
+from ..modalities.modality import is_score
 from .step import autocast
 
 LABELLED_ROWS = 2000  # of the validation rows are asked for the metrics of each epoch
@@ -73,7 +76,8 @@ def weighted(values: Mapping[str, float], weights: Mapping[str, float]) -> float
 
 
 def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float]:
-    """Error rate of each label on (the first) validation rows, given all else that a row has.
+    """Error rate of each class label, and mean absolute error of each label that is one number in the units of the
+    input, on (the first) validation rows, given all else that a row has.
 
     Args:
         program: on any device.
@@ -81,7 +85,8 @@ def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float
         seed: of the draws.
     """
     program.eval()
-    labels = [m for m in program.modalities if m.role == "label" and m.classes]
+    answered = map(program.modality, program.targets())
+    labels = [m for m in answered if m.role == "label" and (m.classes or is_score(m))]
     good = torch.ones(len(valid), dtype=torch.bool)
     for name in program.conditions:
         good &= valid.observed[name]
@@ -94,7 +99,12 @@ def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float
     for m in labels:
         known = asked.observed[m.name].numpy()
         truth = asked.values[m.name].cpu().numpy()[known]
-        if len(truth):
+        if not len(truth):
+            continue
+        if is_score(m):
+            guess = point(m, answer.want[m.name])[known]
+            metrics[f"mae.{m.name}"] = mean_absolute_error(m.value_in_input_units(truth), guess)
+        else:
             guess = answer.want[m.name]["prob"].argmax(-1)[known]
             metrics[f"error.{m.name}"] = float((guess != truth).mean())
     return metrics

@@ -50,6 +50,7 @@ class Arrays:
         annotations: the names of arrays (N,) that no program sees (`Dataset.annotations`), unless the user takes them
             for something else.
         notes: lines about what was left out.
+        as_: what the source itself says about its arrays, as in `mmppl.read`, whose overrides take their place.
 
     Example:
         >>> import mmppl, numpy as np
@@ -63,6 +64,7 @@ class Arrays:
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
     annotations: Collection[str] = ()
     notes: Sequence[str] = ()
+    as_: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reader(Protocol):
