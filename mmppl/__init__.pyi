@@ -55,6 +55,7 @@ from .modalities.subsets import random_subsets as random_subsets
 from .nn.conv import ConvDecoder as ConvDecoder
 from .nn.conv import ConvTrunk as ConvTrunk
 from .nn.fusion.network import FusionNetwork as FusionNetwork
+from .nn.fusion.registry import FUSIONS as FUSIONS
 from .nn.fusion.registry import fusion_network as fusion_network
 from .nn.fusion.word_pieces import align_words as align_words
 from .nn.mlp import Dropout as Dropout
@@ -72,6 +73,9 @@ from .objectives.dependence.covariance import cross_covariance as cross_covarian
 from .objectives.dependence.covariance import cross_hsic as cross_hsic
 from .objectives.dependence.estimate import Dependency as Dependency
 from .objectives.dependence.estimate import dependency as dependency
+from .objectives.dependence.shuffle import Shuffle as Shuffle
+from .objectives.dependence.shuffle import in_one as in_one
+from .objectives.dependence.shuffle import shuffled as shuffled
 from .objectives.dependence.total_correlation import TotalCorrelation as TotalCorrelation
 from .objectives.elbo import elbo as elbo
 from .objectives.elbo import kl as kl
