@@ -1,7 +1,9 @@
 """Labels of sequences: the default beside logistic regression on pooled features, and beside other networks.
 
     python tests/benchmarks/sequences.py watch --networks auto,mlp,gru
-    python tests/benchmarks/sequences.py speech --root data        # data/fsdd/fsdd_recordings.zip: 12 coefficients a frame, no pooling
+    python tests/benchmarks/sequences.py speech --root data
+
+speech: data/fsdd/fsdd_recordings.zip as frames of 12 coefficients, without pooling.
 
 Prints the error of the label given the series, on the test rows, of each network, and that of logistic regression on
 the mean and the standard deviation of each feature over the steps that exist.
@@ -23,8 +25,8 @@ ACTIVITIES = 5
 
 
 def watch(rows: int, seed: int = 0, channels: int = 4, steps: tuple[int, int] = (20, 100)) -> dict[str, np.ndarray]:
-    """Draw movements as a smart watch has them: of each activity a rhythm and strengths of its channels, from a phase at
-    random, for a while at random, with noise.
+    """Draw movements as a smart watch has them: each activity has a rhythm and strengths of its channels, begins at any
+    phase and lasts a while, and there is noise.
 
     Args:
         rows: how many.
@@ -82,7 +84,7 @@ def speech(root: Path, most: int = 60) -> dict[str, np.ndarray]:
 
 
 def pooled_error(data: mmppl.Dataset, name: str) -> float:
-    """Compute the test error of logistic regression on the mean and the standard deviation over the steps that exist."""
+    """Compute the test error of logistic regression on mean and standard deviation over the steps."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -106,6 +106,13 @@ def test_steps_that_do_not_exist_change_nothing(networks, m):
     torch.testing.assert_close(cut(x), encoder(series(m, lengths))[1:], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_no_parameter_has_two_names(networks):
+    options = NetworkOptions(networks=networks, hidden=12, channels=8)
+    for made in (encoders([WATCH], 6, options), decoders([WATCH], 5, options)):
+        assert len(made.state_dict()) == len({id(p) for p in made.parameters()})
+
+
 def test_every_step_counts():
     """No encoder overlooks one: a change of any existing step changes the output."""
     for networks in NETWORKS:

@@ -42,8 +42,7 @@ class Conv1dEncoder(nn.Module):
             nn.Conv1d(channels, channels, KERNEL, padding=KERNEL // 2 * d, dilation=d) for d in DILATIONS
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in DILATIONS)
-        self.last = nn.Linear(2 * channels, outputs)
-        self.head = nn.Sequential(Dropout(dropout), self.last, FullPrecision())
+        self.head = nn.Sequential(Dropout(dropout), nn.Linear(2 * channels, outputs), FullPrecision())
 
     def forward(self, x: Tensor) -> Tensor:
         steps, there = self.layout.read(x)

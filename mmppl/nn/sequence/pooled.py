@@ -53,7 +53,7 @@ class PooledEncoder(nn.Module):
 
     def __init__(self, statistics: Statistics, pooled: nn.Module, series: Conv1dEncoder) -> None:
         super().__init__()
-        for parameter in series.last.parameters():
+        for parameter in series.head.parameters():
             nn.init.zeros_(parameter)
         self.statistics, self.pooled, self.series = statistics, pooled, series
 
