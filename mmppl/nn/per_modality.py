@@ -15,6 +15,7 @@ from .mlp import FullPrecision, mlp
 from .options import NetworkOptions, Networks
 from .sequence.conv1d import Conv1dDecoder, Conv1dEncoder
 from .sequence.pooled import PooledEncoder, Statistics
+from .sequence.recurrence import Cell
 from .sequence.recurrent import RecurrentDecoder, RecurrentEncoder
 from .sequence.transformer import TransformerDecoder, TransformerEncoder
 from .strided import image_decoder, image_trunk, is_text, text_decoder, text_trunk
@@ -226,7 +227,8 @@ def sequence_encoder(m: Modality, outputs: int, options: NetworkOptions) -> nn.M
         return Conv1dEncoder(m, outputs, channels=2 * options.channels, dropout=dropout)
     if networks == "transformer":
         return TransformerEncoder(m, outputs, hidden=min(hidden, WIDEST), dropout=dropout)
-    return RecurrentEncoder(m, outputs, cell=networks, hidden=min(hidden, WIDEST), dropout=dropout)
+    cell: Cell = "gru" if networks == "gru" else "lstm"
+    return RecurrentEncoder(m, outputs, cell=cell, hidden=min(hidden, WIDEST), dropout=dropout)
 
 
 def sequence_decoder(inputs: int, m: Modality, options: NetworkOptions) -> nn.Module | None:
@@ -247,4 +249,5 @@ def sequence_decoder(inputs: int, m: Modality, options: NetworkOptions) -> nn.Mo
         return Conv1dDecoder(inputs, m, channels=options.channels)
     if networks == "transformer":
         return TransformerDecoder(inputs, m, hidden=hidden)
-    return RecurrentDecoder(inputs, m, cell=networks, hidden=hidden)
+    cell: Cell = "gru" if networks == "gru" else "lstm"
+    return RecurrentDecoder(inputs, m, cell=cell, hidden=hidden)
