@@ -2,7 +2,8 @@
 
 Features are what an encoder would see (classes one-hot), beside one indicator per given modality that says whether it
 is missing; of a sequence the mean and the standard deviation of each feature over its steps, and their number. A step
-that a training row lacks counts as the mean of that step over the rows that have it. An anchor learns from the train rows that have the target and any of what is given.
+that a training row lacks counts as the mean of that step over the rows that have it. An anchor learns from the train
+rows that have the target and any of what is given.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ def _has(way: str, target: Modality) -> bool:
 
 
 def _values(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:
-    """(n, *shape) class codes, or numbers in input units in float64. Of a sequence, steps that a row lacks are NONE, or the
-    mean of that step."""
+    """(n, *shape) class codes, or numbers in input units in float64. Steps that a row lacks are NONE, or the mean
+    of that step."""
     values = data.values[m.name].numpy()[rows]
     if m.family.values == "classes":
         return np.where(data.present[m.name].numpy()[rows], values, NONE) if m.sequence else values

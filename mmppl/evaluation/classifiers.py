@@ -27,6 +27,7 @@ from ..kernels.codegen.cache import keep, kept, place
 from ..modalities.images import image_layout, is_image
 from ..modalities.modality import Modality
 from ..nn.mlp import mlp
+from ..nn.sequence.conv1d import Conv1dEncoder
 from ..nn.strided import Moved, Rows
 
 VERSION = 1  # of network and training; also the seed of both
@@ -114,6 +115,8 @@ def classifier_network(m: Modality, classes: int) -> nn.Module:
             nn.Conv1d(m.n_classes, LETTERS, 1), nn.ReLU(), nn.Conv1d(LETTERS, LETTERS, 3, padding=1), nn.ReLU(),
             nn.Flatten(), nn.Linear(LETTERS * m.size, classes),
         )  # fmt: skip
+    if m.sequence:
+        return Conv1dEncoder(m, classes, channels=LETTERS)
     if not is_image(m):
         return mlp(m.input_size, 256, classes, layers=2, norm=True)
     channels, height, width, last = image_layout(m.shape)

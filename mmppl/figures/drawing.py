@@ -72,11 +72,9 @@ def true_values(data: Dataset, m: Modality) -> list[Any]:
     """
     value = data.values[m.name].numpy()
     value = np.asarray(m.classes)[value] if m.classes is not None else m.value_in_input_units(value)
-    if m.sequence and m.classes is None:
-        value = np.where(data.present[m.name].numpy(), value, np.nan)
-    elif m.sequence:
-        nothing: Any = "" if value.dtype.kind == "U" else -1
-        value = np.where(data.present[m.name].numpy(), value, nothing)
+    if m.sequence:
+        filler: Any = np.nan if m.classes is None else "" if value.dtype.kind == "U" else -1
+        value = np.where(data.present[m.name].numpy(), value, filler)
     return [x if seen else None for x, seen in zip(value, data.observed[m.name].numpy())]
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..errors import UsageError
 
-Networks = Literal["mlp", "conv", "conv-encoders", "conv-32"]
+Networks = Literal["auto", "mlp", "conv", "conv-encoders", "conv-32", "gru", "lstm", "conv1d", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,14 @@ class NetworkOptions:
     program: `--set hidden=64`, or `MVAE(modalities, hidden=64)`.
 
     Args:
-        networks: "mlp"; "conv": the convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts
-            of 8 characters, MLPs for the rest; "conv-32": the same, but of images only for those of 32×32, as in the
-            authors' code; or "conv-encoders": like "conv", but decoders, which may run for every subset, are MLPs.
-        channels: number of channels of the first convolution over an image.
+        networks: "auto": MLPs, and for sequences of unequal length encoders of statistics over the steps and of
+            convolutions along them; "mlp"; "gru", "lstm", "conv1d" or "transformer": such networks for sequences, for
+            other numbers of shape (steps, features) and for classes of shape (steps,), MLPs for the rest; "conv": the
+            convolutions of MNIST-SVHN-Text for images of at least 16 pixels a side and texts of 8 characters, MLPs for
+            the rest; "conv-32": the same, but of images only for those of 32×32, as in the authors' code; or
+            "conv-encoders": like "conv", but decoders, which may run for every subset, are MLPs. A fit tells which
+            modalities get MLPs so, and refuses networks that fit none.
+        channels: number of channels of the first convolution over an image, and of those along steps.
         hidden: width of each hidden layer; or one width for each modality in their order, labels left out: then a
             label's networks are as wide as the narrowest, and a joint encoder as all of them together.
         layers: number of hidden layers of every encoder and decoder.
@@ -39,7 +43,7 @@ class NetworkOptions:
         [500, 100, 100]
     """
 
-    networks: Networks = "mlp"
+    networks: Networks = "auto"
     channels: int = 32
     hidden: int | tuple[int, ...] = 256
     layers: int = 2

@@ -8,15 +8,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..modalities.images import image_layout, is_image
 from ..modalities.modality import Modality
 from .mlp import FullPrecision, mlp
 from .options import NetworkOptions, Networks
+from .sequence.conv1d import Conv1dDecoder, Conv1dEncoder
+from .sequence.pooled import PooledEncoder, Statistics
+from .sequence.recurrence import Cell
+from .sequence.recurrent import RecurrentDecoder, RecurrentEncoder
+from .sequence.transformer import TransformerDecoder, TransformerEncoder
 from .strided import image_decoder, image_trunk, is_text, text_decoder, text_trunk
 
 # Standard deviations of a linear path's output at the start. That of an encoder is small: W stays as it began in all
 # directions that no training row has, and there are many where columns are more than rows.
 ENCODER_GAIN, DECODER_GAIN = 0.05, 0.5
+SERIES = ("gru", "lstm", "conv1d", "transformer")
+WIDEST = 64  # states and tokens of networks over steps, which cost their square at every step
 LEAST = 16  # pixels a side; on MFCC of 8 stretches of time, convolutions are worse (by 2 points on FSDD)
 
 
@@ -43,6 +51,8 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
     """
 
     def encoder(m: Modality, options: NetworkOptions) -> nn.Module:
+        if (series := sequence_encoder(m, outputs, options)) is not None:
+            return series
         if _is_image(m, options.networks):
             trunk = image_trunk(m.shape, outputs, channels=options.channels, norm=options.norm, dropout=options.dropout)
             return nn.Sequential(trunk, FullPrecision())
@@ -75,6 +85,8 @@ def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOption
     networks = "mlp" if options.networks == "conv-encoders" else options.networks
 
     def decoder(m: Modality, options: NetworkOptions) -> nn.Module:
+        if (series := sequence_decoder(inputs, m, options)) is not None:
+            return series
         if _is_image(m, networks):
             parts = m.output_size // m.size
             return image_decoder(inputs, m.shape, parts=parts, channels=options.channels, norm=options.norm)
@@ -111,7 +123,7 @@ class JointEncoder(nn.Module):
         if not isinstance(options.hidden, int):
             own = options.of_each([m.role for m in modalities])
             options = replace(options, hidden=sum(_width(o) for o, m in zip(own, modalities) if m.role != "label"))
-        if options.networks != "mlp":
+        if options.networks != "mlp" and (options.networks != "auto" or any(m.sequence for m in modalities)):
             of_each = encoders(modalities, _width(options), replace(options, layers=1, dropout=0.0))
             self.features = nn.ModuleList(of_each.values())
             width = _width(options) * len(self.sizes)
@@ -147,7 +159,7 @@ def _mlp(inputs: int, outputs: int, options: NetworkOptions, *, gain: float, nar
 
 def _is_image(m: Modality, networks: Networks) -> bool:
     """Whether these networks convolve the modality as an image."""
-    if networks == "mlp" or not is_image(m):
+    if not networks.startswith("conv") or networks == "conv1d" or not is_image(m):
         return False
     sides = image_layout(m.shape)[1:3]
     return sides == (32, 32) if networks == "conv-32" else min(sides) >= LEAST
@@ -155,4 +167,87 @@ def _is_image(m: Modality, networks: Networks) -> bool:
 
 def _is_text(m: Modality, networks: Networks) -> bool:
     """Whether these networks convolve the modality as a text."""
-    return networks != "mlp" and m.classes is not None and is_text(m.shape)
+    convolves = networks.startswith("conv") and networks != "conv1d"
+    return convolves and not m.sequence and m.classes is not None and is_text(m.shape)
+
+
+def is_series(m: Modality) -> bool:
+    """Whether networks over steps take a modality: a sequence, numbers of shape (steps, features), or classes of shape
+    (steps,)."""
+    return m.sequence or len(m.shape) == (1 if m.n_classes else 2)
+
+
+def without_fit(modalities: Sequence[Modality], networks: Networks) -> list[str]:
+    """List the modalities, labels left out, that get MLPs although other networks are asked for.
+
+    Args:
+        modalities: all of a program.
+        networks: the networks that are asked for.
+
+    Returns:
+        Their names.
+
+    Raises:
+        UsageError: the networks fit none of them.
+    """
+    if networks in ("auto", "mlp"):
+        return []
+    own = [m for m in modalities if m.role == "modality"]
+    fit = is_series if networks in SERIES else lambda m: _is_image(m, networks) or _is_text(m, networks)
+    left = [m.name for m in own if not fit(m)]
+    if own and len(left) == len(own):
+        raise UsageError(
+            f"networks={networks} fits none of {', '.join(left)}: "
+            + ("they are no series (steps, features)" if networks in SERIES else "they are no images or texts")
+            + "; leave it out."
+        )
+    return left
+
+
+def sequence_encoder(m: Modality, outputs: int, options: NetworkOptions) -> nn.Module | None:
+    """Make the encoder over steps that the options ask for; None where they ask for none, or it takes no such modality.
+
+    Args:
+        m: the modality.
+        outputs: the size of the output.
+        options: of one width.
+
+    Returns:
+        A network from (..., modality.input_size) to (..., outputs).
+    """
+    networks, hidden, dropout = options.networks, _width(options), options.dropout
+    if networks == "auto" and m.sequence:
+        statistics = Statistics(m)
+        pooled = _mlp(statistics.size, outputs, options, gain=ENCODER_GAIN)
+        series = Conv1dEncoder(m, outputs, channels=options.channels, dropout=dropout)
+        return PooledEncoder(statistics, pooled, series)
+    if networks not in SERIES or not is_series(m):
+        return None
+    if networks == "conv1d":
+        return Conv1dEncoder(m, outputs, channels=2 * options.channels, dropout=dropout)
+    if networks == "transformer":
+        return TransformerEncoder(m, outputs, hidden=min(hidden, WIDEST), dropout=dropout)
+    cell: Cell = "gru" if networks == "gru" else "lstm"
+    return RecurrentEncoder(m, outputs, cell=cell, hidden=min(hidden, WIDEST), dropout=dropout)
+
+
+def sequence_decoder(inputs: int, m: Modality, options: NetworkOptions) -> nn.Module | None:
+    """Make the decoder over steps that the options ask for; None where they ask for none, or it takes no such modality.
+
+    Args:
+        inputs: the size of what is decoded.
+        m: the modality.
+        options: of one width.
+
+    Returns:
+        A network from (..., inputs) to (..., modality.output_size).
+    """
+    networks, hidden = options.networks, min(_width(options), WIDEST)
+    if networks not in SERIES or not is_series(m):
+        return None
+    if networks == "conv1d":
+        return Conv1dDecoder(inputs, m, channels=options.channels)
+    if networks == "transformer":
+        return TransformerDecoder(inputs, m, hidden=hidden)
+    cell: Cell = "gru" if networks == "gru" else "lstm"
+    return RecurrentDecoder(inputs, m, cell=cell, hidden=hidden)

@@ -20,6 +20,7 @@ from ..base.files import sha256
 from ..base.precision import matmul_precision, probe_matmul
 from ..base.turns import others_turn, own_settings, threads_of
 from ..core.loading import blame, default_program, load_program, source_of, use_file
+from ..core.networks import check_networks
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
@@ -189,6 +190,7 @@ def fit(
         torch.manual_seed(seed)
         with _blaming(cls):  # what the program refuses, it refuses before there is a folder
             made = cls(dataset.modalities, **hyper).to(place)
+        check_networks(cls, hyper, dataset.modalities, inform)
         named = ProgramRecord(_name_of(program, cls), sha256(source))
         settings = resolve(settings, made, dataset)
         computed = choose_threads(threads, made, settings.batch_size or len(dataset), len(dataset))

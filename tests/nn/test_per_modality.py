@@ -47,7 +47,8 @@ def test_which_networks_are_convolutions(modality):
         network = make([modality], 6, NetworkOptions(networks=networks, hidden=9))[modality.name]
         return any(isinstance(part, nn.modules.conv._ConvNd) for part in network.modules())
 
-    found = {kind: (convolves(encoders, kind), convolves(decoders, kind)) for kind in get_args(Networks)}
+    kinds = [kind for kind in get_args(Networks) if kind == "mlp" or kind.startswith("conv") and kind != "conv1d"]
+    found = {kind: (convolves(encoders, kind), convolves(decoders, kind)) for kind in kinds}
     taken, as_authors = modality is not SPEECH, modality in (PHOTO, TEXT)
     assert found == {
         "mlp": (False, False), "conv": (taken, taken), "conv-encoders": (taken, False), "conv-32": (as_authors,) * 2,

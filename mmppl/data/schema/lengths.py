@@ -73,7 +73,7 @@ def padded(
     if longer.any():
         row = int(longer.argmax())
         raise DataError(
-            f"{name!r}, row {row} has {int(counted[row])} steps, and the run knows {steps} at most; cut it, or fit anew."
+            f"{name!r}, row {row} has {int(counted[row])} steps, and the run knows {steps} at most; cut it or fit anew."
         )
     length = np.where(observed, counted, 0).astype(np.int64)
     total = array.shape[1] if steps is None else steps
