@@ -151,7 +151,8 @@ def test_a_stopped_fit_goes_on_to_the_same_bits_and_is_asked_like_any_other(data
     assert any(name.startswith("term.tc_dv_z.bound.critic.") for name in both[0])
     loaded = Run.load(tmp_path / "run")
     assert not list(added_terms(loaded.program)) and loaded.record.terms == ("tc.dv:on=z,steps=2,width=16",)
-    answers = [run.query(data, given="noisy", want="rotated", rows=slice(3))["rotated"]["mean"] for run in (whole, loaded)]
+    asked = dict(given="noisy", want="rotated", rows=slice(3))
+    answers = [run.query(data, **asked)["rotated"]["mean"] for run in (whole, loaded)]
     assert (answers[0] == answers[1]).all()
 
 
