@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from . import likelihood, mopoe, mwvae, pairs, product, step
+from . import dependence, likelihood, mopoe, mwvae, pairs, product, step
 from .case import Case, Row, measure
 from .harness import circumstances
 
@@ -35,6 +35,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
         yield step.case(4, "fp32", device)
     if "step" in groups and device == "cpu":
         yield from (step.with_holes(rate) for rate in (0.3, 0.6))
+        yield from (dependence.case(on) for on in ("z", "experts"))
         yield mopoe.case()
         yield from (mwvae.case(name) for name in ("mwvae", "fmwvae"))
 

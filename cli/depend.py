@@ -43,7 +43,9 @@ def depend(
     wanted = names(between) or [name for name, m in known.items() if m.role == "modality"]
     for name in wanted:
         if name not in known:
-            raise UsageError(f"--between: no modality {name!r}; there are {', '.join(known)}.{suggest(name, list(known))}")
+            raise UsageError(
+                f"--between: no modality {name!r}; there are {', '.join(known)}.{suggest(name, list(known))}"
+            )
     if len(set(wanted)) < max(2, len(wanted)):
         raise UsageError(f"--between {','.join(wanted)}: name two different modalities, or more.")
     arrays = [_numbers(dataset, known[name]) for name in wanted]
@@ -62,7 +64,7 @@ def _numbers(dataset: "Dataset", m: "Modality") -> "Tensor":
 
 def _text(found: dict[str, object], wanted: list[str]) -> str:
     between, left = ", ".join(wanted), found["left_out"]
-    low, high, tc = (number(found[name]) for name in ("low", "high", "tc"))  # type: ignore[arg-type]
+    low, high, tc = (number(found[name]) for name in ("low", "high", "tc"))
     lines = [f"total correlation of {between}: {tc} nats ({low} to {high}), read on {found['fresh']:,} fresh rows"]
     lines += [f"{left:,} rows lack one of them and were left out"] if left else []
     lines += [] if found["converged"] else [f"not converged: {found['reason']}"]

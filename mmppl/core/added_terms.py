@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ def own_state(program: nn.Module) -> dict[str, Tensor]:
     return without_added(state) if any(True for _ in added_terms(program)) else state
 
 
-def without_added(state: dict[str, Any]) -> dict[str, Any]:
+def without_added(state: Mapping[str, Any]) -> dict[str, Any]:
     """What of a state, or of anything else by the names of tensors, belongs to no added term.
 
     Args:

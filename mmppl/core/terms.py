@@ -74,7 +74,9 @@ def terms_of(program: Program, batch: Batch) -> Terms:
 def _with_added(terms: Terms, program: Program, batch: Batch) -> Terms:
     for term in added_terms(program):
         if taken := sorted(terms.keys() & set(term.names)):
-            raise UsageError(f"--term: {type(program).__name__} has a term {taken[0]!r} of its own; leave the other out.")
+            raise UsageError(
+                f"--term: {type(program).__name__} has a term {taken[0]!r} of its own; leave the other out."
+            )
         terms = terms | term(program, batch)
     return terms
 

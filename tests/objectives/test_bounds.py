@@ -95,7 +95,7 @@ def test_the_optimum_gives_the_divergence_and_nothing_gives_more(bound, best, va
 
 
 def test_info_nce_is_the_exact_mean_over_all_draws():
-    """By enumeration: one row of p and two of q, each draw with its probability, as the reference of its expectation."""
+    """By enumeration: one row of p and two of q, each draw with its probability, is the reference."""
     t, p, q = det((8,), 0.9), P.ravel(), Q.ravel()
     exact = 0.0
     for i in range(8):
@@ -106,8 +106,10 @@ def test_info_nce_is_the_exact_mean_over_all_draws():
     found = 0.0
     for j in range(8):
         for k in range(8):
-            found += q[j] * q[k] * sum(
-                p[i] * float(info_nce(torch.tensor(t[i : i + 1]), torch.tensor(t[[j, k]]))) for i in range(8)
+            found += (
+                q[j]
+                * q[k]
+                * sum(p[i] * float(info_nce(torch.tensor(t[i : i + 1]), torch.tensor(t[[j, k]]))) for i in range(8))
             )
     assert found == pytest.approx(exact, abs=1e-12)
     assert exact < TC

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmppl.bench import mopoe, mwvae, product, step
+from mmppl.bench import dependence, mopoe, mwvae, product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
 
@@ -27,6 +27,10 @@ def test_candidates_take_turns():
     times = interleave({name: lambda name=name: logged.append(name) for name in "ab"}, rounds=3, seconds=0)
     assert "".join(logged) == "aabb" + "ab" + "ba" + "ab"
     assert [len(values) for values in times.values()] == [3, 3]
+
+
+def test_a_term_of_weight_0_leaves_the_step_as_it_is():
+    assert max(dependence.disagreement(on, rows=5) for on in ("z", "experts")) < 1e-6
 
 
 def test_the_hand_written_model_is_ours(benchmarks):

@@ -139,9 +139,7 @@ def add(program: Program, specs: Sequence[TermSpec], rows: Batch, seed: int) -> 
     if not specs:
         return
     if hasattr(program, PLACE):
-        raise UsageError(
-            f"{type(program).__name__} has an attribute {PLACE!r}, where added terms are kept; rename it."
-        )
+        raise UsageError(f"{type(program).__name__} has an attribute {PLACE!r}, where added terms are kept; rename it.")
     made: list[AddedTerm] = []
     device = program.progress.device
     values, observed = ({n: t.to(device) for n, t in part.items()} for part in (rows.values, rows.observed))

@@ -63,7 +63,9 @@ class Critic(nn.Module):
         if not sizes or min(*sizes, width, layers, 1) < 1:
             raise ValueError(f"Critic: sizes {list(sizes)}, width {width}, layers {layers}: each has to be at least 1.")
         if lipschitz == "spectral" and dropout:
-            raise ValueError("Critic: dropout stretches what it keeps, so that no spectral norm bounds it; set it to 0.")
+            raise ValueError(
+                "Critic: dropout stretches what it keeps, so that no spectral norm bounds it; set it to 0."
+            )
         if squash not in get_args(Squash):
             raise ValueError(f"Critic: squash {squash!r} is none of {', '.join(get_args(Squash))}.")
         self.sizes, self.sigmoid, self.squash = tuple(sizes), sigmoid, squash

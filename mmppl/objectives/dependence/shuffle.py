@@ -22,8 +22,8 @@ class Shuffle(nn.Module):
     One permutation that all modalities but the first share would leave their own dependence as it is, and I(x₁; x₂…x_M)
     would be measured in place of the total correlation.
 
-    Its random numbers are its own, counter by counter: no other draw of a fit moves with it. The counter is a buffer, so
-    that a resumed fit goes on with it and a recorded step draws anew at each replay. Outside of training each call
+    Its random numbers are its own, counter by counter: no other draw of a fit moves with it. The counter is a buffer,
+    so that a resumed fit goes on with it and a recorded step draws anew at each replay. Outside of training each call
     draws the same.
 
     Args:

@@ -80,7 +80,9 @@ class TotalCorrelation(nn.Module):
             known = list(BOUNDS)
             raise UsageError(f"{name}: no method {method!r}; there are {', '.join(known)}.{suggest(method, known)}")
         if not (0 <= weight < math.inf and 0 < lr < math.inf):
-            raise UsageError(f"{name}: weight {weight:g} and lr {lr:g}: expected a weight of at least 0, and lr above 0.")
+            raise UsageError(
+                f"{name}: weight {weight:g} and lr {lr:g}: expected a weight of at least 0, and lr above 0."
+            )
         self.method, self.name, self.weight, self.lr, self.steps = method, name, weight, lr, steps
         dual = method == "wasserstein"
         self.penalised = dual and lipschitz == "penalty"

@@ -157,7 +157,7 @@ def with_added_terms(program: Program, stages: Sequence[Stage], groups: Sequence
             found.append(replace(stage, groups=moving))
     if not any_:
         raise UsageError(
-            f"--term {names[0]}: {type(program).__name__} is not fitted by gradient steps; a term needs a stage of them."
+            f"--term {names[0]}: {type(program).__name__} is not fitted by gradient steps, which a term needs."
         )
     return found
 

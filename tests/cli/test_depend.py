@@ -1,0 +1,43 @@
+"""`mmppl depend`: JSON and text, rows that lack a modality, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def file(tmp_path):
+    rng = np.random.default_rng(0)
+    text = rng.normal(size=(900, 2))
+    audio, video = text[:, :1] + rng.normal(size=(900, 1)), rng.normal(size=(900, 2))
+    has = np.arange(900) % 9 > 0
+    np.savez(tmp_path / "mine.npz", text=text, audio=audio, video=video, mask_audio=has)
+    return str(tmp_path / "mine.npz")
+
+
+def test_json_and_text(mmppl, file):
+    found = mmppl("depend", file, "--between", "text,audio", "--steps", "60", "--json")
+    numbers = json.loads(found.out)
+    assert found.code == 0 and {"tc", "se", "low", "high", "converged"} <= numbers.keys()
+    assert numbers["low"] < numbers["tc"] < numbers["high"] and numbers["left_out"] == 100
+    shown = mmppl("depend", file, "--between", "text,audio", "--steps", "60")
+    assert "total correlation of text, audio: " in shown.out and "100 rows lack one of them" in shown.out
+
+
+def test_all_modalities_by_default(mmppl, file):
+    assert "of text, audio, video: " in mmppl("depend", file, "--steps", "2").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--between", "text,vidio"], 2, "Did you mean video?"),
+        (["--between", "text"], 2, "two different"),
+        (["--between", "text,text"], 2, "two different"),
+        (["--method", "wasserstein"], 2, "bounds no total correlation"),
+    ],
+)
+def test_what_is_refused(mmppl, file, words, code, told):
+    found = mmppl("depend", file, *words)
+    assert found.code == code and told in found.err and found.err.count("\n") == 1
