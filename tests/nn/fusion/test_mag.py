@@ -89,6 +89,21 @@ def test_a_closed_gate_moves_nothing_and_has_finite_slopes():
     assert all(slope.isfinite().all() for slope in slopes)
 
 
+def test_a_shift_of_zero_counts_as_one_long():
+    """‖H‖ = 0 though the gate is open: α is that of ‖H‖ = 1, which the slopes show."""
+    gate = built()
+    with torch.no_grad():
+        for part in gate.shifts.values():
+            part.weight.zero_()
+            part.bias.zero_()
+    e, beside = 0.1 * torch.randn(4).double(), {m: torch.randn(F).double() for m, F in SIZES.items()}
+    found, expected = gate(e, beside), torch.stack(by_loops(gate, e, beside))
+    wanted = [part.bias for part in gate.shifts.values()]
+    slopes = [torch.autograd.grad(part.sin().sum(), wanted) for part in (found, expected)]
+    torch.testing.assert_close(*slopes, rtol=1e-8, atol=1e-8)
+    assert slopes[0][0].any()
+
+
 def test_number_of_parameters():
     per_modality = sum((size + 4 + 1) * 4 + (size + 1) * 4 for size in SIZES.values())
     assert sum(p.numel() for p in built().parameters()) == per_modality + 2 * 4

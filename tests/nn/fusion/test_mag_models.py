@@ -12,7 +12,6 @@ import tiny_transformers
 import torch
 
 from mmppl import DataError, UsageError, align_words
-from mmppl.nn.fusion.mag import Gate
 from mmppl.nn.fusion.registry import FUSIONS
 
 SIZES = {"text": 2, "audio": 3, "video": 4}
@@ -136,7 +135,7 @@ def test_the_gate_stands_after_the_embeddings_of_bert(folders, float64):
     torch.testing.assert_close(model.fuse(features, steps), model.encoder.pooler(h), rtol=1e-9, atol=1e-9)
 
 
-def test_the_gate_stands_before_the_second_layer_of_xlnet(folders, float64, monkeypatch):
+def test_the_gate_stands_before_the_second_layer_of_xlnet(folders, float64):
     """It gets what comes out of the first, with time in front."""
     model, batch = built(folders, "xlnet"), inputs(folders, "xlnet")
     features, steps = row(batch, 0)
@@ -176,10 +175,9 @@ def test_all_parameters_learn(folders, family):
     model = built(folders, family)
     features, steps = inputs(folders, family)
     (model.fuse(features, steps) * torch.randn(4, 8)).sum().backward()
-    unused = {"encoder.mask_emb"} | {f"encoder.layer.{i}.rel_attn.seg_embed" for i in ()}  # of XLNet's pretraining
+    unused = {"encoder.mask_emb"}  # of XLNet's pretraining
     still = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert still <= unused
-    assert isinstance(model.gate, Gate)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
