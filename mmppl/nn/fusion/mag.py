@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,8 @@ class MAG(FusionNetwork):
         UsageError: transformers or the model is absent, or the model or the size of text is of another kind.
         DataError: the model's files are incomplete.
     """
+
+    encoder: Any  # of transformers, whose classes are not typed here
 
     def __init__(
         self,

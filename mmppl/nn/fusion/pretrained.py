@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
 
 from ...errors import DataError, UsageError
 
@@ -52,7 +52,7 @@ def load_tokenizer(model: str) -> Any:
     return tokenizer
 
 
-def load_encoder(model: str, family: str, *, pretrained: bool = True) -> tuple[nn.Module, SpecialPieces]:
+def load_encoder(model: str, family: str, *, pretrained: bool = True) -> tuple[Any, SpecialPieces]:
     """Load a transformer and its special pieces.
 
     Args:
@@ -85,16 +85,19 @@ def load_encoder(model: str, family: str, *, pretrained: bool = True) -> tuple[n
     return encoder.to(torch.get_default_dtype()), special
 
 
-def _with_weights(kind: Any, model: str) -> nn.Module:
+def _with_weights(kind: Any, model: str) -> Any:
     try:
         encoder, report = kind.from_pretrained(model, local_files_only=True, output_loading_info=True)
     except OSError as error:
         raise DataError(f"{model} has no weights; add model.safetensors, or set pretrained=false.") from error
-    absent = [name for name in report["missing_keys"] if not name.startswith(FRESH)]
-    if absent or report["mismatched_keys"]:
-        wrong = len(absent) + len(report["mismatched_keys"])
-        raise DataError(f"{model}: its weights lack {wrong} of the tensors that config.json asks for, such as "
-                        f"{[*absent, *report['mismatched_keys']][0]}; take both from one model.")  # fmt: skip
+    except (RuntimeError, SafetensorError) as error:
+        raise DataError(f"{model}: its weights do not fit config.json, or are damaged; take both anew.") from error
+    absent = sorted(name for name in report["missing_keys"] if not name.startswith(FRESH))
+    if absent:
+        raise DataError(
+            f"{model}: its weights lack {len(absent)} of the tensors that config.json asks for, such as {absent[0]}; "
+            "take both from one model."
+        )
     return encoder
 
 
