@@ -8,8 +8,8 @@ import pytest
 
 import mmppl
 from mmppl.data.convert import convert_pickle
-from mmppl.data.readers.sdk import averaged
 from mmppl.data.readers.papers.multibench import from_the_start
+from mmppl.data.readers.sdk import averaged
 
 h5py = pytest.importorskip("h5py", reason="the .csd files are HDF5")
 SIZES = {"text": 5, "audio": 4, "vision": 3}
