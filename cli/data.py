@@ -1,10 +1,12 @@
 """`mmppl data`: list the recipes, or describe a file or recipe."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..base.text import columns, number, printable
+from ..errors import UsageError
 from .options import As, Download, Json, Root, Use, pairs
 from .output import as_json
 
@@ -20,16 +22,31 @@ def data(
     as_: As = [],
     download: Download = False,
     use: Use = [],
+    convert: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="FILE.pkl OUT.npz", help="Convert the plain data in a pickle; nothing is executed."),
+    ] = None,
     json: Json = False,
 ) -> str:
-    """List the recipes, or describe D: shapes, likelihoods, missing modalities, splits.
+    """List the recipes, or describe D: shapes, likelihoods, missing modalities, splits; or convert a pickle.
 
     \b
     mmppl data
     mmppl data digits-two-view:rotate=fresh
     mmppl data mine.npz --as age=normal
     mmppl data recordings/
+    mmppl data --convert mosi_raw.pkl mosi_raw.npz
     """
+    if convert is not None:
+        from mmppl.data.convert import convert_pickle
+
+        if data is not None:
+            raise UsageError(f"data: describe {data} or convert a pickle, not both; leave one of them out.")
+        shapes = convert_pickle(*convert)
+        if json:
+            return as_json({"file": str(convert[1]), "arrays": {name: list(shape) for name, shape in shapes.items()}})
+        rows = [[printable(name), "×".join(map(str, shape))] for name, shape in shapes.items()]
+        return f"{printable(str(convert[1]))}\n\n{columns(rows)}"
     if use:
         from mmppl.core.loading import use_file
 

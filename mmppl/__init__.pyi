@@ -9,6 +9,7 @@ from .core.program import class_label as class_label
 from .core.stages import Group as Group
 from .core.stages import Stage as Stage
 from .core.terms import Terms as Terms
+from .data.convert import convert_pickle as convert_pickle
 from .data.dataset import Dataset as Dataset
 from .data.read import read as read
 from .data.readers.registry import Arrays as Arrays

@@ -35,7 +35,8 @@ def read(
             or .zip of recordings (see `readers.recordings`, `tidigits`, `ti46`), a mapping of name → array, a DataFrame
             (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
             `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
-            `readers.tokens`).
+            `readers.tokens`), and one in the layout of MultiBench becomes sequences (see `readers.papers.multibench`),
+            as does a folder of .csd files (see `readers.sdk`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
             label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, or "annotation"

@@ -292,4 +292,4 @@ def kind(m: Modality) -> Literal["class", "sequence", "number"]:
 
 def is_score(m: Modality) -> bool:
     """Whether a row of a modality is a label that is one number, such as a sentiment from −3 to 3."""
-    return m.role == "label" and kind(m) == "number" and m.size == 1
+    return m.role == "label" and kind(m) == "number" and m.size == 1 and not m.sequence

@@ -11,6 +11,7 @@ import torch
 from ...base.memory import check_room
 from ...errors import DataError
 from .cells import NOTHING, parse_column, plain_array, with_masks
+from .papers.multibench import flattened, of_words
 from .registry import Arrays, Request, reader
 
 
@@ -28,7 +29,8 @@ class MappingReader:
         Raises:
             DataError: see `read_mapping`.
         """
-        return Arrays(read_mapping(source, request.ignored), "arrays")
+        arrays = read_mapping(flattened(source), request.ignored)
+        return of_words(arrays, "arrays") or Arrays(arrays, "arrays")
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from ...base.memory import check_room
 from ...errors import DataError, suggest
 from ..splits import PARTS
 from .cells import NOTHING, plain_array
+from .papers.multibench import of_words
 from .parts.archive import Damaged, open_archive
 from .parts.files import opened
 from .parts.npy import NoArray, read_npy
@@ -43,13 +44,15 @@ class NpzReader:
             return True  # `read` reports why it cannot be opened
 
     def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
-        """Return the arrays of the file. Train and test parts of the same name become one array.
+        """Return the arrays of the file. Train and test parts of the same name become one array, and words with what
+        was heard and seen (see `papers.multibench`) become sequences.
 
         Raises:
             DataError: see `read_npz`.
         """
         path = Path(source)
-        return Arrays(joined_parts(read_npz(path, request.ignored)), path.name)
+        arrays = read_npz(path, request.ignored)
+        return of_words(arrays, path.name) or Arrays(joined_parts(arrays), path.name)
 
 
 def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]:

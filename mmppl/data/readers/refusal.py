@@ -13,9 +13,14 @@ from .npz import no_such_file, not_whole
 OTHERS = {  # suffixes of other formats, and how to read these
     ".wav": "recordings are read by the folder or .zip that they lie in; give that",
     **dict.fromkeys(
-        (".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".h5", ".hdf5", ".pkl"),
+        (".csv", ".tsv", ".parquet", ".feather", ".xlsx", ".h5", ".hdf5"),
         "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
     ),
+    **dict.fromkeys(
+        (".pkl", ".pickle"),
+        "a pickle, which could execute anything; convert what is plain data in it: mmppl data --convert FILE OUT.npz",
+    ),
+    ".csd": "one of the files of the CMU SDK; they are read together, so give the folder that they lie in",
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ....base.memory import check_room
+from ....base.text import printable
 from ....errors import DataError
 from .files import contents
 
@@ -104,11 +104,11 @@ def read_pickle(path: Path) -> Any:
         return _finished(_interpreted(data), {}, 0)
     except _Refused as error:
         raise DataError(
-            f"{path}: the pickle asks for {error}, which is not executed; only arrays, numbers, strings, lists, tuples, "
-            "dicts and sets are converted."
+            f"{path}: the pickle asks for {printable(str(error))}, which is not executed; only arrays, numbers, "
+            "strings, lists, tuples, dicts and sets are converted."
         ) from None
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, SyntaxError, RecursionError) as e:
-        said = " ".join(str(e).split())[:80]
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, SyntaxError) as error:
+        said = printable(str(error)[:80])
         raise DataError(f"{path}: not a whole pickle of plain data ({said}); fetch it again.") from None
 
 
@@ -150,9 +150,10 @@ def _interpreted(data: bytes) -> Any:
             _of(list, stack[-1]).append(_thing(value))
         elif name in ("APPENDS", "ADDITEMS"):
             values = marked()
-            _of(list, stack[-1]).extend(values) if name == "APPENDS" else _of(set, stack[-1]).update(values)
+            _of(list, stack[-1]).extend(values) if name == "APPENDS" else _of(set, stack[-1]).update(map(_key, values))
         elif name in ("LIST", "TUPLE", "FROZENSET"):
-            stack.append({"LIST": list, "TUPLE": tuple, "FROZENSET": frozenset}[name](marked()))
+            values = marked()
+            stack.append(values if name == "LIST" else tuple(values) if name == "TUPLE" else set(map(_key, values)))
         elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
             size = int(name[-1])
             if len(stack) < size:
@@ -202,9 +203,9 @@ def _of(kind: type, value: Any) -> Any:
 
 
 def _key(value: Any) -> Hashable:
-    if isinstance(value, (str, bytes, int, float, tuple, frozenset)) or value is None:
+    if isinstance(value, (str, bytes, int, float)) or value is None:  # the hash of nested tuples may take for ever
         return value
-    raise ValueError(f"a {type(value).__name__} as a key")
+    raise ValueError(f"a {type(value).__name__} as a key, or in a set")
 
 
 def _paired(values: list[Any]) -> dict[Any, Any]:
@@ -221,7 +222,7 @@ def _named(module: Any, name: Any) -> _Name:
 
 def _made(what: Any, args: tuple[Any, ...]) -> Any:
     """Make what NumPy or Python would have made of these arguments."""
-    kind = what.kind if isinstance(what, _Name) else _refuse(what)
+    kind = what.kind if isinstance(what, _Name) else _no_call(f"a {type(what).__name__}")
     if kind == "array":
         return _Array()
     if kind == "dtype":
@@ -240,12 +241,12 @@ def _made(what: Any, args: tuple[Any, ...]) -> Any:
         items = _of(list, args[0]) if args else []
         if kind == "dict":
             return {_key(key): value for key, value in items}
-        return set(items) if kind == "set" else frozenset(items)
-    return _refuse(f"{kind} of {len(args)} arguments")
+        return {_key(item) for item in items}
+    _no_call(f"{kind} with {len(args)} arguments")
 
 
-def _refuse(what: Any) -> NoReturn:
-    raise _Refused(f"a call of {what if isinstance(what, str) else type(what).__name__}")
+def _no_call(what: str) -> NoReturn:
+    raise _Refused(f"a call of {what}")
 
 
 def _set(thing: Any, state: Any) -> None:
@@ -311,45 +312,12 @@ def _finished(value: Any, seen: dict[int, Any], depth: int) -> Any:
             raise ValueError("an array without contents")
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":
         value = seen.setdefault(-id(value), value.tolist())
-    if not isinstance(value, (list, tuple, dict, set, frozenset)):
+    if not isinstance(value, (list, tuple, dict, set)):
         return value
     if id(value) not in seen:
         if isinstance(value, dict):
             found: Any = {_plain(key): _finished(inner, seen, depth + 1) for key, inner in value.items()}
         else:
-            kind = tuple if isinstance(value, tuple) else list if isinstance(value, list) else set
-            found = kind(_finished(inner, seen, depth + 1) for inner in value)
+            found = type(value)(_finished(inner, seen, depth + 1) for inner in value)
         seen[id(value)] = found
     return seen[id(value)]
-
-
-def cells(value: Any, seen: dict[int, int] | None = None, depth: int = 0) -> int:
-    """Count the cells that lists within lists have when they are written out, in which one list may occur many times.
-
-    Args:
-        value: what `read_pickle` returned.
-        seen: what has been counted.
-        depth: how deep this one is.
-
-    Returns:
-        The number of numbers and strings.
-    """
-    if not isinstance(value, (list, tuple)):
-        return value.size if isinstance(value, np.ndarray) else 1
-    seen = {} if seen is None else seen
-    if id(value) not in seen:
-        seen[id(value)] = sum(cells(inner, seen, depth + 1) for inner in value)
-    return seen[id(value)]
-
-
-def check_cells(value: Any, place: str) -> None:
-    """Refuse lists that would not fit into memory as an array.
-
-    Args:
-        value: what `read_pickle` returned, or a part of it.
-        place: what it is, for messages.
-
-    Raises:
-        DataError: they would not.
-    """
-    check_room(8 * cells(value), place)
