@@ -106,7 +106,7 @@ class Program(nn.Module):
         super().__init__()
         if not self.takes_elements and (series := [m.name for m in modalities if m.sequence]):
             raise UsageError(
-                f"{type(self).__name__}: {', '.join(series)}: it takes no sequences of unequal length; choose another program."
+                f"{type(self).__name__}: {', '.join(series)}: it takes no sequences; choose another program."
             )
         states = {m.name: LikelihoodState(m.family.parameters(m), m.family.calibration(m)) for m in modalities}
         bound: dict[str, Any] = {n: s for n, s in states.items() if s.names or s.calibration is not None}

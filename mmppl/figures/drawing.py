@@ -146,9 +146,9 @@ def draw_prediction(ax: Axes, m: Modality, truth: Any, answer: Mapping[str, np.n
     """
     if m.drawn == "curve":
         low, high, mean = (_lines(m, answer[key]) for key in ("q05", "q95", "mean"))
-        true = np.full_like(mean, np.nan) if truth is None else _lines(m, truth)
+        drawn = np.full_like(mean, np.nan) if truth is None else _lines(m, truth)
         steps = np.arange(len(mean))
-        for i, lines in enumerate(zip(low.T, high.T, mean.T, true.T)):
+        for i, lines in enumerate(zip(low.T, high.T, mean.T, drawn.T)):
             bottom, top, middle, line = lines
             named = ("90 %", "mean", "true") if not i else (None, None, None)
             ax.fill_between(steps, bottom, top, color=ORANGE, alpha=0.25, linewidth=0, label=named[0])
