@@ -52,7 +52,7 @@ class Dependency:
         >>> x, noise = torch.randn(2, 600, 1, generator=torch.Generator().manual_seed(0))
         >>> found = dependency(x, x + noise, steps=2)
         >>> found.converged, found.reason
-        (False, 'the value is below 0, that of a constant critic: take more steps, or more rows')
+        (False, 'the critic was still improving on held-out rows: take more steps')
     """
 
     tc: float
