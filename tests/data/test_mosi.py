@@ -15,7 +15,7 @@ SAID = ["GOOD FILM", "XYZZY", "BAD BAD FILM", "A GOOD BAD FILM"]
 
 @pytest.fixture
 def root(tmp_path):
-    """20 videos of four utterances, of which 15 are for training; the first number of text says which utterance it is."""
+    """20 videos of four utterances, 15 of them for training; the first number of text is that of the utterance."""
     n, r = VIDEOS * EACH, np.random.default_rng(0)
     video = np.repeat([f"v{i:02d}" for i in range(VIDEOS)], EACH)
     segment = np.tile(np.arange(1, EACH + 1), VIDEOS)
@@ -127,10 +127,9 @@ def test_sequences_of_digits_have_the_digit_in_common():
     right = {}
     for name in lengths:
         x = stretched(data, name)
-        right[name] = (
-            LogisticRegression(max_iter=500).fit(x[train], labels[train]).predict(x[test]) == labels[test]
-        ).mean()
-    assert 0.3 < min(right.values()) and max(right.values()) < 0.9, right  # chance is 0.1
+        guess = LogisticRegression(max_iter=500).fit(x[train], labels[train]).predict(x[test])
+        right[name] = float((guess == labels[test]).mean())
+    assert min(right.values()) > 0.3 and max(right.values()) < 0.9, right  # chance is 0.1
     again = mmppl.read("digits-sequences")
     assert all((again.values[name] == data.values[name]).all() for name in lengths)
     score = mmppl.read("digits-sequences:target=score").modalities[-1]

@@ -14,11 +14,11 @@ from mmppl.figures.registry import FIGURES
 from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 
 FILES = {
-    "mae.py": """
+    "absolute_error.py": """
 import numpy as np
 import mmppl
 
-@mmppl.metric("mae", of="number")
+@mmppl.metric("absolute_error", of="number")
 def mean_absolute_error(target):
     return float(np.abs(target.answer["mean"] - target.truth).mean())
 """,
@@ -77,7 +77,7 @@ def own(tmp_path_factory):
     for name, text in FILES.items():
         (folder / name).write_text(text)
     yield folder
-    for registry, name in ((METRICS, "mae"), (FIGURES, "counts"), (LIKELIHOODS, "wide"), (READERS, "lines"),
+    for registry, name in ((METRICS, "absolute_error"), (FIGURES, "counts"), (LIKELIHOODS, "wide"), (READERS, "lines"),
                            (RECIPES, "ramp")):  # fmt: skip
         registry.forget(name)
 
@@ -98,8 +98,10 @@ def test_each_is_one_file(own, tmp_path, capsys):
     assert [file["name"] for file in record["use"]] == ["lines.py", "wide.py"]
     asked = json_of("query", run, "--want", "a", "--given=", *use["wide.py"], *use["lines.py"])["want"]["a"]
     assert min(np.ravel(asked["std"])) > 5  # in input units: ten standard deviations of a standardised column
-    found = json_of("evaluate", run, "--metric", "mae", "--metric", "rmse", *use["mae.py"])["metrics"]
-    assert 0 < found["mae.a"]["b"] <= found["rmse.a"]["b"]
+    found = json_of("evaluate", run, "--metric", "absolute_error", "--metric", "rmse", *use["absolute_error.py"])[
+        "metrics"
+    ]
+    assert 0 < found["absolute_error.a"]["b"] <= found["rmse.a"]["b"]
     (figure,) = json_of("plot", run, "--figure", "counts", *use["counts.py"])["figures"]
     assert figure.endswith("counts.png")
     described = json_of("data", "ramp:rows=20", *use["ramp.py"])
@@ -109,16 +111,18 @@ def test_each_is_one_file(own, tmp_path, capsys):
 
 def test_a_run_executes_nothing_that_it_used(own, tmp_path, monkeypatch, capsys):
     data = {"a": np.random.default_rng(0).normal(size=(20, 2))}
-    run = mmppl.fit("mvae", data, hyper={"hidden": 4}, epochs=1, use=[own / "mae.py"], out=tmp_path / "run")
+    run = mmppl.fit("mvae", data, hyper={"hidden": 4}, epochs=1, use=[own / "absolute_error.py"], out=tmp_path / "run")
     monkeypatch.setattr("mmppl.core.loading._USED", {})  # as in a process that has used nothing
-    with pytest.raises(mmppl.UntrustedError, match=r"fitted with --use mae\.py[^\n]*your own copy with --use FILE"):
+    with pytest.raises(
+        mmppl.UntrustedError, match=r"fitted with --use absolute_error\.py[^\n]*your own copy with --use FILE"
+    ):
         mmppl.Run.load(run.folder)
-    other = tmp_path / "mae.py"
+    other = tmp_path / "absolute_error.py"
     other.write_text("x = 1\n")
     with pytest.raises(mmppl.UntrustedError, match="Another version of it was given"):
         mmppl.Run.load(run.folder, use=[other])
     assert main(["query", str(run.folder), "--want", "z"]) == 3
-    mmppl.Run.load(run.folder, use=[own / "mae.py"])
+    mmppl.Run.load(run.folder, use=[own / "absolute_error.py"])
 
 
 @pytest.mark.parametrize(

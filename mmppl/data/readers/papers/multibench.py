@@ -115,6 +115,7 @@ def _of_part(found: Mapping[str, np.ndarray], place: str) -> dict[str, Any]:
     finite = {stream: np.isfinite(array) for stream, array in there.items()}
     there = {stream: np.where(finite[stream], array, 0) for stream, array in there.items()}
     result: dict[str, Any] = {"repaired": sum((~good).sum() for good in finite.values())}
+    steps: dict[str, Any]
     moving = {stream: (array != 0).any(-1) for stream, array in there.items()}
     if len({array.shape[1] for array in there.values()}) == 1:  # aligned: a step exists if anything of it does
         together = np.any(list(moving.values()), 0)

@@ -127,6 +127,7 @@ def _interpreted(data: bytes) -> Any:
         del stack[at:]
         return found
 
+    arg: Any
     for number, (opcode, arg, _) in enumerate(pickletools.genops(data)):
         name = opcode.name
         if number > OBJECTS:
