@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from . import likelihood, mopoe, mwvae, pairs, product, step
+from . import ima, likelihood, mopoe, mwvae, pairs, product, step
 from .case import Case, Row, measure
 from .harness import circumstances
 
@@ -37,6 +37,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
         yield from (step.with_holes(rate) for rate in (0.3, 0.6))
         yield mopoe.case()
         yield from (mwvae.case(name) for name in ("mwvae", "fmwvae"))
+        yield from (ima.case(stage) for stage in ima.STAGES)
 
 
 def table(

@@ -224,23 +224,25 @@ class IMA(Program):
             pyro.sample("z", DeltaOrPrior(code, batch.seen.any(-1), self.prior()))
 
     def objective(self, batch: Batch) -> Terms:
-        """The terms of both stages; `Stage.terms` says which count. Importances are constant in those of the first,
-        codes in those of the second.
+        """The terms of both stages; while importances are learned theirs alone, for decoding takes a third of the time.
+        Importances are constant in the terms of the first, codes in those of the second.
         """
         has = counted(batch)
         batch = replace(batch, active=has.any(0))
         u, log_y = self.codes(batch), self.log_importances(batch)
         z = pool_codes(u, log_y.detach(), batch.seen)
+        terms = self.importance_terms(z, u, log_y, has) if self.weighted else Terms()
+        if self.stage and not self.stage.startswith("autoencoder"):
+            return terms
 
         def guide(batch: Batch) -> None:
             with batch.plates():
                 pyro.sample("z", Delta(z, event_dim=1))
 
-        terms = nll(trace(self, batch, guide), self.weights)
-        terms["global.z"] = (torch.where(has.any(0), z.square().sum(-1), 0.0).mean(), self.glob)
+        own = nll(trace(self, batch, guide), self.weights)
+        own["global.z"] = (torch.where(has.any(0), z.square().sum(-1), 0.0).mean(), self.glob)
         apart = torch.where(has, (z - u).square().sum(-1), 0.0).mean(-1)
-        terms |= Terms({f"align.{n}": (value, self.align) for n, value in zip(self.encoded, apart)})
-        return terms | self.importance_terms(z, u, log_y, has) if self.weighted else terms
+        return own | Terms({f"align.{n}": (value, self.align) for n, value in zip(self.encoded, apart)}) | terms
 
     def importance_terms(self, z: Tensor, u: Tensor, log_y: Tensor, has: Tensor) -> Terms:
         """`corr.MODALITY`, `local.MODALITY` and `begin.MODALITY`, from the codes z (B, D) and u (M, B, D), ln y (M, B),
@@ -263,9 +265,7 @@ class IMA(Program):
         return Terms({**found, **{f"begin.{n}": (begin[i], 1.0) for i, n in enumerate(self.encoded)}})
 
     def begin_terms(self, u: Tensor, log_y: Tensor, has: Tensor) -> Tensor:
-        """(M,) cross-entropies of the importances with those to begin with: low for suspects, high for all else; 0
-        where nobody is suspected.
-        """
+        """(M,) cross-entropies of the importances with low ones for suspects, high for others; 0 if there are none."""
         if self.suspects is None or not self.stage.startswith("suspects"):
             return torch.zeros_like(self.rho)
         target = torch.where(self.suspects.among(u), 1 - SURE, SURE)

@@ -256,6 +256,17 @@ def test_in_the_first_stage_importances_are_1_and_later_those_that_were_learned(
     assert values(program.objective(batch))["global.z"] != ones["global.z"]
 
 
+def test_where_importances_are_learned_nothing_is_decoded(digits):
+    """And what is computed is the same as where it is."""
+    program = made(IMA, digits).eval()
+    batch = digits.batch(torch.arange(40), program.encoded)
+    whole = values(program.objective(batch))
+    program.stage = "importance"
+    program.decoders = None
+    alone = values(program.objective(batch))
+    assert alone == {name: whole[name] for name in whole if name.startswith(("corr", "local", "begin"))}
+
+
 def test_each_modality_has_a_scale_of_its_own(digits):
     """1 over its C with equal weights, as the whole training rows in one batch have it."""
     program = made(IMA, digits, dropout=0.3)
