@@ -155,7 +155,7 @@ def disagreement(stage: str, rows: int, mine: Program | None = None) -> float:
         for pair in zip(a.parameters(), b.parameters())
     ]
     with torch.no_grad():
-        for network in made.importances.values():  # type: ignore[union-attr, operator]
+        for network in made.importances.values():  # type: ignore[operator]
             list(network.parameters())[-1].sub_(1.0)  # at rho itself the gradient of the KL is rounding alone
     values = list(batch.values.values())
     return steps_apart(ours(made, stage).step, batch, lambda: other.loss(stage, values), weights)

@@ -1,6 +1,5 @@
 """Our Adam has the bits of PyTorch's."""
 
-
 import pytest
 import torch
 from torch import nn
