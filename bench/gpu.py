@@ -1,6 +1,7 @@
 """Checks and times the kernels, the captured step and a fit on one GPU; see `bench/gpu.sh`, which starts it.
 
     python bench/gpu.py --out gpu.json     # all sections, in at most 6 minutes, then the table
+    python bench/gpu.py --only pairs,step  # some of the sections
     python bench/gpu.py --dry              # on the CPU, tiny shapes: tells only whether the program works
     python bench/gpu.py --table gpu.json   # the table of a result, in markdown
 
@@ -28,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 345.0  # for everything
 SHARES = {"product": 75.0, "pairs": 75.0, "likelihood": 50.0, "step": 70.0, "fit": 40.0}  # most that each may take
+SECTIONS = (*SHARES, "tests")
 WORKERS = 12  # most processes for the tests
 TESTS = {  # family → names that the file of its tests may have
     "product of experts": ("test_poe_triton.py",),
@@ -42,30 +44,37 @@ OUTCOME = re.compile(r"\b(PASSED|FAILED|ERROR|SKIPPED)\b")
 Found = dict[str, Any]
 
 
-def measure(dry: bool, save: Callable[[Found], object], seconds: float = SECONDS) -> Found:
-    """Run all sections.
+def measure(
+    dry: bool, save: Callable[[Found], object], seconds: float = SECONDS, only: Sequence[str] = SECTIONS
+) -> Found:
+    """Run the sections.
 
     Args:
         dry: whether it runs on the CPU, with tiny shapes, in one process.
         save: receives what has been found whenever a section has ended.
         seconds: time for all of it.
+        only: names of those that are run, of `SECTIONS`.
 
     Returns:
         {"where": device, versions and peaks, "dry", "seconds", "passed", "sections": name → what was found}.
     """
     begun = time.monotonic()
     found: Found = {"where": None, "dry": dry, "seconds": 0.0, "passed": False, "sections": {}}
-    for names in [list(SHARES)] if dry else [[name] for name in SHARES]:
+    measured = [name for name in SHARES if name in only]
+    for names in [measured] if dry and measured else [[name] for name in measured]:
         left = seconds - (time.monotonic() - begun)
         part = sections(names, left if dry else min(SHARES[names[0]], left), dry)
         found["where"] = found["where"] or part["where"]
         for name, section in part["sections"].items():
             _keep(found, name, section, begun, save)
-    left = seconds - (time.monotonic() - begun)
-    section = tests(left, dry) if found["where"] else _nothing("not run: no section could use a GPU")
-    every = [*found["sections"].values(), section]
+    if "tests" in only:
+        left = seconds - (time.monotonic() - begun)
+        usable = found["where"] or not measured
+        section = tests(left, dry) if usable else _nothing("not run: no section could use a GPU")
+        _keep(found, "tests", section, begun, save)
+    every = found["sections"].values()
     found["passed"] = not any(s["error"] or any(not check["passed"] for check in s["checks"]) for s in every)
-    _keep(found, "tests", section, begun, save)
+    save(found)
     return found
 
 
@@ -300,11 +309,15 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="on the CPU, tiny shapes")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the result goes, in JSON")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of a result, and do nothing else")
+    parser.add_argument("--only", metavar="A,B", default=",".join(SECTIONS), help="sections; default: %(default)s")
     options = parser.parse_args()
     if options.table:
         print(table(json.loads(options.table.read_text())))
         return 0
-    found = measure(options.dry, lambda found: options.out and options.out.write_text(json.dumps(found)))
+    only = options.only.split(",")
+    if unknown := set(only) - {*SECTIONS}:
+        parser.error(f"--only: no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}.")
+    found = measure(options.dry, lambda found: options.out and options.out.write_text(json.dumps(found)), only=only)
     print(table(found))
     return 0 if found["passed"] else 1
 

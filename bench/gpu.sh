@@ -2,6 +2,7 @@
 # Checks and times the kernels, the captured step and a fit on one GPU, in at most 6 minutes; nothing is downloaded.
 #
 #   bench/gpu.sh [--out FILE.json]         on a GPU; the result, and a table of it on stdout
+#   bench/gpu.sh --only pairs,step         some of: product, pairs, likelihood, step, fit, tests
 #   bench/gpu.sh --dry [--out FILE.json]   on the CPU, tiny shapes: tells only whether the program itself works
 #
 # Python is $PYTHON, else python3. Wheels of what it lacks (pyro-ppl, pyro-api, opt-einsum, platformdirs, lazy-loader) may

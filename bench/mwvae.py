@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, load_program
 from mmppl.nn.mlp import mlp
+from mmppl.train.step import Step
 
 from .case import Case
 from .step import ours, products_of, scoped, steps_apart
@@ -130,7 +131,7 @@ def disagreement(name: str, rows: int) -> float:
     if other.private is not None:
         networks.append((mine.private_encoders["image"], other.private))  # type: ignore[index]
     weights = [pair for a, b in networks for pair in zip(a.parameters(), b.parameters())]
-    return steps_apart(mine, batch, lambda: other.loss(*batch.values.values()), weights)
+    return steps_apart(Step(mine.train()), batch, lambda: other.loss(*batch.values.values()), weights)
 
 
 def products(private: int, rows: int) -> Callable[[], None]:

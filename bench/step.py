@@ -260,16 +260,14 @@ def disagreement(batch: Batch) -> float:
         for m, network in zip(MODALITIES, getattr(other, part))
         for pair in zip(getattr(mine, part)[m.name].parameters(), network.parameters())
     ]
-    return steps_apart(mine, batch, lambda: other.loss(*batch.values.values()), pairs)
+    return steps_apart(Step(mine.train()), batch, lambda: other.loss(*batch.values.values()), pairs)
 
 
-def steps_apart(mine: Program, batch: Batch, theirs: Callable[[], Tensor], pairs: Sequence[tuple[Any, Any]]) -> float:
+def steps_apart(step: Step, batch: Batch, theirs: Callable[[], Tensor], pairs: Sequence[tuple[Any, Any]]) -> float:
     """Compute the largest relative difference of loss and gradients between our step, first eager, then recorded, and a
-    hand-written loss.
-
-    The hand-written model, whose parameters are the second of each pair, gets our weights and our noise.
+    hand-written loss. The hand-written model, whose parameters are the second of each pair, gets ours and our noise.
     """
-    step, worst = Step(mine.train()), 0.0
+    moving, worst = [pair for pair in pairs if pair[0] in set(step.parameters)], 0.0
     for seed in range(3):
         with torch.no_grad():
             for a, b in pairs:
@@ -278,8 +276,8 @@ def steps_apart(mine: Program, batch: Batch, theirs: Callable[[], Tensor], pairs
         found = step(batch)
         torch.manual_seed(seed)
         loss = theirs()
-        truth = torch.autograd.grad(loss, [b for _, b in pairs])
-        worst = max(worst, apart([found.loss, *(a.grad for a, _ in pairs)], [loss, *truth]))
+        truth = torch.autograd.grad(loss, [b for _, b in moving])
+        worst = max(worst, apart([found.loss, *(a.grad for a, _ in moving)], [loss, *truth]))
     return worst
 
 

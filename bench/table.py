@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from . import dependence, likelihood, mopoe, mwvae, pairs, product, step
+from . import dependence, ima, likelihood, mopoe, mwvae, pairs, product, step
 from .case import Case, Row, measure
 from .harness import circumstances
 
@@ -38,6 +38,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
         yield from (dependence.case(on) for on in ("z", "experts"))
         yield mopoe.case()
         yield from (mwvae.case(name) for name in ("mwvae", "fmwvae"))
+        yield from (ima.case(stage) for stage in ima.STAGES)
 
 
 def table(

@@ -34,7 +34,8 @@ def losses(model: FittedModel) -> Figure | None:
         return None
     lines, last = model.metrics, model.metrics[-1]
     curves_by_name = {"loss": {part: [line["loss"][part] for line in lines] for part in ("train", "valid")}}
-    for term, weight in last["weights"].items():
+    weights = {term: weight for line in lines for term, weight in line["weights"].items()}  # a stage may lack some
+    for term, weight in weights.items():
         name = f"{term}  (weight {weight:.3g})"
         curves_by_name[name] = {part: [line[part].get(term) for line in lines] for part in ("train", "valid")}
     for metric in last["metrics"]:

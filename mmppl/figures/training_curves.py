@@ -70,7 +70,7 @@ def term_curves(models: Sequence[FittedModel], term: str) -> Figure:
         lines = model.metrics
         values = {part: [_value(line, part, term) for line in lines] for part in ("valid", "train")}
         if all(value is None for value in values["valid"] + values["train"]):
-            known = ["loss", *lines[-1]["weights"]]
+            known = ["loss", *dict.fromkeys(term for line in lines for term in line["weights"])]
             raise UsageError(f"{model.name}: no term {term!r}; there are {', '.join(known)}.{suggest(term, known)}")
         colour = RUN_COLOURS[i % len(RUN_COLOURS)]
         last = [v for v in [*values["train"], *values["valid"]] if v is not None][-1]

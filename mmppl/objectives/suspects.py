@@ -12,6 +12,7 @@ from .dependence.covariance import cross_covariance
 
 GROUPS = 16
 ENOUGH = 4  # rows of a group, of which there is a covariance at all
+SURE = 0.98  # importance to begin with where nothing is suspected, and 1 less that of suspects
 LEAST, MOST = 64, 6_000  # rows that are grouped: at least, and about so many at most
 
 
@@ -126,3 +127,19 @@ class Suspects(nn.Module):
         """
         apart = torch.cdist(u, self.centres, compute_mode="donot_use_mm_for_euclid_dist")  # which knows infinity
         return apart.argmin(-1) == self.number.unsqueeze(-1)
+
+    def cross_entropy(self, u: Tensor, log_y: Tensor, observed: Tensor) -> Tensor:
+        """Compare importances with those to begin with: .02 of suspects, .98 of all else.
+
+        Args:
+            u: (M, B, D).
+            log_y: (M, B) ln of the importances, at most 0.
+            observed: (M, B) bool.
+
+        Returns:
+            (M,) cross-entropies in nats, means over the rows that are observed; 0 where no group is suspected.
+        """
+        target = torch.where(self.among(u), 1 - SURE, SURE)
+        lost = -(target * log_y + (1 - target) * torch.log((-torch.expm1(log_y)).clamp_min(1e-7)))
+        mean = torch.where(observed, lost, 0.0).sum(-1) / observed.sum(-1).clamp_min(1)
+        return torch.where(self.found, mean, 0.0)

@@ -335,7 +335,7 @@ class Training:
         Raises:
             ValueError: the state is of another stage or of other parameters.
         """
-        self.counters = counters
+        self.counters, self._checked = counters, True  # when it began
         if counters.begun:
             self._enter(*self._refit())
         done = counters.epoch - counters.begun

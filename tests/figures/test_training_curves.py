@@ -18,7 +18,7 @@ def runs(tmp_path_factory):
     """MW-VAE, aligned and not."""
     folder = tmp_path_factory.mktemp("runs")
     return [
-        mmppl.fit("mwvae", hyper=SMALL | {"variant": variant}, epochs=4, out=folder / variant)
+        mmppl.fit("mwvae", hyper=SMALL | {"variant": variant}, epochs=2, out=folder / variant)
         for variant in ("aligned", "unaligned")
     ]
 

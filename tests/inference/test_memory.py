@@ -1,7 +1,5 @@
 """How much memory a question is expected to take, and when that is measured."""
 
-import subprocess
-import sys
 from functools import partial
 from unittest.mock import patch
 
@@ -97,17 +95,3 @@ def test_the_guide_runs_once_for_an_answer(want, runs):
     with patch.object(program, "query_guide", wraps=program.query_guide) as guide:
         ask(program, data, want=want)
     assert guide.call_count == runs
-
-
-def test_an_ordinary_query_loads_no_compiler_of_graphs():
-    code = """
-import sys, numpy as np, mmppl
-from mmppl.core.loading import load_program
-from mmppl.inference.query import _trial, ask
-data = mmppl.read({"a": np.random.default_rng(0).random((5, 8)), "label": np.arange(5) % 2})
-ask(load_program("mvae")(data.modalities, hidden=8).eval(), data, want="label")
-heavy = ("torch._dynamo", "triton", "sympy", "sklearn", "scipy", "pandas", "matplotlib", "torchvision", "torchaudio")
-print(*[name for name in heavy if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""

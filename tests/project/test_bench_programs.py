@@ -47,15 +47,27 @@ def test_file_entries_are_calls_from_another_file(tmp_path):
     assert entries.entries(call, tmp_path / "other") == 0
 
 
-def test_two_versions_are_measured_side_by_side():
+STUB = {
+    "__init__": "from .reading import read\ndef fit(program, *, missing=0.0, **more):\n    return None\n",
+    "reading": "from .rows import rows\ndef read(file):\n    return [rows(i) for i in range(3)]\n",
+    "rows": "def rows(i):\n    return i\n",
+}
+
+
+def test_two_versions_are_measured_side_by_side(tmp_path):
+    """This one, and a checkout whose `read` enters a file, from which another one is entered three times."""
+    (tmp_path / "mmppl").mkdir()
+    for name, source in STUB.items():
+        (tmp_path / "mmppl" / f"{name}.py").write_text(source)
     program = [sys.executable, str(ROOT / "bench" / "entries.py")]
-    found = json.loads(run(*program, "--only", "read", "--rounds", "1", "--against", str(ROOT), "--json"))
+    found = json.loads(run(*program, "--only", "read", "--rounds", "1", "--against", str(tmp_path), "--json"))
     one, other = (version["measures"]["read"] for version in found["versions"])
-    assert one["entries"] == other["entries"] > 10 and found["ratios"]["read"]["entries"] == 1
+    assert one["entries"] > 10 and other["entries"] == 1 + 3
+    assert found["ratios"]["read"]["entries"] == one["entries"] / 4
     assert min(one["seconds"], other["seconds"], found["ratios"]["read"]["seconds"]) > 0
     text = entries.table(found)
     assert text.splitlines()[0].startswith("|  | file entries before | file entries after | ratio | seconds before")
-    assert text.splitlines()[2].startswith(f"| read | {one['entries']} | {one['entries']} | 1.00 |")
+    assert text.splitlines()[2].startswith(f"| read | 4 | {one['entries']} | {one['entries'] / 4:.2f} |")
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
@@ -64,22 +76,40 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     assert done.returncode == 2 and "give the root of a checkout" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def dry(tmp_path_factory):
+def dried(folder, *words):
     """The result of a dry run, and what it printed."""
-    file = tmp_path_factory.mktemp("gpu") / "found.json"
-    text = run(str(ROOT / "bench" / "gpu.sh"), "--dry", "--out", str(file), PYTHON=sys.executable, MMPPL_WHEELS="none")
+    file = folder / "found.json"
+    words = ("--dry", "--out", str(file), *words)
+    text = run(str(ROOT / "bench" / "gpu.sh"), *words, PYTHON=sys.executable, MMPPL_WHEELS="none")
     return json.loads(file.read_text()), text
 
 
-def test_a_dry_run_goes_through_all_sections(dry):
-    found, text = dry
-    assert found["passed"] and found["dry"]
-    assert list(found["sections"]) == [*gpu.SHARES, "tests"]
+@pytest.fixture(scope="module")
+def dry(tmp_path_factory):
+    """A dry run of kernels and of a fit."""
+    return dried(tmp_path_factory.mktemp("gpu"), "--only", "pairs,fit")
+
+
+def check_dry_run(found, text, names):
+    assert found["passed"] and found["dry"] and list(found["sections"]) == names
     assert all(section["error"] is None and section["checks"] for section in found["sections"].values())
     assert all(row["called"]["ours"] > 0 for section in found["sections"].values() for row in section["rows"])
     assert {"torch", "triton", "pyro-ppl"} <= set(found["where"]["versions"]) and found["where"]["device"]
     assert "Dry run: the times mean nothing." in text and gpu.table(found) == text.rstrip("\n")
+
+
+def test_a_dry_run_goes_through_the_sections_that_are_named(dry):
+    check_dry_run(*dry, ["pairs", "fit"])
+    assert "\n| MMD²" in dry[1] and "\n| fit of mvae" in dry[1]
+    command = [sys.executable, str(ROOT / "bench" / "gpu.py"), "--dry", "--only", "pairs,fits"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "--only: no section fits; there are product, pairs" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_dry_run_goes_through_all_sections(tmp_path):
+    found, text = dried(tmp_path)
+    check_dry_run(found, text, [*gpu.SHARES, "tests"])
     for row in ("product of experts, sample+KL", "KL of all subsets (MoPoE)", "MMD²", "Laplace", "Categorical"):
         assert f"\n| {row}" in text
     for row in ("MVAE step", "MoPoE step", "fit of mvae"):
@@ -102,7 +132,7 @@ def test_no_speed_is_reported_for_wrong_results(dry):
     assert row.count("failed") == 7
     assert any(re.match(r"\| pair sums \| \d+ of \d+: \*\*failed\*\* ", line) for line in lines)
     assert any(line.startswith(f"- failed: pair sums, {check['name']}") for line in lines)
-    (row,) = (line for line in lines if line.startswith("| MVAE step, 3 modalities"))
+    (row,) = (line for line in lines if line.startswith("| fit of mvae"))
     assert "failed" not in row
 
 
@@ -115,11 +145,18 @@ def test_the_share_of_the_limit_is_of_the_slower_one():
     assert cells[6] == "80% (arithmetic)"
 
 
-def test_a_section_that_is_stopped_or_crashes_reports_it():
-    (stopped,) = gpu.sections(["product"], 0.0, True)["sections"].values()
-    assert stopped["error"] == "stopped after 0 s" and stopped["checks"] == []
-    (unknown,) = gpu.sections(["nothing"], 60.0, True)["sections"].values()
-    assert unknown["error"].startswith("exit 2: ") and "invalid choice: 'nothing'" in unknown["error"]
+def test_a_section_that_is_stopped_or_crashes_reports_it(tmp_path, monkeypatch):
+    """A stand-in for Python, as torch takes seconds to begin."""
+    python = tmp_path / "python"
+    python.touch(mode=0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    for does, limit, error in (
+        ("sleep 60", 0.0, "stopped after 0 s"),
+        ("echo broken >&2; exit 3", 60.0, "exit 3: broken"),
+    ):
+        python.write_text(f"#!/bin/sh\n{does}\n")
+        (found,) = gpu.sections(["product"], limit, True)["sections"].values()
+        assert found["error"] == error and found["checks"] == []
 
 
 def test_outcomes_are_counted_with_and_without_workers():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmppl.bench import dependence, mopoe, mwvae, product, step
+from mmppl.bench import dependence, ima, mopoe, mwvae, product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
 
@@ -77,6 +77,16 @@ def test_the_aligned_programs_that_are_timed_are_the_hand_written_ones(name, mon
     other.gamma = 0.5
     monkeypatch.setattr(mwvae, "program", lambda name: other)
     assert mwvae.disagreement(name, 5) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ima.STAGES)
+def test_both_stages_that_are_timed_are_the_hand_written_ones(stage, monkeypatch):
+    monkeypatch.setattr(ima, "WIDTHS", (16, 16))
+    assert ima.disagreement(stage, 5) < 1e-5
+    other = ima.program()
+    other.align = other.local = 0.5
+    assert ima.disagreement(stage, 5, other) > 1e-3
 
 
 def test_a_figure_is_held_against_its_bounds(benchmarks):

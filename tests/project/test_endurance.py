@@ -78,9 +78,10 @@ def test_a_fit_that_lost_a_line_is_noticed(tmp_path):
     """The comparison at the end of a killed fit."""
     from mmppl import fit
 
-    tiny = dict(hyper=dict(hidden=8, layers=1, latent_dim=2), batch_size=512)
+    data = {"a": [[float(i % 7), float(i % 5)] for i in range(80)]}
+    tiny = dict(hyper=dict(hidden=8, layers=1, latent_dim=2), batch_size=16)
     one, other, longer = (
-        kills._content(fit("mvae", epochs=epochs, out=tmp_path / name, **tiny).folder)
+        kills._content(fit("mvae", data, epochs=epochs, out=tmp_path / name, **tiny).folder)
         for name, epochs in (("a", 1), ("b", 1), ("c", 2))
     )
     assert one == other

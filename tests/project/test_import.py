@@ -26,6 +26,27 @@ def test_help_is_light(words):
     assert python(f"from mmppl.cli import main; main({words!r}); {LOADED}") == ""
 
 
+def test_ordinary_work_loads_no_compiler_of_graphs_and_no_large_library():
+    """To read the digits that scikit-learn has, to ask, and to take a step of the optimiser. One process for all of it,
+    since torch takes seconds to begin.
+    """
+    code = """
+import sys, torch, mmppl
+from mmppl.core.loading import load_program
+from mmppl.inference.query import ask
+from mmppl.train.fused_adam import FusedAdam
+data = mmppl.read("digits-three").take(torch.arange(5))
+program = load_program("mvae")(data.modalities, hidden=8).eval()
+ask(program, data, want="label")
+for p in program.parameters():
+    p.grad = torch.ones_like(p)
+FusedAdam(program.parameters()).step()
+heavy = ("torch._dynamo", "triton", "sympy", "sklearn", "scipy", "pandas", "matplotlib", "torchvision", "torchaudio")
+print(*[name for name in heavy if name in sys.modules])
+"""
+    assert python(code) == ""
+
+
 @pytest.mark.slow
 def test_every_module_imports_without_what_only_unix_has():
     code = f"""
