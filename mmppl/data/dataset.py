@@ -17,6 +17,7 @@ from ..base.choices import SPLITS, Split, choice
 from ..core.batch import Batch
 from ..modalities.modality import Modality
 from .annotations import check_annotations, describe_annotations, digest_of
+from .examine.finding import Finding
 from .fingerprint import dataset_fingerprint, row_digests
 from .missing import mask_at_random
 from .splits import PARTS
@@ -46,6 +47,7 @@ class Dataset:
             and that metrics, figures and answers may use. Names in use: `noise_<modality>` (bool, True where that
             modality of the row is noise), `recording` (what the row was made from), `utterance`.
         notes: lines about what was left out when the data were read.
+        findings: what reading them told, and what is suspicious about them (`mmppl.data.examine`).
 
     Raises:
         DataError: an annotation has another shape than (N,), lacks a value, or has the name of a modality.
@@ -72,6 +74,7 @@ class Dataset:
     scaled_on_all: tuple[Modality, ...] | None = None
     annotations: dict[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         check_annotations(self.annotations, len(self.ids), [m.name for m in self.modalities])
@@ -242,7 +245,8 @@ class Dataset:
         Returns:
             The name, the number of rows in total and in each part, the schema, and `patterns`: how many rows have which
             modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`.
-            `annotations` are described as by `describe_annotations`; `notes` say what was left out.
+            `annotations` are described as by `describe_annotations`; `notes` say what was left out, and `findings` what
+            is suspicious.
         """
         inputs = [m.name for m in self.modalities if m.role == "modality"]
         seen = np.stack([self.observed[name].numpy() for name in inputs], -1)
@@ -270,6 +274,7 @@ class Dataset:
             "empty_rows": empty,
             "annotations": describe_annotations(self.annotations),
             "notes": list(self.notes),
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
 

@@ -16,6 +16,7 @@ from ..core.hyperparameters import check_query_options
 from ..core.program import Program
 from ..data.annotations import WORD
 from ..data.dataset import Dataset
+from ..data.examine.report import TOLD, UNSEEN
 from ..data.read import read
 from ..errors import DataError, UsageError
 from ..modalities.modality import Modality
@@ -202,6 +203,7 @@ class FittedModel:
         absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
         return [
             *([f"{dataset.name}: no row has {', '.join(absent)}."] if absent else []),
+            *(f.text for f in dataset.findings if f.kind in (TOLD, UNSEEN)),
             *unseen_classes({n: c for n, c in self.unseen.items() if asked is None or n in asked}),
         ]
 

@@ -45,6 +45,8 @@ class Modality:
         features: names of the features (flattened), by which the columns of other data are brought into this order.
             None: the features have no names and are known by their places.
         input_scaling: how the values that the likelihood scores become an encoder's input; None: they stay as they are.
+        missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
+            ones.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
 
@@ -71,6 +73,7 @@ class Modality:
     spread: tuple[float, ...] | None = None
     features: tuple[str, ...] | None = None
     input_scaling: Scaling | None = None
+    missing: tuple[str, ...] | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -211,7 +214,11 @@ class Modality:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
-        for name in ("features", "input_scaling"):  # where they are None, neither the file nor the fingerprint has them
+        for name in (
+            "features",
+            "input_scaling",
+            "missing",
+        ):  # where they are None, neither the file nor the fingerprint has them
             if kept[name] is None:
                 del kept[name]
         if self.input_scaling is not None:

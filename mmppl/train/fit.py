@@ -17,12 +17,14 @@ import torch
 
 from .. import __version__
 from ..base.files import sha256
+from ..base.parsing import names as names_in
 from ..base.precision import matmul_precision, probe_matmul
 from ..base.turns import others_turn, own_settings, threads_of
 from ..core.loading import blame, default_program, load_program, source_of, use_file
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
+from ..data.examine.report import short_report
 from ..data.read import read
 from ..data.recipes.registry import on_disk
 from ..errors import DataError, FitError, MMPPLError, UsageError
@@ -77,6 +79,9 @@ def fit(
     hide: float = 0.0,
     download: bool = False,
     use: Sequence[str | Path] = (),
+    missing: Mapping[str, Sequence[Any]] = {},
+    target: str | Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Run:
     """Fit a program. Same seed, machine and call: the same bits, killed and resumed or not.
 
@@ -117,11 +122,14 @@ def fit(
         gradient_rule: combines the gradients of single terms, where a group has no rule of its own.
         on_step: receives a Progress after each step.
         log: receives that too, and one-line messages (str).
-        root: passed to `mmppl.read`, as are `as_` and `download`.
+        root: passed to `mmppl.read`, as are `as_`, `download`, `missing`, `target` and `strict`.
         as_: name → likelihood.
         hide: share of the modalities to hide at random (seeded).
         download: let a recipe fetch its files.
         use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
+        missing: name → the values that stand for "missing".
+        target: the labels; everything else is an input.
+        strict: refuse data in which something is suspected.
 
     Returns:
         the run.
@@ -145,11 +153,13 @@ def fit(
             with others_turn():
                 log(message)
 
+    how: dict[str, Any] = dict(root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+    how |= dict(missing=missing, target=target, strict=strict)
     dataset = None
     if program is None:
         if data is None:
             raise UsageError("fit: name a program or data; for data alone, one is chosen.")
-        dataset = read(data, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+        dataset = read(data, **how)
         program, why = default_program(len(dataset.rows("train")))
         inform(why)
     cls = load_program(program)
@@ -164,7 +174,7 @@ def fit(
     check_threads(threads)
     spec = data if data is not None else cls.default_data
     if dataset is None:
-        dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+        dataset = read(spec, **how)
     described = DataRecord(
         spec=_spec(spec),
         name=dataset.name,
@@ -173,6 +183,7 @@ def fit(
         root=os.path.abspath(root) if root else None,
         declared=dict(as_),
         hide=hide,
+        target=None if target is None else tuple(names_in(target)),
     )
     source = source_of(cls)
     path = None if out is None else Path(out)
@@ -198,7 +209,8 @@ def fit(
                 run.fitted_on = dataset
                 return run
             record = _on_threads(record, threads, inform)
-            inform(_understood(dataset))
+            for line in short_report(dataset):
+                inform(line)
             files = RunFiles(path, record)
             lines = _train(made, dataset, files, own, gradient_rule, inform)
     return Run(made.cpu(), files.record, folder=path, data=dataset, history=lines)
@@ -306,17 +318,6 @@ def _folder(path: Path | None, resume: bool) -> Iterator[None]:
             after = "nothing written before is lost" if has_state(path) else "nothing was learnt yet"
             raise FitError(f"{path}: {FULL[error.errno]} and go on with --resume; {after}.") from None
         raise
-
-
-def _understood(dataset: Dataset, most: int = 8) -> str:
-    """One line: what the data were taken for, so that a wrong guess is seen before anything is learnt from it."""
-    words = []
-    for m in dataset.modalities[:most]:
-        how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
-        shape = "×".join(map(str, m.shape))
-        words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
-    more = [f"{len(dataset.modalities) - most} more"] if len(dataset.modalities) > most else []
-    return f"{dataset.name}: {len(dataset):,} rows; {', '.join(words + more)}"
 
 
 @contextmanager

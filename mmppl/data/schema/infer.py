@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from ...errors import DataError, UsageError
 from ...modalities.array_facts import ArrayFacts
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
+from .absent import Missing
 from .arrays import Table, chunks
 from .overrides import Override
+from .targets import with_targets
 
 STRINGS = 50  # up to so many different strings in a column are classes, however few rows there are
 
@@ -26,6 +28,7 @@ def infer_modality(
     *,
     gaps: bool = False,
     columns: bool = False,
+    target: Collection[str] | None = None,
 ) -> Modality:
     """Infer the schema of one array, except for its classes and the numbers of its scaling.
 
@@ -36,6 +39,7 @@ def infer_modality(
         override: what the user says about it; None if nothing.
         gaps: True if a NaN marks missing rows; whole numbers may then be floats for no other reason.
         columns: True if the array consists of columns of a DataFrame.
+        target: the names that are labels; None goes by names, as `is_label_name` does.
 
     Returns:
         The modality.
@@ -45,7 +49,7 @@ def infer_modality(
         DataError: no likelihood claims the array, or strings look like free text.
     """
     facts = ArrayFacts(
-        name, array.shape[1:], array.dtype, array.dtype.kind, is_label_name(name),
+        name, array.shape[1:], array.dtype, array.dtype.kind, _named_label(name, target),
         lambda: (array[rows][observed[rows]] for rows in chunks(array)),
     )  # fmt: skip
     if gaps and _whole(facts, columns):
@@ -62,7 +66,7 @@ def infer_modality(
     shape, role, guessed = plain.shape, plain.role, plain.transform
     if family.values == "classes":
         shape = () if facts.one_column else facts.shape
-        role = "label" if facts.one_column else "modality"
+        role = "label" if facts.is_label else "modality"
     elif of_classes:
         role, guessed = "label" if facts.named_label else "modality", "standardise"
     transforms = family.transforms(guessed)
@@ -82,6 +86,10 @@ def is_label_name(name: str) -> bool:
         True for "y" and for names that begin with "label".
     """
     return name == "y" or name.startswith("label")
+
+
+def _named_label(name: str, target: Collection[str] | None) -> bool:
+    return is_label_name(name) if target is None else name in target
 
 
 def _claimed(facts: ArrayFacts) -> Modality:
@@ -116,13 +124,17 @@ def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
         )
 
 
-def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modality, ...]:
+def infer_schema(
+    table: Table, overrides: Mapping[str, Override], *, missing: Missing = {}, target: Collection[str] | None = None
+) -> tuple[Modality, ...]:
     """Infer the modalities of data that come without a schema, with their classes but without the numbers of their
     scaling.
 
     Args:
         table: the parsed arrays.
         overrides: name → what the user says about it.
+        missing: name → the values that the user takes for missing.
+        target: the names that are labels; None goes by names.
 
     Returns:
         One modality per array, in order.
@@ -138,11 +150,16 @@ def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modal
         if not observed.any():
             raise DataError(f"{name!r} is observed in no row; leave it out (--as {name}=ignore).")
         framed = name in table.features
-        modality = infer_modality(name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed)
+        modality = infer_modality(
+            name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, target=target
+        )
         found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
+        if name in missing:
+            found["missing"] = tuple(map(str, missing[name]))
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
+    modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):
         raise DataError(
             f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "
