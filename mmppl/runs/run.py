@@ -61,7 +61,8 @@ class Run(FittedModel):
             name=record.program.name if folder is None else str(folder),
             data=data,
             ignored=[name for name, how in record.data.declared.items() if how == "ignore"],
-            annotations=[name for name, how in record.data.declared.items() if how in (WORD, GROUP)],
+            annotations=[name for name, how in record.data.declared.items() if how == WORD],
+            group=next((name for name, how in record.data.declared.items() if how == GROUP), None),
             unseen=record.data.unseen,
             history=history or (),
         )
