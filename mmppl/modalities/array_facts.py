@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FEW = 20  # distinct whole numbers in one column, up to which they are classes
 APART = 10  # the least that the numbers beside zeros may be, for the zeros to stand apart
 SAMPLED = 2**16  # numbers of a part that are looked at where all would take long
+SPARSELY = 16  # every so many of them where a glance is enough
 GREY = 0.25  # share of exact zeros and ones, from which numbers in [0, 1] are grey values or bits
 
 
@@ -106,6 +107,9 @@ class ArrayFacts:
         """
         low, sample = np.inf, []
         for part in self.parts():
+            few = part.ravel()[:SAMPLED:SPARSELY]
+            if ((few > 0) & (few < APART)).any():
+                return False  # the usual counts
             positive = part[part > 0]
             if len(positive):
                 low, sample = min(low, float(positive.min())), [*sample, positive[:SAMPLED]]
@@ -117,6 +121,8 @@ class ArrayFacts:
     @cached_property
     def few(self) -> bool:
         """Whether the distinct values are few enough to be classes: at most 20, and at most half as many as rows."""
+        if any(len(np.unique(part[:SAMPLED:SPARSELY])) > FEW for part in self.parts()):
+            return False
         return len(self.distinct) <= min(FEW, max(2, sum(len(part) for part in self.parts()) // 2))
 
 

@@ -17,12 +17,13 @@ def constant(data: Examined) -> Iterator[Finding]:
     for m in data.modalities:
         if m.family.values == "classes" or len(m.shape) > 1:
             continue
-        seen = data.observed[m.name] & (data.split == 0)
-        rows = data.arrays[m.name][seen].reshape(int(seen.sum()), -1)
-        if len(rows) < 2:
+        train = np.flatnonzero(data.observed[m.name] & (data.split == 0))
+        if len(train) < 2:
             continue
-        same = np.flatnonzero((rows[0] == rows[1]) & (rows[0] == rows[-1]))  # few columns are left to look at whole
-        same = [int(place) for place in same if (rows[:, place] == rows[0, place]).all()]
+        array = data.arrays[m.name].reshape(len(data.split), -1)
+        first = array[train[0]]
+        same = np.flatnonzero((first == array[train[1]]) & (first == array[train[-1]]))  # few, looked at whole
+        same = [int(place) for place in same if (array[train, place] == first[place]).all()]
         if same and m.size == 1:
             alone.append(m.name)
         elif same:

@@ -38,6 +38,7 @@ class Examined:
     split: np.ndarray
     has_split: bool = False
     annotations: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    _ends: dict[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def numbers(self) -> Iterator[tuple[Modality, np.ndarray]]:
         """Go through the modalities of numbers that a user may have written as a table, images of bytes aside.
@@ -50,6 +51,14 @@ class Examined:
             if is_number and not m.transform.startswith("image"):
                 rows = self.rows(m.name)
                 yield m, rows.reshape(-1, 1) if len(m.shape) > 1 else rows
+
+    def ends(self, m: Modality) -> tuple[np.ndarray, np.ndarray]:
+        """Return the smallest and the largest observed number of each column that `numbers` gives."""
+        if m.name not in self._ends:
+            rows = self.rows(m.name)
+            rows = rows.reshape(-1, 1) if len(m.shape) > 1 else rows
+            self._ends[m.name] = rows.min(0), rows.max(0)
+        return self._ends[m.name]
 
     def rows(self, name: str) -> np.ndarray:
         """Return the observed rows of an array, (n, columns); without a copy where all rows are observed."""

@@ -32,7 +32,7 @@ def sentinels(data: Examined) -> Iterator[Finding]:
         if not len(rows):
             continue
         found: dict[float, list[int]] = {}
-        for end, ends in (("min", rows.min(0)), ("max", rows.max(0))):
+        for end, ends in zip(("min", "max"), data.ends(m)):
             for place in np.flatnonzero(_worth(ends, rows, end)):
                 value = float(ends[place])
                 if apart(rows[:, place], value):
@@ -56,7 +56,8 @@ def _worth(ends: np.ndarray, rows: np.ndarray, end: str) -> np.ndarray:
     found = np.isin(ends.astype(np.float64), known)
     found |= np.any([np.isclose(np.abs(ends.astype(np.float64)), f, rtol=1e-4) for f in FILLERS], 0)
     sample = rows[:: max(1, len(rows) // 64)].astype(np.float64)
-    low, middle, high = np.quantile(sample, (0.25, 0.5, 0.75), axis=0)
+    sample.sort(0)
+    low, middle, high = (sample[int(share * (len(sample) - 1))] for share in (0.25, 0.5, 0.75))
     return found | (np.abs(ends - middle) > FAR * (high - low))
 
 

@@ -11,6 +11,8 @@ from ...modalities.modality import Modality
 from .finding import Finding, listed
 from .registry import Examined, examination
 
+SAMPLED = 1000  # rows that tell most columns from columns of few values
+
 
 @examination("understood")
 def understood(data: Examined) -> Iterator[Finding]:
@@ -39,6 +41,8 @@ def _why(m: Modality, data: Examined) -> str:
         return f"{what}, taken for classes and for an input; --target NAME makes it the label{how}"
     if kind == "f":
         rows = data.rows(m.name)
+        if len(np.unique(rows[:SAMPLED])) > FEW:
+            return ""
         if (rows == np.rint(rows)).all() and 1 < len(np.unique(rows)) <= min(FEW, len(rows) // 2):
             return "few different whole numbers in floats, taken for a number; --as NAME=categorical makes it classes"
     return ""
