@@ -8,6 +8,7 @@ import typer
 from ..base.text import columns, number, printable
 from ..errors import UsageError
 from .options import As, Download, Json, Root, Use, pairs
+from .options import As, Download, Json, Missing, Root, Strict, Target, Use, pairs, values
 from .output import as_json
 
 
@@ -20,6 +21,9 @@ def data(
     ] = None,
     root: Root = None,
     as_: As = [],
+    target: Target = None,
+    missing: Missing = [],
+    strict: Strict = False,
     download: Download = False,
     use: Use = [],
     convert: Annotated[
@@ -28,12 +32,13 @@ def data(
     ] = None,
     json: Json = False,
 ) -> str:
-    """List the recipes, or describe D: shapes, likelihoods, missing modalities, splits; or convert a pickle.
+    """List the recipes, or describe D: shapes, likelihoods, missing modalities, splits, what is suspicious; or convert a pickle.
 
     \b
     mmppl data
     mmppl data digits-two-view:rotate=fresh
     mmppl data mine.npz --as age=normal
+    mmppl data mine.npz --target outcome --missing lab=-9,-99
     mmppl data recordings/
     mmppl data --convert mosi_raw.pkl mosi_raw.npz
     """
@@ -62,7 +67,8 @@ def data(
         return columns([(name, line, f"needs {needs}") for name, line, needs in recipes()])
     import mmppl
 
-    found = mmppl.read(data, root=root, as_=pairs("--as", as_), download=download).describe()
+    how: dict[str, Any] = dict(root=root, as_=pairs("--as", as_), download=download, strict=strict)
+    found = mmppl.read(data, missing=values(missing), target=target, **how).describe()
     return as_json(found) if json else _text(found)
 
 
@@ -86,7 +92,11 @@ def _text(found: dict[str, Any]) -> str:
     few = patterns[:16] + ([[f"({len(patterns) - 16} more)"]] if len(patterns) > 16 else [])
     text = f"{head}\n\n{columns(rows)}\n\nrows that have\n{columns([['  ' + p[0], *p[1:]] for p in few])}"
     text += f"\n\nannotations, which no program sees\n{columns(beside)}" if beside else ""
-    return text + "".join(f"\n\n{printable(note)}" for note in found["notes"])
+    text += "".join(f"\n\n{printable(note)}" for note in found["notes"])
+    for title, suspected in (("suspected", True), ("to know", False)):
+        lines = [f"  {printable(f['text'])}" for f in found["findings"] if f["suspected"] == suspected]
+        text += "\n\n" + "\n".join([title, *lines]) if lines else ""
+    return text
 
 
 def _steps(lengths: list[float]) -> str:

@@ -14,7 +14,7 @@ from mmppl.errors import MMPPLError, UsageError
 from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
 from ..base.text import columns, number, printable
 from ..evaluation.tables import lines_of, metric_table
-from .options import As, Download, Json, Root, Use, pairs
+from .options import As, Download, Json, Missing, Root, Strict, Target, Use, pairs, values
 from .output import as_json
 from .progress import talk
 from .query import example
@@ -60,6 +60,9 @@ def fit(
         ),
     ] = [],
     as_: As = [],
+    target: Target = None,
+    missing: Missing = [],
+    strict: Strict = False,
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, all taken.")] = None,
     steps: Annotated[
@@ -148,6 +151,9 @@ def fit(
                 hide=hide,
                 download=download,
                 use=use,
+                missing=values(missing),
+                target=target,
+                strict=strict,
             )
             found = run.summary() | _test(run, root, log)
     except KeyboardInterrupt:

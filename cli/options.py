@@ -17,11 +17,24 @@ Root = Annotated[
 As = Annotated[
     list[str],
     typer.Option(
-        "--as", metavar="NAME=LIKELIHOOD",
+        "--as",
+        metavar="NAME=LIKELIHOOD",
         help="Read an array as bernoulli, normal, categorical, ..., as an annotation, or ignore it.",
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]
+Missing = Annotated[
+    list[str],
+    typer.Option(
+        "--missing",
+        metavar="NAME=VALUES",
+        help="What stands for missing in an array: -9,-99 or Unknown, or zero-rows; NAME= keeps everything.",
+    ),
+]
+Target = Annotated[
+    str | None, typer.Option("--target", metavar="NAME", help="What is to be predicted; all else are inputs.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse data in which something is suspected.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has written.")]
 QueryOptions = Annotated[
     list[str],
@@ -59,6 +72,25 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
         if not name or not equals:
             raise UsageError(f"{option} {text}: expected NAME=VALUE.")
     return {name.strip(): value.strip() for name, _, value in parted.values()}
+
+
+def values(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Parse --missing NAME=VALUE,VALUE, several times.
+
+    Args:
+        texts: the texts.
+
+    Returns:
+        name → the values, as texts.
+
+    Raises:
+        UsageError: a text has another form.
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        for name, listed in pairs("--missing", [text]).items():
+            found[name] = found.get(name, []) + [value.strip() for value in listed.split(",") if value.strip()]
+    return found
 
 
 def rows(text: str | None) -> slice | None:

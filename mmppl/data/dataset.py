@@ -17,11 +17,10 @@ from ..base.choices import SPLITS, Split, choice
 from ..core.batch import Batch
 from ..modalities.modality import Modality
 from .annotations import check_annotations, describe_annotations, digest_of
+from .examine.finding import Finding
 from .fingerprint import dataset_fingerprint, row_digests
 from .missing import mask_at_random
 from .splits import PARTS
-
-TOLD = 8  # modalities that a line tells of
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,7 @@ class Dataset:
             and that metrics, figures and answers may use. Names in use: `noise_<modality>` (bool, True where that
             modality of the row is noise), `recording` (what the row was made from), `utterance`.
         notes: lines about what was left out when the data were read.
+        findings: what reading them told, and what is suspicious about them (`mmppl.data.examine`).
 
     Raises:
         DataError: an annotation has another shape than (N,), lacks a value, or has the name of a modality.
@@ -77,6 +77,7 @@ class Dataset:
     annotations: dict[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     present: dict[str, Tensor] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         check_annotations(self.annotations, len(self.ids), [m.name for m in self.modalities])
@@ -250,17 +251,6 @@ class Dataset:
             modalities, self.ids, self.split, self.observed, digests, drawn_by, beside, self.present
         )
 
-    @property
-    def understood(self) -> str:
-        """One line: what the data were taken for, so that a wrong guess is seen before anything is learnt from it."""
-        words = []
-        for m in self.modalities[:TOLD]:
-            how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
-            shape = "×".join(map(str, m.shape)) + " at most" * m.sequence
-            words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
-        more = [f"{len(self.modalities) - TOLD} more"] if len(self.modalities) > TOLD else []
-        return f"{self.name}: {len(self):,} rows; {', '.join(words + more)}"
-
     def describe(self) -> dict[str, Any]:
         """Count the rows and describe what they contain, ready for JSON.
 
@@ -268,7 +258,8 @@ class Dataset:
             The name, the number of rows in total and in each part, the schema, and `patterns`: how many rows have which
             modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`. A sequence
             has `lengths`, the least, the median and the most steps of the rows that have it.
-            `annotations` are described as by `describe_annotations`; `notes` say what was left out.
+            `annotations` are described as by `describe_annotations`; `notes` say what was left out, and `findings` what
+            is suspicious.
         """
         inputs = [m.name for m in self.modalities if m.role == "modality"]
         seen = np.stack([self.observed[name].numpy() for name in inputs], -1)
@@ -297,6 +288,7 @@ class Dataset:
             "empty_rows": empty,
             "annotations": describe_annotations(self.annotations),
             "notes": list(self.notes),
+            "findings": [finding.to_json() for finding in self.findings],
         }
 
     def _lengths(self, name: str) -> list[float]:

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..base.parsing import names as names_in
 from ..errors import UsageError
 from ..modalities.modality import Modality
 from .dataset import Dataset
+from .examine.report import refuse_suspected
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.ingest import from_arrays, with_mask, with_schema
@@ -27,6 +29,9 @@ def read(
     hide: float = 0.0,
     hide_seed: int = 0,
     download: bool = False,
+    missing: Mapping[str, Sequence[Any]] = {},
+    target: str | Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -39,8 +44,9 @@ def read(
             as does a folder of .csd files (see `readers.sdk`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
-            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, or "annotation"
-            to keep one value per row that no program sees (`Dataset.annotations`).
+            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"
+            to keep one value per row that no program sees (`Dataset.annotations`), or "group" to keep the rows that
+            share a value together in every split that is drawn (so does an array named `group`).
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
             and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an
             effect then, and names that the data lack are passed over.
@@ -50,6 +56,12 @@ def read(
             kept in `Dataset.whole`.
         hide_seed: the seed of that mask.
         download: if True, a recipe may download its files into `root`.
+        missing: name → the values that stand for "missing" in an array, such as [-9, -99] or ["Unknown"], or
+            "zero-rows" for rows of zeros alone; [] keeps everything. By default, text like "" and "NA" in one column
+            and −2³¹ (R's NA) are missing. A run remembers this for other data.
+        target: the name, or several, of what is to be predicted: labels. Everything else is then an input, which a
+            query may be given. None: labels are what is named `label…` or `y`.
+        strict: if True, data in which something is suspected (`Dataset.findings`) are refused.
 
     Returns:
         The data in model units, with a split and a schema.
@@ -68,14 +80,21 @@ def read(
         >>> data.rows("train").numel()
         14
     """
+    targets = None if target is None else names_in(target)
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
     found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
     if isinstance(found, Arrays):
-        return from_arrays(
+        dataset = from_arrays(
             found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
-            hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
+            hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
+            target=targets,
         )  # fmt: skip
-    return with_mask(with_schema(found, as_=as_, schema=schema), hide, hide_seed)
+        if strict:
+            refuse_suspected(dataset)
+        return dataset
+    if missing and schema is None:
+        raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
+    return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
 
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:

@@ -15,22 +15,30 @@ if TYPE_CHECKING:
     from .dataset import Dataset
 
 Part = Literal["train", "valid", "test"]
+GROUP = "group"  # the annotation whose rows stay together in a split
 PARTS: tuple[Part, ...] = ("train", "valid", "test")  # the code of a part is its position here
 SHARES = (0.7, 0.1, 0.2)
 
 
-def stratified_split(groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES) -> np.ndarray:
+def stratified_split(
+    groups: np.ndarray, *, seed: int, shares: Sequence[float] = SHARES, units: np.ndarray | None = None
+) -> np.ndarray:
     """Draw a split in which every group has the same shares, up to one row.
 
     Args:
         groups: (N,) integers, such as class codes; −1 may stand for "unknown".
         seed: the seed of the draw.
         shares: the shares of train, valid and test; they sum to 1.
+        units: (N,) what belongs together, such as the rows of a person; each unit comes into one part as a whole, with
+            the group of most of its rows. None: every row stands alone.
 
     Returns:
         (N,) int8 codes of `PARTS`. Every group keeps at least one train row, because a model cannot know a class that
         it never saw. The totals are within one row of the shares as far as that allows.
     """
+    if units is not None:
+        of_units, which = _groups_of_units(groups, units)
+        return stratified_split(of_units, seed=seed, shares=shares)[which]
     split = np.zeros(len(groups), dtype=np.int8)
     draw = generator(seed, "split")
     owed = np.zeros(len(PARTS))  # rows that each part still lacks because earlier groups were rounded
@@ -45,6 +53,16 @@ def stratified_split(groups: np.ndarray, *, seed: int, shares: Sequence[float] =
             owed[code] = wanted - count
             taken += count
     return split
+
+
+def _groups_of_units(groups: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the group that most rows of each unit have, and the number of each row's unit."""
+    names, which = np.unique(units, return_inverse=True)
+    pairs, counts = np.unique(np.stack([which, groups], -1), axis=0, return_counts=True)
+    of_units = np.zeros(len(names), np.int64)
+    for unit, group in pairs[np.argsort(counts, kind="stable")]:
+        of_units[unit] = group  # the most frequent one comes last
+    return of_units, which
 
 
 def stratifying(modalities: Sequence[Modality]) -> Modality | None:
@@ -74,13 +92,14 @@ def groups_of(dataset: Dataset) -> np.ndarray:
     return np.where(dataset.observed[label.name].numpy(), dataset.values[label.name].reshape(-1).numpy(), -1)
 
 
-def stratified_folds(groups: np.ndarray, folds: int, *, seed: int) -> np.ndarray:
+def stratified_folds(groups: np.ndarray, folds: int, *, seed: int, units: np.ndarray | None = None) -> np.ndarray:
     """Deal rows into folds, group after group, so that folds and groups in folds differ by at most one row.
 
     Args:
         groups: (N,) integers, such as class codes.
         folds: their number.
         seed: the seed of the draw.
+        units: see `stratified_split`.
 
     Returns:
         (N,) int64 numbers of the folds, counted from 0.
@@ -89,6 +108,9 @@ def stratified_folds(groups: np.ndarray, folds: int, *, seed: int) -> np.ndarray
         >>> stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0).reshape(2, 3).sum(1)
         array([3, 3])
     """
+    if units is not None:
+        of_units, which = _groups_of_units(groups, units)
+        return stratified_folds(of_units, folds, seed=seed)[which]
     draw, dealt, fold = generator(seed, "folds"), 0, np.zeros(len(groups), np.int64)
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
@@ -98,13 +120,14 @@ def stratified_folds(groups: np.ndarray, folds: int, *, seed: int) -> np.ndarray
     return fold
 
 
-def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarray:
+def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int, units: np.ndarray | None = None) -> np.ndarray:
     """Turn a stratified tenth of the train rows into valid rows, unless the split has some already.
 
     Args:
         split: (N,) int8 codes of `PARTS`.
         groups: (N,) integers to stratify by.
         seed: the seed of the draw.
+        units: see `stratified_split`.
 
     Returns:
         (N,) int8 codes; `split` itself if it has valid rows.
@@ -113,5 +136,6 @@ def with_valid(split: np.ndarray, groups: np.ndarray, *, seed: int) -> np.ndarra
         return split
     train = np.flatnonzero(split == 0)
     split = split.copy()
-    split[train] = stratified_split(groups[train], seed=seed, shares=(0.9, 0.1, 0.0))
+    units = None if units is None else units[train]
+    split[train] = stratified_split(groups[train], seed=seed, shares=(0.9, 0.1, 0.0), units=units)
     return split

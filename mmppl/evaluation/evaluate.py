@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.program import Program, class_label
 from ..data.dataset import Dataset
+from ..data.examine.report import refuse_unseen
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality
@@ -152,6 +153,7 @@ def evaluate(
         sets = [conditioning_set(program, names) for names in conditioning_sets]
     wanted = _wanted(program, metrics)
     dataset = run.dataset(data, root=root)
+    refuse_unseen(dataset.findings, [m.name for m in run.program.modalities])
     for warning in run.warnings(dataset):
         log(warning)
     test, left_out = answerable_rows(program, dataset, split)

@@ -17,7 +17,9 @@ from ..core.hyperparameters import check_query_options
 from ..core.program import Program
 from ..data.annotations import WORD
 from ..data.dataset import Dataset
+from ..data.examine.report import TOLD, UNSEEN
 from ..data.read import read
+from ..data.splits import GROUP
 from ..errors import DataError, UsageError
 from ..modalities.modality import Modality
 from .answer import Answer
@@ -37,6 +39,7 @@ class FittedModel:
         data: the data that it was fitted on, if they are at hand.
         ignored: the names of arrays that the fit left out; they are left out of other data too.
         annotations: the names of arrays that the fit took for annotations (`Dataset.annotations`); so do its answers.
+        group: the name of the array that the fit took for the group of its rows, if it is another name.
         unseen: label → the classes that no training row had.
         history: one dict per epoch, as in metrics.jsonl.
 
@@ -62,6 +65,7 @@ class FittedModel:
         data: Dataset | None = None,
         ignored: Sequence[str] = (),
         annotations: Sequence[str] = (),
+        group: str | None = None,
         unseen: Mapping[str, Sequence[str | int]] = {},
         history: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -69,7 +73,7 @@ class FittedModel:
         self.modalities = tuple(program.modalities if modalities is None else modalities)
         self.hyper, self.name, self.options = dict(hyper), name, dict[str, Any]()
         self.fitted_on, self.unseen = data, dict(unseen)
-        self.ignored, self.annotations = tuple(ignored), tuple(annotations)
+        self.ignored, self.annotations, self.group = tuple(ignored), tuple(annotations), group
         self._history = list(history)
 
     @property
@@ -119,7 +123,7 @@ class FittedModel:
     def _copy(self, program: Program) -> Self:
         return type(self)(
             program, self.modalities, hyper=self.hyper, name=self.name, data=self.fitted_on, ignored=self.ignored,
-            annotations=self.annotations, unseen=self.unseen, history=self._history,
+            annotations=self.annotations, group=self.group, unseen=self.unseen, history=self._history,
         )  # fmt: skip
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
@@ -159,6 +163,7 @@ class FittedModel:
         as_: dict[str, str] = {}
         if not isinstance(data, Dataset):
             as_ = dict.fromkeys(self.ignored, "ignore") | dict.fromkeys(self.annotations, WORD)
+            as_ |= {} if self.group is None else {self.group: GROUP}
         dataset = read(data, root=root, as_=as_, schema=self.modalities)
         if not dataset.has_split:
             dataset = self._with_split(dataset)
@@ -203,6 +208,7 @@ class FittedModel:
         absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
         return [
             *([f"{dataset.name}: no row has {', '.join(absent)}."] if absent else []),
+            *(f.text for f in dataset.findings if f.kind in (TOLD, UNSEEN)),
             *unseen_classes({n: c for n, c in self.unseen.items() if asked is None or n in asked}),
         ]
 

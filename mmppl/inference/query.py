@@ -16,6 +16,7 @@ from ..base.turns import taking_turns, turn
 from ..core.batch import Batch
 from ..core.program import Program
 from ..data.dataset import Dataset
+from ..data.examine.report import refuse_unseen
 from ..errors import UsageError
 from .answer import Answer
 from .draws import autocast, draw, in_chunks
@@ -75,6 +76,7 @@ def ask(
     Raises:
         UsageError: a name is unknown, the program cannot answer the question (the message gives the reason), or a
             single row does not fit into the memory.
+        DataError: what is given has a class that the program does not know.
     """
     given, want = None if given is None else names_in(given), names_in(want)
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
@@ -82,6 +84,7 @@ def ask(
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
     with turn():
         question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
+        refuse_unseen(dataset.findings, [*question.given, *(question.targets() if "evidence" in question.want else ())])
         size = chunk(
             lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
             int(memory),

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .modality import Modality
 
 FEW = 20  # distinct whole numbers in one column, up to which they are classes
+APART = 10  # the least that the numbers beside zeros may be, for the zeros to stand apart
+SAMPLED = 2**16  # numbers of a part that are looked at where all would take long
+SPARSELY = 16  # every so many of them where a glance is enough
 GREY = 0.25  # share of exact zeros and ones, from which numbers in [0, 1] are grey values or bits
 
 
@@ -59,6 +62,12 @@ class ArrayFacts:
         return all(((part >= 0) & (part <= 1)).all() for part in self.parts())
 
     @cached_property
+    def bits(self) -> bool:
+        """Whether all numbers are 0 or 1, and some are 1."""
+        found = [((part == 1).any(), ((part == 0) | (part == 1)).all()) for part in self.parts()]
+        return all(both for _, both in found) and any(one for one, _ in found)
+
+    @cached_property
     def proportions(self) -> bool:
         """Whether numbers in [0, 1] are proportions (methylation, rates, scaled columns) and no grey values or bits: no
         image, and less than a quarter of them are exactly 0 or 1.
@@ -76,10 +85,45 @@ class ArrayFacts:
         return all((part >= 0).all() for part in self.parts())
 
     @cached_property
+    def distinct(self) -> np.ndarray:
+        """The distinct values, sorted."""
+        return np.unique(np.concatenate([np.unique(part) for part in self.parts()]))
+
+    @property
+    def codes(self) -> bool:
+        """Whether whole numbers are codes of classes, for a column that is named as a label: at most 20 different ones,
+        or all from 0 or 1 on, and each at least five times on average. Years and scores are numbers.
+        """
+        found = self.distinct
+        if len(found) <= FEW:
+            return True
+        gapless = found[0] in (0, 1) and found[-1] - found[0] == len(found) - 1
+        return bool(gapless and self.name != "y" and 5 * len(found) <= sum(len(part) for part in self.parts()))
+
+    @cached_property
+    def zeros_apart(self) -> bool:
+        """Whether zeros stand apart from counts that are large everywhere else, such as intensities where a zero says
+        that nothing was found: ln(1 + x) of them is no single hump.
+        """
+        low, sample = np.inf, []
+        for part in self.parts():
+            few = part.ravel()[:SAMPLED:SPARSELY]
+            if ((few > 0) & (few < APART)).any():
+                return False  # the usual counts
+            positive = part[part > 0]
+            if len(positive):
+                low, sample = min(low, float(positive.min())), [*sample, positive[:SAMPLED]]
+        if low < APART or not sample or all((part != 0).all() for part in self.parts()):
+            return False
+        high = float(np.quantile(np.concatenate(sample), 0.99))
+        return bool(2 * np.log1p(low) > np.log1p(high))
+
+    @cached_property
     def few(self) -> bool:
         """Whether the distinct values are few enough to be classes: at most 20, and at most half as many as rows."""
-        values = np.concatenate(list(self.parts()))
-        return len(np.unique(values)) <= min(FEW, max(2, len(values) // 2))
+        if any(len(np.unique(part[:SAMPLED:SPARSELY])) > FEW for part in self.parts()):
+            return False
+        return len(self.distinct) <= min(FEW, max(2, sum(len(part) for part in self.parts()) // 2))
 
 
 class Claim(NamedTuple):

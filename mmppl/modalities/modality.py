@@ -48,6 +48,8 @@ class Modality:
         sequence: whether a row is a series of at most T steps of F features, shape (T, F), of which a row may have
             fewer than T. Encoders then see F + 1 numbers of each step, the last of which says whether it exists; a
             learned scale is one per F features, and the steps share it.
+        missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
+            ones.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
 
@@ -78,6 +80,7 @@ class Modality:
     features: tuple[str, ...] | None = None
     input_scaling: Scaling | None = None
     sequence: bool = False
+    missing: tuple[str, ...] | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -261,7 +264,7 @@ class Modality:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
-        for name in ("features", "input_scaling"):  # where they are None, neither the file nor the fingerprint has them
+        for name in ("features", "input_scaling", "missing"):  # None is neither in the file nor in the fingerprint
             if kept[name] is None:
                 del kept[name]
         if not self.sequence:

@@ -102,25 +102,32 @@ class Standardise(Transform):
 
 
 class Image(Transform):
-    """Grey values from 0 to 255, divided by 255."""
+    """Grey values from 0 to 2^bits − 1, divided by the largest.
+
+    Args:
+        bits: the depth of the image.
+    """
+
+    def __init__(self, bits: int = 8) -> None:
+        self.largest = 2.0**bits - 1
 
     def bend(self, x: Any) -> Any:
-        return x / 255.0
+        return x / self.largest
 
     def unbend(self, y: Any) -> Any:
-        return 255.0 * y
+        return self.largest * y
 
     def moments(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return 255.0 * mean, 255.0**2 * variance
+        return self.largest * mean, self.largest**2 * variance
 
     def log_slope(self, bent: Tensor) -> float:
-        return -math.log(255)
+        return -math.log(self.largest)
 
     def illegal(self, x: np.ndarray) -> tuple[np.ndarray, str]:
-        return (x < 0) | (x > 255), "is not a grey value from 0 to 255."
+        return (x < 0) | (x > self.largest), f"is not a grey value from 0 to {self.largest:.0f}."
 
     def expects(self, dtype: np.dtype) -> str | None:
-        return "whole numbers 0 to 255" if dtype.kind == "f" else None
+        return f"whole numbers 0 to {self.largest:.0f}" if dtype.kind == "f" else None
 
 
 class Log1p(Transform):
@@ -163,6 +170,9 @@ TRANSFORMS: Registry[Transform] = Registry("transform", __name__, lacks=_lacks)
 TRANSFORMS.register("none")(Transform())
 TRANSFORMS.register("standardise")(Standardise())
 TRANSFORMS.register("image")(Image())
+DEPTHS = (10, 12, 14, 16)  # bits of a grey value in two bytes, as cameras and microscopes have them
+for depth in DEPTHS:
+    TRANSFORMS.register(f"image{depth}")(Image(depth))
 TRANSFORMS.register("log1p")(Log1p())
 
 

@@ -74,6 +74,7 @@ class DataRecord:
         declared: name → likelihood, as `as_` of the fit declared it.
         hide: share of the modalities that was hidden at random.
         unseen: label → its classes that no training row has.
+        target: the names of the labels, where the fit named them.
     """
 
     spec: str | None
@@ -86,6 +87,7 @@ class DataRecord:
     declared: dict[str, str] = field(default_factory=dict)
     hide: float = 0.0
     unseen: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
+    target: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check(0 <= self.n < 2**53, "n", self.n, "a number of rows")

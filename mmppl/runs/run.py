@@ -17,7 +17,7 @@ from ..data.dataset import Dataset
 from ..data.read import read
 from ..data.readers.tokens import UTTERANCE, utterance_split
 from ..data.recipes.registry import needs
-from ..data.splits import groups_of, stratified_split
+from ..data.splits import GROUP, groups_of, stratified_split
 from ..errors import DataError, UsageError
 from ..inference.fitted import FittedModel
 from .card import write_card
@@ -62,6 +62,7 @@ class Run(FittedModel):
             data=data,
             ignored=[name for name, how in record.data.declared.items() if how == "ignore"],
             annotations=[name for name, how in record.data.declared.items() if how == WORD],
+            group=next((name for name, how in record.data.declared.items() if how == GROUP), None),
             unseen=record.data.unseen,
             history=history or (),
         )
@@ -178,7 +179,9 @@ class Run(FittedModel):
             )
         if root is None and is_own(self.record):
             root = stored.root
+        missing = {m.name: m.missing for m in self.modalities if m.missing is not None}
         how: dict[str, Any] = dict(as_=stored.declared, hide=stored.hide, hide_seed=self.record.seed)
+        how |= dict(missing=missing, target=stored.target)
         data = read(stored.spec, root=root, **how)
         if not hidden:
             data = data.whole or data
@@ -194,7 +197,7 @@ class Run(FittedModel):
     def _with_split(self, dataset: Dataset) -> Dataset:
         """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test
         rows; else as it is."""
-        splits = [stratified_split(groups_of(dataset), seed=0)]
+        splits = [stratified_split(groups_of(dataset), seed=0, units=dataset.annotations.get(GROUP))]
         if len(dataset) and UTTERANCE in dataset.annotations:  # the reader of tokens keeps utterances whole
             splits.append(utterance_split(dataset.annotations[UTTERANCE]))
         for split in splits:

@@ -17,6 +17,7 @@ import torch
 
 from .. import __version__
 from ..base.files import sha256
+from ..base.parsing import names as names_in
 from ..base.precision import matmul_precision, probe_matmul
 from ..base.turns import others_turn, own_settings, threads_of
 from ..core.loading import blame, default_program, load_program, source_of, use_file
@@ -24,6 +25,7 @@ from ..core.networks import check_networks
 from ..core.program import Program
 from ..core.stages import GradientRule
 from ..data.dataset import Dataset
+from ..data.examine.report import short_report
 from ..data.read import read
 from ..data.recipes.registry import spec_of
 from ..errors import DataError, FitError, MMPPLError, UsageError
@@ -80,12 +82,14 @@ def fit(
     hide: float = 0.0,
     download: bool = False,
     use: Sequence[str | Path] = (),
+    missing: Mapping[str, Sequence[Any]] = {},
+    target: str | Sequence[str] | None = None,
+    strict: bool = False,
 ) -> Run:
     """Fit a program. Same seed, machine and call: the same bits, killed and resumed or not.
 
     Args:
-        program: a class, a file, or the name of an installed program. None: the one
-            for so many training rows (`Program.default_rows`), factor analysis below 1,000.
+        program: a class, a file, or a name. None: the one for so many training rows (`Program.default_rows`).
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
         terms: to add to the program's own, such as "tc.nwj:on=z,weight=0.1"; see `mmppl.TermSpec`.
@@ -121,11 +125,14 @@ def fit(
         gradient_rule: combines the gradients of single terms, where a group has no rule of its own.
         on_step: receives a Progress after each step.
         log: receives that too, and one-line messages (str).
-        root: passed to `mmppl.read`, as are `as_` and `download`.
+        root: passed to `mmppl.read`, as are `as_`, `download`, `missing`, `target` and `strict`.
         as_: name → likelihood.
         hide: share of the modalities to hide at random (seeded).
         download: let a recipe fetch its files.
         use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
+        missing: name → the values that stand for "missing".
+        target: the labels; everything else is an input.
+        strict: refuse data in which something is suspected.
 
     Returns:
         the run.
@@ -149,11 +156,13 @@ def fit(
             with others_turn():
                 log(message)
 
+    how: dict[str, Any] = dict(root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+    how |= dict(missing=missing, target=target, strict=strict)
     dataset = None
     if program is None:
         if data is None:
             raise UsageError("fit: name a program or data; for data alone, one is chosen.")
-        dataset = read(data, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+        dataset = read(data, **how)
         program, why = default_program(len(dataset.rows("train")), bool(dataset.present))
         inform(why)
     cls = load_program(program)
@@ -169,7 +178,7 @@ def fit(
     check_threads(threads)
     spec = data if data is not None else cls.default_data
     if dataset is None:
-        dataset = read(spec, root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
+        dataset = read(spec, **how)
     described = DataRecord(
         spec=spec_of(spec),
         name=dataset.name,
@@ -178,6 +187,7 @@ def fit(
         root=os.path.abspath(root) if root else None,
         declared=dict(as_),
         hide=hide,
+        target=None if target is None else tuple(names_in(target)),
     )
     source = source_of(cls)
     path = None if out is None else Path(out)
@@ -207,7 +217,8 @@ def fit(
                 run.fitted_on = dataset
                 return run
             record = _on_threads(record, threads, inform)
-            inform(dataset.understood)
+            for line in short_report(dataset):
+                inform(line)
             files = RunFiles(path, record)
             lines = _train(made, dataset, files, own, gradient_rule, inform)
     return Run(made.cpu(), files.record, folder=path, data=dataset, history=lines)

@@ -1,5 +1,3 @@
-
-
 import dataclasses
 import json
 import zipfile
@@ -241,7 +239,11 @@ def test_a_frame():
     assert [i for i, seen in enumerate(data.observed["gene"]) if not seen] == [4]
     for name, classes, missing in (("label", (1, 2), 20), ("sex", ("f", "m"), 15), ("stage", (1, 3), 20)):
         m = schema[name]
-        assert m.classes == classes and m.role == "label" and int((~data.observed[name]).sum()) == missing
+        assert (
+            m.classes == classes
+            and m.role == ("label" if name == "label" else "modality")
+            and int((~data.observed[name]).sum()) == missing
+        )
         seen = data.observed[name].numpy()
         assert (np.array(classes)[data.values[name].numpy()][seen] == frame[name][seen].to_numpy()).all()
     assert (data.split[2::3] == 2).all() and (data.split == 1).sum() == 4  # a tenth of 40 train rows

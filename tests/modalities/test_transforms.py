@@ -88,7 +88,7 @@ def test_a_new_transform_is_a_new_entry():
     np.testing.assert_allclose(m.shift, train.mean(0))
     np.testing.assert_allclose(m.value_in_input_units(data.values["x"].double().numpy()), counts, rtol=1e-5)
     assert Modality.from_json(m.to_json()) == m
-    with pytest.raises(UsageError, match="none, standardise, image, log1p, root.* Did you mean root"):
+    with pytest.raises(UsageError, match="none, standardise, image, .*, log1p, root.* Did you mean root"):
         read({"x": counts}, as_={"x": "normal:transform=rot"})
 
 

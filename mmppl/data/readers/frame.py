@@ -62,12 +62,12 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.
             raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
         if colon:
             features[name] = (*features.get(name, ()), feature)
-        groups.setdefault(name, []).append(_cells(column, frame[original]))
+        groups.setdefault(name, []).append(cells_of(column, frame[original]))
     arrays = {name: NOTHING for name in ignored if name in {column.partition(":")[0] for column in columns}}
     gaps = {}
     for name, group in groups.items():
         if name in features:
-            arrays[name], gaps[name] = _group(name, group)
+            arrays[name], gaps[name] = grouped(name, group)
         else:
             arrays[name], gaps[name] = group[0]
         arrays[name] = plain_array(name, arrays[name])
@@ -96,8 +96,19 @@ def _index(frame: Any) -> np.ndarray | None:
     return None if np.array_equal(index, np.arange(len(index))) else index
 
 
-def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Convert a column of a DataFrame to (values, missing)."""
+def cells_of(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Convert a column of a DataFrame, or a Series, to numbers or strings.
+
+    Args:
+        name: its name, for messages.
+        series: the column.
+
+    Returns:
+        (N,) values, and (N,) bool, True where they are missing.
+
+    Raises:
+        DataError: its cells are neither all numbers nor all strings.
+    """
     column = np.asarray(series.to_numpy())
     if column.ndim != 1:
         raise DataError(f"DataFrame: column {name!r} has shape {column.shape}; give one value per row.")
@@ -112,8 +123,19 @@ def _cells(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
     return values, missing
 
 
-def _group(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Join the columns of one modality into (N, features) values and the rows in which all of them are missing."""
+def grouped(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Join the columns of one modality.
+
+    Args:
+        name: the name of the modality, for messages.
+        columns: values and missing cells of each, as `cells_of` returns them.
+
+    Returns:
+        (N, features) values, and (N,) bool, True where all columns are missing.
+
+    Raises:
+        DataError: the columns mix numbers and strings, or a row of strings lacks some.
+    """
     values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
     strings = [value.dtype.kind in "UO" for value in values]
     if any(strings) and not all(strings):

@@ -11,6 +11,7 @@ import torch
 from ...base.memory import check_room
 from ...errors import DataError
 from .cells import NOTHING, parse_column, plain_array, with_masks
+from .joined import join_by_index
 from .papers.multibench import flattened, of_words
 from .registry import Arrays, Request, reader
 
@@ -24,13 +25,22 @@ class MappingReader:
         return isinstance(source, Mapping)
 
     def read(self, source: Mapping[str, Any], request: Request) -> Arrays:
-        """Return its arrays.
+        """Return its arrays. DataFrames and Series among them are joined by their index.
 
         Raises:
-            DataError: see `read_mapping`.
+            DataError: see `read_mapping` and `join_by_index`.
         """
-        arrays = read_mapping(flattened(source), request.ignored)
-        return of_words(arrays, "arrays") or Arrays(arrays, "arrays")
+        source = flattened(source)
+        joined = join_by_index(source, request.ignored)
+        if joined is None:
+            arrays = read_mapping(source, request.ignored)
+            return of_words(arrays, "arrays") or Arrays(arrays, "arrays")
+        arrays, features, names = joined
+        others = {name: value for name, value in source.items() if str(name) not in names}
+        plain = read_mapping(others, request.ignored)
+        arrays = {**{name: array for name, array in arrays.items() if name not in plain}, **plain}
+        order = [key for name in source for key in (str(name), f"mask_{name}") if key in arrays]
+        return Arrays({key: arrays[key] for key in dict.fromkeys([*order, *arrays])}, "arrays", features)
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:

@@ -117,8 +117,9 @@ def _takes(method: Any, count: int) -> bool:
     return True
 
 
-READERS: Registry[type[Reader]] = Registry("reader", __package__, aside=("registry", "cells", "mfcc", "refusal", "wav"),
-                                           lacks=_lacks)  # fmt: skip
+READERS: Registry[type[Reader]] = Registry(
+    "reader", __package__, aside=("registry", "cells", "joined", "mfcc", "refusal", "wav"), lacks=_lacks
+)
 
 
 def reader(name: str) -> Callable[[type[Reader]], type[Reader]]:

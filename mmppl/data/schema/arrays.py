@@ -191,7 +191,10 @@ def _ids(array: np.ndarray) -> np.ndarray:
     if len(distinct) < len(ids):
         twice = distinct[counts > 1][0].item()
         rows = np.flatnonzero(ids == distinct[counts > 1][0])
-        raise DataError(f"'id': {twice!r} occurs in rows {rows[0]} and {rows[1]}; give every row its own.")
+        raise DataError(
+            f"'id': {twice!r} occurs in rows {rows[0]} and {rows[1]}; give every row its own, or, where it "
+            "names a person or the like with several rows, call it group."
+        )
     return ids
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,10 @@ from ...errors import DataError, UsageError
 from ...modalities.array_facts import ArrayFacts
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
+from .absent import Missing
 from .arrays import Table, chunks
 from .overrides import Override
+from .targets import with_targets
 
 STRINGS = 50  # up to so many different strings in a column are classes, however few rows there are
 
@@ -28,6 +30,7 @@ def infer_modality(
     gaps: bool = False,
     columns: bool = False,
     seen: Callable[[slice], np.ndarray] | None = None,
+    target: Collection[str] | None = None,
 ) -> Modality:
     """Infer the schema of one array, except for its classes and the numbers of its scaling.
 
@@ -39,6 +42,7 @@ def infer_modality(
         gaps: True if a NaN marks missing rows; whole numbers may then be floats for no other reason.
         columns: True if the array consists of columns of a DataFrame.
         seen: of a sequence, whose array is (N, T, F): returns the steps of some rows that exist, (n, F).
+        target: the names that are labels; None goes by names, as `is_label_name` does.
 
     Returns:
         The modality.
@@ -51,7 +55,7 @@ def infer_modality(
     seen = seen or (lambda rows: array[rows][observed[rows]])
     facts = ArrayFacts(
         name, (array[0].size,) if sequence else array.shape[1:], array.dtype, array.dtype.kind,
-        is_label_name(name) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
+        _named_label(name, target) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
     )  # fmt: skip
     modality = _inferred(facts, array, observed, override, gaps, columns)
     return dataclasses.replace(modality, shape=array.shape[1:], sequence=True) if sequence else modality
@@ -75,7 +79,7 @@ def _inferred(
     shape, role, guessed = plain.shape, plain.role, plain.transform
     if family.values == "classes":
         shape = () if facts.one_column else facts.shape
-        role = "label" if facts.one_column else "modality"
+        role = "label" if facts.is_label else "modality"
     elif of_classes:
         role, guessed = "label" if facts.named_label else "modality", "standardise"
     transforms = family.transforms(guessed)
@@ -95,6 +99,10 @@ def is_label_name(name: str) -> bool:
         True for "y" and for names that begin with "label".
     """
     return name == "y" or name.startswith("label")
+
+
+def _named_label(name: str, target: Collection[str] | None) -> bool:
+    return is_label_name(name) if target is None else name in target
 
 
 def _claimed(facts: ArrayFacts) -> Modality:
@@ -129,13 +137,17 @@ def _check_text(name: str, array: np.ndarray, observed: np.ndarray) -> None:
         )
 
 
-def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modality, ...]:
+def infer_schema(
+    table: Table, overrides: Mapping[str, Override], *, missing: Missing = {}, target: Collection[str] | None = None
+) -> tuple[Modality, ...]:
     """Infer the modalities of data that come without a schema, with their classes but without the numbers of their
     scaling.
 
     Args:
         table: the parsed arrays.
         overrides: name → what the user says about it.
+        missing: name → the values that the user takes for missing.
+        target: the names that are labels; None goes by names.
 
     Returns:
         One modality per array, in order.
@@ -153,12 +165,15 @@ def infer_schema(table: Table, overrides: Mapping[str, Override]) -> tuple[Modal
         framed = name in table.features
         seen = partial(table.seen, name) if name in table.present else None
         modality = infer_modality(
-            name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, seen=seen
+            name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, seen=seen, target=target
         )
         found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
+        if name in missing:
+            found["missing"] = tuple(map(str, missing[name]))
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
+    modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):
         raise DataError(
             f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "

@@ -13,14 +13,18 @@ from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from ..annotations import set_aside
 from ..dataset import Dataset
-from ..splits import stratified_split, with_valid
+from ..examine.finding import Finding
+from ..examine.report import TOLD, examined
+from ..splits import GROUP, stratified_split, with_valid
+from .absent import Missing, with_absent
 from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in
-from .match import aligned, check_schema, in_order
+from .match import aligned, check_schema, in_order, with_known_classes
 from .overrides import Override, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
+from .targets import with_targets
 
 
 def from_arrays(
@@ -35,6 +39,8 @@ def from_arrays(
     hide_seed: int = 0,
     annotations: Collection[str] = (),
     notes: Sequence[str] = (),
+    missing: Missing = {},
+    target: Collection[str] | None = None,
 ) -> Dataset:
     """Make a `Dataset` of named arrays.
 
@@ -49,6 +55,8 @@ def from_arrays(
         hide_seed: the seed of that mask.
         annotations: the names of arrays that are annotations unless an override says what else they are; see `Dataset`.
         notes: see `Dataset`.
+        missing: name → the values that stand for "missing"; see `absent`. Those of `schema` come first.
+        target: the names of the labels; None goes by names.
 
     Returns:
         The data in model units.
@@ -60,26 +68,54 @@ def from_arrays(
     overrides = parse_overrides(as_)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         _check_known(overrides, arrays, "array")
+    arrays, overrides = _with_group(arrays, overrides)
     beside = _annotations(overrides, annotations, schema)
     dropped = {key for key, override in overrides.items() if override.ignored}
     dropped |= {f"mask_{key}" for key in dropped} | {f"{PREFIX}{key}" for key in dropped if key in arrays}
     arrays = {key: array for key, array in arrays.items() if key not in dropped}
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
+    missing = _missing(missing, overrides, schema, arrays)
+    arrays, told = with_absent(arrays, missing)
     table = parse_arrays(arrays, features, sequences_in(arrays, overrides, schema))
     if schema is not None:
-        table, modalities = _matched(table, schema), tuple(schema)
-        split = _split_of_file(table, modalities, seed)
-        return with_mask(encode_table(table, modalities, name, split, annotated, notes), hide, hide_seed)
+        table, more = _matched(table, schema)
+        modalities = tuple(schema)
+        split = _split_of_file(table, modalities, seed, annotated.get(GROUP))
+        encoded = encode_table(table, modalities, name, split, annotated, notes)
+        findings = (*more, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
+        return with_mask(dataclasses.replace(encoded, findings=findings), hide, hide_seed)
     _check_enough(table)
-    unscaled = infer_schema(table, overrides)
-    split = _split_of_fit(table, unscaled, seed)
+    unscaled = infer_schema(table, overrides, missing=missing, target=target)
+    split = _split_of_fit(table, unscaled, seed, annotated.get(GROUP))
     on_all = _with_scaling(table, unscaled, split, table.observed)
     modalities = on_all
     if hide:
         modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
     encoded = encode_table(table, modalities, name, split, annotated, notes)
+    found = examined(encoded, table.arrays)
+    encoded = dataclasses.replace(encoded, findings=(*told, *found))
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
+
+
+def _with_group(
+    arrays: Mapping[str, np.ndarray], overrides: dict[str, Override]
+) -> tuple[Mapping[str, np.ndarray], dict[str, Override]]:
+    """Give the array that the user takes for the group of its rows that name."""
+    named = [key for key, override in overrides.items() if override.likelihood == GROUP and key in arrays]
+    if len(named) > 1 or (named and named[0] != GROUP and GROUP in arrays):
+        raise UsageError(f"--as {named[-1]}=group: there is another group; name one, and leave the other out.")
+    renamed = {(GROUP if key in named else key): array for key, array in arrays.items()}
+    return renamed, {(GROUP if key in named else key): how for key, how in overrides.items()}
+
+
+def _missing(
+    named: Missing, overrides: Mapping[str, Override], schema: Sequence[Modality] | None, arrays: Mapping[str, object]
+) -> Missing:
+    """Return name → the values that stand for "missing": the run's, the user's, or those of `--as`."""
+    if schema is not None:
+        return {m.name: m.missing for m in schema if m.missing is not None and m.name in arrays}
+    return {name: how.missing for name, how in overrides.items() if how.missing is not None} | dict(named)
 
 
 def _annotations(
@@ -87,6 +123,7 @@ def _annotations(
 ) -> set[str]:
     """Return the names of annotations: the user's, and those of the reader that nobody takes for modalities."""
     known = {m.name for m in schema or ()}
+    given = {*given, GROUP}
     named = {key for key, override in overrides.items() if override.annotated}
     return {key for key in named | {key for key in given if key not in overrides} if key not in known}
 
@@ -114,22 +151,23 @@ def with_mask(
     return dataclasses.replace(whole.mask_at_random(rate=hide, seed=seed), whole=whole, scaled_on_all=scaled_on_all)
 
 
-def _matched(table: Table, schema: Sequence[Modality]) -> Table:
-    """Check `table` against the schema of a run, and return it with its columns in the run's order."""
+def _matched(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Finding]]:
+    """Check `table` against the schema of a run, and return it with its columns in the run's order and without what
+    the run does not know, and findings about that."""
     table = _with_classes_of(table, schema)
-    check_schema(table.arrays, schema, table.features)
-    table = in_order(table, schema)
+    told = check_schema(table.arrays, schema, table.features)
+    table, unseen = with_known_classes(in_order(table, schema), schema)
     if not any(observed.any() for observed in table.observed.values()):
         raise DataError("nothing is observed in any row; check the masks.")
-    return table
+    return table, told + unseen
 
 
-def _split_of_file(table: Table, modalities: Sequence[Modality], seed: int) -> np.ndarray:
+def _split_of_file(table: Table, modalities: Sequence[Modality], seed: int, units: np.ndarray | None) -> np.ndarray:
     """Return (N,) int8 codes of the parts that the file names. Without any, all rows are test rows, because as far as
     the data tell, no model was trained on them."""
     if table.split is None:
         return np.full(len(table.ids), 2, np.int8)
-    return with_valid(table.split, stratification_groups(table, modalities), seed=seed)
+    return with_valid(table.split, stratification_groups(table, modalities), seed=seed, units=units)
 
 
 def _with_scaling(
@@ -147,13 +185,13 @@ def _check_enough(table: Table) -> None:
         raise DataError("nothing is observed in any row; check the masks.")
 
 
-def _split_of_fit(table: Table, modalities: Sequence[Modality], seed: int) -> np.ndarray:
+def _split_of_fit(table: Table, modalities: Sequence[Modality], seed: int, units: np.ndarray | None) -> np.ndarray:
     """Return (N,) int8 codes of the parts, from the file or drawn here; every modality has a train row."""
     groups = stratification_groups(table, modalities)
     if table.split is None:
-        split = stratified_split(groups, seed=seed)
+        split = stratified_split(groups, seed=seed, units=units)
     elif (table.split == 0).any():
-        split = with_valid(table.split, groups, seed=seed)
+        split = with_valid(table.split, groups, seed=seed, units=units)
     else:
         raise DataError("'split' has no train rows (0 or train); mark some.")
     for m in modalities:
@@ -168,13 +206,17 @@ def _with_classes_of(table: Table, schema: Sequence[Modality]) -> Table:
     return dataclasses.replace(table, arrays={name: a for name, a in table.arrays.items() if name not in empty})
 
 
-def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality] | None) -> Dataset:
+def with_schema(
+    dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Modality] | None,
+    target: Collection[str] | None = None,
+) -> Dataset:  # fmt: skip
     """Apply the user's overrides to a data set that is already in model units, or bring it into the units of a run.
 
     Args:
         dataset: the data; it is not changed.
         as_: changes of likelihood, scale and role; the values keep the units that the recipe gave them.
         schema: the modalities of a run, or None.
+        target: the names of the labels, or None.
 
     Returns:
         The data with the new schema.
@@ -193,8 +235,10 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
     before = {key: m for key, m in before.items() if key not in overrides or not overrides[key].ignored}
     if not any(m.role == "modality" for m in before.values()):
         raise UsageError(f"--as: {dataset.name} has no modality left; ignore less.")
+    told = list(dataset.findings)
     if schema is None:
         after = tuple(_overridden(m, overrides.get(m.name), dataset) for m in before.values())
+        after = with_targets(after, target, overrides)
     else:
         after = tuple(schema)
     table = Table(
@@ -207,8 +251,9 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
         table.arrays[key] = _in_input_units(before[key], dataset.values[key].numpy())
     if schema is not None:
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
-        check_schema(arrays, schema, table.features, same)
-        table = in_order(table, schema)
+        told = check_schema(arrays, schema, table.features, same)
+        table, unseen = with_known_classes(in_order(table, schema), schema)
+        told += unseen
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
@@ -224,6 +269,7 @@ def with_schema(dataset: Dataset, *, as_: Mapping[str, str], schema: Sequence[Mo
         present={m.name: (dataset if m.name in same else moved).present[m.name] for m in after if m.sequence},
         refresh=None if fresh is None else refresh,
         annotations=annotations,
+        findings=tuple(told),
         whole=None,
         scaled_on_all=None,
     )

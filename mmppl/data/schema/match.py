@@ -9,6 +9,8 @@ import numpy as np
 
 from ...errors import DataError, suggest
 from ...modalities.modality import Modality
+from ..examine.finding import Finding, listed
+from ..examine.report import TOLD, UNSEEN
 from .arrays import Table
 
 LISTED = 5  # a message names so many of the columns that differ, of which there may be thousands
@@ -19,7 +21,7 @@ def check_schema(
     schema: Sequence[Modality],
     features: Mapping[str, Sequence[str]],
     same: Collection[str] = (),
-) -> None:
+) -> list[Finding]:
     """Compare data with the schema of a run.
 
     Args:
@@ -28,19 +30,29 @@ def check_schema(
         features: name → the names of its columns, for arrays that have them.
         same: the names of modalities that are known to be alike and need no check.
 
+    Returns:
+        A finding for each array or set of columns that the run does not know, and that is left out.
+
     Raises:
-        DataError: the data differ; the message lists every difference.
+        DataError: the data differ, or what the run does not know has nearly the name of what it lacks; the message
+            lists every difference.
     """
     known = {m.name: m for m in schema}
     absent = [key for key in known if key not in arrays]
     near = {key: suggest(key, absent).strip() for key in arrays.keys() - known.keys()}
-    found = [f"{key!r} is not in it" + (f" ({near[key]})" if near[key] else "") for key in near]
-    if found:
-        found += [f"{key!r} is missing" for key in absent if known[key].role == "modality"]
+    extra = [f"{key!r} is not in it" + (f" ({near[key]})" if near[key] else "") for key in near]
+    found, told = [], [Finding(TOLD, key, f"{key}: is not in the run, and left out.") for key in sorted(near)]
+    if any(near.values()) or len(near) == len(arrays):
+        found += [f"{key!r} is missing" for key in absent if known[key].role == "modality"] or ["nothing is left"]
     for key in known.keys() & arrays.keys() - set(same):
         m, array = known[key], arrays[key]
         if m.features and key in features and set(m.features) != set(features[key]):
-            found += _column_differences(m, features[key])
+            differences = _column_differences(m, features[key])
+            if set(m.features) < set(features[key]):
+                told.append(_columns_left_out(m, features[key]))
+                extra += differences
+            else:
+                found += differences
         elif array.shape[1:] != m.shape and not array.size == len(array) == len(array) * m.size:
             found.append(f"{key!r} has shape {array.shape[1:]}, not {m.shape}")
         strings = m.classes is not None and isinstance(m.classes[0], str)
@@ -50,15 +62,51 @@ def check_schema(
         elif expected := m.scaling.curve.expects(array.dtype):
             found.append(f"{key!r} is {array.dtype}, not {expected}")
     if found:
+        found += extra
         raise DataError(
             f"the data differ from the run's schema ({', '.join(known)}): {'; '.join(sorted(found))}. "
             "Rename, convert, add or leave out these arrays or columns."
         )
+    return told
+
+
+def _columns_left_out(m: Modality, found: Sequence[str]) -> Finding:
+    more = [f"{m.name}:{feature}" for feature in found if feature not in set(m.features or ())]
+    verb = "is" if len(more) == 1 else "are"
+    return Finding(TOLD, m.name, f"{listed(more)}: {verb} not in the run, and left out.")
+
+
+def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Finding]]:
+    """Make labels and inputs of one column missing where they have a class that the run does not know.
+
+    Args:
+        table: the parsed arrays, checked.
+        schema: the modalities of the run.
+
+    Returns:
+        The table, and a finding of the kind `UNSEEN` for each modality with such rows.
+    """
+    observed, told = dict(table.observed), []
+    for m in schema:
+        if m.name not in table.arrays or not m.classes or m.size > 1:
+            continue
+        array = table.arrays[m.name].reshape(-1)
+        unknown = observed[m.name] & ~np.isin(array, np.asarray(m.classes))
+        if unknown.any():
+            observed[m.name] = observed[m.name] & ~unknown
+            row, count = int(unknown.argmax()), int(unknown.sum())
+            told.append(
+                Finding(
+                    UNSEEN, m.name,
+                    f"{table.place(m.name, row)}: {array[row].item()!r} is not one of the classes "
+                    f"{listed(m.classes, 20)}; taken for missing in {count:,} such row{'s' * (count != 1)}.",
+                )
+            )  # fmt: skip
+    return dataclasses.replace(table, observed=observed), told
 
 
 def _column_differences(m: Modality, found: Sequence[str]) -> list[str]:
-    """Describe how the columns `found` differ from the features of `m`, one phrase each; [] if only their order does.
-    """
+    """Describe how the columns `found` differ from the features of `m`, one phrase each; [] if their order does."""
     features = m.features or ()
     here, known = set(found), set(features)
     absent = [feature for feature in features if feature not in here]
@@ -105,6 +153,6 @@ def in_order(table: Table, schema: Sequence[Modality]) -> Table:
         place = {feature: i for i, feature in enumerate(found)}
         array = arrays[m.name]
         flat = array.reshape(len(array), -1)
-        arrays[m.name] = np.take(flat, [place[feature] for feature in m.features], 1).reshape(array.shape)
+        arrays[m.name] = np.take(flat, [place[feature] for feature in m.features], 1).reshape(len(array), *m.shape)
         features[m.name] = m.features
     return dataclasses.replace(table, arrays=arrays, features=features)

@@ -13,6 +13,7 @@ from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Scale
 from ...modalities.transforms import TRANSFORMS
 from ..annotations import WORD
+from ..splits import GROUP
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,18 @@ class Override:
     """One parsed `--as NAME=likelihood:key=value,…`. None means that the inferred value stays.
 
     Args:
-        likelihood: the name of a likelihood, or "ignore", or "annotation".
+        likelihood: the name of a likelihood, or "ignore", "annotation" or "group".
         scale: a positive number, or a word that the likelihood knows ("learned", "shared", "predicted").
         role: "modality" or "label".
         transform: the name of a transform.
+        missing: the values that stand for "missing", as text.
     """
 
     likelihood: str
     scale: Scale | None = None
     role: Literal["modality", "label"] | None = None
     transform: str | None = None
+    missing: tuple[str, ...] | None = None
 
     @property
     def ignored(self) -> bool:
@@ -39,14 +42,14 @@ class Override:
     @property
     def annotated(self) -> bool:
         """True if the array is an annotation, which no program sees."""
-        return self.likelihood == WORD
+        return self.likelihood in (WORD, GROUP)
 
 
 def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
     """Parse overrides.
 
     Args:
-        as_: name → "likelihood[:key=value,…]", "ignore" or "annotation".
+        as_: name → "likelihood[:key=value,…]", "ignore", "annotation" or "group".
 
     Returns:
         name → `Override`.
@@ -59,7 +62,8 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
 
 def _parse(name: str, text: str) -> Override:
     likelihood, _, rest = text.partition(":")
-    known = (*LIKELIHOODS, "ignore", WORD)
+    aside = ("ignore", WORD, GROUP)
+    known = (*LIKELIHOODS, *aside)
     if likelihood not in known:
         raise UsageError(
             f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
@@ -68,13 +72,15 @@ def _parse(name: str, text: str) -> Override:
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if likelihood in ("ignore", WORD):
+        if likelihood in aside:
             raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
-        if key == "scale":
+        if key == "missing":
+            found[key] = tuple(filter(None, value.split("/")))
+        elif key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
             raise UsageError(
-                f"--as {name}: no key {key!r}; there are scale, role, transform.{suggest(key, [*choices])}"
+                f"--as {name}: no key {key!r}; there are scale, role, transform, missing.{suggest(key, [*choices])}"
             )
         elif value not in choices[key]:
             raise UsageError(

@@ -10,8 +10,19 @@ from torch import Tensor
 from ...kernels.likelihood import bernoulli_log_density
 from ..array_facts import ArrayFacts, Claim
 from ..modality import Modality
+from ..transforms import DEPTHS
 from .likelihood import Likelihood
 from .registry import likelihood
+
+
+def _image_transform(facts: ArrayFacts) -> str | None:
+    """Name the transform of an image of bytes, or of two bytes by the largest of its grey values; None: no image."""
+    if facts.kind not in "iu" or facts.dtype not in (np.uint8, np.uint16) or len(facts.shape) < 2:
+        return None
+    if facts.dtype == np.uint8:
+        return "image"
+    largest = max(int(part.max(initial=0)) for part in facts.parts())
+    return f"image{next(bits for bits in DEPTHS if largest < 2**bits)}"
 
 
 @likelihood("bernoulli")
@@ -27,19 +38,21 @@ class BernoulliLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Claims bools, images of bytes, and floats in [0, 1] with an event dimension that are images, grey values or
-        bits. Proportions are left to others: a Bernoulli has no idea of how far they scatter.
+        """Claims bools, whole numbers that are all 0 or 1, images of 8 or 16 bits, and floats in [0, 1] with an event
+        dimension that are images, grey values or bits. Proportions are left to others: a Bernoulli has no idea of how
+        far they scatter.
         """
-        if facts.kind in "iu" and facts.dtype == np.uint8 and len(facts.shape) >= 2:
-            return Claim(1, Modality(facts.name, facts.shape, "bernoulli", transform="image"))
-        if facts.kind == "b" or (facts.kind == "f" and facts.shape and facts.in_unit and not facts.proportions):
+        bits = facts.kind in "iu" and facts.shape and not facts.one_column and facts.bits
+        if not bits and (image := _image_transform(facts)):
+            return Claim(1, Modality(facts.name, facts.shape, "bernoulli", transform=image))
+        if bits or facts.kind == "b" or (facts.kind == "f" and facts.shape and facts.in_unit and not facts.proportions):
             return Claim(1, Modality(facts.name, facts.shape, "bernoulli"))
         return None
 
     @classmethod
     def transforms(cls, guessed: str) -> tuple[str, ...]:
-        """Grey values from 0 to 255 are divided by 255; everything else has to lie in [0, 1] as it is."""
-        return ("image",) if guessed == "image" else ("none",)
+        """Grey values are divided by the largest of their depth; everything else has to lie in [0, 1] as it is."""
+        return (guessed,) if guessed.startswith("image") else ("none",)
 
     @classmethod
     def illegal(cls, value: np.ndarray) -> tuple[np.ndarray, str]:

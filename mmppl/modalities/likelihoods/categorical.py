@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
@@ -29,13 +31,16 @@ class CategoricalLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Claims strings, what is named as a label, and single columns of few whole numbers."""
-        label = Modality(facts.name, (), "categorical", role="label")
+        """Claims strings, what is named as a label and has codes, and single columns of few whole numbers. Only what is
+        named as a label is one; the others are inputs.
+        """
+        role: Literal["modality", "label"] = "label" if facts.is_label else "modality"
+        one = Modality(facts.name, () if facts.one_column else facts.shape, "categorical", role=role)
         if facts.kind == "U":
-            return Claim(2, label if facts.one_column else Modality(facts.name, facts.shape, "categorical"))
-        if facts.kind in "iu":
-            return Claim(2, label) if facts.one_column and (facts.named_label or facts.few) else None
-        return Claim(2, label) if facts.is_label and (facts.kind == "b" or facts.whole) else None
+            return Claim(2, one)
+        if facts.is_label:
+            return Claim(2, one) if facts.kind == "b" or (facts.whole and facts.codes) else None
+        return Claim(2, one) if facts.kind in "iu" and facts.one_column and facts.few else None
 
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:

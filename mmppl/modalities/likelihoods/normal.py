@@ -38,10 +38,12 @@ class NormalLikelihood(Likelihood):
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:
-        """Claims every number that no other likelihood claims. Whole numbers from 0 on are scored as ln(1 + x)."""
+        """Claims every number that no other likelihood claims. Whole numbers from 0 on are scored as ln(1 + x), unless
+        their zeros stand apart: the mean of a log-normal over such a gap lies far above all values.
+        """
         if facts.kind not in "iuf":
             return None
-        counts = facts.kind in "iu" and facts.nonnegative
+        counts = facts.kind in "iu" and facts.nonnegative and not facts.zeros_apart
         role: Literal["modality", "label"] = "label" if facts.is_label else "modality"
         transform = "log1p" if counts else "standardise"
         return Claim(0, Modality(facts.name, facts.shape, "normal", role=role, transform=transform))

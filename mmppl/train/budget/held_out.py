@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...core.program import Program
 from ...data.dataset import Dataset
-from ...data.splits import groups_of, stratified_folds, stratified_split
+from ...data.splits import GROUP, groups_of, stratified_folds, stratified_split
 from ...errors import DataError
 from ..settings import FitSettings
 
@@ -43,7 +43,8 @@ def hold_out(
 ) -> list[Fold]:
     """Divide what are no test rows into rows to learn from and rows to hold out.
 
-    Nothing is held out of which no row to learn from has the class or the modality: the program could not know it.
+    Rows of one `group` (an annotation) are held out together. Nothing is held out of which no row to learn from has the
+    class or the modality: the program could not know it.
 
     Args:
         program: says which rows are of use.
@@ -68,12 +69,14 @@ def hold_out(
             )
     train, valid = parts
     pool = torch.cat(parts).sort().values
+    units = dataset.annotations[GROUP][pool.numpy()] if GROUP in dataset.annotations else None
+    strata = groups_of(dataset)[pool.numpy()]
     if settings.folds and settings.folds > 1:
-        dealt = torch.from_numpy(stratified_folds(groups_of(dataset)[pool.numpy()], settings.folds, seed=SEED))
+        dealt = torch.from_numpy(stratified_folds(strata, settings.folds, seed=SEED, units=units))
         found = [Fold(pool[dealt != i], pool[dealt == i]) for i in range(settings.folds)]
     elif settings.validation is not None:
         share = settings.validation
-        split = stratified_split(groups_of(dataset)[pool.numpy()], seed=SEED, shares=(1 - share, share, 0.0))
+        split = stratified_split(strata, seed=SEED, shares=(1 - share, share, 0.0), units=units)
         found = [Fold(pool[split == 0], pool[split == 1])]
     else:
         found = [Fold(train, valid)]

@@ -1,0 +1,133 @@
+"""Values that stand for "missing" become missing rows: those that the user names, and those that are unmistakable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...errors import UsageError, suggest
+from ..examine.finding import Finding
+from ..readers.cells import with_masks
+from .arrays import chunks
+from .lengths import PREFIX
+
+ZERO_ROWS = "zero-rows"  # the word for rows whose numbers are all 0
+NO_TEXT = ("", "nan", "na", "n/a", "<na>", "#n/a", "nat")  # in lower case: how tables and libraries write "no text"
+NO_INTEGER = (-(2.0**31), -(2.0**63))  # NA_integer_ of R, and what NaN or NaT become when they are cast to integers
+Missing = Mapping[str, Sequence[str | float | int]]
+
+
+def with_absent(arrays: Mapping[str, np.ndarray], missing: Missing) -> tuple[dict[str, np.ndarray], list[Finding]]:
+    """Mask the rows that hold a value which stands for "missing". A row that holds it in one column is masked whole.
+
+    Args:
+        arrays: name → (N, *shape), with masks.
+        missing: name → the values that mean "missing" there; `ZERO_ROWS` means rows of zeros alone, and an empty
+            sequence that nothing does. Names that are left out get the defaults: of one column of texts "", nan, NA and
+            the like; of numbers −2³¹ and −2⁶³, where no other value comes near them.
+
+    Returns:
+        The arrays with their masks, and a finding for each array in which a default was applied.
+
+    Raises:
+        UsageError: there is no array of a name, or a value is no number where the array holds numbers.
+
+    Example:
+        >>> arrays, told = with_absent({"age": np.array([31, -9, 44])}, {"age": [-9]})
+        >>> arrays["mask_age"], told
+        (array([ True, False,  True]), [])
+        >>> print(with_absent({"sex": np.array(["f", "NA", "m"])}, {})[1][0].text)
+        sex: 'NA' in 1 row is taken for missing; --missing sex= keeps it.
+    """
+    aside = {"id", "split", *(f"{PREFIX}{name}" for name in arrays)}
+    own = [name for name in arrays if name not in aside and not name.startswith("mask_")]
+    for name in missing:
+        if name not in own:
+            raise UsageError(f"--missing {name}: no array {name!r}; there are {', '.join(own)}.{suggest(name, own)}")
+    gaps, told = {}, []
+    for name in own:
+        array = arrays[name]
+        if not array.ndim or not array.size:
+            continue  # refused later
+        array = _without_padding(array, arrays.get(f"{PREFIX}{name}"))
+        if name in missing:
+            gaps[name] = _rows(name, array, missing[name])
+            continue
+        mask = arrays.get(f"mask_{name}")
+        seen = (
+            mask.astype(bool) if mask is not None and mask.shape == (len(array),) and mask.dtype.kind in "biu" else None
+        )
+        values = _unambiguous(array if seen is None else array[seen])
+        if values:
+            gaps[name] = _rows(name, array, values)
+            gap = gaps[name] if seen is None else gaps[name] & seen
+            count = int(gap.sum())
+            what = " and ".join(repr(v) if isinstance(v, str) else f"{int(v)}" for v in values)
+            rows = f"{count:,} row{'s' * (count != 1)}"
+            told.append(
+                Finding("missing", name, f"{name}: {what} in {rows} is taken for missing; --missing {name}= keeps it.")
+            )
+    return with_masks(dict(arrays), gaps), told
+
+
+def _without_padding(array: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """A sequence whose first step stands for all that lies beyond the length of a row; other arrays as they are."""
+    if lengths is None or array.ndim not in (2, 3) or lengths.shape != (len(array),) or lengths.dtype.kind not in "iuf":
+        return array  # what is wrong of it is refused later
+    there = np.arange(array.shape[1]) < lengths[:, None]
+    return np.where(there if array.ndim == 2 else there[..., None], array, array[:, :1])
+
+
+def _unambiguous(array: np.ndarray) -> list[str | float]:
+    """Return the values of an array that can only mean "missing"."""
+    if not len(array):
+        return []
+    if array.dtype.kind == "U":
+        if array.size != len(array):
+            return []
+        return [str(text) for text in np.unique(array) if text.strip().lower() in NO_TEXT]
+    if array.dtype.kind not in "if" or array.dtype.itemsize < 4:
+        return []
+    lowest = min(float(np.min(array[rows])) for rows in chunks(array))
+    if np.isnan(lowest):
+        with np.errstate(all="ignore"):
+            lowest = min(float(np.fmin.reduce(array[rows], None)) for rows in chunks(array))
+    if lowest not in NO_INTEGER:
+        return []
+    if any(bool(((array[rows] < lowest / 2) & (array[rows] != lowest)).any()) for rows in chunks(array)):
+        return []  # numbers that fill the range of their type
+    return [lowest]
+
+
+def _rows(name: str, array: np.ndarray, values: Sequence[str | float | int]) -> np.ndarray:
+    """(N,) bool, True where a row holds one of the values."""
+    found = np.zeros(len(array), dtype=bool)
+    if array.dtype.kind == "U":
+        wanted = [str(value) for value in values]
+        return np.isin(array, wanted).reshape(len(array), -1).any(1) if wanted else found
+    numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
+    for rows in chunks(array):
+        part = array[rows].reshape(len(array[rows]), -1)
+        for number in numbers:
+            found[rows] |= (part == np.asarray(number).astype(part.dtype, copy=False)).any(1) & _holds(part, number)
+        if ZERO_ROWS in values:
+            found[rows] |= (part == 0).all(1)
+    return found
+
+
+def _holds(part: np.ndarray, number: float) -> bool:
+    """Say whether the type of an array has a number at all: −9 in unsigned integers would wrap around."""
+    if part.dtype.kind == "f":
+        return True
+    limits = (0, 1) if part.dtype.kind == "b" else (np.iinfo(part.dtype).min, np.iinfo(part.dtype).max)
+    return limits[0] <= number <= limits[1] and number == int(number)
+
+
+def _number(name: str, value: str | float | int) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"--missing {name}: {value!r} is no number, and {name!r} holds numbers; give numbers, or {ZERO_ROWS}."
+        ) from None
