@@ -7,7 +7,6 @@ import typer
 
 from ..base.text import columns, number, printable
 from ..errors import UsageError
-from .options import As, Download, Json, Root, Use, pairs
 from .options import As, Download, Json, Missing, Root, Strict, Target, Use, pairs, values
 from .output import as_json
 
@@ -32,7 +31,7 @@ def data(
     ] = None,
     json: Json = False,
 ) -> str:
-    """List the recipes, or describe D: shapes, likelihoods, missing modalities, splits, what is suspicious; or convert a pickle.
+    """List the recipes, or describe D: shapes, likelihoods, gaps, splits, what is suspicious; or convert a pickle.
 
     \b
     mmppl data

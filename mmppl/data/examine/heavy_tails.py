@@ -19,7 +19,7 @@ SAMPLED = 500  # rows that quartiles and the moments of logs are taken of
 def heavy_tails(data: Examined) -> Iterator[Finding]:
     """Find columns of which one number makes up half of the variance, or whose log-normal mean is above the largest."""
     for m, rows in data.numbers():
-        if len(m.shape) > 1 or len(rows) < FEWEST or m.likelihood == "bernoulli":
+        if len(m.shape) > 1 or len(rows) < FEWEST or not m.family.density:
             continue
         curve = m.scaling.curve
         sample = rows[:: max(1, len(rows) // SAMPLED)].astype(np.float64)

@@ -165,8 +165,9 @@ def infer_schema(
         framed = name in table.features
         seen = partial(table.seen, name) if name in table.present else None
         modality = infer_modality(
-            name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, seen=seen, target=target
-        )
+            name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, seen=seen,
+            target=target,
+        )  # fmt: skip
         found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
         if name in missing:
             found["missing"] = tuple(map(str, missing[name]))
