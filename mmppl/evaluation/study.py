@@ -180,4 +180,4 @@ def point(modality: Modality, answer: Mapping[str, np.ndarray]) -> np.ndarray:
     Returns:
         (n, *shape) in input units.
     """
-    return answer["q50" if modality.likelihood == "laplace" else "mean"]
+    return answer[modality.family.point]

@@ -102,11 +102,7 @@ class Standardise(Transform):
 
 
 class Image(Transform):
-    """Grey values from 0 to 2^bits − 1, divided by the largest.
-
-    Args:
-        bits: the depth of the image.
-    """
+    """Grey values of so many bits, from 0 to 2^bits − 1, divided by the largest."""
 
     def __init__(self, bits: int = 8) -> None:
         self.largest = 2.0**bits - 1

@@ -11,8 +11,8 @@ import torch
 from ...base.memory import check_room
 from ...errors import DataError
 from .cells import NOTHING, parse_column, plain_array, with_masks
-from .joined import join_by_index
 from .papers.multibench import flattened, of_words
+from .parts.joined import join_by_index
 from .registry import Arrays, Request, reader
 
 

@@ -47,6 +47,7 @@ class Likelihood(LearnedParts, TorchDistribution):
             need whose rows may lack some, such as sequences of unequal length.
         input_transform: name in `TRANSFORMS` of the transform from values in model units to an encoder's input; its
             shift and spread are learned from the training rows. None: an encoder sees the values that are scored.
+        point: the part of an answer that stands for it where one number is asked for: "mean", or "q50", the median.
         error_metric: the metric that is printed for predictions after a fit.
         anchors: those of nll_global, nll_class and nll_floor that `baseline_parameters` and `negative_log_likelihood`
             can compute.
@@ -66,6 +67,7 @@ class Likelihood(LearnedParts, TorchDistribution):
     elements: ClassVar[bool] = False
     present: Tensor | None = None
     input_transform: ClassVar[str | None] = None
+    point: ClassVar[Literal["mean", "q50"]] = "mean"
     error_metric: ClassVar[str] = "rmse"
     anchors: ClassVar[tuple[str, ...]] = ()
 
