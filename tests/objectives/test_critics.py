@@ -164,3 +164,44 @@ def test_wrong_settings_are_told():
     ):
         with pytest.raises(UsageError, match=words):
             TotalCorrelation([2], **options)
+
+
+def wasserstein_of_gaussians(r, steps):
+    """(what a spectral critic finds between three equicorrelated numbers and their permutations, the true W₂)."""
+    noise = torch.Generator().manual_seed(0)
+    lower = torch.linalg.cholesky(torch.full((3, 3), r).fill_diagonal_(1.0))
+    term = TotalCorrelation([3], method="wasserstein", squash="none")
+    optimiser = torch.optim.Adam(term.parameters(), 1e-3)
+    for _ in range(steps):
+        joint, product = torch.randn(256, 3, generator=noise) @ lower.mT, torch.randn(256, 3, generator=noise)
+        optimiser.zero_grad()
+        (-term([joint], [product])).backward()
+        optimiser.step()
+    joint, product = torch.randn(50_000, 3, generator=noise) @ lower.mT, torch.randn(50_000, 3, generator=noise)
+    with torch.no_grad():
+        value = float(term.eval()([joint], [product]))
+    eigenvalues = torch.tensor([1 + 2 * r, 1 - r, 1 - r])
+    return value, float((eigenvalues.sqrt() - 1).square().sum().sqrt()), steepest(term.critic, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("r", [0.0, 0.5, 0.8])
+def test_the_dual_lies_between_two_fifths_of_the_distance_and_the_distance(r):
+    value, distance, slope = wasserstein_of_gaussians(r, 1_000)
+    assert slope <= 1.01
+    assert abs(value) <= 0.01 if r == 0 else 0.4 * distance <= value <= distance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "cap"), [("dv", 1.0), ("nwj", 1 - 1 / math.e)])
+def test_a_sigmoid_critic_stays_below_its_cap(method, cap):
+    """The two vectors are the same: their dependence has no bound, and the critic is trained to its cap."""
+    term = TotalCorrelation([1, 1], method=method, sigmoid=True)
+    optimiser = torch.optim.Adam(term.parameters(), 5e-3)
+    for _ in range(400):
+        x = torch.randn(256, 1)
+        value = term([x, x], [x, x[torch.randperm(256)]])
+        optimiser.zero_grad()
+        (-value).backward()
+        optimiser.step()
+    assert 0.5 * cap < float(value.detach()) < cap
