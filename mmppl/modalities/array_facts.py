@@ -105,7 +105,8 @@ class ArrayFacts:
         """Whether zeros stand apart from counts that are large everywhere else, such as intensities where a zero says
         that nothing was found: ln(1 + x) of them is no single hump.
         """
-        low, sample = np.inf, []
+        low: float = np.inf
+        sample: list[np.ndarray] = []
         for part in self.parts():
             few = part.ravel()[:SAMPLED:SPARSELY]
             if ((few > 0) & (few < APART)).any():

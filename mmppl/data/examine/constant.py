@@ -22,8 +22,8 @@ def constant(data: Examined) -> Iterator[Finding]:
             continue
         array = data.arrays[m.name].reshape(len(data.split), -1)
         first = array[train[0]]
-        same = np.flatnonzero((first == array[train[1]]) & (first == array[train[-1]]))  # few, looked at whole
-        same = [int(place) for place in same if (array[train, place] == first[place]).all()]
+        alike = np.flatnonzero((first == array[train[1]]) & (first == array[train[-1]]))  # few, looked at whole
+        same = [int(place) for place in alike if (array[train, place] == first[place]).all()]
         if same and m.size == 1:
             alone.append(m.name)
         elif same:

@@ -77,7 +77,7 @@ def apart(column: np.ndarray, value: float) -> bool:
         return False
     low, high = float(rest.min()), float(rest.max())
     gap, width = (low - value if value < low else value - high), high - low
-    if any(abs(abs(value) / filler - 1) < 1e-4 for filler in FILLERS) or abs(value) in (2.0**31, 2.0**31 - 1):
+    if any(abs(abs(value) / float(filler) - 1) < 1e-4 for filler in FILLERS) or abs(value) in (2.0**31, 2.0**31 - 1):
         return gap > width
     if value == -1:  # a scale may well go from −1 on
         return low >= 0 and high >= 20 and count > ((rest == 0) | (rest == 1)).sum() and _whole(rest)

@@ -105,7 +105,7 @@ def _rows(name: str, array: np.ndarray, values: Sequence[str | float | int]) -> 
     found = np.zeros(len(array), dtype=bool)
     if array.dtype.kind == "U":
         wanted = [str(value) for value in values]
-        return np.isin(array, wanted).reshape(len(array), -1).any(1) if wanted else found
+        return np.asarray(np.isin(array, wanted).reshape(len(array), -1).any(1)) if wanted else found
     numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
     for rows in chunks(array):
         part = array[rows].reshape(len(array[rows]), -1)
