@@ -89,7 +89,7 @@ def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
         ("fit cmmd --epochs few", ["--epochs"]),
         ("fit cmmd --epochs 0", ["epochs 0"]),
         ("fit cmmd --lr -1", ["lr -1"]),
-        ("fit cmdm", ["'cmdm'", "Did you mean cmmd?"]),
+        ("fit cmmdd", ["'cmmdd'", "Did you mean cmmd?"]),
         ("fit cmmd --preset paper-mnits", ["'paper-mnits'", "Did you mean paper-mnist?"]),
         ("fit cmmd --set latent_dims=3", ["'latent_dims'", "Did you mean latent_dim?"]),
         ("fit cmmd --set latent_dim=three", ["latent_dim=three", "int"]),
