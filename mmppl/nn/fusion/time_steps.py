@@ -59,15 +59,17 @@ def last_state(lstm: nn.LSTM, x: Tensor, steps: Tensor) -> Tensor:
     """Run an LSTM over the existing steps of each row.
 
     Args:
-        lstm: of one direction.
+        lstm: of one layer and one direction.
         x: (B, T, F) its inputs.
         steps: (B, T) bool; False where a step does not exist.
 
     Returns:
         (B, H) the hidden state after the last existing step; 0, with which the LSTM begins, where there is none.
     """
-    if steps.shape[1] == 1:  # one shape for every batch: such a step can be recorded
-        return torch.where(steps, lstm(x.transpose(0, 1))[0][0], 0.0)
+    if steps.shape[1] == 1:  # one shape for every batch, and no layer of a vendor's: such a step can be recorded
+        start = x.new_zeros(len(x), lstm.hidden_size)
+        weights = (lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0)
+        return torch.where(steps, torch.lstm_cell(x[:, 0], (start, start), *weights)[0], 0.0)
     packing = Packing.of(steps)
     if not packing.counts:
         return x.new_zeros(len(x), lstm.hidden_size)
