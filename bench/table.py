@@ -36,6 +36,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
     if "step" in groups and device == "cpu":
         yield from (step.with_holes(rate) for rate in (0.3, 0.6))
         yield from (dependence.case(on) for on in ("z", "experts"))
+        yield from (dependence.fusion_case(*each) for each in (*dependence.FUSED, *dependence.UNIMODAL))
         yield mopoe.case()
         yield from (mwvae.case(name) for name in ("mwvae", "fmwvae"))
 

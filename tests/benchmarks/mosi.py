@@ -45,7 +45,7 @@ def one(data: Any, network: str, penalty: str, weight: float, seed: int) -> dict
     hyper = dict(fusion=network, penalty=SHAM if penalty == "sham" else penalty, penalty_weight=weight)
     run = mmppl.fit("mdm", data, hyper=hyper, preset="mosi", seed=seed)
     fitted = time.process_time()
-    found = run.evaluate(data, metrics=[*METRICS, "drop"], draws=1)["metrics"]
+    found = run.evaluate(data, metrics=[*METRICS, "drop"], draws=2)["metrics"]  # all draws have one Z
     kept = {name.removesuffix(f".{LABEL}"): values for name, values in found.items() if name.endswith(f".{LABEL}")}
     full = max(kept["mae"], key=len)  # the set of all of them has the longest name
     best = min(run.metrics, key=lambda line: line["loss"]["valid"])
@@ -107,8 +107,8 @@ def main() -> None:
         for window in sorted(set(WINDOWS.values()))
     }
     for penalty, weight in settings(asked.penalties, asked.lambdas):
-        for network in asked.networks:
-            for seed in asked.seeds:
+        for seed in asked.seeds:
+            for network in asked.networks:
                 print(json.dumps(one(data[WINDOWS[network]], network, penalty, weight, seed)), flush=True)
 
 

@@ -68,8 +68,7 @@ def last_state(lstm: nn.LSTM, x: Tensor, steps: Tensor) -> Tensor:
     """
     if steps.shape[1] == 1:  # one shape for every batch, and no layer of a vendor's: such a step can be recorded
         start = x.new_zeros(len(x), lstm.hidden_size)
-        weights = (lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0)
-        return torch.where(steps, torch.lstm_cell(x[:, 0], (start, start), *weights)[0], 0.0)
+        return torch.where(steps, torch.lstm_cell(x[:, 0], (start, start), *lstm.all_weights[0])[0], 0.0)
     packing = Packing.of(steps)
     if not packing.counts:
         return x.new_zeros(len(x), lstm.hidden_size)
