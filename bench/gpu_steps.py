@@ -20,9 +20,10 @@ from mmppl.train.cuda_graph import CapturedStep
 from mmppl.train.optimiser import adam, mutable_state
 from mmppl.train.step import Step
 
-from . import mopoe, step
+from . import step
 from .case import Case, apart
 from .gpu_section import Report
+from .steps import mopoe
 
 STEPS = 8  # the first of them run from Python, the last are replays
 CLOSE = 1e-4  # relative difference of losses that another order of sums can explain after so many steps

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from . import dependence, ima, likelihood, mopoe, mwvae, pairs, product, step
+from . import likelihood, pairs, product, step
 from .case import Case, Row, measure
 from .harness import circumstances
+from .steps import dependence, ima, mopoe, mwvae
 
 GROUPS = ("product", "pairs", "likelihood", "step")
 
@@ -36,6 +37,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
     if "step" in groups and device == "cpu":
         yield from (step.with_holes(rate) for rate in (0.3, 0.6))
         yield from (dependence.case(on) for on in ("z", "experts"))
+        yield from (dependence.fusion_case(*each) for each in (*dependence.FUSED, *dependence.UNIMODAL))
         yield mopoe.case()
         yield from (mwvae.case(name) for name in ("mwvae", "fmwvae"))
         yield from (ima.case(stage) for stage in ima.STAGES)

@@ -55,6 +55,7 @@ from .modalities.subsets import one_subset_each as one_subset_each
 from .modalities.subsets import random_subsets as random_subsets
 from .nn.conv import ConvDecoder as ConvDecoder
 from .nn.conv import ConvTrunk as ConvTrunk
+from .nn.fusion.embedding import EmbeddingNetwork as EmbeddingNetwork
 from .nn.fusion.network import FusionNetwork as FusionNetwork
 from .nn.fusion.registry import FUSIONS as FUSIONS
 from .nn.fusion.registry import fusion_network as fusion_network

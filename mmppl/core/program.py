@@ -213,6 +213,19 @@ class Program(nn.Module):
         """
         raise NotImplementedError
 
+    def dependence_scores(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What a critic of the program, which tells rows from rows put together of several, says of each; by default
+        there is none.
+
+        Args:
+            batch: B rows.
+
+        Returns:
+            (B,) scores of the rows, (B,) scores of rows put together of theirs, and (B,) bool, which of them count
+            because they have two modalities; None without a critic.
+        """
+        return None
+
     def notes(self) -> Sequence[str]:
         """Lines for the user that `fit` logs when it has ended, such as what was found; by default none."""
         return []

@@ -23,9 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmppl import Batch, Modality, Program, load_program
-from mmppl.bench import mopoe, step
+from mmppl.bench import step
 from mmppl.bench.case import apart
 from mmppl.bench.harness import circumstances, figure, interleave, peak_memory, ratio
+from mmppl.bench.steps import mopoe
 from mmppl.nn.mlp import mlp
 
 try:

@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from mmppl.bench import mopoe, mwvae, pairs, product, step
+from mmppl.bench import pairs, product, step
 from mmppl.bench.case import Case, Row, measure
 from mmppl.bench.harness import circumstances, peak_memory
+from mmppl.bench.steps import mopoe, mwvae
 from mmppl.kernels.mmd import mmd2, rbf
 
 RESULTS = Path(__file__).parent / "results" / "targets.json"

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmppl.bench import dependence, ima, mopoe, mwvae, product, step
+from mmppl.bench import product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
+from mmppl.bench.steps import dependence, ima, mopoe, mwvae
 
 
 @pytest.fixture
@@ -31,6 +32,9 @@ def test_candidates_take_turns():
 
 def test_a_term_of_weight_0_leaves_the_step_as_it_is():
     assert max(dependence.disagreement(on, rows=5) for on in ("z", "experts")) < 1e-6
+    for each in (("lmf", "fused"), ("lmf", "unimodal")):
+        error, allowed = dependence.fusion_case(*each, rows=5).error()
+        assert error <= allowed
 
 
 def test_the_hand_written_model_is_ours(benchmarks):

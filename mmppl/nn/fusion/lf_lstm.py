@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ..mlp import Dropout, Linear
-from .network import FusionNetwork
+from .embedding import EmbeddingNetwork
 from .registry import fusion_network
 from .time_steps import last_state
 
 
 @fusion_network("lf-lstm")
-class LFLSTM(FusionNetwork):
+class LFLSTM(EmbeddingNetwork):
     """Late fusion. Modalities may have different numbers of steps; the state of a missing one is 0.
 
     Args:
@@ -45,9 +45,10 @@ class LFLSTM(FusionNetwork):
         dropout: float = 0.2,
     ) -> None:
         super().__init__(sizes, d=d, text=text)
+        self.widths = dict.fromkeys(sizes, hidden)
         self.lstms = nn.ModuleDict({name: nn.LSTM(size, hidden) for name, size in sizes.items()})
         self.head = nn.Sequential(Linear(len(sizes) * hidden, d), nn.ReLU(), Dropout(dropout))
 
-    def _fuse(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> Tensor:
-        states = [last_state(self.lstms[name], x, steps[name]) for name, x in features.items()]  # type: ignore[arg-type]
-        return self.head(torch.cat(states, -1))
+    def _fuse_embedded(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        states = {name: last_state(self.lstms[name], x, steps[name]) for name, x in features.items()}  # type: ignore[arg-type]
+        return self.head(torch.cat(list(states.values()), -1)), states

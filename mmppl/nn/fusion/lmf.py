@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError
-from .network import FusionNetwork
+from .embedding import EmbeddingNetwork
 from .registry import fusion_network
-from .unimodal import Embeddings
+from .unimodal import Embeddings, with_one
 
 
 @fusion_network("lmf")
-class LMF(FusionNetwork):
+class LMF(EmbeddingNetwork):
     """Low-rank tensor fusion, of any number of modalities.
 
     Args:
@@ -59,16 +59,17 @@ class LMF(FusionNetwork):
         self.embeddings = Embeddings(
             sizes, self.text, text_hidden=text_hidden, text_d=text_d, other_d=other_d, dropout=dropout
         )
-        widths = self.embeddings.widths
-        self.low_rank = nn.ParameterDict({name: torch.empty(rank, 1 + widths[name], d) for name in sizes})
+        self.widths = self.embeddings.widths
+        self.low_rank = nn.ParameterDict({name: torch.empty(rank, 1 + self.widths[name], d) for name in sizes})
         for factor in self.low_rank.values():
             nn.init.xavier_normal_(factor)
         self.weight = nn.Parameter(torch.randn(rank) / rank**0.5)
         self.bias = nn.Parameter(torch.zeros(d))
 
-    def _fuse(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> Tensor:
+    def _fuse_embedded(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         product: Tensor | None = None
-        for name, h in self.embeddings(features, steps).items():
-            own = h @ self.low_rank[name]  # (rank, B, d)
+        embeddings = self.embeddings(features, steps)
+        for name, h in embeddings.items():
+            own = with_one(h) @ self.low_rank[name]  # (rank, B, d)
             product = own if product is None else product * own
-        return torch.einsum("r,rbd->bd", self.weight, product) + self.bias
+        return torch.einsum("r,rbd->bd", self.weight, product) + self.bias, embeddings

@@ -88,6 +88,7 @@ class MAG(FusionNetwork):
         DataError: the model's files are incomplete.
     """
 
+    reads_pieces = True
     encoder: Any  # of transformers, whose classes are not typed here
 
     def __init__(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ...errors import UsageError
 from ..mlp import Dropout, Linear, mlp
-from .network import FusionNetwork
+from .embedding import EmbeddingNetwork
 from .registry import fusion_network
 from .time_steps import Packing
 
@@ -30,7 +30,7 @@ Four = tuple[float, float, float, float]
 
 
 @fusion_network("mfn")
-class MFN(FusionNetwork):
+class MFN(EmbeddingNetwork):
     """Memory fusion. All modalities need equally many steps; a step exists if any of them has it.
 
     Args:
@@ -83,7 +83,7 @@ class MFN(FusionNetwork):
             raise UsageError(
                 f"MFN: {len(widths)} widths and {len(dropouts)} dropouts; give four of each, for A, U, G1, G2."
             )
-        self.memory = memory
+        self.memory, self.widths = memory, dict(zip(sizes, self.hidden))
         self.cells = nn.ModuleDict({n: nn.LSTMCell(size, h) for (n, size), h in zip(sizes.items(), self.hidden)})
         states = sum(self.hidden)
         both = 2 * states + memory
@@ -94,15 +94,21 @@ class MFN(FusionNetwork):
         )
         self.head = nn.Sequential(Linear(states + memory, d), nn.ReLU(), Dropout(dropout))
 
-    def _fuse(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> Tensor:
+    def _fuse_embedded(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         packing = Packing.of(torch.stack(list(steps.values())).any(0))
         if not packing.counts:
             x = next(iter(features.values()))
-            return self.head(x.new_zeros(len(x), sum(self.hidden) + self.memory))
-        h, changes = self._states(packing, features, steps)
-        attended = torch.softmax(self.attention(changes), -1) * changes
-        u = self._remember(packing, attended, torch.tanh(self.proposal(attended)))
-        return self.head(packing.rows(torch.cat([h, u], -1)))
+            last = x.new_zeros(len(x), sum(self.hidden) + self.memory)
+        else:
+            h, changes = self._states(packing, features, steps)
+            attended = torch.softmax(self.attention(changes), -1) * changes
+            u = self._remember(packing, attended, torch.tanh(self.proposal(attended)))
+            last = packing.rows(torch.cat([h, u], -1))
+        return self.head(last), self._of_each(last[:, : -self.memory])
+
+    def _of_each(self, states: Tensor) -> dict[str, Tensor]:
+        """(B, Σ hidden) → (B, hidden) of each modality."""
+        return dict(zip(self.widths, states.split(self.hidden, -1)))
 
     def _states(self, packing: Packing, features: dict[str, Tensor], steps: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The last h of all LSTMs, (rows, Σ hidden), the longest row first, and c* at every step, (N, 2 Σ hidden)."""

@@ -40,6 +40,8 @@ class FusionNetwork(nn.Module):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Hyper-parameters of published configurations, by a short name."""
+    reads_pieces: ClassVar[bool] = False
+    """Whether text comes as word pieces, whose numbers are codes that nothing may scale."""
 
     def __init__(self, sizes: Mapping[str, int], *, d: int, text: str | None = None, aligned: bool = False) -> None:
         super().__init__()
@@ -72,13 +74,19 @@ class FusionNetwork(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor], steps: Mapping[str, Tensor]) -> Tensor:
         """See `fuse`."""
-        self._check(features, steps)
-        kept = {name: torch.where(steps[name].unsqueeze(-1), features[name], 0.0) for name in self.sizes}
-        return full_precision(self._fuse(kept, {name: steps[name] for name in self.sizes}))
+        return full_precision(self._fuse(*self._checked(features, steps)))
 
     def _fuse(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> Tensor:
         """Z from checked input, which is 0 where a step does not exist."""
         raise NotImplementedError(f"{type(self).__name__} has to define `_fuse`.")
+
+    def _checked(
+        self, features: Mapping[str, Tensor], steps: Mapping[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Features and steps of what is fused, in the order of `sizes`, with 0 where a step does not exist."""
+        self._check(features, steps)
+        kept = {name: torch.where(steps[name].unsqueeze(-1), features[name], 0.0) for name in self.sizes}
+        return kept, {name: steps[name] for name in self.sizes}
 
     def _check(self, features: Mapping[str, Tensor], steps: Mapping[str, Tensor]) -> None:
         kind = type(self).__name__

@@ -77,7 +77,9 @@ def load_encoder(model: str, family: str, *, pretrained: bool = True) -> tuple[A
         raise DataError(f"{model}: {len(tokenizer)} words in the vocabulary, {config.vocab_size} in config.json; take "
                         "both from one model.")  # fmt: skip
     with _quiet(transformers):
-        encoder = _with_weights(kind, model) if pretrained else kind(config)
+        # a program is built without memory, on the device "meta", where its weights are about to come from a run
+        loaded = pretrained and torch.get_default_device().type != "meta"
+        encoder = _with_weights(kind, model) if loaded else kind(config)
     special = SpecialPieces(
         tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id,
         before=int(family == "bert"),

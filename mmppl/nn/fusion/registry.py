@@ -6,15 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ...base.registry import Registry
+from .embedding import EmbeddingNetwork
 from .network import FusionNetwork
 
-ASIDE = ("registry", "network", "time_steps", "unimodal", "mag", "pretrained", "word_pieces")
+ASIDE = ("registry", "network", "embedding", "time_steps", "unimodal", "mag", "pretrained", "word_pieces")
 
 
 def _lacks(network: Any) -> list[str]:
     if not (isinstance(network, type) and issubclass(network, FusionNetwork)):
         return ["the base class mmppl.FusionNetwork"]
-    return [] if network._fuse is not FusionNetwork._fuse else ["the method _fuse"]
+    if network._fuse is FusionNetwork._fuse:
+        return ["the method _fuse"]
+    writes = not issubclass(network, EmbeddingNetwork) or network._fuse_embedded is not EmbeddingNetwork._fuse_embedded
+    return [] if writes else ["the method _fuse_embedded"]
 
 
 FUSIONS: Registry[Any] = Registry("fusion network", __package__ or "", aside=ASIDE, lacks=_lacks)

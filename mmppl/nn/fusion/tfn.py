@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from ...errors import UsageError
 from ..mlp import Dropout, Linear
-from .network import FusionNetwork
+from .embedding import EmbeddingNetwork
 from .registry import fusion_network
-from .unimodal import Embeddings
+from .unimodal import Embeddings, with_one
 
 MOST = 100_000  # numbers of one row's product
 
 
 @fusion_network("tfn")
-class TFN(FusionNetwork):
+class TFN(EmbeddingNetwork):
     """Tensor fusion. The product grows with the power of the number of modalities; `LMF` has no such limit.
 
     Args:
@@ -66,7 +66,8 @@ class TFN(FusionNetwork):
         self.embeddings = Embeddings(
             sizes, self.text, text_hidden=text_hidden, text_d=text_d, other_d=other_d, dropout=dropout
         )
-        product = math.prod(1 + width for width in self.embeddings.widths.values())
+        self.widths = self.embeddings.widths
+        product = math.prod(1 + width for width in self.widths.values())
         if product > MOST:
             raise UsageError(
                 f"TFN: the product of {len(sizes)} modalities has {product:,} numbers per row, more than {MOST:,}; "
@@ -74,8 +75,9 @@ class TFN(FusionNetwork):
             )
         self.head = nn.Sequential(Dropout(fused_dropout), Linear(product, d), nn.ReLU(), Linear(d, d), nn.ReLU())
 
-    def _fuse(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> Tensor:
-        product, *others = self.embeddings(features, steps).values()
+    def _fuse_embedded(self, features: dict[str, Tensor], steps: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        embeddings = self.embeddings(features, steps)
+        product, *others = (with_one(h) for h in embeddings.values())
         for h in others:
             product = (product.unsqueeze(-1) * h.unsqueeze(-2)).flatten(1)
-        return self.head(product)
+        return self.head(product), embeddings

@@ -59,15 +59,16 @@ def last_state(lstm: nn.LSTM, x: Tensor, steps: Tensor) -> Tensor:
     """Run an LSTM over the existing steps of each row.
 
     Args:
-        lstm: of one direction.
+        lstm: of one layer and one direction.
         x: (B, T, F) its inputs.
         steps: (B, T) bool; False where a step does not exist.
 
     Returns:
         (B, H) the hidden state after the last existing step; 0, with which the LSTM begins, where there is none.
     """
-    if steps.shape[1] == 1:  # one shape for every batch: such a step can be recorded
-        return torch.where(steps, lstm(x.transpose(0, 1))[0][0], 0.0)
+    if steps.shape[1] == 1:  # one shape for every batch, and no layer of a vendor's: such a step can be recorded
+        start = x.new_zeros(len(x), lstm.hidden_size)
+        return torch.where(steps, torch.lstm_cell(x[:, 0], (start, start), *lstm.all_weights[0])[0], 0.0)
     packing = Packing.of(steps)
     if not packing.counts:
         return x.new_zeros(len(x), lstm.hidden_size)

@@ -60,10 +60,13 @@ class Embeddings(nn.ModuleDict):
             )
 
     def forward(self, features: Mapping[str, Tensor], steps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """[1; h_m], (B, 1 + width), of each modality. Without h_m only products with the 1 are left of it."""
-        found = {}
-        for name, network in self.items():
-            h = network(features[name], steps[name])
-            h = torch.where(steps[name].any(1, keepdim=True), h, 0.0)
-            found[name] = torch.cat([torch.ones_like(h[:, :1]), h], -1)
-        return found
+        """h_m, (B, width), of each modality."""
+        return {
+            name: torch.where(steps[name].any(1, keepdim=True), network(features[name], steps[name]), 0.0)
+            for name, network in self.items()
+        }
+
+
+def with_one(h: Tensor) -> Tensor:
+    """[1; h], (B, 1 + width): where a modality is missing, and h is 0, only products with the 1 are left of it."""
+    return torch.cat([torch.ones_like(h[:, :1]), h], -1)

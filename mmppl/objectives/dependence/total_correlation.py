@@ -109,10 +109,7 @@ class TotalCorrelation(nn.Module):
         Returns:
             A scalar; 0 where fewer than two rows count.
         """
-        count = len(joint[0])
-        here = None if present is None else torch.cat([present, present])
-        out = self.critic([torch.cat(pair) for pair in zip(joint, product)], here)
-        aligned, mixed = out[:count], out[count:]
+        aligned, mixed = self.scores(joint, product, present)
         if self.method == "dv" and self.training:
             average = moved_average(self.log_average, mixed, RATE, rows)
             if rows is not None:
@@ -123,6 +120,23 @@ class TotalCorrelation(nn.Module):
         else:
             found = BOUNDS[self.method](aligned, mixed, rows)
         return found if rows is None else torch.where(rows.sum() >= 2, found, 0.0)
+
+    def scores(
+        self, joint: Sequence[Tensor], product: Sequence[Tensor], present: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the critic says: the higher, the more a row looks like an aligned one.
+
+        Args:
+            joint: as in `forward`.
+            product: as in `forward`.
+            present: as in `forward`.
+
+        Returns:
+            (B,) of the aligned rows, and of those of the product.
+        """
+        here = None if present is None else torch.cat([present, present])
+        out = self.critic([torch.cat(pair) for pair in zip(joint, product)], here)
+        return out[: len(joint[0])], out[len(joint[0]) :]
 
     def terms(
         self, joint: Sequence[Tensor], product: Sequence[Tensor], present: Tensor | None = None,

@@ -11,6 +11,7 @@ from mmppl.nn.fusion.registry import FUSIONS
 SIZES = {"text": 5, "audio": 3, "video": 4}
 NAMES = ["ef-lstm", "lf-lstm", "lmf", "mfn", "tfn"]  # the others need transformers: test_mag_models.py
 ALIGNED = ["ef-lstm", "mfn"]
+EMBEDDED = ["lf-lstm", "lmf", "mfn", "tfn"]
 FILLERS = [math.nan, math.inf, 1e30, -7.0]
 
 
@@ -93,6 +94,21 @@ def test_every_parameter_and_every_number_of_the_input_has_a_gradient(name):
     for m, gradient in zip(features, gradients[-len(SIZES) :]):
         assert ((gradient != 0).any(-1) <= steps[m]).all()
         assert (gradient != 0).flatten(0, 1).any(0).all()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embeddings_are_of_one_modality_alone(name):
+    """Z is the same with and without them; each depends on nothing but its modality, and is 0 in rows that lack it."""
+    model = network(name)
+    features, steps = inputs(name)
+    z, embeddings = model.fuse_embedded(features, steps)
+    assert torch.equal(z, model(features, steps)) and list(embeddings) == list(SIZES)
+    assert {m: h.shape[1] for m, h in embeddings.items()} == model.widths
+    lacks = {m: ~s.any(1) for m, s in steps.items()}
+    assert all(h[lacks[m]].eq(0).all() and h[~lacks[m]].abs().sum() > 0 for m, h in embeddings.items())
+    other = features | {"audio": features["audio"] + 1}
+    for m, h in model.fuse_embedded(other, steps)[1].items():
+        assert torch.equal(h, embeddings[m]) == (m != "audio")
 
 
 @pytest.mark.parametrize("name", NAMES)

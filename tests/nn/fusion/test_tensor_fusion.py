@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmppl.nn.fusion.registry import FUSIONS
+from mmppl.nn.fusion.unimodal import with_one
 
 SIZES = {"text": 5, "audio": 3, "video": 4}
 
@@ -15,7 +16,7 @@ def built(name, **hyper):
     steps = {m: torch.rand(8, 4) < 0.6 for m in SIZES}
     steps["video"][3] = False
     kept = {m: torch.where(steps[m].unsqueeze(-1), x, 0.0) for m, x in features.items()}
-    return model, features, steps, list(model.embeddings(kept, steps).values())
+    return model, features, steps, [with_one(h) for h in model.embeddings(kept, steps).values()]
 
 
 def test_tfn_is_an_outer_product(float64):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mmppl import Batch, Modality, Program, all_subsets, load_program
 from mmppl.nn.mlp import mlp
 
-from .case import Case, apart
-from .step import ours, scoped
+from ..case import Case, apart
+from ..step import ours, scoped
 
 WIDTH, LATENT, SIZE = 400, 20, 32
 

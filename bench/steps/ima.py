@@ -16,8 +16,8 @@ from mmppl.train.settings import FitSettings
 from mmppl.train.stages.gradient import Evaluation, GradientStage
 from mmppl.train.stages.plan import plan_stages
 
-from .case import Case
-from .step import products_of, scoped, steps_apart
+from ..case import Case
+from ..step import products_of, scoped, steps_apart
 
 SIZES, WIDTHS, LATENT, RHO, LR = (784, 696), (500, 100), 50, 0.9, 1e-3
 MODALITIES = tuple(Modality(name, (size,), "bernoulli") for name, size in zip(("image", "speech"), SIZES))

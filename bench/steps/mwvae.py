@@ -13,8 +13,8 @@ from mmppl import Batch, Modality, Program, load_program
 from mmppl.nn.mlp import mlp
 from mmppl.train.step import Step
 
-from .case import Case
-from .step import ours, products_of, scoped, steps_apart
+from ..case import Case
+from ..step import ours, products_of, scoped, steps_apart
 
 WIDTH, LATENT, PRIVATE, PIXELS, CLASSES = 400, 64, 16, 784, 10
 LABEL_WEIGHT = 20.0

@@ -1,0 +1,1 @@
+"""Training steps of programs beside hand-written PyTorch, one program or term a file."""
