@@ -39,7 +39,7 @@ RESULTS = Path(__file__).parent / "results" / "mag.json"
 VALID_VIDEOS = 12
 METHODS = ("text", "mag", "mag, audio of others")
 LAYERS, WIDTH, HEADS = 2, 64, 4
-PRETRAINING = dict(epochs=30, batch_size=64, lr=2e-3, masked=0.15)
+PRETRAINING = dict(epochs=20, batch_size=64, lr=2e-3, masked=0.15)
 FIT: dict[str, Any] = dict(epochs=8, batch_size=48, lr=1e-3, patience=8, calibrate=False)
 SPECIAL = {
     "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
@@ -84,6 +84,7 @@ def pretrained(family: str, folder: Path, spoken: Sequence[Sequence[str]], root:
             vocab_size=len(tokenizer), d_model=WIDTH, n_layer=LAYERS, n_head=HEADS, d_inner=2 * WIDTH
         )
         model = transformers.XLNetLMHeadModel(config)
+    head = model.cls if family == "bert" else model.lm_loss
     tokenizer.save_pretrained(folder)
     made = mmppl.align_words(spoken, tokenizer)
     ids, length = torch.tensor(made["text"][..., 0]), torch.tensor(made["length_text"])
@@ -105,7 +106,8 @@ def pretrained(family: str, folder: Path, spoken: Sequence[Sequence[str]], root:
             own, here = ids[rows, :longest], exists[rows, :longest]
             hidden = maskable[rows, :longest] & (torch.rand(own.shape) < PRETRAINING["masked"])
             seen = torch.where(hidden, tokenizer.mask_token_id, own)
-            logits = model(input_ids=seen, attention_mask=here.long()).logits[hidden]
+            states = model.base_model(input_ids=seen, attention_mask=here.long()).last_hidden_state
+            logits = head(states[hidden])  # of all places, it would take most of the time
             loss = torch.nn.functional.cross_entropy(logits, own[hidden])
             optimiser.zero_grad()
             loss.backward()
