@@ -15,11 +15,11 @@ method with the others that have no penalty, seed by seed.
 - dv, nwj, wasserstein, infonce: all rows, and a critic on the fused code.
 - "nwj, unimodal", "infonce, unimodal": a critic on the codes of the modalities before they are fused.
 
-Why it can help: p(x_1, x_2, x_3) / Π p(x_m) depends on what the modalities say about the cause they share and on nothing
-else. A code on which a critic comes near the bound has kept that, and needs no class for it; private causes, from which
-100 rows with a class do not tell it apart, are of no use to a critic. Where the class depends on what is not shared, or
-where nearly all rows have one, nothing of this holds. λ stands beside a likelihood that is a mean over all rows, of
-which one in 82 has a class: λ = 1 drowns it.
+Why it can help: p(x_1, x_2, x_3) / Π p(x_m) depends on what the modalities say about the cause they share, and on
+nothing else. A code on which a critic comes near the bound has kept that, and needs no class for it; of private causes,
+from which 100 rows with a class do not tell it apart, a critic has no use. Where the class depends on what is not
+shared, or where nearly all rows have one, nothing of this holds. λ stands beside a likelihood
+that is a mean over all rows, of which one in 82 has a class: λ = 1 drowns it.
 
 Sets that were tried, all of them:
 - "sign": two classes, the sign of the first number of the cause; 100 labelled and 3,996 other rows (in a first version
