@@ -80,7 +80,7 @@ class Late(mmppl.FusionNetwork):
         return self.head(torch.cat(found, -1))
 
 
-class Unimodal(mmppl.load_program("mdm")):  # type: ignore[misc]
+class Unimodal(mmppl.load_program("mdm")):
     """MDM whose modalities' own codes a critic can be put on, by the term `tc.METHOD:on=experts`."""
 
     @property
