@@ -12,6 +12,7 @@ on the recipe `mosi` (no video is in two parts), with the weights of the epoch t
   of a gain is not audio.
 
 The features of video in this set know the labels of the train videos, so they are left out; audio and words do not.
+The gate has less dropout and a shorter shift than in the paper (.5 and β = 1, with which MAG was behind text alone).
 """
 
 from __future__ import annotations
@@ -34,17 +35,37 @@ from mmppl.data.recipes.parts.mosi import Utterances, load_mosi
 from mmppl.evaluation.metrics.sentiment import two_way_accuracy
 from mmppl.evaluation.scores import correlation, mean_absolute_error
 from mmppl.evaluation.summary import paired_runs
+from mmppl.nn.fusion.mag_bert import MAGBert
+from mmppl.nn.fusion.mag_xlnet import MAGXLNet
 
 RESULTS = Path(__file__).parent / "results" / "mag.json"
 VALID_VIDEOS = 12
 METHODS = ("text", "mag", "mag, audio of others")
 LAYERS, WIDTH, HEADS = 2, 64, 4
+DROPOUT = 0.1  # of the gate, as elsewhere in the transformer
+BETA = 0.2  # how long its shift may be, relative to the vector of a word
 PRETRAINING = dict(epochs=20, batch_size=64, lr=2e-3, masked=0.15)
 FIT: dict[str, Any] = dict(epochs=8, batch_size=48, lr=1e-3, patience=8, calibrate=False)
 SPECIAL = {
     "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
     "xlnet": ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "▁"],
 }
+
+
+@mmppl.fusion_network("light-bert")
+class LightBert(MAGBert):
+    """MAG-BERT with a gate of less dropout and a shorter shift, since 1,138 utterances teach it."""
+
+    def __init__(self, sizes: Mapping[str, int], *, text: str | None = None, model: str = "") -> None:
+        super().__init__(sizes, text=text, model=model, beta=BETA, dropout=DROPOUT)
+
+
+@mmppl.fusion_network("light-xlnet")
+class LightXLNet(MAGXLNet):
+    """The same of MAG-XLNet."""
+
+    def __init__(self, sizes: Mapping[str, int], *, text: str | None = None, model: str = "") -> None:
+        super().__init__(sizes, text=text, model=model, beta=BETA, dropout=DROPOUT)
 
 
 def vectors(root: Path, words: Sequence[str], rng: np.random.Generator) -> np.ndarray:
@@ -146,7 +167,7 @@ def fitted(
     """One fit, and its scores on the validation and test rows."""
     began = time.process_time()
     data, cell = rows_of(method, found, made, seed), dict(family=family, method=method, seed=seed)
-    run = mmppl.fit("mdm", data, hyper=dict(fusion=f"mag-{family}", model=model), seed=seed, **FIT)
+    run = mmppl.fit("mdm", data, hyper=dict(fusion=f"light-{family}", model=model), seed=seed, **FIT)
     for part in ("valid", "test"):
         rows = data.rows(part)
         given = [name for name in ("text", "audio") if name in data.values]
