@@ -53,11 +53,11 @@ def batch_of(rows, program, n=40):
 # --- laws
 
 
-@pytest.mark.parametrize("fusion", [f if f == "lf-lstm" else pytest.param(f, marks=pytest.mark.slow) for f in NETWORKS])
+@pytest.mark.parametrize("fusion", ["lf-lstm", pytest.param("lmf", marks=pytest.mark.slow)])
 def test_it_keeps_its_promises(fusion):
-    rows = data() if fusion in ("ef-lstm", "mfn") else small_series(rows=20, steps=3)
-    first = rows.modalities[0].name
-    check_program(MDM, data=rows, fusion=fusion, text=first, penalty="nwj", critic_width=8, move=by_names)
+    """Of these two the weights can be put into a program whose modalities come in the opposite order."""
+    rows = small_series(rows=20, steps=3)
+    check_program(MDM, data=rows, fusion=fusion, text="watch", penalty="nwj", critic_width=8, move=by_names)
 
 
 def by_names(program, other):
