@@ -51,8 +51,8 @@ def made(name, rows=16, **hyper):
     data = dataclasses.replace(data, observed=observed)
     torch.manual_seed(0)
     cls = load_program(name)
-    hidden = dict(hidden=16) if "hidden" in hyper_parameters(cls) else {}
-    program = cls(data.modalities, latent_dim=4, **hidden, **hyper)
+    small = {key: value for key, value in dict(hidden=16, latent_dim=4).items() if key in hyper_parameters(cls)}
+    program = cls(data.modalities, **small, **hyper)
     with torch.no_grad():
         for parameter in program.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -69,6 +69,8 @@ def idle_in(name, loss, weights):
     idle = ()
     if name == "jmvae" and loss != "ObjectiveELBO":
         idle = ("encoders.",)
+    if name == "mdm":  # it predicts labels alone, and vectors are sequences of one step: no state goes on
+        idle = ("likelihood_parameters.", *(n for n in weights if n.endswith("weight_hh_l0")))
     if name == "factors":
         idle = ("classifiers.", "likelihood_parameters.profile.")
         idle += ("surrogates.label.", "log_noise.label") if loss == "ObjectiveELBO" else ()
