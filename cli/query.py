@@ -110,7 +110,8 @@ def example(run: "Run", program: str | None = None) -> str:
         A line for the shell.
     """
     labels, modalities = labels_and_modalities(run)
-    given = list(run.program.conditions) or [n for n in run.program.encoded if n in modalities][:1]
+    seen = [n for n in run.program.encoded if n not in labels]
+    given = list(run.program.conditions) or [n for n in seen if n in modalities][:1] or seen[:1]
     want = labels[:1] + [name for name in modalities if name not in given][:1] or ["z"]
     line = ["mmppl", "query", str(run.folder), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
     return shlex.join(line + (["--program", program] if program else []))

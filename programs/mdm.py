@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 import pyro
+import torch
 from pyro.distributions import Delta
 from torch import Tensor, nn
 
@@ -60,6 +61,9 @@ class MDM(Program):
         model: for MAG: folder of the transformer, or its name in the hub's cache; "": the network's own.
         pretrained: for MAG: whether the transformer's weights are loaded.
         limit: standardised features are cut off at ± this; 0: they are not.
+        drop: the probability with which a modality of a row is hidden in a step of training (never all of them), so
+            that labels can be read off any of them; 0, as published: a modality that is dropped at a query only is one
+            that the network has never missed.
         penalty: the bound, or "none"; "wasserstein" is a distance and not in nats.
         penalty_weight: λ. With 0 the critic runs and moves nothing else, so that a run without penalty can be compared
             with one whose random numbers are the same.
@@ -77,17 +81,17 @@ class MDM(Program):
     """
 
     default_data = "digits-sequences"
-    training = dict(lr=2e-3)
+    training = dict(lr=2e-3, batch_size=128, steps=500)
     presets = {
         # the critic of table 4; its widths, what bounds its slope, λ and the settings of the fit are not printed
         "paper": dict(
-            penalty="wasserstein", penalty_weight=0.01, critic_on="fused", critic_steps=1, critic_layers=5,
+            drop=0.0, penalty="wasserstein", penalty_weight=0.01, critic_on="fused", critic_steps=1, critic_layers=5,
             critic_width=256, critic_dropout=0.4, critic_sigmoid=True, critic_lipschitz="penalty", epochs=40,
             batch_size=32, lr=1e-3, schedule="constant", refit=False, calibrate=False,
         ),
         # for the utterances of CMU-MOSI: of 12 epochs the one that serves the validation rows best
         "mosi": dict(
-            epochs=12, patience=12, batch_size=64, lr=1e-3, schedule="constant", refit=False, calibrate=False,
+            drop=0.0, epochs=12, patience=12, batch_size=64, lr=1e-3, schedule="constant", refit=False, calibrate=False,
         ),
     }  # fmt: skip
 
@@ -102,6 +106,7 @@ class MDM(Program):
         model: str = "",
         pretrained: bool = True,
         limit: float = 5.0,
+        drop: float = 0.3,
         penalty: Penalty = "none",
         penalty_weight: float = 0.01,
         critic_on: Literal["fused", "unimodal"] = "fused",
@@ -115,6 +120,7 @@ class MDM(Program):
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(limit=limit, penalty_weight=penalty_weight)
+        self.check_fraction(drop=drop)
         labels = [m for m in modalities if m.role == "label"]
         if not labels:
             raise UsageError(
@@ -125,7 +131,7 @@ class MDM(Program):
         sizes = {m.name: m.input_size // m.shape[0] - 1 if m.sequence else m.input_size for m in seen}
         chosen = network_options(fusion, configuration, width=width, model=model, pretrained=pretrained)
         words = text if text is not None else "text" if "text" in sizes else None
-        self.limit, self.unimodal = limit, critic_on == "unimodal"
+        self.limit, self.drop, self.unimodal = limit, drop, critic_on == "unimodal"
         self.fusion = FUSIONS[fusion](sizes, text=words, **chosen)
         check_fits(fusion, self.fusion, {m.name: m for m in seen})
         self.decoders = nn.ModuleDict({m.name: nn.Linear(self.fusion.d, m.output_size) for m in labels})
@@ -170,6 +176,7 @@ class MDM(Program):
 
     def objective(self, batch: Batch) -> Terms:
         """The labels of rows of which anything is seen, and the penalty."""
+        batch = self.with_less(batch) if self.training and self.drop else batch
         known = batch.seen.any(-1)
         batch = replace(batch, active=known if batch.active is None else known & batch.active)
         if self.bound is None:
@@ -182,6 +189,14 @@ class MDM(Program):
 
         terms = nll(trace(self, batch, guide), self.weights)
         return terms | self.bound.terms(joint, product, batch.seen, has_two(batch))
+
+    def with_less(self, batch: Batch) -> Batch:
+        """The batch in which some of the modalities of a row are missing, but never its last."""
+        seen = batch.seen
+        kept = seen & (torch.rand(seen.shape, device=seen.device) >= self.drop)
+        kept = torch.where(kept.any(-1, keepdim=True), kept, seen)
+        less = {name: kept[..., i] for i, name in enumerate(self.encoded)}
+        return replace(batch, observed={**batch.observed, **less}, seen=kept)
 
     def told_apart(self, batch: Batch) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Z, (B, d), and what the critic is to tell apart: vectors of rows, and of rows put together."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ def shuffled(batch: Batch, names: Sequence[str], rows: Tensor) -> Batch:
         return {n: part.index_select(0, source[n]) if n in source else part for n, part in parts.items()}
 
     # all that a batch has of a modality, row by row, moves together
-    parts = dict(values=moved(batch.values), observed=moved(batch.observed), present=moved(batch.present))
+    parts: dict[str, Any] = dict(values=moved(batch.values), observed=moved(batch.observed), present=moved(batch.present))
     return dataclasses.replace(batch, **parts)
 
 
