@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,8 +100,8 @@ def shuffled(batch: Batch, names: Sequence[str], rows: Tensor) -> Batch:
         return {n: part.index_select(0, source[n]) if n in source else part for n, part in parts.items()}
 
     # all that a batch has of a modality, row by row, moves together
-    parts: dict[str, Any] = dict(values=moved(batch.values), observed=moved(batch.observed), present=moved(batch.present))
-    return dataclasses.replace(batch, **parts)
+    values, observed, present = (moved(part) for part in (batch.values, batch.observed, batch.present))
+    return dataclasses.replace(batch, values=values, observed=observed, present=present)
 
 
 def in_one(batch: Batch, other: Batch) -> Batch:
