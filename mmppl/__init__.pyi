@@ -57,7 +57,7 @@ from .nn.conv import ConvDecoder as ConvDecoder
 from .nn.conv import ConvTrunk as ConvTrunk
 from .nn.fusion.embedding import EmbeddingNetwork as EmbeddingNetwork
 from .nn.fusion.network import FusionNetwork as FusionNetwork
-from .nn.fusion.registry import FUSIONS as FUSIONS
+from .nn.fusion.registry import fusion_class as fusion_class
 from .nn.fusion.registry import fusion_network as fusion_network
 from .nn.fusion.word_pieces import align_words as align_words
 from .nn.mlp import Dropout as Dropout

@@ -17,7 +17,6 @@ from pyro.distributions import Delta
 from torch import Tensor, nn
 
 from mmppl import (
-    FUSIONS,
     Batch,
     DeltaOrPrior,
     EmbeddingNetwork,
@@ -28,6 +27,7 @@ from mmppl import (
     Terms,
     TotalCorrelation,
     UsageError,
+    fusion_class,
     in_one,
     nll,
     observe,
@@ -132,7 +132,7 @@ class MDM(Program):
         chosen = network_options(fusion, configuration, width=width, model=model, pretrained=pretrained)
         words = text if text is not None else "text" if "text" in sizes else None
         self.limit, self.drop, self.unimodal = limit, drop, critic_on == "unimodal"
-        self.fusion = FUSIONS[fusion](sizes, text=words, **chosen)
+        self.fusion = fusion_class(fusion)(sizes, text=words, **chosen)
         check_fits(fusion, self.fusion, {m.name: m for m in seen})
         self.decoders = nn.ModuleDict({m.name: nn.Linear(self.fusion.d, m.output_size) for m in labels})
         self.weights = {m.name: 1.0 for m in labels}
@@ -266,11 +266,11 @@ def network_options(
     Raises:
         UsageError: the network has no such configuration, or no such option.
     """
-    network = FUSIONS[fusion]
+    network = fusion_class(fusion)
     known = network.presets
     if configuration and configuration not in known:
         there = f"; there are {', '.join(known)}." if known else ", and it has none; leave it out."
-        raise UsageError(f"MDM: no configuration {configuration!r} of {fusion}{there}{suggest(configuration, known)}")
+        raise UsageError(f"MDM: no configuration {configuration!r} of {fusion}{there}{suggest(configuration, list(known))}")
     own = {
         option: (name, value)
         for option, name, value, left in (

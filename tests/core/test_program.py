@@ -208,7 +208,7 @@ def test_files_are_loaded_and_their_faults_are_placed(tmp_path, monkeypatch):
     cls = load_program(str(tmp_path / "good.py"))
     assert cls.__name__ == "Good" and source_of(cls) == (tmp_path / "good.py").read_bytes()
     with pytest.raises(UsageError, match="Did you mean cmmd"):
-        load_program("cmdm")
+        load_program("cmmdd")
 
 
 FAULTY = """

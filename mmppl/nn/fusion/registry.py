@@ -51,3 +51,22 @@ def fusion_network(name: str) -> Callable[[Any], Any]:
         >>> FUSIONS.forget("mean")
     """
     return FUSIONS.register(name)
+
+
+def fusion_class(name: str) -> Any:
+    """Find a fusion network by its name.
+
+    Args:
+        name: the name of a built-in one, or one that was registered.
+
+    Returns:
+        Its class, a `FusionNetwork`, which takes `sizes`, `text` and its hyper-parameters.
+
+    Raises:
+        UsageError: there is none of that name; the message suggests the nearest.
+
+    Example:
+        >>> fusion_class("lmf")({"text": 5, "audio": 3}, d=4).d
+        4
+    """
+    return FUSIONS[name]

@@ -93,6 +93,14 @@ def shuffled(batch: Batch, names: Sequence[str], rows: Tensor) -> Batch:
 
     Returns:
         A batch of the product of the marginals.
+
+    Example:
+        >>> values = {"x": torch.tensor([[1.0], [2.0]]), "y": torch.tensor([[3.0], [4.0]])}
+        >>> observed = {name: torch.ones(2, dtype=torch.bool) for name in values}
+        >>> batch = Batch(values, observed, index=torch.arange(2), size=2, encoded=("x", "y"))
+        >>> moved = shuffled(batch, batch.encoded, torch.tensor([[0, 1], [1, 0]]))
+        >>> moved.values["x"].flatten().tolist(), moved.values["y"].flatten().tolist()
+        ([1.0, 2.0], [4.0, 3.0])
     """
     source = dict(zip(names, rows))
 
@@ -113,6 +121,11 @@ def in_one(batch: Batch, other: Batch) -> Batch:
 
     Returns:
         B + B' rows, of which all that is observed is seen.
+
+    Example:
+        >>> row = Batch({"x": torch.ones(1, 2)}, {"x": torch.tensor([True])}, torch.arange(1), 1, ("x",))
+        >>> len(in_one(row, row)), in_one(row, row).seen.tolist()
+        (2, [[True], [True]])
     """
 
     def after(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> dict[str, Tensor]:
