@@ -270,7 +270,8 @@ def network_options(
     known = network.presets
     if configuration and configuration not in known:
         there = f"; there are {', '.join(known)}." if known else ", and it has none; leave it out."
-        raise UsageError(f"MDM: no configuration {configuration!r} of {fusion}{there}{suggest(configuration, list(known))}")
+        close = suggest(configuration, list(known))
+        raise UsageError(f"MDM: no configuration {configuration!r} of {fusion}{there}{close}")
     own = {
         option: (name, value)
         for option, name, value, left in (
