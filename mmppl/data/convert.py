@@ -15,8 +15,8 @@ from ..base.files import write
 from ..base.memory import check_room
 from ..errors import DataError
 from .readers.cells import plain_array
-from .readers.papers.multibench import PART_OF
 from .readers.parts.unpickle import read_pickle
+from .splits import PART_OF
 
 SEQUENCES = 7  # what the pickles of bc-LSTM hold
 NAME = re.compile(r"[^\w-]+")

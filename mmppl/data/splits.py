@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Part = Literal["train", "valid", "test"]
 GROUP = "group"  # the annotation whose rows stay together in a split
 PARTS: tuple[Part, ...] = ("train", "valid", "test")  # the code of a part is its position here
+PART_OF: dict[str, Part] = {
+    "train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"
+}  # fmt: skip  # how files call them
 SHARES = (0.7, 0.1, 0.2)
 
 

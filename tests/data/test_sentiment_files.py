@@ -251,3 +251,23 @@ def test_files_of_the_sdk_that_are_wrong(tmp_path, monkeypatch):
     )
     with pytest.raises(mmppl.DataError, match=r"mmppl\[csd\]"):
         mmppl.read(folder)
+
+
+@pytest.mark.parametrize("word", ["val", "dev", "valid"])
+def test_the_split_of_a_single_part_is_kept(word):
+    data, _ = parts()
+    joined = {key: np.concatenate([data[part][key] for part in data]) for key in (*SIZES, "labels")}
+    found = mmppl.read(joined | {"split": np.repeat(["train", word, "test"], [8, 3, 4])})
+    assert found.has_split and found.split.tolist() == [0] * 8 + [1] * 3 + [2] * 4
+    assert [m.name for m in found.modalities if m.sequence] == [*SIZES]
+
+
+@pytest.mark.parametrize("own", [{"eeg": np.zeros((8, 2))}, {"mask_text": np.ones(8, bool)}])
+def test_data_with_more_in_them_than_the_layout_are_somebodys_own(own):
+    data, _ = parts()
+    own = {name: array + np.arange(8)[:, None] if array.ndim == 2 else array for name, array in own.items()}
+    single = {key: array for key, array in data["train"].items() if key != "labels"}
+    found = mmppl.read(single | own | {"labels": data["train"]["labels"][:, 0, 0], "id": np.arange(8)})
+    assert {*own} - {m.name for m in found.modalities} <= {"mask_text"}
+    with_layout = mmppl.read({**data["train"], "id": np.arange(8)} | own)
+    assert {*own} - {m.name for m in with_layout.modalities} <= {"mask_text"}

@@ -12,6 +12,7 @@ from ...base.memory import check_room
 from ...errors import DataError
 from .cells import NOTHING, parse_column, plain_array, with_masks
 from .papers.multibench import flattened, of_words
+from .parts.by_part import joined_parts
 from .parts.joined import join_by_index
 from .registry import Arrays, Request, reader
 
@@ -34,7 +35,7 @@ class MappingReader:
         joined = join_by_index(source, request.ignored)
         if joined is None:
             arrays = read_mapping(source, request.ignored)
-            return of_words(arrays, "arrays") or Arrays(arrays, "arrays")
+            return of_words(arrays, "arrays") or Arrays(joined_parts(arrays), "arrays")
         arrays, features, names = joined
         others = {name: value for name, value in source.items() if str(name) not in names}
         plain = read_mapping(others, request.ignored)

@@ -11,10 +11,10 @@ import numpy as np
 
 from ...base.memory import check_room
 from ...errors import DataError, suggest
-from ..splits import PARTS
 from .cells import NOTHING, plain_array
 from .papers.multibench import of_words
 from .parts.archive import Damaged, open_archive
+from .parts.by_part import joined_parts
 from .parts.files import opened
 from .parts.npy import NoArray, read_npy
 from .registry import Arrays, Request, reader
@@ -125,31 +125,3 @@ def not_whole(path: Path, reason: str = "truncated, or another format") -> DataE
         The error.
     """
     return DataError(f"{path}: not a whole .npz file ({reason}); write it with numpy.savez.")
-
-
-def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Join arrays that come in parts (MNIST-MIX: X_train, X_test, y_train, y_test) into X, y and `split`.
-
-    Arrays count as parts only if all of them are named so, every name has the same parts, train is one of them, and
-    their shapes and types agree.
-
-    Args:
-        arrays: the arrays by name.
-
-    Returns:
-        The joined arrays, or `arrays` unchanged if they are no parts.
-    """
-    cut = {key: key.rpartition("_") for key in arrays}
-    names = dict.fromkeys(name for name, _, _ in cut.values())
-    parts = [part for part in PARTS if f"{next(iter(names), '')}_{part}" in arrays]
-    if "train" not in parts or len(parts) < 2 or {*arrays} != {f"{name}_{part}" for name in names for part in parts}:
-        return arrays
-    if not all(names) or any(array.ndim == 0 for array in arrays.values()):
-        return arrays
-    of_name = {name: [arrays[f"{name}_{part}"] for part in parts] for name in names}
-    lengths = {tuple(len(array) for array in of) for of in of_name.values()}
-    alike = all(len({(array.shape[1:], array.dtype.kind) for array in of}) == 1 for of in of_name.values())
-    if len(lengths) > 1 or not alike:
-        return arrays
-    split = np.repeat(np.array(parts), lengths.pop())
-    return {name: np.concatenate(of) for name, of in of_name.items()} | {"split": split}

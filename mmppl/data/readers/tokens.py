@@ -19,8 +19,9 @@ from ...errors import DataError
 from ..splits import PARTS, stratified_split
 from .cells import NOTHING
 from .mapping import read_mapping
-from .npz import MOST, NpzReader, joined_parts, read_npz
+from .npz import MOST, NpzReader, read_npz
 from .parts.archive import Damaged, open_archive
+from .parts.by_part import joined_parts
 from .registry import Arrays, Request, reader
 
 WORD, ACOUSTIC, UTTERANCE = "word", "acoustic", "utterance"

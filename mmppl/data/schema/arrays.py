@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...errors import DataError, obeyed, suggest
-from ..splits import PARTS
+from ..splits import PART_OF, PARTS
 from .lengths import PREFIX, padded
 
 LONGEST = 1_000  # characters of the name of an array or column
@@ -202,14 +202,16 @@ def _split(table: Table, array: np.ndarray) -> np.ndarray:
     strings = array.dtype.kind == "U"
     if array.ndim != 1 or array.dtype.kind not in "iufU":
         raise DataError(f"'split' is {array.dtype} of shape {array.shape}; give train, valid, test or 0, 1, 2 per row.")
-    legal = np.isin(array, PARTS if strings else (0, 1, 2))
+    legal = np.isin(array, [*PART_OF] if strings else (0, 1, 2))
     if not legal.all():
         row = int(np.flatnonzero(~legal)[0])
         near = suggest(str(array[row]), PARTS) if strings else ""
         raise DataError(
             f"{table.place('split', row)}: {array[row].item()!r} is none of train, valid, test or 0, 1, 2.{near}"
         )
-    return np.select([array == part for part in PARTS], [0, 1, 2]).astype(np.int8) if strings else array.astype(np.int8)
+    if not strings:
+        return array.astype(np.int8)
+    return np.select([array == name for name in PART_OF], [PARTS.index(p) for p in PART_OF.values()]).astype(np.int8)
 
 
 def _mask(name: str, mask: np.ndarray) -> np.ndarray:

@@ -12,18 +12,20 @@ Source: MultiBench (Liang et al. 2021, arXiv:2107.07502), `datasets/affect/get_d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ....errors import DataError
+from ...splits import PART_OF
 from ..registry import Arrays
 
-PART_OF = {"train": "train", "valid": "valid", "val": "valid", "dev": "valid", "test": "test"}
 STREAMS = ("text", "audio", "vision")
 LABELS = ("labels", "regression_labels")
 WORDS = ("transcript", "raw_text")
+CARRIED = ("split", "group")  # of a single part, which a user may have put beside it
+LEFT_OUT = ("text_bert", "classification_labels", "regression_labels_")  # beginnings of names of MMSA, of no use here
 EMOTIONS = ("happiness", "sadness", "anger", "surprise", "disgust", "fear")  # of MOSEI, beside the sentiment
 SCORE = "score"
 AS = {SCORE: "laplace:role=label"}
@@ -69,12 +71,16 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
         return None
     if "" in parts and (parts[""].get("labels", np.zeros(0)).ndim < 3 and "regression_labels" not in parts[""]):
         return None  # arrays of these names may be anything
+    if "" in parts and _own(parts[""]):
+        return None  # somebody's own data, nothing of which is left out
     notes: list[str] = []
     read = {part: _of_part(found, f"{name}, {part}" if part else name) for part, found in parts.items()}
     streams = [stream for stream in STREAMS if all(stream in found for found in read.values())]
     joined = _joined(list(read.values()), streams, name)
     if "" not in read:
         joined["split"] = np.repeat(list(read), [len(found[SCORE]) for found in read.values()])
+    else:
+        joined |= {key: parts[""][key] for key in CARRIED if key in parts[""]}
     left_out = sorted({key for found in parts.values() for key in found} - _known(streams))
     notes += [f"left out: {', '.join(left_out)}"] if left_out else []
     repaired = int(sum(found["repaired"] for found in read.values()))
@@ -100,8 +106,14 @@ def _is_part(found: Mapping[str, np.ndarray]) -> bool:
     return len(shapes) > 1 and all(shapes) and any(label in found for label in LABELS)
 
 
-def _known(streams: list[str]) -> set[str]:
-    return {*streams, *LABELS, *WORDS, "id", "lengths", *(f"{stream}_lengths" for stream in streams)}
+def _own(found: Mapping[str, np.ndarray]) -> bool:
+    """Whether a single part holds what no file in this layout does: masks, lengths, or modalities of other names."""
+    others = [key for key in found.keys() - _known(STREAMS) if not key.startswith(LEFT_OUT)]
+    return any(key.startswith(("mask_", "length_")) or found[key].dtype.kind == "f" for key in others)
+
+
+def _known(streams: Sequence[str]) -> set[str]:
+    return {*streams, *CARRIED, *LABELS, *WORDS, "id", "lengths", *(f"{stream}_lengths" for stream in streams)}
 
 
 def _of_part(found: Mapping[str, np.ndarray], place: str) -> dict[str, Any]:

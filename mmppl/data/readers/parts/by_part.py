@@ -1,0 +1,51 @@
+"""Arrays that come in parts, each with its train, valid and test rows, become arrays of all rows and a split."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...splits import PART_OF, PARTS
+
+
+def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Join arrays that come in parts (X_train, X_test, y_train, y_test, or train_X etc.) into X, y and `split`.
+
+    Arrays count as parts only if all of them are named so, every name has the same parts, train is one of them, and
+    their shapes and types agree. A part may be called val, dev or validation.
+
+    Args:
+        arrays: the arrays by name.
+
+    Returns:
+        The joined arrays, or `arrays` unchanged if they are no parts.
+
+    Example:
+        >>> joined = joined_parts({"x_train": np.array([1, 2]), "x_val": np.array([3])})
+        >>> joined["x"].tolist(), joined["split"].tolist()
+        ([1, 2, 3], ['train', 'train', 'valid'])
+    """
+    places = {key: _place(key) for key in arrays}
+    names = dict.fromkeys(name for name, _ in places.values())
+    parts = [part for part in PARTS if any(place[1] == part for place in places.values())]
+    whole = {(name, part) for name in names for part in parts}
+    if "train" not in parts or len(parts) < 2 or {*places.values()} != whole or len(whole) < len(arrays):
+        return arrays
+    if not all(names) or any(array.ndim == 0 for array in arrays.values()):
+        return arrays
+    found = {places[key]: array for key, array in arrays.items()}
+    of_name = {name: [found[name, part] for part in parts] for name in names}
+    lengths = {tuple(len(array) for array in of) for of in of_name.values()}
+    alike = all(len({(array.shape[1:], array.dtype.kind) for array in of}) == 1 for of in of_name.values())
+    if len(lengths) > 1 or not alike:
+        return arrays
+    split = np.repeat(np.array(parts), lengths.pop())
+    return {name: np.concatenate(of) for name, of in of_name.items()} | {"split": split}
+
+
+def _place(key: str) -> tuple[str, str]:
+    """The name and the part that the name of an array says, the part first or last; "" where it says none."""
+    first, _, rest = key.partition("_")
+    name, _, last = key.rpartition("_")
+    if last in PART_OF and name:
+        return name, PART_OF[last]
+    return (rest, PART_OF[first]) if first in PART_OF and rest else ("", "")
