@@ -36,7 +36,7 @@ def depend(
     mmppl depend mine.npz --between text,audio,video --method dv --json
     """
     import mmppl
-    from mmppl.data.splits import PARTS
+    from mmppl.data.splits import GROUP, PARTS
 
     dataset = mmppl.read(data, root=root, as_=pairs("--as", as_), download=download)
     known = {m.name: m for m in dataset.modalities}
@@ -49,7 +49,8 @@ def depend(
     if len(set(wanted)) < max(2, len(wanted)):
         raise UsageError(f"--between {','.join(wanted)}: name two different modalities, or more.")
     arrays = [_numbers(dataset, known[name]) for name in wanted]
-    fresh = dataset.split == PARTS.index("test") if dataset.has_split else None
+    kept = dataset.has_split or GROUP in dataset.annotations  # rows of a group lie in one part of any split
+    fresh = dataset.split == PARTS.index("test") if kept else None
     found = dataclasses.asdict(
         mmppl.dependency(*arrays, method=method, steps=steps, level=level, seed=seed, fresh=fresh)
     )
@@ -59,7 +60,8 @@ def depend(
 def _numbers(dataset: "Dataset", m: "Modality") -> "Tensor":
     """(N, columns) as an encoder sees them; NaN in rows that lack the modality."""
     here = dataset.observed[m.name].unsqueeze(-1)
-    return m.as_input(dataset.values[m.name]).where(here, float("nan"))
+    columns = m.as_input(dataset.values[m.name], dataset.present.get(m.name))
+    return columns.where(here, float("nan"))
 
 
 def _text(found: dict[str, object], wanted: list[str]) -> str:

@@ -163,7 +163,7 @@ class IMA(Program):
             self.register_buffer("rho", torch.tensor(priors))
             self.register_buffer("corr_weight", torch.tensor(self.of_each("corr", 1.0 if corr is None else corr)))
             self.register_buffer("mean_importance", torch.tensor(priors))
-            self.register_buffer("mean_square", torch.tensor(priors).square())
+            self.register_buffer("mean_square", torch.full((len(priors),), -1.0))  # of no batch yet
 
     def of_each(self, name: str, value: float | tuple[float, ...]) -> list[float]:
         """A number for each modality that is encoded, of a hyper-parameter that is one number, or one for each."""
@@ -254,10 +254,10 @@ class IMA(Program):
             mean, some = mean_of(log_y.exp(), has), has.any(-1)
             local = torch.where(some, bernoulli_kl(mean, self.rho), 0.0)
             if self.training and not self.stage.startswith("suspects"):
-                square = mean_of((2 * log_y).exp(), has)
                 with torch.no_grad():
+                    share, square = torch.where(self.mean_square < 0, 1.0, MEMORY), mean_of((2 * log_y).exp(), has)
                     for kept, now in ((self.mean_importance, mean), (self.mean_square, square)):
-                        kept.lerp_(torch.where(some, now, kept), MEMORY)
+                        kept.lerp_(torch.where(some, now, kept), share)
         found: dict[str, Any] = {f"corr.{n}": (corr[i], self.corr_weight[i]) for i, n in enumerate(self.encoded)}
         found |= {f"local.{n}": (local[i], self.local) for i, n in enumerate(self.encoded)}
         begin = torch.zeros_like(self.rho)
@@ -301,9 +301,9 @@ class IMA(Program):
         """The mean importances; which of them ended in the false minimum, and which vary much less than yes and no."""
         if not self.weighted:
             return []
-        mean, rho = self.mean_importance.double(), self.rho.double()
+        mean = self.mean_importance.double()
         lines = ["mean importance: " + ", ".join(f"{n} {y:.3f}" for n, y in zip(self.encoded, mean.tolist()))]
-        stuck = FAR * (1 - mean) < 1 - rho
+        stuck = FAR * (1 - mean) < 1 - self.rho.double()
         apart = (self.mean_square.double() - mean.square()) / (mean * (1 - mean))
         for name, is_stuck, share in zip(self.encoded, stuck.tolist(), apart.tolist()):
             if is_stuck:

@@ -41,3 +41,13 @@ def test_all_modalities_by_default(mmppl, file):
 def test_what_is_refused(mmppl, file, words, code, told):
     found = mmppl("depend", file, *words)
     assert found.code == code and told in found.err and found.err.count("\n") == 1
+
+
+def test_lengths_alone_are_dependence(mmppl, tmp_path):
+    """Steps that do not exist are no zeros: what a sequence tells by its length is found."""
+    r = np.random.default_rng(0)
+    length = r.integers(1, 5, 1500)
+    np.savez(tmp_path / "l.npz", a=np.zeros((1500, 4, 1)) + 0.01 * r.normal(size=(1500, 4, 1)), length_a=length,
+             b=(length + 0.1 * r.normal(size=1500))[:, None])  # fmt: skip
+    found = json.loads(mmppl("depend", tmp_path / "l.npz", "--between", "a,b", "--steps", "150", "--json").out)
+    assert found["tc"] > 0.7  # of ln 4 = 1.39

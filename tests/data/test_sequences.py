@@ -221,3 +221,37 @@ def test_a_batch_shows_steps_and_hides_what_does_not_exist():
     batch = mmppl.Batch({"x": torch.ones(2, 2)}, observed, torch.arange(2), 2, ("x",))
     steps, exists = batch.steps(plain)
     assert steps.tolist() == [[[1, 1]], [[0, 0]]] and exists.tolist() == [[True], [False]]
+
+
+def test_data_sets_of_a_run_with_other_ideas_of_lengths():
+    """A Dataset without lengths is answered like its arrays; one with lengths, by a run that knows none, is refused."""
+    given = arrays()
+    run = mmppl.fit("mvae", given, hyper=dict(hidden=4, latent_dim=2), epochs=1)
+    plain = {key: array for key, array in given.items() if key != "length_watch"}
+    asked = dict(given=["watch"], want=["age"], split="all")
+    found, wanted = (run.query(data, **asked)["age"]["mean"] for data in (mmppl.read(plain), plain))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    assert np.ptp(found) > 1e-4
+    other = mmppl.fit("mvae", plain, hyper=dict(hidden=4, latent_dim=2), epochs=1)
+    with pytest.raises(DataError, match="^watch: it is a sequence with rows of fewer than 6 steps[^\n]*$"):
+        other.query(mmppl.read(given), **asked)
+
+
+def test_what_stands_for_missing_counts_within_lengths_alone():
+    given = arrays()
+    given["watch"][:, 0] = np.where(np.arange(N)[:, None] == 3, -9, given["watch"][:, 0])
+    given["watch"][np.arange(T) >= given["length_watch"][:, None]] = -9
+    observed = mmppl.read(given, missing={"watch": [-9]}).observed["watch"]
+    assert observed.tolist() == [row != 3 for row in range(N)]
+    flat = {"x": np.arange(2.0 * N).reshape(N, 2), "length_x": np.ones(N)}
+    flat["x"][3, 1] = -9
+    found = mmppl.read(flat, as_={"length_x": "normal"}, missing={"x": [-9]})  # no lengths, and so no padding
+    assert not found.observed["x"][3]
+
+
+def test_lengths_of_what_is_ignored_are_told():
+    given = {"fish": np.arange(N) * 1.5, "length_fish": np.arange(N) * 0.5, "x": np.arange(2.0 * N).reshape(N, 2)}
+    found = mmppl.read(given, as_={"fish": "ignore"})
+    assert [m.name for m in found.modalities] == ["x"] and "length_fish: left out" in found.notes[0]
+    kept = mmppl.read(given, as_={"fish": "ignore", "length_fish": "normal"})
+    assert [m.name for m in kept.modalities] == ["length_fish", "x"]

@@ -205,3 +205,17 @@ def test_a_sigmoid_critic_stays_below_its_cap(method, cap):
         (-value).backward()
         optimiser.step()
     assert 0.5 * cap < float(value.detach()) < cap
+
+
+def test_the_penalty_is_on_what_the_bound_sees():
+    """With a sigmoid at the end, on its slope, too."""
+    torch.manual_seed(0)
+    term = TotalCorrelation([2], method="wasserstein", lipschitz="penalty", sigmoid=True, squash="none", width=8)
+    z, mixed = torch.randn(2, 6, 2)
+    torch.manual_seed(1)
+    found = term.terms([z], [mixed])["lipschitz.tc"][0]
+    torch.manual_seed(1)
+    share = torch.rand(6, 1)
+    between = (share * z + (1 - share) * mixed).requires_grad_()
+    (slope,) = torch.autograd.grad(term.critic([between]).sum(), between)
+    torch.testing.assert_close(found, (slope.norm(dim=-1) - 1).square().mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +18,9 @@ NO_INTEGER = (-(2.0**31), -(2.0**63))  # NA_integer_ of R, and what NaN or NaT b
 Missing = Mapping[str, Sequence[str | float | int]]
 
 
-def with_absent(arrays: Mapping[str, np.ndarray], missing: Missing) -> tuple[dict[str, np.ndarray], list[Finding]]:
+def with_absent(
+    arrays: Mapping[str, np.ndarray], missing: Missing, sequences: Collection[str] = ()
+) -> tuple[dict[str, np.ndarray], list[Finding]]:
     """Mask the rows that hold a value which stands for "missing". A row that holds it in one column is masked whole.
 
     Args:
@@ -26,6 +28,7 @@ def with_absent(arrays: Mapping[str, np.ndarray], missing: Missing) -> tuple[dic
         missing: name → the values that mean "missing" there; `ZERO_ROWS` means rows of zeros alone, and an empty
             sequence that nothing does. Names that are left out get the defaults: of one column of texts "", nan, NA and
             the like; of numbers −2³¹ and −2⁶³, where no other value comes near them.
+        sequences: the names of sequences, in which what lies beyond the length of a row does not count.
 
     Returns:
         The arrays with their masks, and a finding for each array in which a default was applied.
@@ -40,7 +43,7 @@ def with_absent(arrays: Mapping[str, np.ndarray], missing: Missing) -> tuple[dic
         >>> print(with_absent({"sex": np.array(["f", "NA", "m"])}, {})[1][0].text)
         sex: 'NA' in 1 row is taken for missing; --missing sex= keeps it.
     """
-    aside = {"id", "split", *(f"{PREFIX}{name}" for name in arrays)}
+    aside = {"id", "split", *(f"{PREFIX}{name}" for name in sequences)}
     own = [name for name in arrays if name not in aside and not name.startswith("mask_")]
     for name in missing:
         if name not in own:
@@ -50,7 +53,8 @@ def with_absent(arrays: Mapping[str, np.ndarray], missing: Missing) -> tuple[dic
         array = arrays[name]
         if not array.ndim or not array.size:
             continue  # refused later
-        array = _without_padding(array, arrays.get(f"{PREFIX}{name}"))
+        if name in sequences:
+            array = _without_padding(array, arrays.get(f"{PREFIX}{name}"))
         if name in missing:
             gaps[name] = _rows(name, array, missing[name])
             continue

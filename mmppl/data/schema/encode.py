@@ -73,8 +73,10 @@ def encode_table(
 
 def _steps(m: Modality, table: Table) -> np.ndarray:
     """(N, T, 1) bool, the steps of a sequence that exist."""
-    nothing = np.zeros((len(table.ids), m.shape[0], 1), dtype=bool)
-    return table.present.get(m.name, nothing).copy()
+    if m.name in table.present:
+        return table.present[m.name].copy()
+    rows = table.observed.get(m.name, np.zeros(len(table.ids), dtype=bool))  # without lengths a row has all steps
+    return np.repeat(rows[:, None, None], m.shape[0], 1)
 
 
 def _tensor(m: Modality, table: Table) -> Tensor:

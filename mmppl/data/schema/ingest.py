@@ -71,13 +71,17 @@ def from_arrays(
     arrays, overrides = _with_group(arrays, overrides)
     beside = _annotations(overrides, annotations, schema)
     dropped = {key for key, override in overrides.items() if override.ignored}
-    dropped |= {f"mask_{key}" for key in dropped} | {f"{PREFIX}{key}" for key in dropped if key in arrays}
+    dropped |= {f"mask_{key}" for key in dropped}
+    lengths = sorted({f"{PREFIX}{key}" for key in dropped if key in arrays} & {*arrays} - {*overrides})
+    dropped |= {*lengths}
+    notes = (*notes, *(f"{key}: left out with what it is the length of; --as {key}=normal keeps it" for key in lengths))
     arrays = {key: array for key, array in arrays.items() if key not in dropped}
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
     missing = _missing(missing, overrides, schema, arrays)
-    arrays, told = with_absent(arrays, missing)
-    table = parse_arrays(arrays, features, sequences_in(arrays, overrides, schema))
+    sequences = sequences_in(arrays, overrides, schema)
+    arrays, told = with_absent(arrays, missing, sequences)
+    table = parse_arrays(arrays, features, sequences)
     if schema is not None:
         table, more = _matched(table, schema)
         modalities = tuple(schema)
@@ -105,7 +109,8 @@ def _with_group(
     named = [key for key, override in overrides.items() if override.likelihood == GROUP and key in arrays]
     if len(named) > 1 or (named and named[0] != GROUP and GROUP in arrays):
         raise UsageError(f"--as {named[-1]}=group: there is another group; name one, and leave the other out.")
-    renamed = {(GROUP if key in named else key): array for key, array in arrays.items()}
+    new = dict.fromkeys(named, GROUP) | {f"mask_{key}": f"mask_{GROUP}" for key in named}
+    renamed = {new.get(key, key): array for key, array in arrays.items()}
     return renamed, {(GROUP if key in named else key): how for key, how in overrides.items()}
 
 
@@ -246,6 +251,7 @@ def with_schema(
         {m.name: m.features for m in before.values() if m.features},
         present={key: there.numpy() for key, there in dataset.present.items() if key in before},
     )  # fmt: skip
+    _refuse_shorter_rows(dataset, after)
     same = {m.name for m in after if m.name in before and _alike(m, before[m.name])}
     for key in before.keys() - same:
         table.arrays[key] = _in_input_units(before[key], dataset.values[key].numpy())
@@ -273,6 +279,17 @@ def with_schema(
         whole=None,
         scaled_on_all=None,
     )
+
+
+def _refuse_shorter_rows(dataset: Dataset, after: Sequence[Modality]) -> None:
+    """Refuse a sequence with rows of fewer steps where a run takes all steps for measured."""
+    for m in after:
+        there = dataset.present.get(m.name)
+        if there is not None and not m.sequence and not there[dataset.observed[m.name]].all():
+            raise DataError(
+                f"{m.name}: it is a sequence with rows of fewer than {there.shape[1]} steps, and the run knows no "
+                "lengths; leave it out, or fit anew with lengths."
+            )
 
 
 def _annotations_of(

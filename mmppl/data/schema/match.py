@@ -86,7 +86,7 @@ def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table,
     Returns:
         The table, and a finding of the kind `UNSEEN` for each modality with such rows.
     """
-    observed, told = dict(table.observed), []
+    observed, present, told = dict(table.observed), dict(table.present), []
     for m in schema:
         if m.name not in table.arrays or not m.classes or m.size > 1:
             continue
@@ -94,6 +94,8 @@ def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table,
         unknown = observed[m.name] & ~np.isin(array, np.asarray(m.classes))
         if unknown.any():
             observed[m.name] = observed[m.name] & ~unknown
+            if m.name in present:  # a sequence of one step
+                present[m.name] = present[m.name] & observed[m.name][:, None, None]
             row, count = int(unknown.argmax()), int(unknown.sum())
             told.append(
                 Finding(
@@ -102,7 +104,7 @@ def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table,
                     f"{listed(m.classes, 20)}; taken for missing in {count:,} such row{'s' * (count != 1)}.",
                 )
             )  # fmt: skip
-    return dataclasses.replace(table, observed=observed), told
+    return dataclasses.replace(table, observed=observed, present=present), told
 
 
 def _column_differences(m: Modality, found: Sequence[str]) -> list[str]:

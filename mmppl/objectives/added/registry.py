@@ -86,6 +86,8 @@ class TermSpec:
             option, equals, value = part.partition("=")
             if not option or not equals:
                 raise UsageError(f"--term {text}: {part!r}: expected NAME=VALUE.")
+            if option in options:
+                raise UsageError(f"--term {text}: {option} is given twice; leave one out.")
             options[option] = value
         return cls(name, options)
 
@@ -109,11 +111,11 @@ def options_of(make: Make) -> dict[str, Any]:
     return typing.get_type_hints(types.SimpleNamespace(__annotations__=hints), inspect.unwrap(function).__globals__)
 
 
-def specs_of(terms: Sequence[str | TermSpec]) -> tuple[TermSpec, ...]:
+def specs_of(terms: str | TermSpec | Sequence[str | TermSpec]) -> tuple[TermSpec, ...]:
     """The terms that a call names, each as a `TermSpec`.
 
     Args:
-        terms: texts or specs.
+        terms: texts or specs, or a single one.
 
     Returns:
         The specs, in their order.
@@ -121,6 +123,7 @@ def specs_of(terms: Sequence[str | TermSpec]) -> tuple[TermSpec, ...]:
     Raises:
         UsageError: one is wrong.
     """
+    terms = [terms] if isinstance(terms, str | TermSpec) else terms
     return tuple(TermSpec.read(term) if isinstance(term, str) else term for term in terms)
 
 

@@ -88,9 +88,19 @@ class Critic(nn.Module):
         Returns:
             (B,) in the precision of the weights.
         """
-        rows = self.inputs(vectors, present)
+        return self.of_inputs(self.inputs(vectors, present)).squeeze(-1)
+
+    def of_inputs(self, rows: Tensor) -> Tensor:
+        """The numbers of rows that `inputs` has made.
+
+        Args:
+            rows: (B, inputs).
+
+        Returns:
+            (B, 1).
+        """
         with torch.autocast(rows.device.type, enabled=False):
-            out: Tensor = self.network(rows).squeeze(-1)
+            out: Tensor = self.network(rows)
             return torch.sigmoid(out) if self.sigmoid else out
 
     def inputs(self, vectors: Sequence[Tensor], present: Tensor | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -50,7 +51,7 @@ class SpectralLinear(nn.Linear):
 
 
 def gradient_penalty(
-    network: nn.Module, joint: Tensor, product: Tensor, share: Tensor, rows: Tensor | None = None
+    network: Callable[[Tensor], Tensor], joint: Tensor, product: Tensor, share: Tensor, rows: Tensor | None = None
 ) -> Tensor:
     """mean (‖∇T(x̂)‖ − 1)², x̂ = ε · joint + (1 − ε) · product, row by row: the constant is near 1, not at most 1.
 

@@ -158,7 +158,7 @@ class TotalCorrelation(nn.Module):
         if self.penalised:
             one, two = (self.critic.inputs(vectors, present) for vectors in (joint, product))
             share = torch.rand(len(one), 1, device=one.device, dtype=one.dtype)
-            found[self._penalty] = (gradient_penalty(self.critic.network, one, two, share, rows), 0.0)
+            found[self._penalty] = (gradient_penalty(self.critic.of_inputs, one, two, share, rows), 0.0)
         return found
 
     def parameter_groups(self) -> Sequence[Group]:

@@ -135,7 +135,7 @@ def log_predictive(fn: Any, truth: Tensor) -> Tensor:
         log_p = fn.log_prob(truth)
         return (log_p.logsumexp(0) - math.log(len(log_p))) / max(1, truth[0].numel())
     if values == "classes":
-        chosen = fn.probs.mean(0).gather(-1, truth.long().unsqueeze(-1))
+        chosen = fn.probs.mean(0).gather(-1, truth.long().unsqueeze(-1)).squeeze(-1)
         log_p = chosen.clamp_min(torch.finfo(chosen.dtype).tiny).log()
         log_p = log_p if present is None else torch.where(present, log_p, 0.0)
         return log_p.reshape(len(truth), -1).sum(1)

@@ -91,6 +91,7 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
         matches = [VIDEO.fullmatch(one) for one in joined["id"].tolist()]
         if all(matches):
             joined["video"] = np.array([match[1] for match in matches if match])
+            joined.setdefault("group", joined["video"])  # rows of a video stay together in every split that is drawn
         if len(np.unique(joined["id"])) < len(joined["id"]):
             joined["segment"] = joined.pop("id")
             notes.append("some ids occur more than once: they are the annotation segment, and rows are numbered.")
