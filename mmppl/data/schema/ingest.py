@@ -21,7 +21,7 @@ from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in
-from .match import aligned, check_schema, in_order, with_known_classes
+from .match import aligned, check_schema, in_order, steps_in_order, with_known_classes
 from .overrides import Override, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
 from .targets import with_targets
@@ -75,6 +75,7 @@ def from_arrays(
     arrays = {key: array for key, array in arrays.items() if key not in dropped}
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
+    arrays, features = steps_in_order(arrays, features, schema or ())
     missing = _missing(missing, overrides, schema, arrays)
     arrays, told = with_absent(arrays, missing)
     table = parse_arrays(arrays, features, sequences_in(arrays, overrides, schema))

@@ -48,11 +48,13 @@ def check_schema(
         m, array = known[key], arrays[key]
         if m.features and key in features and set(m.features) != set(features[key]):
             differences = _column_differences(m, features[key])
-            if set(m.features) < set(features[key]):
+            if set(m.features) < set(features[key]) and not m.sequence:
                 told.append(_columns_left_out(m, features[key]))
                 extra += differences
             else:
                 found += differences
+        elif m.sequence and m.features and tuple(features.get(key, m.features)) != m.features:
+            found.append(f"the steps of {key!r} are in another order than {listed(m.features)}")
         elif array.shape[1:] != m.shape and not array.size == len(array) == len(array) * m.size:
             found.append(f"{key!r} has shape {array.shape[1:]}, not {m.shape}")
         strings = m.classes is not None and isinstance(m.classes[0], str)
@@ -133,6 +135,30 @@ def aligned(a: Modality, b: Modality) -> bool:
         True if the names of their features agree, or if one of them has no names.
     """
     return not a.features or not b.features or a.features == b.features
+
+
+def steps_in_order(
+    arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]], schema: Sequence[Modality]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, Sequence[str]]]:
+    """Put the named columns of sequences, which are their steps, into the order of the schema. The length of a row
+    counts steps in that order, so this comes before anything beyond it is blanked.
+
+    Args:
+        arrays: name → (N, *shape).
+        features: name → the names of its columns.
+        schema: the modalities of a run; empty changes nothing.
+
+    Returns:
+        The arrays and the names of their columns. Columns with other names than those of the schema are kept as they
+        are, for `check_schema` to refuse.
+    """
+    arrays, features = dict(arrays), dict(features)
+    for m in schema:
+        found = list(features.get(m.name, ()))
+        if m.sequence and m.features and m.name in arrays and sorted(found) == sorted(m.features):
+            arrays[m.name] = np.take(arrays[m.name], [found.index(feature) for feature in m.features], 1)
+            features[m.name] = m.features
+    return arrays, features
 
 
 def in_order(table: Table, schema: Sequence[Modality]) -> Table:
