@@ -254,7 +254,7 @@ def with_schema(
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
         told = check_schema(arrays, schema, table.features, same)
         table, unseen = with_known_classes(in_order(table, schema), schema)
-        told += unseen
+        told += [*_not_missing(dataset, schema), *unseen]
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
@@ -274,6 +274,18 @@ def with_schema(
         whole=None,
         scaled_on_all=None,
     )
+
+
+def _not_missing(dataset: Dataset, schema: Sequence[Modality]) -> list[Finding]:
+    """Tell which values a run takes for missing that a data set was not read so. They cannot be found in it for sure:
+    its values in model units are rounded."""
+    read_with, told = {m.name: m.missing for m in dataset.modalities}, []
+    for m in schema:
+        if m.missing and m.name in read_with and set(m.missing) - set(read_with[m.name] or ()):
+            values = ", ".join(m.missing)
+            why = f"the run takes {values} for missing, and {dataset.name} was read without that"
+            told.append(Finding(TOLD, m.name, f"{m.name}: {why}; read it with missing, or give the run the source."))
+    return told
 
 
 def _annotations_of(
