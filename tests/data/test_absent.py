@@ -144,3 +144,14 @@ def test_a_run_reads_its_data_again(tmp_path):
     assert again.data().fingerprint() == run.data().fingerprint()
     new = again.dataset({"x": X[:2], "b": np.array([[-9, 5], [3, 4]])})
     assert new.observed["b"].tolist() == [False, True]
+
+
+def test_a_dataset_that_was_read_without_the_values_of_a_run_is_told():
+    given, how = {"x": X, "b": spoilt(COUNTS + 0.5, -9)}, {"missing": {"b": [-9]}}
+    schema = read(given, **how).modalities
+    told = read(read(given), schema=schema).findings
+    assert [(f.kind, f.text) for f in told if "for missing" in f.text] == [
+        ("told", "b: the run takes -9 for missing, and arrays was read without that; read it with missing, or give "
+                 "the run the source.")
+    ]  # fmt: skip
+    assert not [f for f in read(read(given, **how), schema=schema).findings if f.kind == "told"]

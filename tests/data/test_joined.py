@@ -82,3 +82,35 @@ def test_what_cannot_be_joined_is_one_line(arrays, says):
     with pytest.raises(DataError, match="^[^\n]+$") as error:
         read(arrays)
     assert says in str(error.value)
+
+
+def numbered(frame):
+    return frame.reset_index(drop=True)
+
+
+def test_frames_by_row_numbers_keep_the_names_of_their_columns():
+    fitted = read({"rna": numbered(RNA), "label": LABEL.to_numpy()})
+    assert fitted.modalities[0].features == ("a", "b", "c") and fitted.ids.tolist() == list(range(40))
+    turned = read({"rna": numbered(RNA)[["c", "a", "b"]], "label": LABEL.to_numpy()}, schema=fitted.modalities)
+    assert torch.equal(turned.values["rna"], fitted.values["rna"])
+    with pytest.raises(DataError, match="'rna:z' is not in it"):
+        read({"rna": numbered(RNA).rename(columns={"a": "z"})}, schema=fitted.modalities)
+    with pytest.raises(DataError, match="arrays differ in length"):
+        read({"rna": numbered(RNA), "prot": numbered(PROT).iloc[:30]})
+
+
+def test_parts_that_are_frames_by_row_numbers_agree_in_their_columns():
+    parts = {"x_train": numbered(RNA), "x_test": numbered(RNA.iloc[:9]), "y_train": PROT.u.to_numpy()}
+    parts["y_test"] = parts["y_train"][:9]
+    joined = read(parts)
+    assert joined.modalities[0].features == ("a", "b", "c") and (joined.split == 2).sum() == 9
+    with pytest.raises(DataError, match="'x_train' and 'x_test' differ in their columns"):
+        read(parts | {"x_test": parts["x_test"][["b", "a", "c"]]})
+
+
+@pytest.mark.parametrize("index", [range(40), IDS], ids=["row numbers", "names"])
+def test_empty_cells_and_a_mask_are_both_missing(index):
+    words = pd.Series(["u", "v"] * 19 + ["u", None], index=index)
+    mask = np.arange(40) > 0
+    seen = read({"word": words, "rna": RNA.set_axis(index), "mask_word": mask}).observed["word"]
+    assert seen.tolist() == (mask & words.notna().to_numpy()).tolist()

@@ -1,6 +1,7 @@
 """Sequences at the door: lengths, what is blanked, scaling over the steps that exist, fingerprints, wrong lengths."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -255,3 +256,34 @@ def test_lengths_of_what_is_ignored_are_told():
     assert [m.name for m in found.modalities] == ["x"] and "length_fish: left out" in found.notes[0]
     kept = mmppl.read(given, as_={"fish": "ignore", "length_fish": "normal"})
     assert [m.name for m in kept.modalities] == ["length_fish", "x"]
+
+
+def frame_of_steps():
+    rng = np.random.default_rng(4)
+    length = rng.integers(1, 5, N)
+    steps = {f"w:{step}": rng.normal(size=N) for step in range(4)}
+    return pd.DataFrame({**steps, "length_w": length, "age": rng.normal(size=N), "label": np.arange(N) % 2})
+
+
+def test_steps_that_are_columns_have_the_order_of_the_run():
+    frame = frame_of_steps()
+    fitted = mmppl.read(frame)
+    shuffled = mmppl.read(frame[["w:2", "age", "w:3", "w:0", "length_w", "w:1", "label"]], schema=fitted.modalities)
+    assert torch.equal(shuffled.present["w"], fitted.present["w"]) and not fitted.present["w"].all()
+    assert torch.equal(shuffled.values["w"], fitted.values["w"])
+
+
+@pytest.mark.parametrize("at", [0, 4])
+def test_columns_that_are_no_steps_of_the_run_are_refused(at):
+    frame = frame_of_steps()
+    fitted = mmppl.read(frame)
+    frame.insert(at, "w:more", 9.0)
+    with pytest.raises(DataError, match="'w:more' is not in it"):
+        mmppl.read(frame, schema=fitted.modalities)
+
+
+def test_a_dataset_whose_steps_have_another_order_is_refused():
+    frame = frame_of_steps()
+    other = mmppl.read(frame[["w:3", "w:2", "w:1", "w:0", "length_w", "age", "label"]])  # blanked in this order
+    with pytest.raises(DataError, match="the steps of 'w' are in another order than 0, 1, 2, 3"):
+        mmppl.read(other, schema=mmppl.read(frame).modalities)

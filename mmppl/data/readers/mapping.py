@@ -12,7 +12,7 @@ from ...base.memory import check_room
 from ...errors import DataError
 from .cells import NOTHING, parse_column, plain_array, with_masks
 from .papers.multibench import flattened, of_words
-from .parts.by_part import joined_parts
+from .parts.by_part import joined_columns, joined_parts
 from .parts.joined import join_by_index
 from .registry import Arrays, Request, reader
 
@@ -29,7 +29,7 @@ class MappingReader:
         """Return its arrays. DataFrames and Series among them are joined by their index.
 
         Raises:
-            DataError: see `read_mapping` and `join_by_index`.
+            DataError: see `read_mapping`, `join_by_index` and `joined_columns`.
         """
         source = flattened(source)
         joined = join_by_index(source, request.ignored)
@@ -39,9 +39,14 @@ class MappingReader:
         arrays, features, names = joined
         others = {name: value for name, value in source.items() if str(name) not in names}
         plain = read_mapping(others, request.ignored)
-        arrays = {**{name: array for name, array in arrays.items() if name not in plain}, **plain}
+        gaps = {key[5:]: ~mask for key, mask in arrays.items() if key in plain and key[5:] in names}
+        arrays = with_masks({**arrays, **plain}, gaps)
         order = [key for name in source for key in (str(name), f"mask_{name}") if key in arrays]
-        return Arrays({key: arrays[key] for key in dict.fromkeys([*order, *arrays])}, "arrays", features)
+        arrays = {key: arrays[key] for key in dict.fromkeys([*order, *arrays])}
+        if (words := of_words(arrays, "arrays")) is not None:
+            return words
+        whole = joined_parts(arrays)
+        return Arrays(whole, "arrays", features if whole is arrays else joined_columns(features))
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:

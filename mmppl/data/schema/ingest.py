@@ -21,7 +21,15 @@ from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in
-from .match import aligned, check_schema, in_order, with_known_classes
+from .match import (
+    aligned,
+    check_schema,
+    in_order,
+    not_missing,
+    refuse_shorter_rows,
+    steps_in_order,
+    with_known_classes,
+)
 from .overrides import Override, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
 from .targets import with_targets
@@ -78,6 +86,7 @@ def from_arrays(
     arrays = {key: array for key, array in arrays.items() if key not in dropped}
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
+    arrays, features = steps_in_order(arrays, features, schema or ())
     missing = _missing(missing, overrides, schema, arrays)
     sequences = sequences_in(arrays, overrides, schema)
     arrays, told = with_absent(arrays, missing, sequences)
@@ -251,7 +260,7 @@ def with_schema(
         {m.name: m.features for m in before.values() if m.features},
         present={key: there.numpy() for key, there in dataset.present.items() if key in before},
     )  # fmt: skip
-    _refuse_shorter_rows(dataset, after)
+    refuse_shorter_rows(dataset, after)
     same = {m.name for m in after if m.name in before and _alike(m, before[m.name])}
     for key in before.keys() - same:
         table.arrays[key] = _in_input_units(before[key], dataset.values[key].numpy())
@@ -259,7 +268,7 @@ def with_schema(
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
         told = check_schema(arrays, schema, table.features, same)
         table, unseen = with_known_classes(in_order(table, schema), schema)
-        told += unseen
+        told += [*not_missing(dataset, schema), *unseen]
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
@@ -279,17 +288,6 @@ def with_schema(
         whole=None,
         scaled_on_all=None,
     )
-
-
-def _refuse_shorter_rows(dataset: Dataset, after: Sequence[Modality]) -> None:
-    """Refuse a sequence with rows of fewer steps where a run takes all steps for measured."""
-    for m in after:
-        there = dataset.present.get(m.name)
-        if there is not None and not m.sequence and not there[dataset.observed[m.name]].all():
-            raise DataError(
-                f"{m.name}: it is a sequence with rows of fewer than {there.shape[1]} steps, and the run knows no "
-                "lengths; leave it out, or fit anew with lengths."
-            )
 
 
 def _annotations_of(

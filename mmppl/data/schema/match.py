@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from ...modalities.modality import Modality
 from ..examine.finding import Finding, listed
 from ..examine.report import TOLD, UNSEEN
 from .arrays import Table
+
+if TYPE_CHECKING:
+    from ..dataset import Dataset
 
 LISTED = 5  # a message names so many of the columns that differ, of which there may be thousands
 
@@ -48,11 +52,13 @@ def check_schema(
         m, array = known[key], arrays[key]
         if m.features and key in features and set(m.features) != set(features[key]):
             differences = _column_differences(m, features[key])
-            if set(m.features) < set(features[key]):
+            if set(m.features) < set(features[key]) and not m.sequence:
                 told.append(_columns_left_out(m, features[key]))
                 extra += differences
             else:
                 found += differences
+        elif m.sequence and m.features and tuple(features.get(key, m.features)) != m.features:
+            found.append(f"the steps of {key!r} are in another order than {listed(m.features)}")
         elif array.shape[1:] != m.shape and not array.size == len(array) == len(array) * m.size:
             found.append(f"{key!r} has shape {array.shape[1:]}, not {m.shape}")
         strings = m.classes is not None and isinstance(m.classes[0], str)
@@ -137,6 +143,30 @@ def aligned(a: Modality, b: Modality) -> bool:
     return not a.features or not b.features or a.features == b.features
 
 
+def steps_in_order(
+    arrays: Mapping[str, np.ndarray], features: Mapping[str, Sequence[str]], schema: Sequence[Modality]
+) -> tuple[Mapping[str, np.ndarray], Mapping[str, Sequence[str]]]:
+    """Put the named columns of sequences, which are their steps, into the order of the schema. The length of a row
+    counts steps in that order, so this comes before anything beyond it is blanked.
+
+    Args:
+        arrays: name → (N, *shape).
+        features: name → the names of its columns.
+        schema: the modalities of a run; empty changes nothing.
+
+    Returns:
+        The arrays and the names of their columns. Columns with other names than those of the schema are kept as they
+        are, for `check_schema` to refuse.
+    """
+    arrays, features = dict(arrays), dict(features)
+    for m in schema:
+        found = list(features.get(m.name, ()))
+        if m.sequence and m.features and m.name in arrays and sorted(found) == sorted(m.features):
+            arrays[m.name] = np.take(arrays[m.name], [found.index(feature) for feature in m.features], 1)
+            features[m.name] = m.features
+    return arrays, features
+
+
 def in_order(table: Table, schema: Sequence[Modality]) -> Table:
     """Put named columns into the order of the schema's features. Arrays without names are kept as they are.
 
@@ -158,3 +188,42 @@ def in_order(table: Table, schema: Sequence[Modality]) -> Table:
         arrays[m.name] = np.take(flat, [place[feature] for feature in m.features], 1).reshape(len(array), *m.shape)
         features[m.name] = m.features
     return dataclasses.replace(table, arrays=arrays, features=features)
+
+
+def refuse_shorter_rows(dataset: Dataset, after: Sequence[Modality]) -> None:
+    """Refuse a sequence with rows of fewer steps where a run takes all steps for measured.
+
+    Args:
+        dataset: the data.
+        after: the modalities that they become.
+
+    Raises:
+        DataError: there is one; the message names it.
+    """
+    for m in after:
+        there = dataset.present.get(m.name)
+        if there is not None and not m.sequence and not there[dataset.observed[m.name]].all():
+            raise DataError(
+                f"{m.name}: it is a sequence with rows of fewer than {there.shape[1]} steps, and the run knows no "
+                "lengths; leave it out, or fit anew with lengths."
+            )
+
+
+def not_missing(dataset: Dataset, schema: Sequence[Modality]) -> list[Finding]:
+    """Tell which values a run takes for missing that a data set was not read so. They cannot be found in it for sure:
+    its values in model units are rounded.
+
+    Args:
+        dataset: the data.
+        schema: the modalities of the run.
+
+    Returns:
+        A finding for each modality of which that is so.
+    """
+    read_with, told = {m.name: m.missing for m in dataset.modalities}, []
+    for m in schema:
+        if m.missing and m.name in read_with and set(m.missing) - set(read_with[m.name] or ()):
+            values = ", ".join(m.missing)
+            why = f"the run takes {values} for missing, and {dataset.name} was read without that"
+            told.append(Finding(TOLD, m.name, f"{m.name}: {why}; read it with missing, or give the run the source."))
+    return told

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from ....errors import DataError
 from ...splits import PART_OF, PARTS
 
 
@@ -40,6 +43,34 @@ def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return arrays
     split = np.repeat(np.array(parts), lengths.pop())
     return {name: np.concatenate(of) for name, of in of_name.items()} | {"split": split}
+
+
+def joined_columns(features: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Join the names of the columns of parts that `joined_parts` has joined by the places of their columns.
+
+    Args:
+        features: x_train etc. → the names of its columns, for parts that have them.
+
+    Returns:
+        x → the names of its columns.
+
+    Raises:
+        DataError: two parts have other columns, or the same in another order.
+
+    Example:
+        >>> joined_columns({"x_train": ("a", "b"), "x_test": ("a", "b")})
+        {'x': ('a', 'b')}
+    """
+    joined: dict[str, tuple[str, ...]] = {}
+    first: dict[str, str] = {}
+    for key, columns in features.items():
+        name, _ = _place(key)
+        if joined.setdefault(name, tuple(columns)) != tuple(columns):
+            raise DataError(
+                f"{first[name]!r} and {key!r} differ in their columns, or in the order; give both the same."
+            )
+        first.setdefault(name, key)
+    return joined
 
 
 def _place(key: str) -> tuple[str, str]:

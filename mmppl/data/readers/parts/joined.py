@@ -29,8 +29,8 @@ def join_by_index(
     Returns:
         The joined arrays with their masks and ids, the names of the columns of each DataFrame, and the names of what
         was joined. A row is in the result if any of them has it; where one lacks it, it is missing there. The order is
-        that of the first, then of what others have beside it. None: there is nothing to join, or the indices are all
-        row numbers, so that rows belong together by their places.
+        that of the first, then of what others have beside it. Where the indices are all row numbers, rows belong
+        together by their places, and there are no ids. None: there is nothing to join.
 
     Raises:
         DataError: an index names two rows alike, kinds of names differ, or an array without an index stands beside
@@ -38,8 +38,10 @@ def join_by_index(
     """
     frames = {str(name): value for name, value in data.items() if is_indexed(value) and str(name) not in ignored}
     indices = {name: _labels(name, frame) for name, frame in frames.items()}
-    if not indices or all(_is_row_numbers(index) for index in indices.values()):
+    if not indices:
         return None
+    if all(_is_row_numbers(index) for index in indices.values()):
+        return *_placed(frames, indices, {}), set(frames)
     if len({index.dtype.kind == "U" for index in indices.values()}) > 1:
         words = [f"{name!r} by {'text' if index.dtype.kind == 'U' else 'numbers'}" for name, index in indices.items()]
         raise DataError(f"DataFrames name their rows in different ways ({', '.join(words)}); give all the same index.")
@@ -56,18 +58,9 @@ def join_by_index(
     first = next(iter(indices.values()))
     if others and not all(np.array_equal(index, first) for index in indices.values()):
         raise DataError(f"{others[0]!r} has no index by which its rows could be joined; give it as a Series.")
-    place = {label: row for row, label in enumerate(union.tolist())}
-    arrays, gaps, features = {}, {}, {}
-    for name, frame in frames.items():
-        values, missing, columns = _values(name, frame)
-        at = np.array([place[label] for label in indices[name].tolist()])
-        arrays[name], gaps[name] = _spread(values, at, len(union)), np.ones(len(union), bool)
-        gaps[name][at] = missing
-        if columns:
-            features[name] = columns
-    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
+    arrays, features = _placed(frames, indices, {label: row for row, label in enumerate(union.tolist())})
     ids = {} if "id" in map(str, data) else {"id": union}
-    return with_masks(arrays, unseen) | ids, features, set(frames)
+    return arrays | ids, features, set(frames)
 
 
 def _labels(name: str, frame: Any) -> np.ndarray:
@@ -75,6 +68,25 @@ def _labels(name: str, frame: Any) -> np.ndarray:
     if all(isinstance(label, (int, np.integer)) and not isinstance(label, bool) for label in labels):
         return np.array(labels, dtype=np.int64)
     return np.array([str(label) for label in labels])
+
+
+def _placed(
+    frames: Mapping[str, Any], indices: Mapping[str, np.ndarray], place: Mapping[Any, int]
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """Put the rows of every frame into their places, label → row; empty leaves each row where it is. Returns the arrays
+    with their masks, and the names of columns."""
+    arrays, gaps, features = {}, {}, {}
+    for name, frame in frames.items():
+        arrays[name], gaps[name], columns = _values(name, frame)
+        if place:
+            at = np.array([place[label] for label in indices[name].tolist()])
+            missing = np.ones(len(place), bool)
+            missing[at] = gaps[name]
+            arrays[name], gaps[name] = _spread(arrays[name], at, len(place)), missing
+        if columns:
+            features[name] = columns
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
+    return with_masks(arrays, unseen), features
 
 
 def _is_row_numbers(index: np.ndarray) -> bool:
