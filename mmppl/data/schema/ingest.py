@@ -22,7 +22,7 @@ from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in
 from .match import aligned, check_schema, in_order, steps_in_order, with_known_classes
-from .overrides import Override, parse_overrides
+from .overrides import Override, declared_aside, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
 from .targets import with_targets
 
@@ -66,6 +66,7 @@ def from_arrays(
         UsageError: an override is wrong.
     """
     overrides = parse_overrides(as_)
+    declared = declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         _check_known(overrides, arrays, "array")
     arrays, overrides = _with_group(arrays, overrides)
@@ -85,7 +86,7 @@ def from_arrays(
         split = _split_of_file(table, modalities, seed, annotated.get(GROUP))
         encoded = encode_table(table, modalities, name, split, annotated, notes)
         findings = (*more, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
-        return with_mask(dataclasses.replace(encoded, findings=findings), hide, hide_seed)
+        return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
     split = _split_of_fit(table, unscaled, seed, annotated.get(GROUP))
@@ -95,7 +96,7 @@ def from_arrays(
         modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
     encoded = encode_table(table, modalities, name, split, annotated, notes)
     found = examined(encoded, table.arrays)
-    encoded = dataclasses.replace(encoded, findings=(*told, *found))
+    encoded = dataclasses.replace(encoded, findings=(*told, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
 
 
@@ -227,6 +228,7 @@ def with_schema(
         UsageError: an override is wrong.
     """
     overrides = parse_overrides(as_)
+    declared = dataset.declared | declared_aside(overrides)
     before = {m.name: m for m in dataset.modalities}
     there = {**before, **dataset.annotations}
     if schema is None:
@@ -271,6 +273,7 @@ def with_schema(
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),
+        declared={key: how for key, how in declared.items() if how != GROUP or GROUP in annotations},
         whole=None,
         scaled_on_all=None,
     )
