@@ -124,6 +124,7 @@ class Dataset:
             ids=self.ids[at],
             split=self.split[at],
             annotations={name: array[at] for name, array in self.annotations.items()},
+            findings=tuple(found for finding in self.findings if (found := finding.of_rows(at.tolist())) is not None),
             refresh=None,
             whole=None,
             scaled_on_all=None,
