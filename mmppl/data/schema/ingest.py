@@ -20,7 +20,7 @@ from .absent import Missing, with_absent
 from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
-from .lengths import PREFIX, sequences_in
+from .lengths import PREFIX, sequences_in, without_lengths
 from .match import aligned, check_schema, in_order, steps_in_order, with_known_classes
 from .overrides import Override, declared_aside, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
@@ -79,13 +79,15 @@ def from_arrays(
     arrays, features = steps_in_order(arrays, features, schema or ())
     missing = _missing(missing, overrides, schema, arrays)
     arrays, told = with_absent(arrays, missing)
-    table = parse_arrays(arrays, features, sequences_in(arrays, overrides, schema))
+    sequences = sequences_in(arrays, overrides, schema)
+    table = parse_arrays(arrays, features, sequences)
     if schema is not None:
         table, more = _matched(table, schema)
         modalities = tuple(schema)
         split = _split_of_file(table, modalities, seed, annotated.get(GROUP))
         encoded = encode_table(table, modalities, name, split, annotated, notes)
-        findings = (*more, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
+        whole = without_lengths({key: arrays[key] for key in sequences if f"{PREFIX}{key}" not in arrays})
+        findings = (*more, *whole, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
         return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
@@ -244,6 +246,7 @@ def with_schema(
         after = with_targets(after, target, overrides)
     else:
         after = tuple(schema)
+    plain = before.keys() - dataset.present.keys()
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
         {m.name: m.features for m in before.values() if m.features},
@@ -256,7 +259,8 @@ def with_schema(
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
         told = check_schema(arrays, schema, table.features, same)
         table, unseen = with_known_classes(in_order(table, schema), schema)
-        told += [*_not_missing(dataset, schema), *unseen]
+        whole = without_lengths({m.name: dataset.values[m.name] for m in schema if m.sequence and m.name in plain})
+        told += [*_not_missing(dataset, schema), *whole, *unseen]
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
