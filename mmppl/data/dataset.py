@@ -50,6 +50,8 @@ class Dataset:
             modality of the row is noise), `recording` (what the row was made from), `utterance`.
         notes: lines about what was left out when the data were read.
         findings: what reading them told, and what is suspicious about them (`mmppl.data.examine`).
+        declared: name in the source → "ignore", "annotation" or "group", as `read(as_=…)` said; a run that is fitted on
+            these data takes other data the same way.
 
     Raises:
         DataError: an annotation has another shape than (N,), lacks a value, or has the name of a modality.
@@ -78,6 +80,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     present: dict[str, Tensor] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    declared: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_annotations(self.annotations, len(self.ids), [m.name for m in self.modalities])
@@ -121,6 +124,7 @@ class Dataset:
             ids=self.ids[at],
             split=self.split[at],
             annotations={name: array[at] for name, array in self.annotations.items()},
+            findings=tuple(found for finding in self.findings if (found := finding.of_rows(at.tolist())) is not None),
             refresh=None,
             whole=None,
             scaled_on_all=None,

@@ -71,7 +71,7 @@ class DataRecord:
         as_read: of the data in the units of all training rows, before anything was hidden.
         unhidden: of the data before anything was hidden, in the units of what stays.
         root: folder of the files that a recipe needs; None: $MMPPL_DATA.
-        declared: name → likelihood, as `as_` of the fit declared it.
+        declared: name → likelihood, as `as_` of the fit declared it, or `as_` of `read` before it.
         hide: share of the modalities that was hidden at random.
         unseen: label → its classes that no training row has.
         target: the names of the labels, where the fit named them.

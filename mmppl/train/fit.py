@@ -185,7 +185,7 @@ def fit(
         n=len(dataset),
         **dataset.fingerprints(),  # type: ignore[arg-type]
         root=os.path.abspath(root) if root else None,
-        declared=dict(as_),
+        declared=dataset.declared | dict(as_),
         hide=hide,
         target=None if target is None else tuple(names_in(target)),
     )

@@ -91,3 +91,23 @@ def test_a_run_finds_its_split_again(tmp_path):
     assert (again.split == fitted.data().split).all()
     new = {name: array[:3] for name, array in given.items() if name != "person"}
     assert len(run.query(new, given="voice", want="face").ids) == 3
+
+
+@pytest.mark.parametrize("how", ["group", "annotation"])
+def test_a_run_of_a_dataset_finds_its_split_in_the_source(how):
+    given = arrays(PEOPLE)
+    given["person"] = given.pop("group")
+    data = mmppl.read(given, as_={"person": how})
+    run = mmppl.fit("mvae", data, hyper={"hidden": 4, "layers": 1}, epochs=1)
+    again = run.dataset(given)
+    assert again.has_split and (again.split == data.split).all()
+    assert run.record.data.declared == {"person": how}
+    assert len(run.query(given, given="voice", want="face", draws=2).ids) == (data.split == 2).sum()
+
+
+def test_a_group_that_is_left_out_later_is_forgotten():
+    given = arrays(PEOPLE)
+    given["person"] = given.pop("group")
+    data = mmppl.read(given, as_={"person": "group"})
+    assert data.declared == mmppl.read(data).declared == {"person": "group"}
+    assert mmppl.read(data, as_={"group": "ignore"}).declared == {"group": "ignore"}

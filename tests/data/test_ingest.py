@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+import mmppl
 from mmppl.data.read import read
 from mmppl.errors import DataError, UsageError
 from mmppl.modalities.modality import Modality
@@ -506,3 +507,18 @@ def test_what_is_ignored_may_be_anything(how, tmp_path):
         read(data, as_={"odd": "ignore"})
     with pytest.raises(UsageError, match="no array 'whn'"):
         read(data, as_={"whn": "ignore", "odd": "ignore", "when": "ignore"})
+
+
+def test_a_class_that_the_run_does_not_know_stops_only_questions_about_its_rows():
+    draw = np.random.default_rng(0)
+    given = {"kind": np.array(["u", "v"] * 10), "place": draw.normal(size=(20, 2)), "label": np.arange(20) % 2}
+    run = mmppl.fit("mvae", given, hyper={"hidden": 4, "layers": 1}, epochs=1)
+    new = {"kind": np.array(["u", "v", "u", "v", "x", "w"]), "place": draw.normal(size=(6, 2))}
+    asked = {"given": "kind,place", "want": "label", "draws": 2}
+    assert len(run.query(new, rows=slice(0, 4), **asked).ids) == 4
+    for rows, says in (([5, 0], "row 5: 'w'"), ([3, 4], "row 4: 'x'"), (None, "row 4: 'x'")):
+        with pytest.raises(DataError, match=f"'kind', {says} is not one of the classes u, v; correct or mask it"):
+            run.query(new, rows=rows, **asked)
+    data = run.dataset(new)
+    found = next(f for f in data.take(torch.tensor([5, 0])).findings if f.kind == "unseen-level")
+    assert [row for row, _ in found.rows] == [0] and "rows" not in found.to_json()

@@ -287,3 +287,15 @@ def test_a_dataset_whose_steps_have_another_order_is_refused():
     other = mmppl.read(frame[["w:3", "w:2", "w:1", "w:0", "length_w", "age", "label"]])  # blanked in this order
     with pytest.raises(DataError, match="the steps of 'w' are in another order than 0, 1, 2, 3"):
         mmppl.read(other, schema=mmppl.read(frame).modalities)
+
+
+def test_a_sequence_without_lengths_is_told():
+    given = arrays()
+    schema = mmppl.read(given).modalities
+    plain = {name: array for name, array in given.items() if name != "length_watch"}
+    for data in (plain, mmppl.read(plain)):
+        told = [finding.text for finding in mmppl.read(data, schema=schema).findings if finding.kind == "told"]
+        assert told == ["watch: no length_watch, so every row has all 6 steps."]
+    assert not [finding for finding in mmppl.read(given, schema=schema).findings if finding.kind == "told"]
+    without = {"age": given["age"], "label": given["label"]}
+    assert not [finding for finding in mmppl.read(without, schema=schema).findings if "steps" in finding.text]

@@ -17,6 +17,8 @@ class Finding:
         name: the modality, label or annotation that it is about; "" if it is about whole rows.
         text: the line.
         suspected: whether the data are probably wrong as they were understood; `strict` refuses them then.
+        rows: the row numbers that it is about, each with the place and value in words; the text begins with the first
+            of these words. Empty if it is about no single rows.
 
     Example:
         >>> import mmppl
@@ -29,10 +31,35 @@ class Finding:
     name: str
     text: str
     suspected: bool = False
+    rows: tuple[tuple[int, str], ...] = ()
+
+    def of_rows(self, rows: Sequence[int]) -> Finding | None:
+        """Return what the finding says of some of the rows.
+
+        Args:
+            rows: the row numbers that are taken, in their new order.
+
+        Returns:
+            The finding with new row numbers (its text keeps those of the source), or None if it is about other rows.
+
+        Example:
+            >>> words = ((2, "row 2: 'x'"), (5, "row 5: 'y'"))
+            >>> found = Finding("unseen-level", "sex", "row 2: 'x' is no class.", rows=words)
+            >>> again = found.of_rows([4, 5])
+            >>> again.text, again.rows
+            ("row 5: 'y' is no class.", ((1, "row 5: 'y'"),))
+        """
+        if not self.rows:
+            return self
+        words = dict(self.rows)
+        kept = tuple((at, words[row]) for at, row in enumerate(rows) if row in words)
+        if not kept:
+            return None
+        return dataclasses.replace(self, text=kept[0][1] + self.text.removeprefix(self.rows[0][1]), rows=kept)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the finding as JSON data."""
-        return dataclasses.asdict(self)
+        """Return the finding as JSON data, without the row numbers."""
+        return {key: value for key, value in vars(self).items() if key != "rows"}
 
 
 def listed(values: Sequence[object], most: int = 5) -> str:

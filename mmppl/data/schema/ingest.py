@@ -20,7 +20,7 @@ from .absent import Missing, with_absent
 from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
-from .lengths import PREFIX, sequences_in
+from .lengths import PREFIX, sequences_in, without_lengths
 from .match import (
     aligned,
     check_schema,
@@ -30,7 +30,7 @@ from .match import (
     steps_in_order,
     with_known_classes,
 )
-from .overrides import Override, parse_overrides
+from .overrides import Override, declared_aside, parse_overrides
 from .scale import learn_scaling, observed_after_masking, with_input_scaling
 from .targets import with_targets
 
@@ -74,6 +74,7 @@ def from_arrays(
         UsageError: an override is wrong.
     """
     overrides = parse_overrides(as_)
+    declared = declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         _check_known(overrides, arrays, "array")
     arrays, overrides = _with_group(arrays, overrides)
@@ -96,8 +97,9 @@ def from_arrays(
         modalities = tuple(schema)
         split = _split_of_file(table, modalities, seed, annotated.get(GROUP))
         encoded = encode_table(table, modalities, name, split, annotated, notes)
-        findings = (*more, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
-        return with_mask(dataclasses.replace(encoded, findings=findings), hide, hide_seed)
+        whole = without_lengths({key: arrays[key] for key in sequences if f"{PREFIX}{key}" not in arrays})
+        findings = (*more, *whole, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
+        return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
     split = _split_of_fit(table, unscaled, seed, annotated.get(GROUP))
@@ -107,7 +109,7 @@ def from_arrays(
         modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
     encoded = encode_table(table, modalities, name, split, annotated, notes)
     found = examined(encoded, table.arrays)
-    encoded = dataclasses.replace(encoded, findings=(*told, *found))
+    encoded = dataclasses.replace(encoded, findings=(*told, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
 
 
@@ -240,6 +242,7 @@ def with_schema(
         UsageError: an override is wrong.
     """
     overrides = parse_overrides(as_)
+    declared = dataset.declared | declared_aside(overrides)
     before = {m.name: m for m in dataset.modalities}
     there = {**before, **dataset.annotations}
     if schema is None:
@@ -255,6 +258,7 @@ def with_schema(
         after = with_targets(after, target, overrides)
     else:
         after = tuple(schema)
+    plain = before.keys() - dataset.present.keys()
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
         {m.name: m.features for m in before.values() if m.features},
@@ -268,7 +272,8 @@ def with_schema(
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
         told = check_schema(arrays, schema, table.features, same)
         table, unseen = with_known_classes(in_order(table, schema), schema)
-        told += [*not_missing(dataset, schema), *unseen]
+        whole = without_lengths({m.name: dataset.values[m.name] for m in schema if m.sequence and m.name in plain})
+        told += [*not_missing(dataset, schema), *whole, *unseen]
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
@@ -285,6 +290,7 @@ def with_schema(
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),
+        declared={key: how for key, how in declared.items() if how != GROUP or GROUP in annotations},
         whole=None,
         scaled_on_all=None,
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...errors import DataError
 from ...modalities.modality import Modality
+from ..examine.finding import Finding
+from ..examine.report import TOLD
 
 PREFIX = "length_"
 
@@ -30,6 +33,21 @@ def sequences_in(
         return {m.name: m.shape[0] for m in schema if m.sequence and m.name in arrays}
     names = [name.removeprefix(PREFIX) for name in arrays if name.startswith(PREFIX) and name not in overridden]
     return {name: None for name in names if name in arrays and arrays[name].ndim in (2, 3)}
+
+
+def without_lengths(arrays: Mapping[str, Any]) -> list[Finding]:
+    """Tell that arrays which a run knows as sequences came without lengths.
+
+    Args:
+        arrays: name → (N, S, F) or (N, S), those that did.
+
+    Returns:
+        A finding for each.
+    """
+    return [
+        Finding(TOLD, name, f"{name}: no {PREFIX}{name}, so every row has all {(*array.shape, 1)[1]} steps.")
+        for name, array in arrays.items()
+    ]
 
 
 def padded(

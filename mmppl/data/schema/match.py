@@ -102,14 +102,11 @@ def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table,
             observed[m.name] = observed[m.name] & ~unknown
             if m.name in present:  # a sequence of one step
                 present[m.name] = present[m.name] & observed[m.name][:, None, None]
-            row, count = int(unknown.argmax()), int(unknown.sum())
-            told.append(
-                Finding(
-                    UNSEEN, m.name,
-                    f"{table.place(m.name, row)}: {array[row].item()!r} is not one of the classes "
-                    f"{listed(m.classes, 20)}; taken for missing in {count:,} such row{'s' * (count != 1)}.",
-                )
-            )  # fmt: skip
+            at = np.flatnonzero(unknown).tolist()
+            rows = tuple((row, f"{table.place(m.name, row)}: {array[row].item()!r}") for row in at)
+            why = f"is not one of the classes {listed(m.classes, 20)}"
+            taken = f"taken for missing in {len(at):,} such row{'s' * (len(at) != 1)}"
+            told.append(Finding(UNSEEN, m.name, f"{rows[0][1]} {why}; {taken}.", rows=rows))
     return dataclasses.replace(table, observed=observed, present=present), told
 
 

@@ -45,6 +45,22 @@ class Override:
         return self.likelihood in (WORD, GROUP)
 
 
+def declared_aside(overrides: Mapping[str, Override]) -> dict[str, str]:
+    """Say what overrides take out of the modalities.
+
+    Args:
+        overrides: name → the parsed override.
+
+    Returns:
+        Name → "ignore", "annotation" or "group", without the overrides that say anything else.
+
+    Example:
+        >>> declared_aside(parse_overrides({"age": "normal", "person": "group"}))
+        {'person': 'group'}
+    """
+    return {name: how.likelihood for name, how in overrides.items() if how.ignored or how.annotated}
+
+
 def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
     """Parse overrides.
 
