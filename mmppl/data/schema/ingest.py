@@ -246,11 +246,12 @@ def with_schema(
         after = with_targets(after, target, overrides)
     else:
         after = tuple(schema)
-    plain = before.keys() - dataset.present.keys()
+    plain = [m for m in after if m.sequence and m.name in before and m.name not in dataset.present]
+    all_steps = {m.name: dataset.observed[m.name].numpy()[:, None, None].repeat(m.shape[0], 1) for m in plain}
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
         {m.name: m.features for m in before.values() if m.features},
-        present={key: there.numpy() for key, there in dataset.present.items() if key in before},
+        present=all_steps | {key: there.numpy() for key, there in dataset.present.items() if key in before},
     )  # fmt: skip
     same = {m.name for m in after if m.name in before and _alike(m, before[m.name])}
     for key in before.keys() - same:
@@ -259,8 +260,7 @@ def with_schema(
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
         told = check_schema(arrays, schema, table.features, same)
         table, unseen = with_known_classes(in_order(table, schema), schema)
-        whole = without_lengths({m.name: dataset.values[m.name] for m in schema if m.sequence and m.name in plain})
-        told += [*_not_missing(dataset, schema), *whole, *unseen]
+        told += [*_not_missing(dataset, schema), *without_lengths(all_steps), *unseen]
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
     fresh = dataset.refresh
 
