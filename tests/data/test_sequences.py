@@ -293,8 +293,12 @@ def test_a_sequence_without_lengths_is_told():
     given = arrays()
     schema = mmppl.read(given).modalities
     plain = {name: array for name, array in given.items() if name != "length_watch"}
-    for data in (plain, mmppl.read(plain)):
-        told = [finding.text for finding in mmppl.read(data, schema=schema).findings if finding.kind == "told"]
+    for source in (plain, mmppl.read(plain)):
+        data = mmppl.read(source, schema=schema)
+        assert data.present["watch"].shape == (N, T, 1) and data.present["watch"].all()
+        back = data.modalities[0].value_in_input_units(data.values["watch"].numpy())
+        np.testing.assert_allclose(back, plain["watch"], rtol=1e-5, atol=1e-5)
+        told = [finding.text for finding in data.findings if finding.kind == "told"]
         assert told == ["watch: no length_watch, so every row has all 6 steps."]
     assert not [finding for finding in mmppl.read(given, schema=schema).findings if finding.kind == "told"]
     without = {"age": given["age"], "label": given["label"]}

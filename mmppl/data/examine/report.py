@@ -48,7 +48,7 @@ def understood(dataset: Dataset, most: int = MOST) -> str:
     Example:
         >>> import mmppl
         >>> understood(mmppl.read("digits-two-view"), most=2)
-        'digits-two-view: 1,797 rows; rotated (8×8, bernoulli), noisy (8×8, bernoulli), 1 more'
+        'digits-two-view:rotate=fixed,seed=0: 1,797 rows; rotated (8×8, bernoulli), noisy (8×8, normal), 1 more'
     """
     words = []
     for m in dataset.modalities[:most]:
