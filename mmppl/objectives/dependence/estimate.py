@@ -274,7 +274,10 @@ def _split(rows: int, fresh: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     else:
         held, order = order[fresh[order]], order[~fresh[order]]
         if min(len(held), len(order)) < FEWEST // 4:
-            raise DataError(f"dependency: {len(held):,} fresh rows of {rows:,}; each part needs {FEWEST // 4}.")
+            raise DataError(
+                f"dependency: {len(held):,} fresh rows of {rows:,}; these (the test rows) and the others have to be "
+                f"{FEWEST // 4} each. Give more, or leave the split out, and it is drawn."
+            )
     valid = min(MOST_VALID, round(VALID * rows))
     return order[valid:], order[:valid], held
 
