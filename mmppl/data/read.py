@@ -16,7 +16,8 @@ from .dataset import Dataset
 from .examine.report import refuse_suspected
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
-from .schema.ingest import from_arrays, with_mask, with_schema
+from .schema.changed import with_schema
+from .schema.ingest import from_arrays, with_mask
 
 
 def read(

@@ -122,3 +122,19 @@ def _scale(name: str, likelihood: str, text: str, words: tuple[str, ...]) -> Sca
             f"{suggest(text, words)}"
         )
     return number
+
+
+def check_known(overrides: Mapping[str, Override], there: Mapping[str, object], kind: str) -> None:
+    """Check that everything that overrides name is there.
+
+    Args:
+        overrides: the overrides by name.
+        there: what there is, by name.
+        kind: what it is, for the message.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
+    for key in overrides:
+        if key not in there:
+            raise UsageError(f"--as {key}: no {kind} {key!r}; there are {', '.join(there)}.{suggest(key, list(there))}")
