@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mmppl.data.read import read
-from mmppl.data.readers.wav import read_wav
+from mmppl.data.readers.speech.wav import read_wav
 
 from .bad_arrays import ROWS, Case, Try, packed, stored
 

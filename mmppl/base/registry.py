@@ -26,7 +26,8 @@ class Registry(Generic[T]):
     Args:
         kind: what the things are, for messages, such as "likelihood".
         package: dotted name of the sub-package that holds the built-in things.
-        aside: modules of that package that register nothing.
+        folders: names of sub-packages of it that hold some of them.
+        aside: modules of those packages that register nothing.
         named_by_file: whether every module registers one thing, which has the module's name.
         lacks: returns the required parts that a thing does not have, in words.
     """
@@ -36,11 +37,13 @@ class Registry(Generic[T]):
         kind: str,
         package: str,
         *,
+        folders: Collection[str] = (),
         aside: Collection[str] = (),
         named_by_file: bool = True,
         lacks: Callable[[T], list[str]] = lambda thing: [],
     ) -> None:
-        self.kind, self.package, self.aside, self.lacks = kind, package, frozenset(aside), lacks
+        self.kind, self.aside, self.lacks = kind, frozenset(aside), lacks
+        self.packages = (package, *(f"{package}.{folder}" for folder in folders))
         self.named_by_file = named_by_file
         self._found: dict[str, T] = {}
         self._files: dict[str, str] | None = None
@@ -140,13 +143,15 @@ class Registry(Generic[T]):
             self._here.loading = False
 
     def _built_in(self) -> dict[str, str]:
-        """The module of every built-in thing by the name of the thing, from the listing of the sub-package's folder."""
+        """The module of every built-in thing by the name of the thing, from the listings of the folders."""
         if self._files is None:
-            spec = importlib.util.find_spec(self.package)
-            places = list(spec.submodule_search_locations or []) if spec else []
-            stems = sorted(file.stem for place in places for file in Path(place).glob("*.py"))
-            kept = [stem for stem in stems if not stem.startswith("_") and stem not in self.aside]
-            self._files = {stem.replace("_", "-"): f"{self.package}.{stem}" for stem in kept}
+            found: dict[str, str] = {}
+            for package in self.packages:
+                spec = importlib.util.find_spec(package)
+                places = list(spec.submodule_search_locations or []) if spec else []
+                stems = [file.stem for place in places for file in Path(place).glob("*.py")]
+                found |= {stem: f"{package}.{stem}" for stem in stems if not stem.startswith("_")}
+            self._files = {stem.replace("_", "-"): found[stem] for stem in sorted(found) if stem not in self.aside}
         return self._files
 
 

@@ -38,8 +38,8 @@ def read(
 
     Args:
         data: a recipe with or without options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder
-            or .zip of recordings (see `readers.recordings`, `tidigits`, `ti46`), a mapping of name → array, a DataFrame
-            (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
+            or .zip of recordings (see `readers.speech`), a mapping of name → array, a DataFrame (columns
+            `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
             `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
             `readers.tokens`), and one in the layout of MultiBench becomes sequences (see `readers.papers.multibench`),
             as does a folder of .csd files (see `readers.sdk`).

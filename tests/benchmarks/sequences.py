@@ -64,8 +64,8 @@ def speech(root: Path, most: int = 60) -> dict[str, np.ndarray]:
         "speech" (N, T, 12) with "length_speech", "label", and "split": the recordings 0 to 4 of each digit and speaker
         are test rows, as the makers of the data propose.
     """
-    from mmppl.data.readers.mfcc import OF_IMA, levelled, mfcc, resampled
-    from mmppl.data.readers.wav import read_wav
+    from mmppl.data.readers.speech.mfcc import OF_IMA, levelled, mfcc, resampled
+    from mmppl.data.readers.speech.wav import read_wav
 
     frames, label, split = [], [], []
     with zipfile.ZipFile(root / "fsdd" / "fsdd_recordings.zip") as archive:

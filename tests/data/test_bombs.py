@@ -16,7 +16,7 @@ from mmppl.base import memory
 from mmppl.data.read import read
 from mmppl.data.readers.papers.idx import read_idx
 from mmppl.data.readers.parts import archive, tree
-from mmppl.data.readers.wav import read_wav
+from mmppl.data.readers.speech.wav import read_wav
 from mmppl.data.recipes.parts.mnist import FILES
 from mmppl.data.recipes.parts.photographs import photographs
 from mmppl.errors import DataError, UsageError, escaped

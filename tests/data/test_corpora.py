@@ -9,10 +9,10 @@ from small_wavs import wav, word
 
 import mmppl
 from mmppl import read
-from mmppl.data.readers.mfcc import speech_features
 from mmppl.data.readers.papers.sphere import read_sphere
-from mmppl.data.readers.ti46 import parse_ti46
-from mmppl.data.readers.tidigits import parse_tidigits
+from mmppl.data.readers.speech.mfcc import speech_features
+from mmppl.data.readers.speech.ti46 import parse_ti46
+from mmppl.data.readers.speech.tidigits import parse_tidigits
 from mmppl.errors import DataError
 
 

@@ -9,8 +9,8 @@ import torch
 from scipy.fft import dct
 from small_wavs import word
 
-from mmppl.data.readers import mfcc as module
-from mmppl.data.readers.mfcc import (
+from mmppl.data.readers.speech import mfcc as module
+from mmppl.data.readers.speech.mfcc import (
     FEATURES,
     MELS,
     OF_IMA,

@@ -10,7 +10,7 @@ from small_wavs import wav, word
 
 from mmppl import read
 from mmppl.base.random import generator
-from mmppl.data.readers.mfcc import speech_features
+from mmppl.data.readers.speech.mfcc import speech_features
 from mmppl.data.recipes.parts.digits import load_digits
 from mmppl.data.recipes.parts.noisy_pairs import shuffled, white_images
 from mmppl.data.recipes.parts.spoken import spoken_digits

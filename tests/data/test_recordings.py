@@ -9,9 +9,9 @@ from small_wavs import wav, word
 
 import mmppl
 from mmppl import read
-from mmppl.data.readers.mfcc import SHAPES, speech_features
-from mmppl.data.readers.recordings import convert_cells, parse_name, read_utterances
-from mmppl.data.readers.wav import read_wav
+from mmppl.data.readers.speech.mfcc import SHAPES, speech_features
+from mmppl.data.readers.speech.recordings import convert_cells, parse_name, read_utterances
+from mmppl.data.readers.speech.wav import read_wav
 from mmppl.errors import DataError
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_wavs import patched, wav, word
 
-from mmppl.data.readers.wav import read_wav
+from mmppl.data.readers.speech.wav import read_wav
 from mmppl.errors import DataError
 
 GOOD = wav(word(3))

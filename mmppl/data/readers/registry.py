@@ -118,7 +118,11 @@ def _takes(method: Any, count: int) -> bool:
 
 
 READERS: Registry[type[Reader]] = Registry(
-    "reader", __package__, aside=("registry", "cells", "mfcc", "refusal", "wav"), lacks=_lacks
+    "reader",
+    __package__,
+    folders=("speech", "tables"),
+    aside=("registry", "cells", "corpus", "mfcc", "refusal", "wav"),
+    lacks=_lacks,
 )
 
 

@@ -21,7 +21,7 @@ from ...base.random import generator
 from ...errors import DataError, UsageError, suggest
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..readers.mfcc import Features, Level
+from ..readers.speech.mfcc import Features, Level
 from ..splits import PARTS
 from .parts.files import root_or_default
 from .parts.handwritten import FARSI, KANNADA, Digits
@@ -60,7 +60,7 @@ def farsi_kannada_speech(
 
     Args:
         root: the folder that holds `hoda/`, `kannada_mnist/` and `fsdd/`; None means $MMPPL_DATA.
-        speech: see `readers.mfcc.speech_features`; the source takes "mean".
+        speech: see `readers.speech.mfcc.speech_features`; the source takes "mean".
         level: the level of the recordings: "one" for all; or "kept", which reveals a little about the speaker. The
             source does not mention levelling.
         partners: "fixed" draws images and recordings once; "fresh" draws those of the train rows anew in every epoch.

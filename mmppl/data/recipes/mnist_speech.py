@@ -19,7 +19,7 @@ from torch import Tensor
 from ...errors import DataError
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..readers.mfcc import OF_IMA, SHAPES, speech_features
+from ..readers.speech.mfcc import OF_IMA, SHAPES, speech_features
 from .parts.files import root_or_default
 from .parts.mnist import PLACES, load_mnist
 from .parts.noisy_pairs import Side, any_of, check_noise, noisy_pairs, shuffled, white_images

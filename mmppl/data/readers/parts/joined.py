@@ -9,7 +9,7 @@ import numpy as np
 
 from ....errors import DataError
 from ..cells import plain_array, with_masks
-from ..frame import cells_of, grouped
+from ..tables.frame import cells_of, grouped
 
 
 def is_indexed(value: Any) -> bool:

@@ -11,9 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from ....errors import DataError
-from ...readers.mfcc import Features, Level
 from ...readers.parts.tree import files_below, open_files
-from ...readers.recordings import RecordingName, features_of, parse_name
+from ...readers.speech.mfcc import Features, Level
+from ...readers.speech.recordings import RecordingName, features_of, parse_name
 
 SPEECH, ARCHIVE = "fsdd", "fsdd_recordings.zip"
 TEST_TAKES = range(5)  # FSDD's official test set
@@ -48,8 +48,8 @@ def spoken_digits(
 
     Args:
         path: the folder or .zip.
-        features: see `readers.mfcc.speech_features`.
-        level: see `readers.mfcc.speech_features`.
+        features: see `readers.speech.mfcc.speech_features`.
+        level: see `readers.speech.mfcc.speech_features`.
         shortest: seconds that a recording has to last.
 
     Returns:

@@ -14,9 +14,9 @@ import numpy as np
 
 from ....errors import DataError
 from ...recipes.registry import on_disk
-from ..recordings import ARRAY, features_for, features_of
+from ..parts.tree import files_below, open_files
 from ..registry import Arrays
-from .tree import files_below, open_files
+from .recordings import ARRAY, features_for, features_of
 
 if TYPE_CHECKING:
     from ....modalities.modality import Modality
@@ -84,7 +84,7 @@ def read_corpus(path: Path, parse: Parse, schema: Sequence[Modality] | None, *, 
         DataError: no recording is that of a single digit, one is damaged or shorter than a window, or a file's name
             says nothing, unlike others.
     """
-    from ..mfcc import OF_IMA  # imported here, because every path is shown to the readers
+    from .mfcc import OF_IMA  # imported here, because every path is shown to the readers
 
     with open_files(path) as (names, content):
         names = [name for name in names if _is_sound(name)]

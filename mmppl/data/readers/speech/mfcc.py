@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...base.turns import turn
-from ...errors import DataError, MMPPLError
+from ....base.turns import turn
+from ....errors import DataError, MMPPLError
 
 Features = Literal["mean", "segments", "frames"]
 FEATURES: tuple[Features, ...] = get_args(Features)

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .parts.corpus import Spoken, holds_corpus, read_corpus
-from .registry import Arrays, Request, reader
+from ..registry import Arrays, Request, reader
+from .corpus import Spoken, holds_corpus, read_corpus
 
 # 00f1set0.wav for training, 00f1s1t0.wav for the test: word (00 to 09 are the digits), speaker, session
 FILE = re.compile(r"(?:.*/)?(?P<word>[a-z0-9]{2})(?P<speaker>[fm]\d)s(?:(?P<train>et\d)|\dt\d)\.\w+")

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...base.memory import check_room
-from ...errors import DataError, suggest
-from ...modalities.modality import Modality
-from ..recipes.registry import on_disk
-from .mapping import read_mapping
-from .parts.tree import open_files
-from .registry import Arrays, Request, reader
+from ....base.memory import check_room
+from ....errors import DataError, suggest
+from ....modalities.modality import Modality
+from ...recipes.registry import on_disk
+from ..mapping import read_mapping
+from ..parts.tree import open_files
+from ..registry import Arrays, Request, reader
 
 if TYPE_CHECKING:
     from .mfcc import Features, Level

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .parts.corpus import Spoken, holds_corpus, read_corpus
-from .registry import Arrays, Request, reader
+from ..registry import Arrays, Request, reader
+from .corpus import Spoken, holds_corpus, read_corpus
 
 # .../train/man/ae/1a.wav: part, group, speaker, digits (z is "zero", o is "oh") and which of two productions
 FILE = re.compile(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from .cells import NOTHING, parse_column, plain_array, with_masks
-from .registry import Arrays, Request, reader
+from ....errors import DataError
+from ..cells import NOTHING, parse_column, plain_array, with_masks
+from ..registry import Arrays, Request, reader
 
 
 @reader("frame")

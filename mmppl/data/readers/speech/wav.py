@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...errors import DataError
-from .papers.sphere import LONGEST, MAGIC, RATES, read_sphere
+from ....errors import DataError
+from ..papers.sphere import LONGEST, MAGIC, RATES, read_sphere
 
 # What `wave` raises for a file that is damaged or of an unknown kind.
 REFUSED = (wave.Error, EOFError, RuntimeError, ValueError, struct.error, OverflowError, MemoryError)

@@ -1,0 +1,1 @@
+"""Readers of recordings, and the features that they make of them."""
