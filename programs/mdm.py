@@ -60,6 +60,8 @@ class MDM(Program):
         width: of Z, for networks whose width can be chosen; None: the network's own.
         model: for MAG: folder of the transformer, or its name in the hub's cache; "": the network's own.
         pretrained: for MAG: whether the transformer's weights are loaded.
+        beta: for MAG: how long the shift of a word's vector may be, relative to the vector; None: the network's own, 1.
+        dropout: the network's rate, of MAG after that shift; None: the network's own.
         limit: standardised features are cut off at ± this; 0: they are not.
         drop: the probability with which a modality of a row is hidden in a step of training (never all of them), so
             that labels can be read off any of them; 0, as published: a modality that is dropped at a query only is one
@@ -105,6 +107,8 @@ class MDM(Program):
         width: int | None = None,
         model: str = "",
         pretrained: bool = True,
+        beta: float | None = None,
+        dropout: float | None = None,
         limit: float = 5.0,
         drop: float = 0.3,
         penalty: Penalty = "none",
@@ -119,8 +123,8 @@ class MDM(Program):
         critic_lipschitz: Literal["spectral", "penalty", "clip"] = "spectral",
     ) -> None:
         super().__init__(modalities)
-        self.check_nonnegative(limit=limit, penalty_weight=penalty_weight)
-        self.check_fraction(drop=drop)
+        self.check_nonnegative(limit=limit, penalty_weight=penalty_weight, beta=beta)
+        self.check_fraction(drop=drop, dropout=dropout or 0.0)
         labels = [m for m in modalities if m.role == "label"]
         if not labels:
             raise UsageError(
@@ -129,7 +133,9 @@ class MDM(Program):
         seen = [self.modality(name) for name in self.encoded]
         # of a step, without the number that says whether it exists
         sizes = {m.name: m.input_size // m.shape[0] - 1 if m.sequence else m.input_size for m in seen}
-        chosen = network_options(fusion, configuration, width=width, model=model, pretrained=pretrained)
+        chosen = network_options(
+            fusion, configuration, width=width, model=model, pretrained=pretrained, beta=beta, dropout=dropout
+        )
         words = text if text is not None else "text" if "text" in sizes else None
         self.limit, self.drop, self.unimodal = limit, drop, critic_on == "unimodal"
         self.fusion = fusion_class(fusion)(sizes, text=words, **chosen)
@@ -259,7 +265,14 @@ def check_fits(name: str, network: FusionNetwork, seen: Mapping[str, Modality]) 
 
 
 def network_options(
-    fusion: str, configuration: str, *, width: int | None, model: str, pretrained: bool
+    fusion: str,
+    configuration: str,
+    *,
+    width: int | None,
+    model: str,
+    pretrained: bool,
+    beta: float | None,
+    dropout: float | None,
 ) -> dict[str, object]:
     """The keyword arguments of a fusion network, of which one that is left as it is is not passed on.
 
@@ -275,7 +288,8 @@ def network_options(
     own = {
         option: (name, value)
         for option, name, value, left in (
-            ("width", "d", width, None), ("model", "model", model, ""), ("pretrained", "pretrained", pretrained, True)
+            ("width", "d", width, None), ("model", "model", model, ""), ("pretrained", "pretrained", pretrained, True),
+            ("beta", "beta", beta, None), ("dropout", "dropout", dropout, None),
         )
         if value != left
     }  # fmt: skip

@@ -36,8 +36,6 @@ from mmppl.data.recipes.parts.mosi import Utterances, load_mosi
 from mmppl.evaluation.metrics.sentiment import two_way_accuracy
 from mmppl.evaluation.scores import correlation, mean_absolute_error
 from mmppl.evaluation.summary import paired_runs
-from mmppl.nn.fusion.mag_bert import MAGBert
-from mmppl.nn.fusion.mag_xlnet import MAGXLNet
 
 RESULTS = Path(__file__).parent / "results" / "mag.json"
 VALID_VIDEOS = 12
@@ -51,22 +49,6 @@ SPECIAL = {
     "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
     "xlnet": ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "▁"],
 }
-
-
-@mmppl.fusion_network("light-bert")
-class LightBert(MAGBert):
-    """MAG-BERT with a gate of less dropout and a shorter shift, since 1,138 utterances teach it."""
-
-    def __init__(self, sizes: Mapping[str, int], *, text: str | None = None, model: str = "") -> None:
-        super().__init__(sizes, text=text, model=model, beta=BETA, dropout=DROPOUT)
-
-
-@mmppl.fusion_network("light-xlnet")
-class LightXLNet(MAGXLNet):
-    """The same of MAG-XLNet."""
-
-    def __init__(self, sizes: Mapping[str, int], *, text: str | None = None, model: str = "") -> None:
-        super().__init__(sizes, text=text, model=model, beta=BETA, dropout=DROPOUT)
 
 
 def vectors(root: Path, words: Sequence[str], rng: np.random.Generator) -> np.ndarray:
@@ -168,7 +150,8 @@ def fitted(
     """One fit, and its scores on the validation and test rows."""
     began = time.process_time()
     data, cell = rows_of(method, found, made, seed), dict(family=family, method=method, seed=seed)
-    run = mmppl.fit("mdm", data, hyper=dict(fusion=f"light-{family}", model=model), seed=seed, **FIT)
+    gate = {} if method == "text" else dict(beta=BETA, dropout=DROPOUT)
+    run = mmppl.fit("mdm", data, hyper=dict(fusion=f"mag-{family}", model=model) | gate, seed=seed, **FIT)
     for part in ("valid", "test"):
         rows = data.rows(part)
         given = [name for name in ("text", "audio") if name in data.values]

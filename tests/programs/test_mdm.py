@@ -310,12 +310,14 @@ def test_mag_reads_word_pieces_as_they_are(family, tmp_path, monkeypatch):
     found = align_words(said, folder) | {
         "audio": rng.normal(size=(24, 3, 2)), "length_audio": np.array([3, 1, 2, 1] * 6), "score": rng.normal(size=24),
     }  # fmt: skip
-    hyper = dict(fusion=f"mag-{family}", model=folder, penalty="nwj")
+    hyper = dict(fusion=f"mag-{family}", model=folder, penalty="nwj", beta=0.25, dropout=0.125)
     as_ = {"score": "normal:role=label"}
     with pytest.raises(UsageError, match=r"codes of word pieces, and text comes as 'standardise'; .*transform=none"):
         fit("mdm", read(found, as_=as_), hyper=hyper, **TINY)
     rows = read(found, as_=as_ | {"text": "normal:transform=none"})
     run = fit("mdm", rows, hyper=hyper, out=tmp_path / "run", **TINY)
+    gate = run.program.fusion.gate
+    assert (gate.beta, gate.dropout.dropped) == (0.25, 32)
     answer = Run.load(tmp_path / "run").query(rows, given="audio", want="score", rows=slice(3))["score"]
     assert np.array_equal(answer["mean"], run.query(rows, given="audio", want="score", rows=slice(3))["score"]["mean"])
 
@@ -331,6 +333,8 @@ def test_mag_reads_word_pieces_as_they_are(family, tmp_path, monkeypatch):
         (dict(configuration="mae"), "of lf-lstm, and it has none; leave it out"),
         (dict(model="bert"), "lf-lstm has no model to choose; leave it out"),
         (dict(pretrained=False), "lf-lstm has no pretrained to choose"),
+        (dict(fusion="mfn", beta=0.2), "mfn has no beta to choose"),
+        (dict(dropout=1.5), "dropout=1.5 is not between 0 and 1"),
         (dict(text="txt"), "no modality 'txt' for text.*mean text"),
         (dict(penalty_weight=-0.1), "penalty_weight=-0.1 is negative"),
         (dict(limit=-1.0), "limit=-1.0 is negative"),
