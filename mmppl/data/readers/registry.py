@@ -120,8 +120,11 @@ def _takes(method: Any, count: int) -> bool:
 READERS: Registry[type[Reader]] = Registry(
     "reader",
     __package__,
-    folders=("speech", "tables"),
-    aside=("registry", "cells", "corpus", "mfcc", "refusal", "wav"),
+    folders=("arrays", "arrow", "speech", "tables"),
+    aside=(
+        "registry", "cells", "columns", "corpus", "encoded", "files", "flat", "kinds", "library", "lists", "mfcc",
+        "refusal", "row_names", "table", "wav",
+    ),  # fmt: skip
     lacks=_lacks,
 )
 
