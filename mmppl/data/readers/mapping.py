@@ -39,8 +39,8 @@ class MappingReader:
             arrays = read_mapping(source, request.ignored)
             if (words := of_words(arrays, "arrays")) is not None:
                 return words
-            whole, named = with_named_columns(joined_parts(arrays))
-            return Arrays(whole, "arrays", named)
+            arrays, named = with_named_columns(arrays)
+            return Arrays(joined_parts(arrays), "arrays", named)
         arrays, features, names = joined
         others = {name: value for name, value in source.items() if str(name) not in names}
         plain = read_mapping(others, request.ignored)
@@ -50,10 +50,9 @@ class MappingReader:
         arrays = {key: arrays[key] for key in dict.fromkeys([*order, *arrays])}
         if (words := of_words(arrays, "arrays")) is not None:
             return words
+        arrays, named = with_named_columns(arrays)
         whole = joined_parts(arrays)
-        features = features if whole is arrays else joined_columns(features)
-        whole, named = with_named_columns(whole)
-        return Arrays(whole, "arrays", {**named, **features})
+        return Arrays(whole, "arrays", {**named, **(features if whole is arrays else joined_columns(features))})
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:

@@ -57,8 +57,8 @@ class NpzReader:
         arrays = of_saved(arrays, path.stem) or arrays
         if (words := of_words(arrays, path.name)) is not None:
             return words
-        whole, features = with_named_columns(joined_parts(arrays))
-        return Arrays(whole, path.name, features)
+        arrays, features = with_named_columns(arrays)
+        return Arrays(joined_parts(arrays), path.name, features)
 
 
 def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]:

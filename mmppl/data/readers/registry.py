@@ -25,6 +25,7 @@ class Request:
         schema: the modalities of a run, or None.
         root: the folder with the files that a recipe needs, or None.
         download: whether files may be downloaded into `root`.
+        annotations: the names of arrays that the user keeps as annotations; a reader leaves their texts as they are.
 
     Example:
         >>> import mmppl
@@ -37,6 +38,7 @@ class Request:
     schema: Sequence[Modality] | None = None
     root: Path | None = None
     download: bool = False
+    annotations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

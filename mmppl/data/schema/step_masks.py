@@ -39,7 +39,9 @@ def with_lengths_of_masks(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
                 "or false per row, or one per step."
             )
         if PREFIX + name in arrays:
-            raise DataError(f"{key!r} and '{PREFIX}{name}' both say which steps of {name!r} there are; give one of them.")
+            raise DataError(
+                f"{key!r} and '{PREFIX}{name}' both say which steps of {name!r} there are; give one of them."
+            )
         there = mask.astype(bool)
         late = there[:, 1:] & ~there[:, :-1]
         if late.any():

@@ -66,7 +66,9 @@ def columns_of(files: Sequence[TableFile], index: Index, ignored: Collection[str
             one = next(iter(here.keys() ^ found.keys()))
             named = ":".join(part for part in one if part is not None)
             without = files[0].path if one in here else file.path
-            raise DataError(f"{without}: has no column {named!r}, unlike another part; write all with the same columns.")
+            raise DataError(
+                f"{without}: has no column {named!r}, unlike another part; write all with the same columns."
+            )
         for key, column in here.items():
             if not number:
                 found[key] = column

@@ -15,6 +15,27 @@ from .kinds import Kind, numbers_in, plain
 EXACT = 2**53  # above, floats skip whole numbers
 
 
+def as_floats(numbers: np.ndarray, place: str) -> np.ndarray:
+    """Return numbers as float64, of which a NaN can stand for a gap.
+
+    Args:
+        numbers: bool or whole numbers.
+        place: file and column, for messages.
+
+    Returns:
+        A copy.
+
+    Raises:
+        DataError: floats cannot keep them apart.
+    """
+    if numbers.dtype.kind in "iu" and ((numbers >= EXACT) | (numbers <= -EXACT)).any():
+        raise DataError(
+            f"{place}: whole numbers of 16 digits and more beside gaps, which floats cannot keep apart; store them as "
+            "texts, or rescale them."
+        )
+    return numbers.astype(np.float64)
+
+
 class Texts:
     """Texts, each of which is kept once.
 
@@ -117,25 +138,21 @@ class Flat:
 
     def _texts(self, texts: Texts) -> tuple[np.ndarray, np.ndarray | None]:
         gaps = texts.codes < 0
-        partly = gaps.any(1) & ~gaps.all(1)
+        missing: np.ndarray = np.all(gaps, axis=1)
+        partly = gaps.any(1) & ~missing
         if partly.any():
             raise DataError(
                 f"{self.place}, row {int(partly.argmax())} lacks some of its columns; fill them, or empty them all."
             )
         values = texts.values()
-        return values, None if values.dtype.kind == "f" else gaps.all(1)
+        return values, None if values.dtype.kind == "f" else missing
 
     def _numbers(self) -> tuple[np.ndarray, np.ndarray | None]:
         if self.floats or not self.gaps.any():
             return self.numbers, None
-        missing = self.gaps.all(1)
+        missing: np.ndarray = np.all(self.gaps, axis=1)
         if missing.all() or (self.gaps.any(1) & ~missing).any():
-            if self.numbers.dtype.kind != "b" and (np.abs(self.numbers) >= EXACT).any():
-                raise DataError(
-                    f"{self.place}: whole numbers of 16 digits and more beside gaps, which floats cannot keep apart; "
-                    "store them as texts, or rescale them."
-                )
-            values = self.numbers.astype(np.float64)
+            values = as_floats(self.numbers, self.place)
             values[self.gaps] = np.nan
             return values, None
         self.numbers[missing] = self.numbers[np.argmin(missing)]  # a filler that is one of the values

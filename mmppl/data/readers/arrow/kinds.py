@@ -48,7 +48,7 @@ def kind_of(place: str, type_: Any) -> Kind:
 
     tensor: tuple[int, ...] = ()
     order: tuple[int, ...] = ()
-    if isinstance(type_, _extension()):
+    if hasattr(type_, "storage_type"):  # a type of somebody's own, which says how its values are stored
         if type_.extension_name == "arrow.fixed_shape_tensor":
             tensor, order = tuple(type_.shape), tuple(type_.permutation or ())
         type_ = type_.storage_type
@@ -145,13 +145,6 @@ def _is_list(type_: Any) -> bool:
         types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view,
     )  # fmt: skip
     return any(test(type_) for test in tests)
-
-
-def _extension() -> type:
-    import pyarrow
-
-    extension: type = pyarrow.BaseExtensionType
-    return extension
 
 
 def _in_words(kind: Kind) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ....base.memory import check_room
 from ....errors import DataError
-from .flat import EXACT, Texts
+from .flat import Texts, as_floats
 from .kinds import Kind, numbers_in, plain
 
 
@@ -121,8 +121,7 @@ class Lists:
             return self.texts.coded(column), tuple(inner)
         leaves, gaps = numbers_in(column)
         if gaps.any() and leaves.dtype.kind != "f":
-            self._check_exact(leaves)
-            leaves = np.where(gaps, np.nan, leaves)
+            leaves = np.where(gaps, np.nan, as_floats(leaves, self.place))
         return leaves, tuple(inner)
 
     def _grow(self, length: int, inner: tuple[int, ...], dtype: np.dtype) -> None:
@@ -134,20 +133,14 @@ class Lists:
         length = max(length, self.values.shape[1])
         if (length, dtype) == (self.values.shape[1], self.values.dtype):
             return
-        if dtype.kind == "f" and self.values.dtype.kind in "iu":
-            self._check_exact(self.values)
+        known = (
+            as_floats(self.values, self.place) if dtype.kind == "f" and self.values.dtype.kind in "iu" else self.values
+        )
         size = len(self.lengths) * length * math.prod(inner) * dtype.itemsize
         check_room(size, f"{self.place}: {len(self.lengths):,} rows of {(length, *inner)} values")
         grown = np.zeros((len(self.lengths), length, *inner), dtype)
-        grown[:, : self.values.shape[1]] = self.values
+        grown[:, : known.shape[1]] = known
         self.values = grown
-
-    def _check_exact(self, values: np.ndarray) -> None:
-        if values.dtype.kind in "iu" and (np.abs(values) >= EXACT).any():
-            raise DataError(
-                f"{self.place}: whole numbers of 16 digits and more beside gaps, which floats cannot keep apart; store "
-                "them as texts, or rescale them."
-            )
 
     def _with_texts(self, texts: Texts) -> np.ndarray:
         texts.codes = self.values

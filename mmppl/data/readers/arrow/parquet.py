@@ -8,6 +8,7 @@ from typing import Any
 
 from ....errors import DataError
 from ...recipes.registry import on_disk
+from ..manifest.files import with_files
 from ..npz import no_such_file
 from ..parts.files import opened
 from ..registry import Arrays, Request, reader
@@ -60,7 +61,7 @@ def is_file_of(source: Any, suffixes: tuple[str, ...], beginnings: tuple[bytes, 
 
 
 def read_table_file(path: Path, request: Request) -> Arrays:
-    """Read a file of one table.
+    """Read a file of one table. A column of names of files becomes what is in them.
 
     Args:
         path: the path of a Parquet or Arrow file.
@@ -70,8 +71,8 @@ def read_table_file(path: Path, request: Request) -> Arrays:
         Its columns as arrays.
 
     Raises:
-        DataError: see `open_table` and `read_tables`; there is no such file.
+        DataError: see `open_table`, `read_tables` and `with_files`; there is no such file.
     """
     if path.parent.is_dir() and not os.path.lexists(path):
         raise no_such_file(path)
-    return read_tables([open_table(path)], request, name=path.name, place=path)
+    return with_files(read_tables([open_table(path)], request, name=path.name, place=path), path, request)

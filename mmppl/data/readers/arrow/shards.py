@@ -14,6 +14,7 @@ import numpy as np
 from ....errors import DataError
 from ...recipes.registry import on_disk
 from ...splits import PART_OF
+from ..manifest.files import with_files
 from ..parts.tree import files_below
 from ..registry import Arrays, Request, reader
 from . import feather, parquet
@@ -64,7 +65,7 @@ class ShardsReader:
 
 def _read(paths: Sequence[Path], parts: Sequence[str], request: Request, place: str) -> Arrays:
     files = [open_table(path) for path in paths]
-    found = read_tables(files, request, name=Path(place).name, place=place)
+    found = with_files(read_tables(files, request, name=Path(place).name, place=place), paths[0], request)
     if "split" in found.arrays or not all(parts) or len(set(parts)) < 2:
         return found
     split = np.repeat(np.array(parts), [file.rows for file in files])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ....errors import DataError
+from .by_part import place_of
 
 SUFFIX = "_features"
 
@@ -18,7 +19,8 @@ def with_named_columns(
 
     Args:
         arrays: name → (N, *shape). What is called `<name>_features` are names if it is text, one-dimensional, and
-            there is an array `<name>` of two dimensions; otherwise it is an array as any other.
+            there is an array `<name>`, or `<name>_train` and the like, of two dimensions; otherwise it is an array as
+            any other.
 
     Returns:
         The other arrays, and name → the names of its columns.
@@ -35,13 +37,16 @@ def with_named_columns(
     taken = set()
     for key, array in arrays.items():
         name = key.removesuffix(SUFFIX)
-        if name == key or array.dtype.kind != "U" or array.ndim != 1 or name not in arrays or arrays[name].ndim != 2:
+        if name == key or array.dtype.kind != "U" or array.ndim != 1:
             continue
-        columns = arrays[name].shape[1]
+        named = [other for of, other in arrays.items() if name in (of, place_of(of)[0]) and other.ndim == 2]
+        columns = named[0].shape[1] if named else 0
+        if not named or (len(array) != columns and len(array) == len(named[0])):
+            continue  # a text for each row
         if len(array) != columns:
-            if len(array) == len(arrays[name]):
-                continue  # a text for each row
-            raise DataError(f"{key!r} has {len(array):,} names, and {name!r} has {columns:,} columns; give one for each.")
+            raise DataError(
+                f"{key!r} has {len(array):,} names, and {name!r} has {columns:,} columns; give one for each."
+            )
         names = tuple(array.tolist())
         if len(set(names)) < len(names):
             twice = next(one for one in names if names.count(one) > 1)
