@@ -35,8 +35,8 @@ def with_lengths_of_masks(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
             continue
         if mask.shape != array.shape[:2] or mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
             raise DataError(
-                f"{key!r} is {mask.dtype} of shape {mask.shape}, and {name!r} has the shape {array.shape}; give one true "
-                "or false per row, or one per step."
+                f"{key!r} is {mask.dtype} of shape {mask.shape}, and {name!r} has the shape {array.shape}; give one "
+                "true or false per row, or one per step."
             )
         if PREFIX + name in arrays:
             raise DataError(
@@ -47,8 +47,8 @@ def with_lengths_of_masks(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndar
         if late.any():
             row, step = np.argwhere(late)[0]
             raise DataError(
-                f"{key!r}, row {row}: step {step + 1} is there and step {step} is missing; only the end of a row may be "
-                "missing: move its steps to the front."
+                f"{key!r}, row {row}: step {step + 1} is there and step {step} is missing; only the end of a row may "
+                "be missing: move its steps to the front."
             )
         del found[key]
         found[PREFIX + name] = there.sum(1)

@@ -47,9 +47,8 @@ class SafetensorsReader:
             check_room(HALF * size_of(file), f"{path}: what is in it")
         try:
             with safe_open(str(path), "pt") as tensors:
-                found = {
-                    name: NOTHING if name in request.ignored else tensors.get_tensor(name) for name in tensors.keys()
-                }
+                names = list(tensors.keys())
+                found = {name: NOTHING if name in request.ignored else tensors.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
             said = " ".join(str(error).split())[:200].rstrip(".")
             raise DataError(f"{path}: cannot be read ({said}); write it again with safetensors.") from None

@@ -132,7 +132,8 @@ def _with_ids(arrays: dict[str, np.ndarray], index: Index, rows: int) -> dict[st
     if len(labels) > 1:
         return kept | {"id": np.array([str(row) for row in zip(*(label.tolist() for label in labels))])}
     if labels:
-        masks = {"mask_id": array for name, array in arrays.items() if name.startswith(f"mask_{INDEX}")}
+        gaps = [array for name, array in arrays.items() if name.startswith(f"mask_{INDEX}")]
+        masks = {"mask_id": gaps[0]} if gaps else {}
         plain = labels[0].dtype.kind in "iuU"
         return kept | {"id": labels[0] if plain else np.array([str(label) for label in labels[0].tolist()])} | masks
     if (index.start, index.step) != (0, 1):

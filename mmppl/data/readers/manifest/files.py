@@ -98,9 +98,10 @@ def _read(
         value = read(manifest.parent / path, f"{manifest}: {name!r}, row {row}: {path}")
         first = first or (row, value)
         if kind == "images" and (value.shape, value.dtype) != (first[1].shape, first[1].dtype):
+            before = f"{paths[first[0]]} (row {first[0]}) {_described(first[1])}"
             raise DataError(
-                f"{manifest}: {name!r}: {path} (row {row}) is {_described(value)}, and {paths[first[0]]} (row {first[0]}) "
-                f"{_described(first[1])}; bring all images to one size and kind."
+                f"{manifest}: {name!r}: {path} (row {row}) is {_described(value)}, and {before}; bring all images to "
+                "one size and kind."
             )
         yield row, value
 

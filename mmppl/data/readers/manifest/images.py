@@ -81,5 +81,5 @@ def pixels_of(image: Any, place: str) -> np.ndarray:
         return np.asarray(image.convert("L"))
     if image.mode in DEEP:
         deep = np.asarray(image)
-        return deep.astype(np.uint16) if deep.size and 0 <= deep.min() and deep.max() < 2**16 else deep
+        return deep.astype(np.uint16) if deep.size and deep.min() >= 0 and deep.max() < 2**16 else deep
     return np.asarray(image if image.mode in ("F", "RGB") else image.convert("RGB"))

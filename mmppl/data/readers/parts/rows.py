@@ -1,4 +1,4 @@
-"""Rows that come one at a time are put into an array of its final size: of one shape, or sequences of unequal length."""
+"""Rows that come one at a time, in an array of its final size: all of one shape, or sequences of unequal length."""
 
 from __future__ import annotations
 
