@@ -118,7 +118,8 @@ def no_such_file(path: Path) -> DataError:
     """
     others = path.parent.glob(f"*{path.suffix or '.npz'}") if path.parent.is_dir() else ()
     near = suggest(path.name, [other.name for other in others])
-    return DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
+    remedy = " Give the path of an .npz file." if path.suffix in ("", ".npz") else " Check the path."
+    return DataError(f"{path}: no such file.{near or remedy}")
 
 
 def not_whole(path: Path, reason: str = "truncated, or another format") -> DataError:

@@ -79,7 +79,7 @@ def _parquet(path: Path) -> TableFile:
             yield from _validated(file.iter_batches(min(max(BATCH // wide, 1), ROWS), columns=whole))
 
     with in_one_line(path), parquet.ParquetFile(path) as file:
-        return TableFile(path, file.schema_arrow, file.metadata.num_rows, batches)
+        return TableFile(path, _legible(file.schema_arrow), file.metadata.num_rows, batches)
 
 
 def _ipc(path: Path, *, stream: bool) -> TableFile:
@@ -102,7 +102,13 @@ def _ipc(path: Path, *, stream: bool) -> TableFile:
     with in_one_line(path), pyarrow.memory_map(str(path)) as source:
         schema = (ipc.open_stream if stream else ipc.open_file)(source).schema
         source.seek(0)
-        return TableFile(path, schema, sum(batch.num_rows for batch in all_batches(source)), batches)
+        return TableFile(path, _legible(schema), sum(batch.num_rows for batch in all_batches(source)), batches)
+
+
+def _legible(schema: Any) -> Any:
+    """Return a schema whose names are texts; a damaged one raises here and not at the first use of a name."""
+    schema.to_string()
+    return schema
 
 
 def _validated(batches: Iterator[Any]) -> Iterator[Any]:

@@ -131,6 +131,8 @@ def numbers_in(column: Any) -> tuple[np.ndarray, np.ndarray]:
     import pyarrow
 
     missing = column.is_null().to_numpy(zero_copy_only=False)
+    if pyarrow.types.is_null(column.type):
+        return np.zeros(len(column), bool), missing
     if pyarrow.types.is_boolean(column.type):
         return column.cast(pyarrow.uint8()).fill_null(0).to_numpy(zero_copy_only=False).astype(bool), missing
     if column.null_count and not pyarrow.types.is_floating(column.type):

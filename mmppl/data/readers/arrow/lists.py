@@ -43,6 +43,8 @@ class Lists:
         import pyarrow
         import pyarrow.compute as compute
 
+        if pyarrow.types.is_null(column.type):  # of a part in which no row has the column
+            return
         if isinstance(column, pyarrow.ExtensionArray):
             column = column.storage
         missing = column.is_null().to_numpy(zero_copy_only=False)

@@ -132,7 +132,7 @@ def _sound_reader(name: str, request: Request) -> Read:
 def _array(path: Path, place: str) -> np.ndarray:
     try:
         with opened(path) as file:
-            return read_npy(file, size_of(file), place)
+            return read_npy(file, size_of(file), path.name)
     except NoArray:
         raise DataError(f"{place}: not a whole .npy file; write it with numpy.save.") from None
     except Damaged as error:
