@@ -12,12 +12,14 @@ from typing import Any
 from ..base.parsing import names as names_in
 from ..errors import UsageError
 from ..modalities.modality import Modality
+from .annotations import WORD
 from .dataset import Dataset
 from .examine.report import refuse_suspected
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
 from .schema.ingest import from_arrays, with_mask
+from .splits import GROUP
 
 
 def read(
@@ -83,7 +85,9 @@ def read(
     """
     targets = None if target is None else names_in(target)
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
-    found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
+    kept = frozenset(name for name, how in as_.items() if how in (WORD, GROUP))
+    request = Request(ignored, schema, Path(root) if root else None, download, kept)
+    found = _read_source(data, request)
     if isinstance(found, Arrays):
         dataset = from_arrays(
             found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,

@@ -125,7 +125,7 @@ def csv(text):
         (lambda f: (f / "1_anna_0.wav").write_bytes(wav(word(1), channels=2)), "1_anna_0.wav: 2 channels"),
         (lambda f: (f / "1_anna_0.wav").write_bytes(wav(word(1), bits=24)), "1_anna_0.wav: 24-bit"),
         (lambda f: (f / "1_anna_0.wav").write_bytes(wav(word(1), rate=44101)), "1_anna_0.wav: 44,101 Hz cannot"),
-        (lambda f: (f / "1_anna_0.wav").write_bytes(b"OggS" * 9), "1_anna_0.wav: not a wav file"),
+        (lambda f: (f / "1_anna_0.wav").write_bytes(b"ID3\4" * 9), "1_anna_0.wav: not a wav file"),
         (lambda f: [(f / name).write_text("file") for name in ("a.csv", "b.csv")], "several .csv files"),
         (csv("name,label\n1_anna_0.wav,1\n"), "labels.csv: its columns are name, label; there must be file"),
         (csv("file;label\n1_anna_0.wav;1\n"), "labels.csv: its columns are separated by ';' ('file;label'); write"),

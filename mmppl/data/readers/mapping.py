@@ -14,6 +14,8 @@ from .cells import NOTHING, parse_column, plain_array, with_masks
 from .papers.multibench import flattened, of_words
 from .parts.by_part import joined_columns, joined_parts
 from .parts.joined import join_by_index
+from .parts.named_columns import with_named_columns
+from .parts.sparse import dense, is_sparse
 from .registry import Arrays, Request, reader
 
 
@@ -29,13 +31,16 @@ class MappingReader:
         """Return its arrays. DataFrames and Series among them are joined by their index.
 
         Raises:
-            DataError: see `read_mapping`, `join_by_index` and `joined_columns`.
+            DataError: see `read_mapping`, `join_by_index`, `joined_columns` and `with_named_columns`.
         """
         source = flattened(source)
         joined = join_by_index(source, request.ignored)
         if joined is None:
             arrays = read_mapping(source, request.ignored)
-            return of_words(arrays, "arrays") or Arrays(joined_parts(arrays), "arrays")
+            if (words := of_words(arrays, "arrays")) is not None:
+                return words
+            arrays, named = with_named_columns(arrays)
+            return Arrays(joined_parts(arrays), "arrays", named)
         arrays, features, names = joined
         others = {name: value for name, value in source.items() if str(name) not in names}
         plain = read_mapping(others, request.ignored)
@@ -45,8 +50,9 @@ class MappingReader:
         arrays = {key: arrays[key] for key in dict.fromkeys([*order, *arrays])}
         if (words := of_words(arrays, "arrays")) is not None:
             return words
+        arrays, named = with_named_columns(arrays)
         whole = joined_parts(arrays)
-        return Arrays(whole, "arrays", features if whole is arrays else joined_columns(features))
+        return Arrays(whole, "arrays", {**named, **(features if whole is arrays else joined_columns(features))})
 
 
 def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
@@ -74,6 +80,8 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
             continue
         if isinstance(value, torch.Tensor):
             value = _of_tensor(name, value)
+        if is_sparse(value):
+            value = dense(name, value)
         if f"length_{name}" not in data and (series := _of_unequal_length(name, value)) is not None:
             value, arrays[f"length_{name}"] = series
         if isinstance(value, np.ma.MaskedArray) and value.ndim and value.size:

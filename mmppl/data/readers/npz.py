@@ -16,7 +16,9 @@ from .papers.multibench import of_words
 from .parts.archive import Damaged, open_archive
 from .parts.by_part import joined_parts
 from .parts.files import opened
+from .parts.named_columns import with_named_columns
 from .parts.npy import NoArray, read_npy
+from .parts.sparse import of_saved
 from .registry import Arrays, Request, reader
 
 ZIP = b"PK"  # the first bytes of a zip file, and so of an .npz file
@@ -44,15 +46,19 @@ class NpzReader:
             return True  # `read` reports why it cannot be opened
 
     def read(self, source: str | os.PathLike[str], request: Request) -> Arrays:
-        """Return the arrays of the file. Train and test parts of the same name become one array, and words with what
-        was heard and seen (see `papers.multibench`) become sequences.
+        """Return the arrays of the file. Train and test parts of the same name become one array, words with what was
+        heard and seen (see `papers.multibench`) become sequences, and a sparse matrix of SciPy one dense array.
 
         Raises:
-            DataError: see `read_npz`.
+            DataError: see `read_npz`, `of_saved` and `with_named_columns`.
         """
         path = Path(source)
         arrays = read_npz(path, request.ignored)
-        return of_words(arrays, path.name) or Arrays(joined_parts(arrays), path.name)
+        arrays = of_saved(arrays, path.stem) or arrays
+        if (words := of_words(arrays, path.name)) is not None:
+            return words
+        arrays, features = with_named_columns(arrays)
+        return Arrays(joined_parts(arrays), path.name, features)
 
 
 def read_npz(path: Path, ignored: Collection[str] = ()) -> dict[str, np.ndarray]:
@@ -110,8 +116,10 @@ def no_such_file(path: Path) -> DataError:
     Returns:
         The error, with a suggestion if a file of a similar name is there.
     """
-    near = suggest(path.name, [p.name for p in path.parent.glob("*.npz")] if path.parent.is_dir() else [])
-    return DataError(f"{path}: no such file.{near or ' Give the path of an .npz file.'}")
+    others = path.parent.glob(f"*{path.suffix or '.npz'}") if path.parent.is_dir() else ()
+    near = suggest(path.name, [other.name for other in others])
+    remedy = " Give the path of an .npz file." if path.suffix in ("", ".npz") else " Check the path."
+    return DataError(f"{path}: no such file.{near or remedy}")
 
 
 def not_whole(path: Path, reason: str = "truncated, or another format") -> DataError:

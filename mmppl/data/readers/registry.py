@@ -25,6 +25,7 @@ class Request:
         schema: the modalities of a run, or None.
         root: the folder with the files that a recipe needs, or None.
         download: whether files may be downloaded into `root`.
+        annotations: the names of arrays that the user keeps as annotations; a reader leaves their texts as they are.
 
     Example:
         >>> import mmppl
@@ -37,6 +38,7 @@ class Request:
     schema: Sequence[Modality] | None = None
     root: Path | None = None
     download: bool = False
+    annotations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,11 @@ def _takes(method: Any, count: int) -> bool:
 READERS: Registry[type[Reader]] = Registry(
     "reader",
     __package__,
-    folders=("speech", "tables"),
-    aside=("registry", "cells", "corpus", "mfcc", "refusal", "wav"),
+    folders=("arrays", "arrow", "speech", "tables"),
+    aside=(
+        "registry", "cells", "columns", "corpus", "encoded", "files", "flat", "kinds", "library", "lists", "mfcc",
+        "refusal", "row_names", "table", "wav",
+    ),  # fmt: skip
     lacks=_lacks,
 )
 

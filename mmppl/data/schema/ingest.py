@@ -27,6 +27,7 @@ from .match import (
 )
 from .overrides import Override, check_known, declared_aside, parse_overrides
 from .scale import learn_scaling, observed_after_masking
+from .step_masks import with_lengths_of_masks
 
 
 def from_arrays(
@@ -83,6 +84,7 @@ def from_arrays(
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
     arrays, features = steps_in_order(arrays, features, schema or ())
     missing = _missing(missing, overrides, schema, arrays)
+    arrays = with_lengths_of_masks(arrays)
     sequences = sequences_in(arrays, overrides, schema)
     arrays, told = with_absent(arrays, missing, sequences)
     table = parse_arrays(arrays, features, sequences)

@@ -27,7 +27,7 @@ def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         >>> joined["x"].tolist(), joined["split"].tolist()
         ([1, 2, 3], ['train', 'train', 'valid'])
     """
-    places = {key: _place(key) for key in arrays}
+    places = {key: place_of(key) for key in arrays}
     names = dict.fromkeys(name for name, _ in places.values())
     parts = [part for part in PARTS if any(place[1] == part for place in places.values())]
     whole = {(name, part) for name in names for part in parts}
@@ -64,7 +64,7 @@ def joined_columns(features: Mapping[str, Sequence[str]]) -> dict[str, tuple[str
     joined: dict[str, tuple[str, ...]] = {}
     first: dict[str, str] = {}
     for key, columns in features.items():
-        name, _ = _place(key)
+        name, _ = place_of(key)
         if joined.setdefault(name, tuple(columns)) != tuple(columns):
             raise DataError(
                 f"{first[name]!r} and {key!r} differ in their columns, or in the order; give both the same."
@@ -73,8 +73,19 @@ def joined_columns(features: Mapping[str, Sequence[str]]) -> dict[str, tuple[str
     return joined
 
 
-def _place(key: str) -> tuple[str, str]:
-    """The name and the part that the name of an array says, the part first or last; "" where it says none."""
+def place_of(key: str) -> tuple[str, str]:
+    """Return the name and the part that the name of an array says, the part first or last.
+
+    Args:
+        key: the name of the array.
+
+    Returns:
+        The name and the part; "" and "" where it says no part.
+
+    Example:
+        >>> place_of("x_dev"), place_of("test_x"), place_of("x")
+        (('x', 'valid'), ('x', 'test'), ('', ''))
+    """
     first, _, rest = key.partition("_")
     name, _, last = key.rpartition("_")
     if last in PART_OF and name:

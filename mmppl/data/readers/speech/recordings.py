@@ -1,4 +1,4 @@
-"""The reader of a folder or .zip of wav files. Labels come from a CSV file beside them or from the file names."""
+"""The reader of a folder or .zip of recordings. Labels come from a CSV file beside them or from the file names."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<label>[^_]+)_(?P<speaker>.+)_(?P<take>\d+)")  # as in the Free RecordingName Digit Dataset
 HELP = "name them {label}_{speaker}_{number}.wav, or put a .csv with the columns file and label beside them"
 ARRAY = "speech"
+SOUNDS = (".wav", ".flac", ".ogg")
 CELL = 32  # bytes that a character of a table takes, as a cell of its own
 
 
 @reader("recordings")
 class RecordingsReader:
-    """A folder or a .zip of files named .wav, which may be SPHERE files, too."""
+    """A folder or a .zip of files named .wav, which may be SPHERE files, too, or .flac or .ogg."""
 
     def accepts(self, source: Any) -> bool:
         """Say whether the source is the path of a .zip, or of a folder that exists."""
@@ -89,7 +90,7 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
             wrong.
     """
     with open_files(path) as (names, content):
-        recordings = [name for name in names if name.lower().endswith(".wav")]
+        recordings = [name for name in names if name.lower().endswith(SOUNDS)]
         if not recordings:
             raise DataError(f"{path}: no .wav file in it; give an .npz file, or a folder or .zip of recordings.")
         tables = [name for name in names if name.lower().endswith(".csv")]
@@ -108,20 +109,21 @@ def read_utterances(path: Path, features: Features = "segments") -> dict[str, np
     return {ARRAY: speech.numpy(), "id": np.array(stems)} | arrays
 
 
-def features_for(schema: Sequence[Modality] | None, usual: Features = "segments") -> Features:
-    """Choose the features whose shape the schema of a run has for `speech`.
+def features_for(schema: Sequence[Modality] | None, usual: Features = "segments", *, name: str = ARRAY) -> Features:
+    """Choose the features whose shape the schema of a run has for recordings.
 
     Args:
         schema: the modalities of a run, or None.
         usual: the features if the schema does not decide.
+        name: what the recordings are called in it.
 
     Returns:
         The name of the features.
     """
     from .mfcc import SHAPES  # imported here, because every path is shown to this reader
 
-    shapes = [m.shape for m in schema or () if m.name == ARRAY]
-    return next((name for name, shape in SHAPES.items() if shape in shapes), usual)
+    shapes = [m.shape for m in schema or () if m.name == name]
+    return next((features for features, shape in SHAPES.items() if shape in shapes), usual)
 
 
 def features_of(

@@ -1,5 +1,5 @@
-"""Reading one recording: from a wav file of plain samples with the standard library, or from a NIST SPHERE file; others
-are refused in one line."""
+"""Reading one recording: from a wav file of plain samples with the standard library, from a NIST SPHERE file, or from
+FLAC or Ogg with soundfile; others are refused in one line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 
 from ....errors import DataError
 from ..papers.sphere import LONGEST, MAGIC, RATES, read_sphere
+from .encoded import FLAC, OGG, read_encoded
 
 # What `wave` raises for a file that is damaged or of an unknown kind.
 REFUSED = (wave.Error, EOFError, RuntimeError, ValueError, struct.error, OverflowError, MemoryError)
 
 
 def read_sound(content: bytes, name: str) -> tuple[np.ndarray, int]:
-    """Read a recording from a wav or SPHERE file, whatever its suffix.
+    """Read a recording from a wav, SPHERE, FLAC or Ogg file, whatever its suffix.
 
     Args:
         content: the bytes of the file.
@@ -28,8 +29,10 @@ def read_sound(content: bytes, name: str) -> tuple[np.ndarray, int]:
         (n,) float32 samples in [-1, 1), and their rate in Hz.
 
     Raises:
-        DataError: see `read_wav` and `read_sphere`.
+        DataError: see `read_wav`, `read_sphere` and `read_encoded`.
     """
+    if content[:4] in (FLAC, OGG):
+        return read_encoded(content, name)
     return (read_sphere if content[: len(MAGIC)] == MAGIC else read_wav)(content, name)
 
 

@@ -1,0 +1,1 @@
+"""Columns that name files: the images, recordings, arrays and texts that a manifest lists."""
