@@ -120,8 +120,20 @@ def _takes(method: Any, count: int) -> bool:
 READERS: Registry[type[Reader]] = Registry(
     "reader",
     __package__,
-    folders=("speech", "tables"),
-    aside=("registry", "cells", "corpus", "mfcc", "refusal", "wav"),
+    folders=("omics", "speech", "tables"),
+    aside=(
+        "registry",
+        "blocks",
+        "cells",
+        "choice",
+        "corpus",
+        "matrix",
+        "mfcc",
+        "observations",
+        "refusal",
+        "table",
+        "wav",
+    ),
     lacks=_lacks,
 )
 
