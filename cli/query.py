@@ -1,17 +1,17 @@
 """`mmppl query`: ask a run about rows of data."""
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmppl.errors import MMPPLError, UsageError
+from mmppl.errors import MMPPLError
 
 from ..base.choices import METHODS, PRECISIONS, SPLITS, choice
 from ..base.text import printable
 from ..inference.defaults import default_want, labels_and_modalities
+from ..inference.formats.files import WRITERS, check_file
 from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, names, pairs, rows, size
 from .output import as_json
 from .progress import say
@@ -49,7 +49,9 @@ def query(
     precision: Annotated[
         str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster, less exact.")
     ] = "fp32",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=f"Write the answer to a file ({', '.join(WRITERS)}).")
+    ] = None,
     set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
@@ -69,8 +71,8 @@ def query(
     if split is not None:
         choice("--split", split, SPLITS)
     chosen, most, changes = rows(rows_), size("--memory", memory), pairs("--set", set_)
-    if out is not None and (out.suffix not in (".npz", ".csv") or not os.path.isdir(out.parent)):
-        raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
+    if out is not None:
+        check_file(out, "--out")
     import mmppl
 
     loaded = mmppl.Run.load(run, program=program, trust=trust, use=use).with_options(**changes)

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,34 @@ def check_regular(path: Path) -> int:
     return found.st_size
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replace a file by what is written in this block. What is written is flushed to the disk and then takes the name
+    of the file; where the block fails, the file stays as it is. What dead processes left half-written beside it is
+    removed.
+
+    Args:
+        path: the file to replace or to create.
+
+    Yields:
+        The path to write to, beside that file, where nothing is yet.
+    """
+    sweep(path.parent)
+    staged = part_in(path.parent)
+    try:
+        yield staged
+        with open(staged, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(staged, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(staged)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # nobody knows the other name
+    finally:
+        staged.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
 def write(path: Path, data: bytes) -> None:
     """Replace a file. The data are written beside it and flushed to the disk, and then take its name. What dead
     processes left half-written beside it is removed.
@@ -74,19 +104,8 @@ def write(path: Path, data: bytes) -> None:
         path: the file to replace or to create.
         data: its new contents.
     """
-    sweep(path.parent)
-    staged = part_in(path.parent)
-    try:
-        with open(staged, "xb") as file:  # never through a link
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None  # nobody knows the other name
-    finally:
-        staged.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with replacing(path) as staged, open(staged, "xb") as file:  # never through a link
+        file.write(data)
 
 
 def write_json(path: Path, data: Any) -> None:

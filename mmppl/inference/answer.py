@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..base.files import write
 from ..base.text import printable
-from ..errors import UsageError, suggest
+from ..errors import suggest
+from .formats.files import save
 from .psis import MAX_KHAT
 
 
@@ -87,44 +85,17 @@ class Answer:
         return flat
 
     def save(self, path: str | Path) -> None:
-        """Write the answer to a file.
+        """Write the answer to a file, in the format of its suffix.
 
         Args:
-            path: a .npz file, which gets the keys of `arrays`, or a .csv file, in which an array with several numbers
-                per row gets columns `name.mean.0`, or `name.mean.FEATURE` if its features have names.
+            path: a .npz file, which gets the keys of `arrays`; or a .csv or .parquet file, in which an array with
+                several numbers per row gets columns `name.mean.0`, or `name.mean.FEATURE` if its features have names.
+                In a .parquet file an image is one column of nested lists.
 
         Raises:
-            UsageError: the suffix is neither .npz nor .csv.
+            UsageError: no format has the suffix, or the package that writes it is not installed.
         """
-        path = Path(path)
-        if path.suffix == ".npz":
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **self.arrays())  # type: ignore[arg-type]
-            write(path, buffer.getvalue())
-        elif path.suffix == ".csv":
-            text = io.StringIO()
-            columns = self._columns()
-            writer = csv.writer(text)
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values()))
-            write(path, text.getvalue().encode(errors="backslashreplace"))  # numpy holds text that is no Unicode
-        else:
-            raise UsageError(f"{path}: answers are written as .npz or .csv.")
-
-    def _columns(self) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {}
-        for key, value in self.arrays().items():
-            if key.endswith((".classes", ".modalities")):
-                continue
-            flat = value.reshape(len(value), -1)
-            names = [key] if flat.shape[1] == 1 else [f"{key}.{i}" for i in range(flat.shape[1])]
-            name, _, kind = key.rpartition(".")
-            if kind == "prob" and value.ndim == 2:
-                names = [f"{key}.{c}" for c in self.want[name]["classes"]]
-            elif value.ndim == 2 and value.shape[1] == len(self.features.get(name, ())) > 1:
-                names = [f"{key}.{feature}" for feature in self.features[name]]
-            columns |= {n: flat[:, i].tolist() for i, n in enumerate(names)}
-        return columns
+        save(self, path)
 
     def summary(self) -> list[str]:
         """Return lines about all rows: for every quantity, how often each modality has the most of it, and its mean
@@ -157,7 +128,7 @@ class Answer:
             for name, parts in self.want.items():
                 lines.append(f"  {printable(name):<12} {printable(_brief(parts, i))}")
         if self.n > rows:
-            lines.append(f"... {self.n - rows} more rows (--out FILE.npz or .csv keeps all)")
+            lines.append(f"... {self.n - rows} more rows (--out FILE.npz, .csv or .parquet keeps all)")
         lines += map(printable, self.summary())
         return "\n".join(lines)
 

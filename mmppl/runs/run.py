@@ -15,6 +15,7 @@ from ..core.program import Program
 from ..data.annotations import WORD
 from ..data.dataset import Dataset
 from ..data.read import read
+from ..data.readers.omics.mudata import with_options_of
 from ..data.readers.tokens import UTTERANCE, utterance_split
 from ..data.recipes.registry import needs
 from ..data.splits import GROUP, groups_of, stratified_split
@@ -193,6 +194,9 @@ class Run(FittedModel):
         if data.modalities != self.modalities:
             raise DataError(f"{self.name}: its schema is not that of its data, {stored.spec}; name others with --data.")
         return data
+
+    def dataset(self, data: Any = None, *, root: Any = None) -> Dataset:
+        return super().dataset(with_options_of(self.record.data.spec, data), root=root)
 
     def _with_split(self, dataset: Dataset) -> Dataset:
         """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test

@@ -193,14 +193,18 @@ def test_query_table(mmppl, fitted):
     assert result.code == 0 and result.out.startswith("row ") and "2 more rows" in result.out
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".csv"])
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
 def test_query_out(mmppl, fitted, tmp_path, suffix):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
     file = tmp_path / f"answer{suffix}"
     result = mmppl("query", fitted, "--want", "label", "--split", "valid", "--rows", ":3", "--out", file)
     assert (result.code, result.out) == (0, f"{file}\n")
     if suffix == ".npz":
         with np.load(file) as arrays:
             assert arrays["label.prob"].shape == (3, 10) and arrays["id"].shape == (3,)
+    elif suffix == ".parquet":
+        assert file.read_bytes()[:4] == b"PAR1"
     else:
         assert len(file.read_text().splitlines()) == 4
 

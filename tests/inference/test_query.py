@@ -284,7 +284,7 @@ def test_answers_are_written_with_the_names_of_the_contract(run, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 and float(rows[0]["image.mean.63"]) == pytest.approx(float(lean["image"]["mean"][0, 7, 7]))
     assert float(rows[0]["label.prob.3"]) == pytest.approx(float(lean["label"]["prob"][0, 3]))
-    with pytest.raises(UsageError, match="npz or .csv"):
+    with pytest.raises(UsageError, match="written as .npz"):
         lean.save(tmp_path / "a.txt")
     assert set(answer.to_json()) == {"run", "n", "given", "ids", "want", "warnings"} and "row" in answer.table()
     with pytest.raises(KeyError, match="no answer about 'lable'; there is .*label.* Did you mean label?"):

@@ -122,10 +122,10 @@ def _takes(method: Any, count: int) -> bool:
 READERS: Registry[type[Reader]] = Registry(
     "reader",
     __package__,
-    folders=("arrays", "arrow", "speech", "tables"),
+    folders=("arrays", "arrow", "omics", "speech", "tables"),
     aside=(
-        "registry", "cells", "columns", "corpus", "encoded", "files", "flat", "kinds", "library", "lists", "mfcc",
-        "refusal", "row_names", "table", "wav",
+        "blocks", "cells", "choice", "columns", "corpus", "encoded", "files", "flat", "kinds", "library",
+        "lists", "matrix", "mfcc", "observations", "refusal", "registry", "row_names", "table", "wav",
     ),  # fmt: skip
     lacks=_lacks,
 )

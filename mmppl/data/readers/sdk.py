@@ -26,6 +26,7 @@ from ...base.memory import check_room
 from ...errors import DataError
 from ..splits import PARTS
 from .papers.multibench import AS, EMOTIONS, SCORE
+from .parts.hdf5 import DAMAGED, own
 from .registry import Arrays, Request, reader
 from .tokens import utterance_split
 
@@ -95,28 +96,17 @@ def _read(path: Path) -> Stream:
     try:
         with h5py.File(path, "r") as file:
             (root,) = file
-            data = _own(file[root], "data", path)
-            return {video: _of_video(_own(data, video, path), path, video) for video in data}
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            data = own(file[root], "data", path)
+            return {video: _of_video(own(data, video, path), path, video) for video in data}
+    except DAMAGED as error:
         said = " ".join(str(error).split())[:80]
         raise DataError(f"{path}: not a whole .csd file ({said}); fetch it again.") from None
-
-
-def _own(group: Any, name: str, path: Path) -> Any:
-    """Return what is in the file itself: links to other files are not followed."""
-    import h5py
-
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise DataError(f"{path}: {name[:60]!r} is a link to elsewhere, which is not followed.")
-    return group[name]
 
 
 def _of_video(group: Any, path: Path, video: str) -> tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name in ("features", "intervals"):
-        found = _own(group, name, path)
-        if found.external or found.is_virtual:
-            raise DataError(f"{path}: {video[:60]!r} lies in other files, which are not opened.")
+        found = own(group, name, path)
         check_room(found.size * max(found.dtype.itemsize, 8), f"{path}: {name}")
         arrays.append(found[()])
     features, intervals = arrays

@@ -165,7 +165,7 @@ def spec_of(data: Any) -> str | None:
         data: what `mmppl.read` takes.
 
     Returns:
-        A recipe or a full path; None for what is in memory.
+        A recipe or a full path, with its options; None for what is in memory.
 
     Example:
         >>> spec_of("digits-three:seed=1"), spec_of({"x": [1.0]})
@@ -173,7 +173,11 @@ def spec_of(data: Any) -> str | None:
     """
     if not isinstance(data, str | os.PathLike):
         return None
-    return os.path.abspath(data) if on_disk(data) else os.fspath(data)
+    text = os.fspath(data)
+    path, colon, options = text.rpartition(":")
+    if colon and not on_disk(text) and on_disk(path):  # such as cells.h5mu:layer=counts
+        return f"{os.path.abspath(path)}:{options}"
+    return os.path.abspath(text) if on_disk(text) else text
 
 
 def no_recipe(spec: str) -> UsageError:

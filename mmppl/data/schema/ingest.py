@@ -16,6 +16,7 @@ from ..examine.report import TOLD, examined
 from ..splits import GROUP, stratified_split, with_valid
 from .absent import Missing, with_absent
 from .arrays import Table, parse_arrays
+from .beside import annotations_among
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in, without_lengths
@@ -73,12 +74,16 @@ def from_arrays(
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         check_known(overrides, arrays, "array")
     arrays, overrides = _with_group(arrays, overrides)
-    beside = _annotations(overrides, annotations, schema)
-    dropped = {key for key, override in overrides.items() if override.ignored}
+    beside, dropped, empty = annotations_among(arrays, overrides, annotations, schema, target)
+    dropped |= {key for key, override in overrides.items() if override.ignored}
     dropped |= {f"mask_{key}" for key in dropped}
     lengths = sorted({f"{PREFIX}{key}" for key in dropped if key in arrays} & {*arrays} - {*overrides})
     dropped |= {*lengths}
-    notes = (*notes, *(f"{key}: left out with what it is the length of; --as {key}=normal keeps it" for key in lengths))
+    notes = (
+        *notes,
+        *empty,
+        *(f"{key}: left out with what it is the length of; --as {key}=normal keeps it" for key in lengths),
+    )
     arrays = {key: array for key, array in arrays.items() if key not in dropped}
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
@@ -128,16 +133,6 @@ def _missing(
     if schema is not None:
         return {m.name: m.missing for m in schema if m.missing is not None and m.name in arrays}
     return {name: how.missing for name, how in overrides.items() if how.missing is not None} | dict(named)
-
-
-def _annotations(
-    overrides: Mapping[str, Override], given: Collection[str], schema: Sequence[Modality] | None
-) -> set[str]:
-    """Return the names of annotations: the user's, and those of the reader that nobody takes for modalities."""
-    known = {m.name for m in schema or ()}
-    given = {*given, GROUP}
-    named = {key for key, override in overrides.items() if override.annotated}
-    return {key for key in named | {key for key in given if key not in overrides} if key not in known}
 
 
 def with_mask(

@@ -1,0 +1,109 @@
+"""Tables as AnnData keeps them in HDF5: a group with a dataset or group for each column, and an index.
+
+Source: "On-disk format" of AnnData's documentation: encodings dataframe, array, string-array, categorical, nullable-*.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....errors import DataError
+from ..cells import parse_column
+from ..parts.hdf5 import own, whole
+
+Column = tuple[np.ndarray, np.ndarray]  # (m,) values, and (m,) bool, True where they are missing
+
+
+def table(parent: Any, name: str, path: Path) -> Any:
+    """Return the group of a table.
+
+    Args:
+        parent: the group of h5py that it lies in.
+        name: its name.
+        path: the file, for messages.
+
+    Returns:
+        The group.
+
+    Raises:
+        DataError: it was written by an AnnData before 0.7, leads out of the file or does not fit into memory.
+        KeyError: there is none of that name.
+    """
+    found = whole(parent, name, path)
+    if hasattr(found, "dtype"):
+        raise DataError(
+            f"{path}: {name!r} was written by an AnnData before 0.7; read it with AnnData and write it again."
+        )
+    return found
+
+
+def index_of(group: Any, path: Path) -> np.ndarray:
+    """Return the names of the rows of a table.
+
+    Args:
+        group: its group.
+        path: the file, for messages.
+
+    Returns:
+        (m,) texts.
+
+    Raises:
+        DataError: a row has no name.
+    """
+    values, missing = _column(group, str(group.attrs["_index"]), path) or (np.zeros(0), np.ones(1, bool))
+    if missing.any() or values.ndim != 1:
+        raise DataError(f"{path}: {group.name!r} does not name each of its rows; write it again.")
+    return np.array([str(name) for name in values.tolist()], dtype=str)
+
+
+def columns_in(group: Any, path: Path) -> dict[str, Column | None]:
+    """Return the columns of a table.
+
+    Args:
+        group: its group.
+        path: the file, for messages.
+
+    Returns:
+        Name → the column; None where it is of a kind that has no numbers or texts.
+
+    Raises:
+        DataError: something leads out of the file.
+    """
+    index = str(group.attrs["_index"])
+    order = group.attrs.get("column-order", [name for name in group if name not in (index, "__categories")])
+    return {str(name): _column(group, str(name), path) for name in order}
+
+
+def _column(group: Any, name: str, path: Path) -> Column | None:
+    found = own(group, name, path)
+    kind = str(found.attrs.get("encoding-type", "array"))
+    if kind == "categorical":
+        return _of_codes(own(found, "codes", path)[()], _plain(own(found, "categories", path)))
+    if kind.startswith("nullable-"):
+        values, missing = own(found, "values", path), own(found, "mask", path)[()].astype(bool)
+        return _plain(values), missing
+    if kind not in ("array", "string-array") or not hasattr(found, "dtype"):
+        return None
+    if "categories" in found.attrs:  # of AnnData 0.7
+        return _of_codes(found[()], _plain(own(own(group, "__categories", path), name, path)))
+    try:
+        return parse_column(name, _plain(found))
+    except DataError:
+        return None
+
+
+def _plain(dataset: Any) -> np.ndarray:
+    array: np.ndarray = dataset.asstr()[()] if dataset.dtype.kind == "O" else dataset[()]
+    return np.array(array.tolist(), dtype=str) if array.dtype.kind == "O" and array.size else array
+
+
+def _of_codes(codes: np.ndarray, categories: np.ndarray) -> Column:
+    missing = codes < 0
+    if (codes >= len(categories)).any():
+        raise ValueError("a code of a category that there is not")
+    if not len(categories):
+        return np.full(len(codes), np.nan), np.ones(len(codes), bool)
+    return categories[np.where(missing, 0, codes)], missing
