@@ -88,7 +88,7 @@ def read(
         dataset = from_arrays(
             found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
             hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
-            target=targets,
+            target=targets, levels=found.levels, understood=found.told,
         )  # fmt: skip
         if strict:
             refuse_suspected(dataset)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...modalities.modality import Modality
+    from ..examine.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Arrays:
             for something else.
         notes: lines about what was left out.
         as_: what the source itself says about its arrays, as in `mmppl.read`, whose overrides take their place.
+        levels: name → the classes of an ordered column in their order; classes of others are sorted.
+        told: findings about what was understood.
 
     Example:
         >>> import mmppl, numpy as np
@@ -65,6 +68,8 @@ class Arrays:
     annotations: Collection[str] = ()
     notes: Sequence[str] = ()
     as_: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    told: Sequence[Finding] = ()
 
 
 class Reader(Protocol):
@@ -121,7 +126,7 @@ READERS: Registry[type[Reader]] = Registry(
     "reader",
     __package__,
     folders=("speech", "tables"),
-    aside=("registry", "cells", "corpus", "mfcc", "refusal", "wav"),
+    aside=("registry", "cells", "column", "corpus", "mfcc", "refusal", "wav"),
     lacks=_lacks,
 )
 

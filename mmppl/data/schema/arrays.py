@@ -34,6 +34,7 @@ class Table:
         present: name → bool, broadcastable to (N, *shape), the elements that a row has, where rows may lack some: of a
             sequence (N, T, 1). None of a row that is not observed.
         notes: lines about what was left out.
+        levels: name → the classes of an ordered column in their order.
     """
 
     arrays: dict[str, np.ndarray]
@@ -45,6 +46,7 @@ class Table:
     gaps: set[str] = field(default_factory=set)
     present: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    levels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
 
     def there(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return which elements of some rows are observed.

@@ -43,6 +43,8 @@ def from_arrays(
     notes: Sequence[str] = (),
     missing: Missing = {},
     target: Collection[str] | None = None,
+    levels: Mapping[str, Sequence[str | int]] = {},
+    understood: Sequence[Finding] = (),
 ) -> Dataset:
     """Make a `Dataset` of named arrays.
 
@@ -59,6 +61,8 @@ def from_arrays(
         notes: see `Dataset`.
         missing: name → the values that stand for "missing"; see `absent`. Those of `schema` come first.
         target: the names of the labels; None goes by names.
+        levels: name → the classes of an ordered column in their order.
+        understood: what the reader tells of the data.
 
     Returns:
         The data in model units.
@@ -84,8 +88,9 @@ def from_arrays(
     arrays, features = steps_in_order(arrays, features, schema or ())
     missing = _missing(missing, overrides, schema, arrays)
     sequences = sequences_in(arrays, overrides, schema)
-    arrays, told = with_absent(arrays, missing, sequences)
-    table = parse_arrays(arrays, features, sequences)
+    arrays, absent = with_absent(arrays, missing, sequences)
+    told = [*understood, *absent]
+    table = dataclasses.replace(parse_arrays(arrays, features, sequences), levels=levels)
     if schema is not None:
         table, more = _matched(table, schema)
         modalities = tuple(schema)
