@@ -99,12 +99,12 @@ def levels_of(series: Any) -> tuple[str | int, ...] | None:
     column = _wrapped(series)
     kind = "" if column is None else type(column.dtype).__name__
     if kind == "Enum":
-        categories = column.cat.get_categories().to_list()
-    elif kind == "Categorical" and getattr(getattr(series, "dtype", getattr(series, "type", None)), "ordered", False):
-        categories = column.cat.get_categories().to_list()
+        categories = list(column.dtype.categories)
+    elif getattr(getattr(series, "type", None), "ordered", False):  # a dictionary of Arrow
+        categories = series.unify_dictionaries().chunk(0).dictionary.to_pylist() if series.num_chunks else []
     else:
         return None
-    return tuple(categories) if len({type(c) for c in categories}) == 1 and type(categories[0]) in (str, int) else None
+    return tuple(categories) if {type(c) for c in categories} in ({str}, {int}) else None
 
 
 def _wrapped(series: Any) -> Any:
