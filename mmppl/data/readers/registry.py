@@ -26,6 +26,9 @@ class Request:
         schema: the modalities of a run, or None.
         root: the folder with the files that a recipe needs, or None.
         download: whether files may be downloaded into `root`.
+        as_: name → what the user says about an array, as text.
+        missing: name → the values that stand for "missing" there.
+        target: the names of the labels, or None.
 
     Example:
         >>> import mmppl
@@ -38,6 +41,9 @@ class Request:
     schema: Sequence[Modality] | None = None
     root: Path | None = None
     download: bool = False
+    as_: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    target: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Arrays:
         as_: what the source itself says about its arrays, as in `mmppl.read`, whose overrides take their place.
         levels: name → the classes of an ordered column in their order; classes of others are sorted.
         told: findings about what was understood.
+        table: whether the arrays of one column are the columns of a table that names no modalities, so that many of
+            numbers may become one modality, and names be changed that no modality can have.
 
     Example:
         >>> import mmppl, numpy as np
@@ -70,6 +78,7 @@ class Arrays:
     as_: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
     told: Sequence[Finding] = ()
+    table: bool = False
 
 
 class Reader(Protocol):

@@ -16,6 +16,7 @@ from .lengths import PREFIX, padded
 
 LONGEST = 1_000  # characters of the name of an array or column
 # Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.
+SIGNS = ".,:;+=/*"  # no name of a modality has these
 TAKEN = ("data", "subsets", "modalities", "z", "evidence", "importance", "id", "split")
 
 
@@ -169,10 +170,15 @@ def parse_arrays(
     return dataclasses.replace(table, split=split)
 
 
+def is_taken(name: str) -> bool:
+    """Say whether programs use a name themselves, so that no modality can have it."""
+    return name in TAKEN or any(hasattr(kept, name) for kept in (torch.nn.ModuleDict(), torch.nn.ParameterDict()))
+
+
 def _check_name(name: str) -> None:
-    if name in TAKEN or any(hasattr(kept, name) for kept in (torch.nn.ModuleDict(), torch.nn.ParameterDict())):
+    if is_taken(name):
         raise DataError(f"{name!r} cannot be the name of a modality (programs use it); rename the array.")
-    if not name or any(sign in ".,:;+=/*" or sign.isspace() for sign in name):
+    if not name or any(sign in SIGNS or sign.isspace() for sign in name):
         raise DataError(
             f"{name!r} cannot be the name of a modality (it has one of . , : ; + = / * or a space); rename it."
         )

@@ -70,49 +70,66 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
         >>> found.arrays["gene"].shape, found.features["gene"], found.arrays["mask_sex"].tolist()
         ((2, 2), ('a', 'b'), [True, False])
     """
+    cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    levels, dates, dropped, index = {}, [], [], None
     series = list(_columns(frame))
-    columns = [column for column, _ in series]
-    if len(set(columns)) < len(columns):
-        repeated = next(column for column in columns if columns.count(column) > 1)
-        raise DataError(f"DataFrame: column {repeated!r} occurs more than once; rename it.")
-    groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    features: dict[str, tuple[str, ...]] = {}
-    levels, dates, told = {}, [], []
-    index = None
-    for column, cells in series:
-        name, colon, feature = column.partition(":")
+    for column, of_frame in series:
+        name, colon, _ = column.partition(":")
+        if column in cells or column in dropped:
+            raise DataError(f"DataFrame: column {column!r} occurs more than once; rename it.")
         if name in ignored:
             continue
         if column == ARROW_INDEX:
-            index = cells_of(column, cells)[0]
+            index = cells_of(column, of_frame)[0]
             continue
-        if name in groups and not (colon and name in features):
-            raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
-        found = dates_of(column, cells) if not colon else None
+        found = None if colon else dates_of(column, of_frame)
         if found is not None and found[1].any() and name != "id":
-            told.append(name)
+            dropped.append(name)
             continue
         if found is not None:
             dates.append(name)
-        if colon:
-            features[name] = (*features.get(name, ()), feature)
-        elif (order := levels_of(cells)) is not None:
+        elif not colon and (order := levels_of(of_frame)) is not None:
             levels[name] = order
-        groups.setdefault(name, []).append(cells_of(column, cells) if found is None else found)
-    arrays = {name: NOTHING for name in ignored if name in {column.partition(":")[0] for column in columns}}
-    gaps = {}
-    for name, group in groups.items():
-        if name in features:
-            arrays[name], gaps[name] = grouped(name, group)
-        else:
-            arrays[name], gaps[name] = group[0]
-        arrays[name] = plain_array(name, arrays[name])
-    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
-    arrays = with_masks(arrays, unseen)
+        cells[column] = cells_of(column, of_frame) if found is None else found
+    arrays, features = arranged(cells)
+    arrays = {name: NOTHING for name in ignored if name in {c.partition(":")[0] for c, _ in series}} | arrays
     if "id" not in arrays:
         index = _index(frame) if index is None else _distinct(index)
         arrays |= {} if index is None else {"id": index}
-    return Arrays(arrays, "arrays", features, annotations=dates, levels=levels, told=told_of_dates(dates, told))
+    return Arrays(arrays, "arrays", features, annotations=dates, levels=levels, told=told_of_dates(dates, dropped))
+
+
+def arranged(
+    cells: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+    """Arrange columns as arrays: those called `modality:feature` together, every other by itself.
+
+    Args:
+        cells: column → its values and missing cells, as `cells_of` returns them.
+
+    Returns:
+        The arrays by name, with masks where rows are missing that no NaN can mark; and the names of the features of
+        those that were grouped.
+
+    Raises:
+        DataError: a column has the name of a group, or a group mixes numbers and strings.
+    """
+    groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    features: dict[str, tuple[str, ...]] = {}
+    for column, of_column in cells.items():
+        name, colon, feature = column.partition(":")
+        if name in groups and not (colon and name in features):
+            raise DataError(f"DataFrame: {name!r} is a column and also a group {name}:…; rename one of them.")
+        if colon:
+            features[name] = (*features.get(name, ()), feature)
+        groups.setdefault(name, []).append(of_column)
+    arrays: dict[str, np.ndarray] = {}
+    gaps = {}
+    for name, group in groups.items():
+        values, gaps[name] = grouped(name, group) if name in features else group[0]
+        arrays[name] = plain_array(name, values)
+    unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
+    return with_masks(arrays, unseen), features
 
 
 def told_of_dates(kept: Collection[str], dropped: Collection[str]) -> list[Finding]:
