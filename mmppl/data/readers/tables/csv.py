@@ -28,7 +28,7 @@ from .text.dialect import Dialect, dialect_of, records
 from .text.encoding import text_of
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
-CELLS = 2**18  # read at once
+CELLS = 2**16  # read at once
 NAMES_ID = re.compile(r"(?:.*[_ .-]|.*[a-z](?=I))?(?:id|ID|Id)")
 INDEX = "\0index"  # the name of a column of row names, which no header can have
 REPEATED = (
@@ -189,6 +189,7 @@ def _parts(text: str, dialect: Dialect, path: Path) -> Iterator[tuple[list[int],
     step = max(64, CELLS // width)
     lines: list[int] = []
     rows: list[list[str]] = []
+    blanks = " " in text or "\t" in text or "\xa0" in text
     for line, cells in records(text, dialect, str(path)):
         if len(cells) != width:
             raise DataError(
@@ -198,10 +199,10 @@ def _parts(text: str, dialect: Dialect, path: Path) -> Iterator[tuple[list[int],
         lines.append(line)
         rows.append(cells)
         if len(rows) == step:
-            yield lines, [[cell.strip() for cell in column] for column in zip(*rows)]
+            yield lines, [list(map(str.strip, column)) if blanks else list(column) for column in zip(*rows)]
             lines, rows = [], []
     if rows:
-        yield lines, [[cell.strip() for cell in column] for column in zip(*rows)]
+        yield lines, [list(map(str.strip, column)) if blanks else list(column) for column in zip(*rows)]
 
 
 def _values(

@@ -13,7 +13,7 @@ from .....errors import DataError
 from .....modalities.array_facts import FEW
 from ....examine.finding import listed
 from ...cells import check_width
-from .forms import LEADING_ZERO, MISSING, NUMBERS, NUMBERS_ALONE, POINTS3, TRUTH, WHOLES, form_of, plain
+from .forms import MISSING, NUMBERS, NUMBERS_ALONE, POINTS3, TRUTH, WHOLES, form_of, plain
 
 DIGITS = 18  # as many always fit into 64 bits
 KEPT = 1000  # different texts of a column that are remembered, for messages
@@ -93,9 +93,7 @@ class Column:
         self.counts["missing"] += blanks
         if blanks == len(cells):
             return
-        if LEADING_ZERO.search(joined):
-            form = "zeros"
-        elif WHOLES.fullmatch(joined):
+        if WHOLES.fullmatch(joined):
             form = "whole"
             self.beyond |= any(len(cell) > DIGITS and _beyond(cell) for cell in cells)
         else:
@@ -251,8 +249,9 @@ class Column:
         if self.kind in ("whole", "numbers") and self.as_written:
             try:
                 if self.kind == "whole":
-                    return np.array([int(cell) for cell in cells], np.int64), np.zeros(len(cells), dtype=bool)
-                floats = np.array([float(cell) if cell else np.nan for cell in cells])
+                    return np.fromiter(map(int, cells), np.int64, len(cells)), np.zeros(len(cells), dtype=bool)
+                full = cells if "" not in cells else [cell or "nan" for cell in cells]
+                floats = np.fromiter(map(float, full), np.float64, len(full))
                 return self._finite(floats, cells), np.isnan(floats)
             except ValueError:
                 pass  # words for "missing"

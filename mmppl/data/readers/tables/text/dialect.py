@@ -53,8 +53,10 @@ def dialect_of(text: str, place: str, tabs: bool = False) -> Dialect:
         ';'
     """
     found = SIGN.match(text)
-    sample = text[found.end() if found else 0 :][:SAMPLE]
-    if len(sample) == SAMPLE:
+    start = found.end() if found else 0
+    begun = max(start + SAMPLE, text.find("\n", text.find("\n", start) + 1) + 1)  # a header may be longer
+    sample = text[start:begun]
+    if begun < len(text):
         sample = sample[: sample.rfind("\n") + 1] or sample
     if not sample.strip():
         raise DataError(f"{place}: the file is empty; give a table with a header.")
