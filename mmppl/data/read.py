@@ -20,6 +20,7 @@ from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
 from .schema.column_names import as_text
 from .schema.ingest import from_arrays, with_mask
+from .schema.schema_file import read_schema
 
 
 def read(
@@ -35,6 +36,7 @@ def read(
     missing: Mapping[str, Sequence[Any]] = {},
     target: str | Sequence[str] | None = None,
     strict: bool = False,
+    schema_file: str | Path | None = None,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -68,6 +70,7 @@ def read(
         target: the name, or several, of what is to be predicted: labels. Everything else is then an input, which a
             query may be given. None: labels are what is named `label…` or `y`.
         strict: if True, data in which something is suspected (`Dataset.findings`) are refused.
+        schema_file: a file of `write_schema`, which says what each array is; `as_`, `missing` and `target` come first.
 
     Returns:
         The data in model units, with a split and a schema.
@@ -86,6 +89,9 @@ def read(
         >>> data.rows("train").numel()
         14
     """
+    if schema_file is not None:
+        said = read_schema(schema_file).options(as_, missing, target)
+        as_, missing, target = said["as_"], said["missing"], said["target"]
     targets = None if target is None else names_in(target)
     as_ = {name: as_text(how) for name, how in as_.items()}
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")

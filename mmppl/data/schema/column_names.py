@@ -11,6 +11,7 @@ from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from ..annotations import WORD
 from ..splits import GROUP
+from .arrays import SIGNS, is_taken
 
 ID = "id"  # what `--as NAME=…` calls the column that names the rows
 ASIDE = ("ignore", WORD, GROUP, ID)
@@ -101,6 +102,23 @@ def matched(name: str, patterns: Sequence[str], columns: Sequence[str], *, stric
     return list(found)
 
 
+def legal_name(column: str) -> str:
+    """Return a name for a modality that is as near as possible to that of a column.
+
+    Args:
+        column: the name of the column.
+
+    Returns:
+        The same name, with _ in place of what no name of a modality has, and behind names that programs use.
+
+    Example:
+        >>> [legal_name(name) for name in ("age", "Sepal.Length", "CRP (mg/l)", "type")]
+        ['age', 'Sepal_Length', 'CRP_(mg_l)', 'type_']
+    """
+    name = "_".join(part for part in re.split(rf"[{re.escape(SIGNS)}\s]+", column) if part) or "column"
+    return name + "_" * is_taken(name)
+
+
 def owners(columns: Sequence[str], as_: Mapping[str, str], schema: Sequence[Modality] | None) -> dict[str, str]:
     """Say which modality each column will belong to.
 
@@ -110,10 +128,12 @@ def owners(columns: Sequence[str], as_: Mapping[str, str], schema: Sequence[Moda
         schema: the modalities of a run, or None.
 
     Returns:
-        Column → the name of the modality, for those that the user or the run groups, or that say so themselves
-        (`modality:feature`).
+        Column → the name of the modality, for those that the user or the run groups or calls by `legal_name`, or that
+        say so themselves (`modality:feature`).
     """
-    found = {column: column.partition(":")[0] for column in columns if ":" in column}
+    called = {*as_, *(m.name for m in schema or ())}
+    found = {column: legal_name(column) for column in columns if column not in called and legal_name(column) in called}
+    found |= {column: column.partition(":")[0] for column in columns if ":" in column}
     for name, text in as_.items():
         if names_columns(text, dict.fromkeys(columns)):
             found |= dict.fromkeys(matched(name, parted(text)[0], columns, strict=False), name)

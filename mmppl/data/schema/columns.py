@@ -4,7 +4,6 @@ numbers of a table."""
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,7 @@ from ...modalities.subsets import MAX_MODALITIES
 from ..examine.finding import Finding, listed
 from ..readers.tables.frame import grouped
 from ..splits import GROUP
-from .arrays import SIGNS, is_taken
-from .column_names import ID, OTHERS, matched, names_columns, parted
+from .column_names import ID, OTHERS, legal_name, matched, names_columns, parted
 from .infer import is_label_name
 
 TABLE = "table"  # the modality of the many columns of numbers of a table that names no modalities
@@ -120,7 +118,7 @@ def _with_ids(found: Columns) -> Columns:
     here = [name for name in named if name in found.arrays and name != "id"]
     if len(here) > 1 or (here and "id" in found.arrays):
         raise UsageError(f"--as {here[-1]}=id: there are other ids; name one column.")
-    new = {name: "id" for name in here} | {f"mask_{name}": "mask_id" for name in here}
+    new = dict.fromkeys(here, "id") | {f"mask_{name}": "mask_id" for name in here}
     arrays = {new.get(name, name): array for name, array in found.arrays.items()}
     as_ = {name: how for name, how in found.as_.items() if how != ID}
     return dataclasses.replace(found, arrays=arrays, as_=as_, declared={**found.declared, **dict.fromkeys(named, ID)})
@@ -136,6 +134,8 @@ def _grouped(found: Columns, name: str, how: str, taken: dict[str, str], strict:
     patterns, rest = parted(how)
     inside = _addresses(found)
     plain = found.plain
+    own = [f"{name}:{pattern}" for pattern in patterns]  # of an array, its features
+    patterns = [full if full in inside and part not in plain else part for part, full in zip(patterns, own)]
     columns = matched(name, patterns, [*plain, *inside], strict=strict)
     as_ = {**found.as_, name: rest} if rest else found.as_
     declared = {**found.declared, name: how}
@@ -187,7 +187,9 @@ def _joined(
     """Put a modality where the first of its columns was."""
     for column, (values, _) in zip(columns, cells):
         if len(values) != rows:
-            raise DataError(f"{column!r} has {len(values):,} rows, and {name} {rows:,}; give one row per sample in each.")
+            raise DataError(
+                f"{column!r} has {len(values):,} rows, and {name} {rows:,}; give one row per sample in each."
+            )
     values, missing = grouped(name, cells)
     gone = {*columns, *(f"mask_{column}" for column in columns)}
     arrays: dict[str, np.ndarray] = {}
@@ -255,8 +257,7 @@ def _renamed(found: Columns, schema: Sequence[Modality] | None) -> Columns:
     for name in found.arrays:
         if name in ("id", "split", GROUP) or name.startswith(PREFIXES):
             continue
-        legal = "_".join(part for part in re.split(rf"[{re.escape(SIGNS)}\s]+", name) if part) or "column"
-        legal += "_" * is_taken(legal)
+        legal = legal_name(name)
         if legal != name and name not in named:
             if legal in found.arrays or legal in new.values():
                 raise DataError(f"{name!r} cannot be the name of a modality, and {legal} is taken; rename the column.")
@@ -288,4 +289,3 @@ def _others(found: Columns, schema: Sequence[Modality] | None) -> Columns:
         left = [name for name in found.arrays if name not in named and not name.startswith(PREFIXES)]
         as_ |= dict.fromkeys(left, found.as_[OTHERS])
     return dataclasses.replace(found, as_=as_, declared=declared)
-

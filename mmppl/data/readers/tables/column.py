@@ -37,7 +37,9 @@ def cells_of(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
     column = _wrapped(series)
     kind = "" if column is None else type(column.dtype).__name__
     if kind in SPANS or _is_date(column, kind):
-        what = "spans of time; convert them to numbers, such as days" if kind in SPANS else "dates; convert them to days"
+        what = (
+            "spans of time; convert them to numbers, such as days" if kind in SPANS else "dates; convert them to days"
+        )
         raise DataError(f"{name!r} holds {what}, or leave the column out (--as {name}=ignore).")
     if kind in ("Struct", "Binary"):
         raise DataError(f"{name!r} holds {kind.lower()} cells; give numbers or text, or leave it out.")

@@ -16,7 +16,7 @@ from ....modalities.likelihoods.registry import LIKELIHOODS
 from ...annotations import WORD
 from ...examine.finding import Finding, listed
 from ...examine.report import UNSEEN
-from ...schema.column_names import owners
+from ...schema.column_names import legal_name, owners
 from ...schema.infer import is_label_name
 from ...splits import GROUP
 from ..cells import NOTHING
@@ -131,7 +131,9 @@ def _columns(dialect: Dialect, path: Path, request: Request) -> dict[int, Column
     twice = next((name for name, count in Counter(names).items() if count > 1 and name), None)
     if twice is not None:
         places = [str(at + 1) for at, name in enumerate(names) if name == twice]
-        raise DataError(f"{path}, line 1: columns {' and '.join(places)} are both called {twice!r}; rename one of them.")
+        raise DataError(
+            f"{path}, line 1: columns {' and '.join(places)} are both called {twice!r}; rename one of them."
+        )
     owner = owners(names, request.as_, request.schema)
     missing = {m.name: m.missing for m in request.schema or () if m.missing} | dict(request.missing)
     columns = {}
@@ -155,7 +157,7 @@ def _expected(name: str, owner: str, request: Request) -> Expected | None:
     for m in request.schema or ():
         if m.name == owner:
             return "text" if m.classes is not None and isinstance(m.classes[0], str) else "numbers"
-    how = request.as_.get(name, "").partition(":")[0]
+    how = request.as_.get(name, request.as_.get(legal_name(name), "")).partition(":")[0]
     if how in ("id", GROUP, "categorical"):
         return "classes"
     return "anything" if how == WORD else "numbers" if how in LIKELIHOODS else None
@@ -205,9 +207,7 @@ def _parts(text: str, dialect: Dialect, path: Path) -> Iterator[tuple[list[int],
         yield lines, [list(map(str.strip, column)) if blanks else list(column) for column in zip(*rows)]
 
 
-def _values(
-    text: str, dialect: Dialect, path: Path, columns: Mapping[int, Column], rows: int
-) -> Cells:
+def _values(text: str, dialect: Dialect, path: Path, columns: Mapping[int, Column], rows: int) -> Cells:
     check_room(16 * rows * len(columns), f"{path}: its numbers")
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {column.name: [] for column in columns.values()}
     for _, cells in _parts(text, dialect, path):

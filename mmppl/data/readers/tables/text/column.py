@@ -176,7 +176,9 @@ class Column:
         forms, told = self.forms(), []
         percent = {form.endswith("%") for form in self.counts if form.rstrip("%") in NUMBERS}
         if len(percent) > 1:
-            bare, signed = (next(f for f in self.first if f in self._own() and f.endswith("%") == is_) for is_ in (0, 1))
+            bare, signed = (
+                next(f for f in self.first if f in self._own() and f.endswith("%") == is_) for is_ in (0, 1)
+            )
             self._refuse_two(bare, signed, "numbers with and without a percent sign")
         if True in percent:
             told.append("percent signs are dropped, so that 12 % is 12")
@@ -286,9 +288,13 @@ class Column:
     def as_written(self) -> bool:
         """Whether Python reads its numbers as they are written."""
         signs = any(form.endswith("%") for form in self.counts)
-        return not signs and self.decimal == "." and self.forms() <= {"whole", "zeros", "point", "point3"} and (
-            not self.minus
+        return (
+            not signs
+            and self.decimal == "."
+            and self.forms() <= {"whole", "zeros", "point", "point3"}
+            and (not self.minus)
         )
+
 
 def _beyond(cell: str) -> bool:
     return not -(2**63) <= int(cell) < 2**63

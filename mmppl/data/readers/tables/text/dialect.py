@@ -107,7 +107,9 @@ def records(text: str, dialect: Dialect, place: str) -> Iterator[tuple[int, list
             header = False
     except csv.Error as error:
         line = reader.line_num + dialect.skipped
-        what = "a quote is opened and not closed" if "end of data" in str(error) or "limit" in str(error) else str(error)
+        what = (
+            "a quote is opened and not closed" if "end of data" in str(error) or "limit" in str(error) else str(error)
+        )
         raise DataError(f"{place}, line {line}: {what}; close the quotes, or leave them out.") from None
 
 
