@@ -7,7 +7,7 @@ import typer
 
 from ..base.text import columns, number, printable
 from ..errors import UsageError
-from .options import As, Download, Json, Missing, Root, Strict, Target, Use, pairs, values
+from .options import As, Download, Json, Missing, Root, Strict, Target, Use, schema_options
 from .output import as_json
 
 
@@ -15,7 +15,9 @@ def data(
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[D]", help="A file (.npz), a folder or .zip of recordings, or a recipe.", show_default=False
+            metavar="[D]",
+            help="A file (.npz, .csv, .tsv), a folder or .zip of recordings, or a recipe.",
+            show_default=False,
         ),
     ] = None,
     root: Root = None,
@@ -23,6 +25,10 @@ def data(
     target: Target = None,
     missing: Missing = [],
     strict: Strict = False,
+    schema: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what was understood into a schema file; if it is there, read it."),
+    ] = None,
     download: Download = False,
     use: Use = [],
     convert: Annotated[
@@ -37,6 +43,7 @@ def data(
     mmppl data
     mmppl data digits-two-view:rotate=fresh
     mmppl data mine.npz --as age=normal
+    mmppl data patients.csv --as 'lab=crp,alb*' --schema patients.toml
     mmppl data mine.npz --target outcome --missing lab=-9,-99
     mmppl data recordings/
     mmppl data --convert mosi_raw.pkl mosi_raw.npz
@@ -66,9 +73,18 @@ def data(
         return columns([(name, line, f"needs {needs}") for name, line, needs in recipes()])
     import mmppl
 
-    how: dict[str, Any] = dict(root=root, as_=pairs("--as", as_), download=download, strict=strict)
-    found = mmppl.read(data, missing=values(missing), target=target, **how).describe()
-    return as_json(found) if json else _text(found)
+    written = schema is not None and not schema.exists()
+    how = schema_options(None if written else schema, as_, missing, target)
+    dataset = mmppl.read(data, root=root, download=download, strict=strict, **how)
+    if written and schema is not None:
+        from mmppl.data.schema.schema_file import write_schema
+
+        write_schema(dataset, schema)
+    found = dataset.describe()
+    if json:
+        return as_json(found)
+    shown = f"\n\nwrote {printable(str(schema))}: edit it, and give it back with --schema" if written else ""
+    return _text(found) + shown
 
 
 def _text(found: dict[str, Any]) -> str:

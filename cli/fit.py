@@ -14,7 +14,7 @@ from mmppl.errors import MMPPLError, UsageError
 from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
 from ..base.text import columns, number, printable
 from ..evaluation.tables import lines_of, metric_table
-from .options import As, Download, Json, Missing, Root, Strict, Target, Use, pairs, values
+from .options import As, Download, Json, Missing, Root, Schema, Strict, Target, Use, pairs, schema_options
 from .output import as_json
 from .progress import talk
 from .query import example
@@ -63,6 +63,7 @@ def fit(
     target: Target = None,
     missing: Missing = [],
     strict: Strict = False,
+    schema: Schema = None,
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, all taken.")] = None,
     steps: Annotated[
@@ -105,6 +106,7 @@ def fit(
     \b
     mmppl fit cmmd
     mmppl fit --data mine.npz
+    mmppl fit --data patients.csv --schema patients.toml
     mmppl fit mvae --data mine.npz --set latent_dim=10 --hide 0.3 --out runs/mine
     """
     choice("--device", device, DEVICES)
@@ -117,7 +119,7 @@ def fit(
     if program is None and data is None:
         raise UsageError("fit: name a program, or data (--data FILE), for which one is then chosen.")
     folder = out or Path("runs") / f"{Path(program or data or '').stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    hyper, likelihoods = pairs("--set", set_), pairs("--as", as_)
+    hyper, said = pairs("--set", set_), schema_options(schema, as_, missing, target)
     try:
         import mmppl
 
@@ -147,13 +149,11 @@ def fit(
                 resume=resume,
                 log=log,
                 root=root,
-                as_=likelihoods,
                 hide=hide,
                 download=download,
                 use=use,
-                missing=values(missing),
-                target=target,
                 strict=strict,
+                **said,
             )
             found = run.summary() | _test(run, root, log)
     except KeyboardInterrupt:

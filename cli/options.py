@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,8 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="NAME=LIKELIHOOD",
-        help="Read an array as bernoulli, normal, categorical, ..., as an annotation, or ignore it.",
+        help="Read an array as bernoulli, normal, ..., as an annotation or the ids, or ignore it; or make one of columns, "
+        "NAME=COLUMN,COLUMN or NAME='gene_*', with :LIKELIHOOD behind them if you like.",
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]
@@ -33,6 +34,10 @@ Missing = Annotated[
 ]
 Target = Annotated[
     str | None, typer.Option("--target", metavar="NAME", help="What is to be predicted; all else are inputs.")
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option("--schema", metavar="FILE", help="Schema file that says what each column is; `mmppl data` writes it."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse data in which something is suspected.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that a fit has written.")]
@@ -71,7 +76,37 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     for text, (name, equals, _) in parted.items():
         if not name or not equals:
             raise UsageError(f"{option} {text}: expected NAME=VALUE.")
+    given = [name.strip() for name, _, _ in parted.values()]
+    for name in given:
+        if option == "--as" and given.count(name) > 1:
+            raise UsageError(f"--as {name}: it is given twice; write one, such as {name}=COLUMN,COLUMN:LIKELIHOOD.")
     return {name.strip(): value.strip() for name, _, value in parted.values()}
+
+
+def schema_options(
+    schema: Path | None, as_: Sequence[str], missing: Sequence[str], target: str | None
+) -> dict[str, Any]:
+    """Put together what --schema, --as, --missing and --target say; the latter come first.
+
+    Args:
+        schema: a schema file, or None.
+        as_: texts of --as.
+        missing: texts of --missing.
+        target: that of --target.
+
+    Returns:
+        Keyword arguments of `mmppl.read` and `mmppl.fit`.
+
+    Raises:
+        UsageError: a text has another form.
+        DataError: the schema file is wrong.
+    """
+    said: dict[str, Any] = {"as_": pairs("--as", as_), "missing": values(missing), "target": target}
+    if schema is None:
+        return said
+    from mmppl.data.schema.schema_file import read_schema
+
+    return read_schema(schema).options(**said)
 
 
 def values(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -16,6 +16,9 @@ from .data.readers.registry import Arrays as Arrays
 from .data.readers.registry import Request as Request
 from .data.readers.registry import reader as reader
 from .data.recipes.registry import recipe as recipe
+from .data.schema.schema_file import SchemaFile as SchemaFile
+from .data.schema.schema_file import read_schema as read_schema
+from .data.schema.schema_file import write_schema as write_schema
 from .distributions.barycentre import barycentre as barycentre
 from .distributions.correlated import CorrelatedGaussian as CorrelatedGaussian
 from .distributions.correlated import LinearView as LinearView

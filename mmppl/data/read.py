@@ -5,28 +5,29 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..base.parsing import names as names_in
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..modalities.modality import Modality
-from .annotations import WORD
 from .dataset import Dataset
 from .examine.report import refuse_suspected
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
+from .schema.column_names import as_text
 from .schema.ingest import from_arrays, with_mask
-from .splits import GROUP
+from .schema.schema_file import read_schema
 
 
 def read(
     data: Any,
     *,
     root: str | Path | None = None,
-    as_: Mapping[str, str] = {},
+    as_: Mapping[str, str | Sequence[str]] = {},
     schema: Sequence[Modality] | None = None,
     seed: int = 0,
     hide: float = 0.0,
@@ -35,6 +36,7 @@ def read(
     missing: Mapping[str, Sequence[Any]] = {},
     target: str | Sequence[str] | None = None,
     strict: bool = False,
+    schema_file: str | Path | None = None,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -49,7 +51,10 @@ def read(
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
             label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"
             to keep one value per row that no program sees (`Dataset.annotations`), or "group" to keep the rows that
-            share a value together in every split that is drawn (so does an array named `group`).
+            share a value together in every split that is drawn (so does an array named `group`), or "id" for the column
+            that names the rows. Names of columns make one modality of them, ["crp", "alb"] or "crp,alb" or a pattern
+            such as "gene_*", also with what it is, "crp,alb:normal:scale=1". The name "*" stands for all arrays that
+            are not named. A run remembers this for other data.
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
             and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an
             effect then, and names that the data lack are passed over.
@@ -65,6 +70,7 @@ def read(
         target: the name, or several, of what is to be predicted: labels. Everything else is then an input, which a
             query may be given. None: labels are what is named `label…` or `y`.
         strict: if True, data in which something is suspected (`Dataset.findings`) are refused.
+        schema_file: a file of `write_schema`, which says what each array is; `as_`, `missing` and `target` come first.
 
     Returns:
         The data in model units, with a split and a schema.
@@ -83,23 +89,39 @@ def read(
         >>> data.rows("train").numel()
         14
     """
+    if schema_file is not None:
+        said = read_schema(schema_file).options(as_, missing, target)
+        as_, missing, target = said["as_"], said["missing"], said["target"]
     targets = None if target is None else names_in(target)
+    as_ = {name: as_text(how) for name, how in as_.items()}
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
-    kept = frozenset(name for name, how in as_.items() if how in (WORD, GROUP))
-    request = Request(ignored, schema, Path(root) if root else None, download, kept)
+    request = Request(ignored, schema, Path(root) if root else None, download, as_, missing, targets)
     found = _read_source(data, request)
     if isinstance(found, Arrays):
-        dataset = from_arrays(
-            found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
-            hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
-            target=targets,
-        )  # fmt: skip
+        with _errors_of(found.name if found.table else ""):
+            dataset = from_arrays(
+                found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
+                hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
+                target=targets, levels=found.levels, understood=found.told,
+                table=found.table,
+            )  # fmt: skip
         if strict:
             refuse_suspected(dataset)
         return dataset
     if missing and schema is None:
         raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
     return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
+
+
+@contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    """Let errors about data begin with the name of their file; "" leaves them as they are."""
+    try:
+        yield
+    except DataError as error:
+        if not name or name in str(error):
+            raise
+        raise DataError(f"{name}: {error}") from None
 
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:

@@ -18,6 +18,7 @@ from ..data.read import read
 from ..data.readers.omics.mudata import with_options_of
 from ..data.readers.tokens import UTTERANCE, utterance_split
 from ..data.recipes.registry import needs
+from ..data.schema.column_names import ID
 from ..data.splits import GROUP, groups_of, stratified_split
 from ..errors import DataError, UsageError
 from ..inference.fitted import FittedModel
@@ -64,6 +65,7 @@ class Run(FittedModel):
             ignored=[name for name, how in record.data.declared.items() if how == "ignore"],
             annotations=[name for name, how in record.data.declared.items() if how == WORD],
             group=next((name for name, how in record.data.declared.items() if how == GROUP), None),
+            ids=next((name for name, how in record.data.declared.items() if how == ID), None),
             unseen=record.data.unseen,
             history=history or (),
         )

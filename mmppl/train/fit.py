@@ -78,7 +78,7 @@ def fit(
     on_step: Callable[[Progress], None] | None = None,
     log: Callable[[Any], None] | None = None,
     root: str | Path | None = None,
-    as_: Mapping[str, str] = {},
+    as_: Mapping[str, Any] = {},
     hide: float = 0.0,
     download: bool = False,
     use: Sequence[str | Path] = (),
@@ -126,7 +126,7 @@ def fit(
         on_step: receives a Progress after each step.
         log: receives that too, and one-line messages (str).
         root: passed to `mmppl.read`, as are `as_`, `download`, `missing`, `target` and `strict`.
-        as_: name → likelihood.
+        as_: name → likelihood, or columns; as of `read`.
         hide: share of the modalities to hide at random (seeded).
         download: let a recipe fetch its files.
         use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
@@ -185,7 +185,7 @@ def fit(
         n=len(dataset),
         **dataset.fingerprints(),  # type: ignore[arg-type]
         root=os.path.abspath(root) if root else None,
-        declared=dataset.declared | dict(as_),
+        declared={**as_, **dataset.declared},  # the names of columns as text
         hide=hide,
         target=None if target is None else tuple(names_in(target)),
     )

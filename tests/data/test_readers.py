@@ -25,7 +25,7 @@ CSV = """
     @reader("comma-separated")
     class CommaSeparated:
         def accepts(self, source):
-            return str(source).endswith(".csv")
+            return str(source).endswith(".mine")
 
         def read(self, source, request):
             with open(source, newline="") as file:
@@ -36,11 +36,11 @@ CSV = """
 
 @pytest.fixture
 def table(tmp_path):
-    """A csv file and what is in it."""
+    """A csv file of another suffix and what is in it."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.normal(size=30), "b": rng.normal(size=30), "label": np.arange(30) % 3})
-    frame.to_csv(tmp_path / "table.csv", index=False)
-    return tmp_path / "table.csv", frame
+    frame.to_csv(tmp_path / "table.mine", index=False)
+    return tmp_path / "table.mine", frame
 
 
 @pytest.fixture
@@ -61,13 +61,13 @@ def imported(file):
 
 def test_a_users_reader_is_one_file(tmp_path, table, forget):
     path, frame = table
-    with pytest.raises(DataError, match="a table; read it with pandas"):
+    with pytest.raises(DataError, match="not a whole .npz file"):
         read(path)
     (tmp_path / "mine.py").write_text(textwrap.dedent(CSV))
     imported(tmp_path / "mine.py")
     for source in (path, str(path)):
         data = read(source, as_={"b": "ignore"})
-        assert data.name == "table.csv" and [m.name for m in data.modalities] == ["a", "label"]
+        assert data.name == "table.mine" and [m.name for m in data.modalities] == ["a", "label"]
     assert read(path).fingerprint() == read({name: frame[name].to_numpy(float) for name in frame}).fingerprint()
 
 
@@ -78,7 +78,7 @@ def test_a_built_in_reader_is_one_file(tmp_path, table, monkeypatch, forget):
     monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path)])
     monkeypatch.setattr(readers.__spec__, "submodule_search_locations", readers.__path__)
     monkeypatch.setattr(READERS, "_files", None)
-    assert read(table[0]).name == "table.csv"
+    assert read(table[0]).name == "table.mine"
     sys.modules.pop("mmppl.data.readers.comma_separated")
 
 
@@ -88,13 +88,13 @@ def test_what_a_reader_returns_is_read_in_turn(table, forget):
     @reader("pandas")
     class Pandas:
         def accepts(self, source):
-            return str(source).endswith(".csv")
+            return str(source).endswith(".mine")
 
         def read(self, source, request):
             return pd.read_csv(source, float_precision="round_trip")
 
     data = read(path)
-    assert data.name == "table.csv" and len(data) == 30 and data.fingerprint() == read(frame).fingerprint()
+    assert data.name == "table.mine" and len(data) == 30 and data.fingerprint() == read(frame).fingerprint()
 
 
 def test_the_newest_reader_is_asked_first(tmp_path, forget):
@@ -162,7 +162,7 @@ def test_readers_are_imported_on_use_only():
     code = """
         import sys
         from mmppl.data.readers.registry import READERS
-        names = "npz mapping frame recordings recipe dataset sdk ti46 tidigits tokens npy safetensors items"
+        names = "npz mapping frame csv recordings recipe dataset sdk ti46 tidigits tokens npy safetensors items"
         names += " parquet feather shards"
         assert set(names.split()) == set(READERS), list(READERS)
         assert not [name for name in sys.modules if name.startswith("mmppl.data.readers.") and "registry" not in name]

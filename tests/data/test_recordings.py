@@ -178,7 +178,7 @@ def test_cells_are_numbers_only_if_they_are_written_as_such(cells, typed):
     assert convert_cells(cells).tolist() == typed
 
 
-@pytest.mark.parametrize("name, says", [("solo.wav", "by the folder or .zip"), ("table.csv", "read it with pandas")])
+@pytest.mark.parametrize("name, says", [("solo.wav", "by the folder or .zip"), ("table.xlsx", "read it with pandas")])
 def test_other_formats_are_refused_with_a_way_to_read_them(name, says, tmp_path):
     (tmp_path / name).write_bytes(b"RIFF")
     with pytest.raises(DataError, match=f"^[^\\n]*{name}: [^\\n]*{says}[^\\n]*$"):

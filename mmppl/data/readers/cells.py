@@ -59,7 +59,7 @@ def parse_column(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     if not present:
         return np.full(len(column), np.nan), missing
     if all(isinstance(cell, str) for cell in present):
-        _check_width(name, max(map(len, present)), len(column))
+        check_width(name, max(map(len, present)), len(column))
         return np.array(["" if gap else str(cell) for cell, gap in zip(column, missing)]), missing
     if not all(isinstance(cell, (bool, int, float, np.number, np.bool_)) for cell in present):
         kinds = sorted({type(cell).__name__ for cell in present})
@@ -93,7 +93,7 @@ def plain_array(name: str, array: np.ndarray) -> np.ndarray:
     check_dtype(name, array.dtype)
     if array.dtype.kind not in "SU":
         return array
-    _check_width(name, array.dtype.itemsize // (4 if array.dtype.kind == "U" else 1), array.size)
+    check_width(name, array.dtype.itemsize // (4 if array.dtype.kind == "U" else 1), array.size)
     if array.dtype.kind == "S":
         try:
             return np.char.decode(array, "utf-8")
@@ -123,7 +123,7 @@ def check_dtype(name: str, dtype: np.dtype) -> None:
         raise DataError(f"{name!r} is {said}; store numbers (bool, integers, floats) or strings.")
 
 
-def _check_width(name: str, width: int, number: int) -> None:
+def check_width(name: str, width: int, number: int) -> None:
     """Refuse strings that would not fit into memory: every cell takes as much as the longest."""
     if width > WIDEST:
         raise DataError(

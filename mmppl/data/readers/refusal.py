@@ -13,7 +13,7 @@ from .npz import no_such_file, not_whole
 OTHERS = {  # suffixes of other formats, and how to read these
     ".wav": "recordings are read by the folder or .zip that they lie in; give that",
     **dict.fromkeys(
-        (".csv", ".tsv", ".xlsx", ".h5", ".hdf5"),
+        (".xlsx", ".h5", ".hdf5"),
         "a table; read it with pandas and give the DataFrame in Python, or write its columns with numpy.savez",
     ),
     **dict.fromkeys(

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...base.registry import Registry
+from ..annotations import WORD
+from ..splits import GROUP
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ...modalities.modality import Modality
+    from ..examine.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Request:
         schema: the modalities of a run, or None.
         root: the folder with the files that a recipe needs, or None.
         download: whether files may be downloaded into `root`.
-        annotations: the names of arrays that the user keeps as annotations; a reader leaves their texts as they are.
+        as_: name → what the user says about an array, as text.
+        missing: name → the values that stand for "missing" there.
+        target: the names of the labels, or None.
 
     Example:
         >>> import mmppl
@@ -38,7 +43,14 @@ class Request:
     schema: Sequence[Modality] | None = None
     root: Path | None = None
     download: bool = False
-    annotations: frozenset[str] = frozenset()
+    as_: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    target: Sequence[str] | None = None
+
+    @property
+    def annotations(self) -> frozenset[str]:
+        """The names of arrays that the user keeps as annotations or as the group; a reader leaves their texts."""
+        return frozenset(name for name, how in self.as_.items() if how in (WORD, GROUP))
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,10 @@ class Arrays:
             for something else.
         notes: lines about what was left out.
         as_: what the source itself says about its arrays, as in `mmppl.read`, whose overrides take their place.
+        levels: name → the classes of an ordered column in their order; classes of others are sorted.
+        told: findings about what was understood.
+        table: whether the arrays of one column are the columns of a table that names no modalities, so that many of
+            numbers may become one modality, and names be changed that no modality can have.
 
     Example:
         >>> import mmppl, numpy as np
@@ -67,6 +83,9 @@ class Arrays:
     annotations: Collection[str] = ()
     notes: Sequence[str] = ()
     as_: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    told: Sequence[Finding] = ()
+    table: bool = False
 
 
 class Reader(Protocol):
@@ -124,7 +143,7 @@ READERS: Registry[type[Reader]] = Registry(
     __package__,
     folders=("arrays", "arrow", "omics", "speech", "tables"),
     aside=(
-        "blocks", "cells", "choice", "columns", "corpus", "encoded", "files", "flat", "kinds", "library",
+        "blocks", "cells", "choice", "column", "columns", "corpus", "encoded", "files", "flat", "kinds", "library",
         "lists", "matrix", "mfcc", "observations", "refusal", "registry", "row_names", "table", "wav",
     ),  # fmt: skip
     lacks=_lacks,

@@ -75,6 +75,35 @@ def with_absent(
     return with_masks(dict(arrays), gaps), told
 
 
+def without_words(arrays: Mapping[str, np.ndarray], missing: Missing) -> dict[str, Sequence[str | float | int]]:
+    """Leave out texts where an array holds numbers: a reader of text has taken them for missing already.
+
+    Args:
+        arrays: name → (N, *shape).
+        missing: name → the values that stand for "missing".
+
+    Returns:
+        The same without such texts; names of which nothing is left are left out, unless nothing was there.
+
+    Example:
+        >>> without_words({"crp": np.array([0.5, np.nan])}, {"crp": ["<5", "-9"]})
+        {'crp': ['-9']}
+    """
+    kept = {
+        name: values if name not in arrays or arrays[name].dtype.kind == "U" else [v for v in values if _is_number(v)]
+        for name, values in missing.items()
+    }
+    return {name: values for name, values in kept.items() if values or not missing[name]}
+
+
+def _is_number(value: str | float | int) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return value == ZERO_ROWS
+    return True
+
+
 def _without_padding(array: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     """A sequence whose first step stands for all that lies beyond the length of a row; other arrays as they are."""
     if lengths is None or array.ndim not in (2, 3) or lengths.shape != (len(array),) or lengths.dtype.kind not in "iuf":

@@ -16,6 +16,7 @@ from .lengths import PREFIX, padded
 
 LONGEST = 1_000  # characters of the name of an array or column
 # Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.
+SIGNS = ".,:;+=/*"  # no name of a modality has these
 TAKEN = ("data", "subsets", "modalities", "z", "evidence", "importance", "id", "split")
 
 
@@ -34,6 +35,7 @@ class Table:
         present: name → bool, broadcastable to (N, *shape), the elements that a row has, where rows may lack some: of a
             sequence (N, T, 1). None of a row that is not observed.
         notes: lines about what was left out.
+        levels: name → the classes of an ordered column in their order.
     """
 
     arrays: dict[str, np.ndarray]
@@ -45,6 +47,7 @@ class Table:
     gaps: set[str] = field(default_factory=set)
     present: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    levels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
 
     def there(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return which elements of some rows are observed.
@@ -167,10 +170,15 @@ def parse_arrays(
     return dataclasses.replace(table, split=split)
 
 
+def is_taken(name: str) -> bool:
+    """Say whether programs use a name themselves, so that no modality can have it."""
+    return name in TAKEN or any(hasattr(kept, name) for kept in (torch.nn.ModuleDict(), torch.nn.ParameterDict()))
+
+
 def _check_name(name: str) -> None:
-    if name in TAKEN or any(hasattr(kept, name) for kept in (torch.nn.ModuleDict(), torch.nn.ParameterDict())):
+    if is_taken(name):
         raise DataError(f"{name!r} cannot be the name of a modality (programs use it); rename the array.")
-    if not name or any(sign in ".,:;+=/*" or sign.isspace() for sign in name):
+    if not name or any(sign in SIGNS or sign.isspace() for sign in name):
         raise DataError(
             f"{name!r} cannot be the name of a modality (it has one of . , : ; + = / * or a space); rename it."
         )

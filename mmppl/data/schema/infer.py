@@ -194,6 +194,9 @@ def _classes(table: Table, name: str) -> tuple[str | int, ...]:
     if seen.dtype.kind in "uf" and (np.abs(seen) >= (2**63 if seen.dtype.kind == "u" else 2**53)).any():
         raise DataError(f"{name!r}: classes too large to be told apart; store them as strings, or choose normal.")
     classes = np.unique(seen if seen.dtype.kind == "U" else seen.astype(np.int64)).tolist()
+    order = {level: at for at, level in enumerate(table.levels.get(name, ()))}
+    if set(classes) <= order.keys():
+        classes = sorted(classes, key=order.__getitem__)
     if len(classes) < 2:
         raise DataError(f"{name!r} has one class only ({classes[0]!r}); leave it out (--as {name}=ignore).")
     return tuple(classes)

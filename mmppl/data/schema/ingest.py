@@ -12,11 +12,12 @@ from ...modalities.modality import Modality
 from ..annotations import set_aside
 from ..dataset import Dataset
 from ..examine.finding import Finding
-from ..examine.report import TOLD, examined
+from ..examine.report import TOLD, UNSEEN, examined
 from ..splits import GROUP, stratified_split, with_valid
-from .absent import Missing, with_absent
+from .absent import Missing, with_absent, without_words
 from .arrays import Table, parse_arrays
 from .beside import annotations_among
+from .columns import with_columns
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in, without_lengths
@@ -45,6 +46,9 @@ def from_arrays(
     notes: Sequence[str] = (),
     missing: Missing = {},
     target: Collection[str] | None = None,
+    levels: Mapping[str, Sequence[str | int]] = {},
+    understood: Sequence[Finding] = (),
+    table: bool = False,
 ) -> Dataset:
     """Make a `Dataset` of named arrays.
 
@@ -61,6 +65,9 @@ def from_arrays(
         notes: see `Dataset`.
         missing: name → the values that stand for "missing"; see `absent`. Those of `schema` come first.
         target: the names of the labels; None goes by names.
+        levels: name → the classes of an ordered column in their order.
+        understood: what the reader tells of the data.
+        table: whether the arrays are columns of a table; see `with_columns`.
 
     Returns:
         The data in model units.
@@ -69,8 +76,10 @@ def from_arrays(
         DataError: the arrays are empty, inconsistent, or differ from the schema.
         UsageError: an override is wrong.
     """
-    overrides = parse_overrides(as_)
-    declared = declared_aside(overrides)
+    found = with_columns(arrays, features, as_, missing=missing, target=target, schema=schema, table=table)
+    arrays, features, missing, target = found.arrays, found.features, found.missing, found.target
+    overrides = parse_overrides(found.as_)
+    declared = found.declared | declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         check_known(overrides, arrays, "array")
     arrays, overrides = _with_group(arrays, overrides)
@@ -91,15 +100,17 @@ def from_arrays(
     missing = _missing(missing, overrides, schema, arrays)
     arrays = with_lengths_of_masks(arrays)
     sequences = sequences_in(arrays, overrides, schema)
-    arrays, told = with_absent(arrays, missing, sequences)
-    table = parse_arrays(arrays, features, sequences)
+    words = without_words(arrays, missing) if table or schema is not None else missing
+    arrays, absent = with_absent(arrays, words, sequences)
+    told = [*understood, *found.told, *absent]
+    table = dataclasses.replace(parse_arrays(arrays, features, sequences), levels=levels)
     if schema is not None:
         table, more = _matched(table, schema)
         modalities = tuple(schema)
         split = _split_of_file(table, modalities, seed, annotated.get(GROUP))
         encoded = encode_table(table, modalities, name, split, annotated, notes)
         whole = without_lengths({key: arrays[key] for key in sequences if f"{PREFIX}{key}" not in arrays})
-        findings = (*more, *whole, *(dataclasses.replace(finding, kind=TOLD) for finding in told))
+        findings = (*more, *whole, *(f if f.kind == UNSEEN else dataclasses.replace(f, kind=TOLD) for f in told))
         return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)

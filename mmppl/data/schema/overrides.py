@@ -82,7 +82,8 @@ def _parse(name: str, text: str) -> Override:
     known = (*LIKELIHOODS, *aside)
     if likelihood not in known:
         raise UsageError(
-            f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
+            f"--as {name}: no likelihood {likelihood!r}, nor such a column; choose from {', '.join(known)}."
+            f"{suggest(likelihood, known)}"
         )
     choices = {"role": ("modality", "label"), "transform": (*TRANSFORMS,)}
     found: dict[str, Any] = {}

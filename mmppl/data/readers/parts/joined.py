@@ -9,7 +9,8 @@ import numpy as np
 
 from ....errors import DataError
 from ..cells import plain_array, with_masks
-from ..tables.frame import cells_of, grouped
+from ..tables.column import cells_of
+from ..tables.frame import grouped
 
 
 def is_indexed(value: Any) -> bool:
