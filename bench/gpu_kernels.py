@@ -5,100 +5,24 @@ are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import torch
-import torch.distributions as dist
 from torch import Tensor
 
 from mmppl import all_subsets
-from mmppl.kernels import likelihood as densities
-from mmppl.kernels.categorical import categorical_log_density
 from mmppl.kernels.gaussian import gaussian_kl, gaussian_kl_standard
 from mmppl.kernels.mmd import Kernel, imq, laplacian, rbf, squared_distances
 from mmppl.kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
 
-from . import likelihood, pairs, product
+from . import pairs, product
 from .case import Case, apart
+from .gpu_check import Call, Check, chance, random
+from .gpu_likelihoods import log_densities
 from .gpu_section import Report
 
-PRODUCTS, PAIRS, LIKELIHOODS, CATEGORIES = "product of experts", "pair sums", "likelihoods", "categories"
-ULPS = 8  # of the largest number; allowed in addition to twice eager's error, which may happen to be 0
-Call = Callable[..., Any]
-
-
-class Check(NamedTuple):
-    """A kernel and the same by hand, which are called alike: with `leaves`, which want gradients, then with `fixed`.
-
-    Tensors are on the CPU; floating-point ones are converted to the precision of the check. Calls return a tensor or
-    several.
-    """
-
-    name: str
-    shape: str
-    ours: Call
-    eager: Call
-    leaves: Sequence[Tensor]
-    fixed: Sequence[Tensor | None] = ()
-    stored: torch.dtype = torch.float32  # dtype of the first leaf
-
-    def against_float64(self, device: str) -> dict[str, Any]:
-        """Compare values and gradients with float64 on a device; what `worst` returns."""
-
-        def rounded(t: Tensor | None, dtype: torch.dtype = torch.float32) -> Any:
-            if t is None:
-                return None
-            return t.to(device, dtype if t.is_floating_point() else t.dtype, copy=True)
-
-        leaves = [rounded(t, self.stored if i == 0 else torch.float32) for i, t in enumerate(self.leaves)]
-        fixed = [rounded(t) for t in self.fixed]
-        exact = [[t if t is None or not t.is_floating_point() else t.double() for t in ts] for ts in (leaves, fixed)]
-        got, theirs = results(self.ours, leaves, fixed), results(self.eager, leaves, fixed)
-        return worst(got, theirs, results(self.eager, *exact))
-
-
-def results(call: Call, leaves: Sequence[Tensor], fixed: Sequence[Tensor | None]) -> list[Tensor]:
-    """Compute the outputs of a call, and the gradients for `leaves` of a randomly weighted sum of them."""
-    inputs = [t.detach().requires_grad_() for t in leaves]
-    outputs = call(*inputs, *fixed)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    weights = [w.to(o) for w, o in zip(random(0, *(o.shape for o in outputs)), outputs)]
-    return [o.detach() for o in (*outputs, *torch.autograd.grad(outputs, inputs, weights))]
-
-
-def worst(got: Sequence[Tensor], eager: Sequence[Tensor], exact: Sequence[Tensor]) -> dict[str, Any]:
-    """Find the tensor with the least room between its error and what is allowed: twice eager's error and some ulps.
-
-    Returns:
-        The largest error of that tensor, eager's, and what is allowed. Errors are NaN where a shape is wrong or a
-        number is not finite.
-    """
-    found = []
-    for ours, theirs, truth in zip(got, eager, exact, strict=True):
-        unit, largest = torch.finfo(ours.dtype).eps, float(truth.abs().max()) if truth.numel() else 0.0
-        of_eager = _furthest(theirs, truth)
-        allowed = 2 * of_eager + ULPS * unit * (1 + largest)
-        error = _furthest(ours, truth) if ours.shape == truth.shape else math.nan
-        found.append({"error": error, "eager_error": of_eager, "allowed": allowed})
-    return max(found, key=lambda one: math.inf if math.isnan(one["error"]) else one["error"] / one["allowed"])
-
-
-def _furthest(found: Tensor, truth: Tensor) -> float:
-    return float((found.double() - truth).abs().max()) if truth.numel() else 0.0
-
-
-def random(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
-    """Draw standard normal tensors, in float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-
-
-def chance(seed: int, share: float, *shape: int) -> Tensor:
-    """Draw bools that are True with a given probability."""
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < share
-
+PRODUCTS, PAIRS = "product of experts", "pair sums"
 
 # products of experts
 
@@ -255,89 +179,6 @@ def pair_sums(report: Report) -> None:
             # N² pairs of x and y, half as many of each with itself; per pair a product for r², one for each gradient
             moved, work = 4 * 4 * rows * size, 2 * rows * rows * 6 * size
             report.time(PAIRS, pairs.case(rows, size, bandwidths, device=report.device), bytes=moved, flops=work)
-
-
-# likelihoods
-
-
-def _masked(density: Call) -> Call:
-    """A log-density by hand, (output, *parameters, x, mask), which is 0 where the mask is False."""
-
-    def call(output: Tensor, *rest: Tensor) -> Tensor:
-        *parameters, x, mask = rest
-        wide = output.float() if output.dtype == torch.bfloat16 else output
-        return torch.where(mask, density(wide, *parameters).log_prob(x).sum(-1), 0.0)
-
-    return call
-
-
-def _normal_predicted(output: Tensor) -> dist.Normal:
-    loc, log_var = output.chunk(2, -1)
-    return dist.Normal(loc, torch.exp(0.5 * log_var.clamp(*densities.PREDICTED_LOG_VAR_RANGE)), validate_args=False)
-
-
-def likelihood_checks(dry: bool = False) -> list[Check]:
-    """Every built-in log-density with a mask, with a learned parameter where it has one; and an output in bfloat16."""
-    found = []
-    for S, B, D in [(2, 3, 5)] if dry else [(1, 1, 1), (3, 5, 33), (2, 3, 700), (7, 20, 3072)]:
-        output, double, per_feature, number, x = random(S + D, (S, B, D), (S, B, 2 * D), (D,), (), (B, D))
-        x, mask = x.sigmoid(), chance(S, 0.7, S, B)
-        bernoulli = (
-            lambda o, x, mask: densities.bernoulli_log_density(o, x, mask),
-            _masked(lambda o: dist.Bernoulli(logits=o, validate_args=False)),
-        )
-        cases: list[tuple[str, tuple[Call, Call], list[Tensor]]] = [
-            ("Bernoulli", bernoulli, [output]),
-            ("Normal", (
-                lambda o, v, x, mask: densities.normal_log_density(x, o, v, mask),
-                _masked(lambda o, v: dist.Normal(o, torch.exp(0.5 * v), validate_args=False)),
-            ), [output, per_feature]),
-            ("Normal of a predicted variance", (
-                lambda o, x, mask: densities.normal_predicted_log_density(x, o, mask), _masked(_normal_predicted),
-            ), [double]),
-            ("Laplace", (
-                lambda o, s, x, mask: densities.laplace_log_density(x, o, s, mask),
-                _masked(lambda o, s: dist.Laplace(o, torch.exp(s), validate_args=False)),
-            ), [output, number]),
-        ]  # fmt: skip
-        shape = f"S={S} B={B} D={D}"
-        found += [Check(name, shape, *calls, leaves, [x, mask]) for name, calls, leaves in cases]
-        if not dry:  # the interpreter's bfloat16 differs from a GPU's
-            found.append(Check("Bernoulli, bfloat16", shape, *bernoulli, [output], [x, mask], torch.bfloat16))
-    return found
-
-
-def category_checks(dry: bool = False) -> list[Check]:
-    """Labels and sequences with few classes and with more than a block holds, with a mask; and logits in bfloat16."""
-    found = []
-    for S, B, L, K in [(2, 3, 2, 5)] if dry else [(1, 1, 1, 1), (3, 5, 1, 10), (2, 3, 4, 33), (1, 2, 2, 1500)]:
-        (logits,) = random(K, (S, B, L, K))
-        codes = torch.randint(K, (B, L), generator=torch.Generator().manual_seed(K))
-
-        def by_hand(logits: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
-            wide = logits.float() if logits.dtype == torch.bfloat16 else logits
-            value = dist.Categorical(logits=wide, validate_args=False).log_prob(codes).sum(-1)
-            return torch.where(mask, value, 0.0)
-
-        for name, stored in (("", torch.float32), (", bfloat16", torch.bfloat16))[: 1 if dry else 2]:
-            shape, fixed = f"S={S} B={B} L={L} K={K}", [codes, chance(S, 0.7, S, B)]
-            call = categorical_log_density
-            found.append(Check(f"Categorical{name}", shape, call, by_hand, [3 * logits], fixed, stored))
-    return found
-
-
-def log_densities(report: Report) -> None:
-    """Measure log-densities with their gradients."""
-    with report.kernels():
-        for family, checks in ((LIKELIHOODS, likelihood_checks), (CATEGORIES, category_checks)):
-            for check in checks(report.dry):
-                report.check(family, check.name, check.shape, partial(check.against_float64, report.device))
-        subsets, rows = (1, 2) if report.dry else (7, 4096)
-        for case in likelihood.cases(report.device, (subsets, rows)):
-            size = int(case.shape.rpartition("D=")[2])
-            family = CATEGORIES if "Categorical" in case.name else LIKELIHOODS
-            # outputs: in, in again, their gradient out; observations: in, in again
-            report.time(family, case, bytes=4 * (3 * subsets + 2) * rows * size)
 
 
 SECTIONS: dict[str, Callable[[Report], None]] = {"product": products, "pairs": pair_sums, "likelihood": log_densities}

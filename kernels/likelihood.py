@@ -162,6 +162,23 @@ normal_predicted = LikelihoodKernel(
     outputs=("m", "v"),
 )
 laplace = LikelihoodKernel("laplace", "-abs(x - m)*exp(-s) - s - log(2)", parameters=("s",))
+student = LikelihoodKernel(
+    "student",
+    "v = 2 + exp(k); lgamma((v + 1)/2) - lgamma(v/2) - log(pi*v)/2 - s - (v + 1)*log1p((x - m)**2*exp(-2*s)/v)/2",
+    parameters=("s", "k"),
+)
+EDGE = 1e-4
+"""Proportions are scored as if they lay in [EDGE, 1 − EDGE]: at 0 and 1 the density of a Beta is 0 or infinite."""
+LOGIT_RANGE = (-12.0, 12.0)
+"""Logits of a Beta's mean stay in this range, so that neither of its two parameters becomes 0."""
+beta = LikelihoodKernel(
+    "beta",
+    f"u = clip(x, {EDGE}, {1 - EDGE}); p = clip(a, {LOGIT_RANGE[0]}, {LOGIT_RANGE[1]}); q = exp(f);"
+    " b = q*sigmoid(p); c = q*sigmoid(-p); b*(log(u) + softplus(-p)) + c*(log1p(-u) + softplus(p)) - log(u) - log1p(-u)"
+    " + (f - softplus(-p) - softplus(p) - log(2*pi))/2 + stirling(q) - stirling(b) - stirling(c)",
+    outputs=("a",),
+    parameters=("f",),
+)
 
 
 def bernoulli_log_density(
@@ -233,3 +250,51 @@ def laplace_log_density(
         (..., B).
     """
     return laplace(x, loc, log_scale, mask=mask, present=present)
+
+
+def student_log_density(
+    x: Tensor,
+    loc: Tensor,
+    log_scale: Tensor | float,
+    log_df: Tensor | float,
+    mask: Tensor | None = None,
+    present: Tensor | None = None,
+) -> Tensor:
+    """Σ_d ln t(x; loc, s = e^log_scale, ν = 2 + e^log_df) in nats, of Student's t with ν degrees of freedom.
+
+    Args:
+        x: (B, D).
+        loc: (..., B, D).
+        log_scale: (D,), 0-d or a number.
+        log_df: (D,), 0-d or a number; ν is above 2, where the variance is finite.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+        present: (..., B, P) bool, the stretches of the features that exist; see `LikelihoodKernel`.
+
+    Returns:
+        (..., B).
+    """
+    return student(x, loc, log_scale, log_df, mask=mask, present=present)
+
+
+def beta_log_density(
+    x: Tensor,
+    logits: Tensor,
+    log_concentration: Tensor | float,
+    mask: Tensor | None = None,
+    present: Tensor | None = None,
+) -> Tensor:
+    """Σ_d ln Beta(x; μφ, (1 − μ)φ) in nats, with μ = sigmoid(logits) and φ = e^log_concentration.
+
+    Args:
+        x: (B, D) in [0, 1]; what lies within EDGE of an end is scored as if it lay EDGE away.
+        logits: (..., B, D), clamped to LOGIT_RANGE.
+        log_concentration: (D,), 0-d or a number.
+        mask: (..., B) bool; where it is False the value is 0 and nothing is read.
+        present: (..., B, P) bool, the stretches of the features that exist; see `LikelihoodKernel`.
+
+    Returns:
+        (..., B).
+
+    Source: Ferrari & Cribari-Neto 2004, J. Appl. Statistics 31, eq. 4 (a Beta by its mean and precision).
+    """
+    return beta(x, logits, log_concentration, mask=mask, present=present)

@@ -177,10 +177,11 @@ def aot() -> Configurations:
     """The configurations of the built-in formulas, for few and many features, with all optional tensors and with none;
     and of one formula for one feature.
     """
-    from .likelihood import bernoulli, laplace, normal, normal_predicted
+    from .counts import nb, poisson, zinb
+    from .likelihood import bernoulli, beta, laplace, normal, normal_predicted, student
 
     found: Configurations = []
-    for one in (bernoulli, normal, normal_predicted, laplace):
+    for one in (bernoulli, normal, normal_predicted, laplace, student, beta, poisson, nb, zinb):
         sizes = (*SIZES, *(f"p{i}_step" for i in range(len(one.parameters))))
         types = {"mask": "*u8"} | dict.fromkeys(sizes, "i32")
         full: dict[str, Any] = {} if one.parameters else {"sums": None}

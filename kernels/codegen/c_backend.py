@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from .cache import keep, kept, log, one_at_a_time, scratch
+from .gamma_c import SOURCE as GAMMA
 
 FLAGS = [
     "-O3",
@@ -167,7 +168,7 @@ def library(source: str, dtype: torch.dtype, stored: torch.dtype | None = None) 
         The library.
     """
     half = "#define HALF\n" if stored == HALF else ""
-    return _load(f"#define real {C_TYPES[dtype]}\n{half}{PREAMBLE}{source}")
+    return _load(f"#define real {C_TYPES[dtype]}\n{half}{PREAMBLE}{GAMMA}{source}")
 
 
 def _load(source: str) -> ctypes.CDLL:

@@ -22,6 +22,8 @@ TORCH = Dialect(
         "tanh": "torch.tanh({})", "sign": "torch.sign({})", "absolute": "torch.abs({})", "floor": "torch.floor({})",
         "sigmoid": "torch.sigmoid({})", "softplus": "(-torch.nn.functional.logsigmoid(-{}))",
         "clip": "torch.clamp({}, {}, {})", "inside": "inside({}, {}, {})",
+        "lgamma": "torch.lgamma({})", "digamma": "torch.digamma({})", "stirling": "stirling({})",
+        "stirling_slope": "stirling_slope({})",
     },
 )  # fmt: skip
 
@@ -32,6 +34,8 @@ TRITON = Dialect(
         "exp": "tl.exp({})", "log": "tl.log({})", "log1p": "log1p({})", "sqrt": "tl.sqrt({})", "tanh": "tanh({})",
         "sign": "sign({})", "absolute": "tl.abs({})", "floor": "tl.floor({})", "sigmoid": "sigmoid({})",
         "softplus": "softplus({})", "clip": "clip({}, {}, {})", "inside": "inside({}, {}, {})",
+        "lgamma": "lgamma({})", "digamma": "digamma({})", "stirling": "stirling({})",
+        "stirling_slope": "stirling_slope({})",
     },
 )  # fmt: skip
 
@@ -42,6 +46,8 @@ C = Dialect(
         "exp": "EXP({})", "log": "LOG({})", "log1p": "LOG1P({})", "sqrt": "SQRT({})", "tanh": "TANH({})",
         "sign": "SIGN({})", "absolute": "ABS({})", "floor": "FLOOR({})", "sigmoid": "SIGMOID({})",
         "softplus": "SOFTPLUS({})", "clip": "CLIP({}, {}, {})", "inside": "INSIDE({}, {}, {})",
+        "lgamma": "LGAMMA({})", "digamma": "DIGAMMA({})", "stirling": "STIRLING({})",
+        "stirling_slope": "STIRLING_SLOPE({})",
     },
 )  # fmt: skip
 

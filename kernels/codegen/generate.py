@@ -24,8 +24,8 @@ from .cache import keep, kept, one_at_a_time, place
 from .emit import TORCH, TRITON, C, Writer, _body
 
 RESERVED = re.compile(  # names that formulas, or the code made from them, use themselves
-    "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|inside|torch|triton|tl|value|value_and_grad"
-    "|real|int|float|double|long|short|char|void"
+    "pi|exp|log|log1p|sqrt|tanh|sign|abs|softplus|sigmoid|clip|floor|lgamma|digamma|stirling|stirling_slope|inside"
+    "|torch|triton|tl|value|value_and_grad|real|int|float|double|long|short|char|void"
 )
 FORMULAS: dict[str, "Formula"] = {}
 """Every formula of this process by name."""
@@ -190,6 +190,8 @@ def _reference_module(formula: Formula, value: Any, derivatives: Sequence[Any]) 
     return f'''{_head(formula)}
 import torch
 
+from mmppl.kernels.codegen.gamma import stirling, stirling_slope
+
 
 def inside(a, low, high):
     return ((a >= low) & (a <= high)).to(a.dtype)
@@ -215,6 +217,7 @@ def _triton_module(formula: Formula, value: Any, derivatives: Sequence[Any]) -> 
 import triton
 import triton.language as tl
 
+from mmppl.kernels.codegen.gamma_triton import digamma, lgamma, stirling, stirling_slope
 from mmppl.kernels.codegen.primitives_triton import clip, inside, log1p, sigmoid, sign, softplus, tanh
 
 

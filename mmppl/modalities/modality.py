@@ -33,9 +33,10 @@ class Modality:
         name: name of the modality, and of its site in every program.
         shape: event shape of one sample; () for a single number or class.
         likelihood: name of a likelihood, one of `mmppl.modalities.likelihoods` or a user's own.
-        scale: spread of the likelihood in model units: a number (standard deviation of a Normal, b of a Laplace),
-            "learned" (one per feature), "shared" (learned, one for all features) or "predicted" (by the decoder; Normal
-            only). None: the likelihood's default, "learned", and of images "shared".
+        scale: spread of the likelihood in model units: a number (standard deviation of a Normal, b of a Laplace, s of a
+            Student; inverse dispersion of an NB, concentration of a Beta), "learned" (one per feature), "shared"
+            (learned, one for all features) or "predicted" (by the decoder; Normal only). None: the likelihood's
+            default, "learned", and of images "shared".
         role: "modality", or "label" (scored like any other; no guide sees it unless its program says so).
         classes: names of the categories of a categorical modality, in the order of their codes.
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
@@ -50,6 +51,8 @@ class Modality:
             learned scale is one per F features, and the steps share it.
         missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
             ones.
+        size_factor: of counts whose means are proportional to their row's total, the mean and the squared coefficient
+            of variation of the training rows' size factors (see `CountLikelihood`); None: the rows have no size.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
 
@@ -81,6 +84,7 @@ class Modality:
     input_scaling: Scaling | None = None
     sequence: bool = False
     missing: tuple[str, ...] | None = None
+    size_factor: tuple[float, ...] | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +99,10 @@ class Modality:
         for scaling in (self.scaling, self.input_scaling):
             if scaling is not None:
                 scaling.check(self.name, self.size)
+        if self.size_factor is not None and not (
+            len(self.size_factor) == 2 and all(0 < number < math.inf for number in self.size_factor)
+        ):
+            raise UsageError(f"{self.name}: a size factor is two positive numbers, not {self.size_factor}.")
         if self.features is not None and not len(self.features) == len(set(self.features)) == self.size:
             raise UsageError(f"{self.name}: {self.size} features need as many names, each its own; name them anew.")
         if family := LIKELIHOODS.get(self.likelihood):  # that of a run may become known only when its program is loaded
@@ -264,7 +272,8 @@ class Modality:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
-        for name in ("features", "input_scaling", "missing"):  # None is neither in the file nor in the fingerprint
+        # None is neither in the file nor in the fingerprint
+        for name in ("features", "input_scaling", "missing", "size_factor"):
             if kept[name] is None:
                 del kept[name]
         if not self.sequence:

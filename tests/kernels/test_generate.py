@@ -5,7 +5,7 @@ import ctypes
 import pytest
 import torch
 
-from mmppl.kernels import likelihood, mmd
+from mmppl.kernels import counts, likelihood, mmd
 from mmppl.kernels.codegen import cache, generate
 from mmppl.kernels.codegen.c_backend import available, compiled_kernels, library
 from mmppl.kernels.codegen.formula import FormulaError
@@ -18,9 +18,12 @@ ALL = Formula(
     ("x", "m", "s"),
     ("x", "m", "s"),
 )
+GAMMA = Formula(
+    "of_gamma", "lgamma(x) + stirling(4*x + y) - stirling(x) + lgamma(9*y)", ("x", "y"), ("x", "y")
+)  # below and beyond the step at 8
 mmd.rbf(1.0, 2.0, 4.0), mmd.imq(1.0), mmd.laplacian(1.0)
-NAMES = ["everything", *(k.name for k in (likelihood.bernoulli, likelihood.normal, likelihood.normal_predicted,
-                                          likelihood.laplace)), "rbf_doubling_3", "imq_1", "laplacian_1"]  # fmt: skip
+KERNELS = (likelihood.bernoulli, likelihood.normal, likelihood.normal_predicted, likelihood.laplace, counts.zinb)
+NAMES = ["everything", "of_gamma", *(k.name for k in KERNELS), "rbf_doubling_3", "imq_1", "laplacian_1"]
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ import mmppl
 from mmppl.core.loading import load_program
 
 
-@mmppl.likelihood("poisson")
+@mmppl.likelihood("tally")
 class Poisson(mmppl.Likelihood):
     """Counts x with the rate e^output; an encoder sees ln(1 + x), standardised."""
 
@@ -108,11 +108,11 @@ def counted(tmp_path_factory):
     np.savez(folder / "data.npz", counts=counts, numbers=numbers, label=label, mask_counts=rng.random(N) > 0.1)
     (folder / "counting.py").write_text(PROGRAM)
     found = cli(
-        "fit", folder / "counting.py", "--data", folder / "data.npz", "--as", "counts=poisson",
+        "fit", folder / "counting.py", "--data", folder / "data.npz", "--as", "counts=tally",
         "--epochs", 8, "--lr", 0.02, "--batch-size", 32, "--out", folder / "run", "--json",
     )  # fmt: skip
     yield folder, counts, json.loads(found)
-    LIKELIHOODS.forget("poisson")
+    LIKELIHOODS.forget("tally")
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_fit_scores_the_counts_themselves(counted, run):
     folder, counts, found = counted
     m = run.program.modality("counts")
     data = run.data()
-    assert (m.likelihood, m.transform, m.shift, m.spread) == ("poisson", "none", None, None)
+    assert (m.likelihood, m.transform, m.shift, m.spread) == ("tally", "none", None, None)
     seen = data.observed["counts"].numpy()
     assert np.array_equal(data.values["counts"].numpy()[seen], counts[seen])
     assert found["terms"]["nll.counts"] < 60 and {"rmse.counts", "r2.counts"} <= {*found["metrics"]}
@@ -244,14 +244,14 @@ def test_what_is_no_count_is_named(counted, tmp_path, monkeypatch):
         wrong = counts.astype(float)
         wrong[7, 2] = value
         np.savez(tmp_path / "wrong.npz", counts=wrong, numbers=np.zeros((N, 2)) + np.arange(N)[:, None])
-        line = cli("fit", folder / "counting.py", "--data", tmp_path / "wrong.npz", "--as", "counts=poisson", code=5)
+        line = cli("fit", folder / "counting.py", "--data", tmp_path / "wrong.npz", "--as", "counts=tally", code=5)
         assert f"'counts', row 7, column 2: {says}" in line
     line = cli(
-        "fit", folder / "counting.py", "--data", folder / "data.npz", "--as", "counts=poisson:transform=log1p", code=2
+        "fit", folder / "counting.py", "--data", folder / "data.npz", "--as", "counts=tally:transform=log1p", code=2
     )
-    assert "--as counts: a poisson has no transform log1p; leave it out." in line
-    monkeypatch.delitem(LIKELIHOODS._found, "poisson")  # as in a new process
-    assert "no likelihood 'poisson'" in cli("data", folder / "data.npz", "--as", "counts=poisson", code=2)
+    assert "--as counts: a tally has no transform log1p; leave it out." in line
+    monkeypatch.delitem(LIKELIHOODS._found, "tally")  # as in a new process
+    assert "no likelihood 'tally'" in cli("data", folder / "data.npz", "--as", "counts=tally", code=2)
 
 
 def test_data_in_other_units_come_back_to_counts(counted, run):
@@ -263,7 +263,7 @@ def test_data_in_other_units_come_back_to_counts(counted, run):
     seen = ours.observed["counts"].numpy()
     assert np.array_equal(ours.values["counts"].numpy()[seen], counts[seen])
     with pytest.raises(mmppl.UsageError, match="is no count"):
-        mmppl.read(other, as_={"counts": "poisson"})
+        mmppl.read(other, as_={"counts": "tally"})
 
 
 def test_a_program_file_may_be_executed_again(counted):
@@ -274,11 +274,11 @@ def test_a_program_file_may_be_executed_again(counted):
     assert first is not again and first.__qualname__ == again.__qualname__ == "Poisson"
     other = folder / "other.py"
     other.write_text(PROGRAM + "\n# another\n")
-    with pytest.raises(mmppl.UsageError, match="other.py:.*likelihood 'poisson' is registered already; choose another"):
+    with pytest.raises(mmppl.UsageError, match="other.py:.*likelihood 'tally' is registered already; choose another"):
         mmppl.load_program(other)
     broken = folder / "broken.py"
-    broken.write_text(PROGRAM.replace('"poisson"', '"poisson-2"') + "\n1 / 0\n")
+    broken.write_text(PROGRAM.replace('"tally"', '"tally-2"') + "\n1 / 0\n")
     for _ in range(2):  # what an aborted execution has registered does not stand in the way of the next
         with pytest.raises(mmppl.UsageError, match="broken.py:.*ZeroDivisionError"):
             mmppl.load_program(broken)
-    LIKELIHOODS.forget("poisson-2")
+    LIKELIHOODS.forget("tally-2")

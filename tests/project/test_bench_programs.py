@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mmppl.bench import entries, gpu
-from mmppl.bench.gpu_kernels import Check, pair_checks, worst
+from mmppl.bench.gpu_check import Check, worst
+from mmppl.bench.gpu_kernels import pair_checks
 from mmppl.bench.gpu_section import Report
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...base.registry import Registry
-from ..annotations import WORD
-from ..splits import GROUP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +48,7 @@ class Request:
     @property
     def annotations(self) -> frozenset[str]:
         """The names of arrays that the user keeps as annotations or as the group; a reader leaves their texts."""
-        return frozenset(name for name, how in self.as_.items() if how in (WORD, GROUP))
+        return frozenset(name for name, how in self.as_.items() if how in ("annotation", "group"))
 
 
 @dataclass(frozen=True)

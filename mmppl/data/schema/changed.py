@@ -15,6 +15,7 @@ from ..annotations import set_aside
 from ..dataset import Dataset
 from ..splits import GROUP
 from .arrays import Table
+from .counts import with_size_factor
 from .encode import encode_table
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
@@ -139,7 +140,13 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
         if wrong.any():
             first = value[wrong][0].item()
             raise UsageError(f"--as {m.name}: {first!r}, a value of {dataset.name} in the units of the model, {why}")
-    again = dataclasses.replace(m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role)
+    again = dataclasses.replace(
+        m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None
+    )
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)
-    there = dataset.present.get(m.name)
-    return with_input_scaling(again, dataset.values[m.name].numpy(), use, None if there is None else there.numpy())
+    value, present = dataset.values[m.name].numpy(), dataset.present.get(m.name)
+    there = None if present is None else present.numpy()
+    again = with_input_scaling(again, value, use, there)
+    if override.size != "total":
+        return again
+    return with_size_factor(again, value[use], np.ones(1, bool) if there is None else there[use])

@@ -18,6 +18,7 @@ from .absent import Missing, with_absent, without_words
 from .arrays import Table, parse_arrays
 from .beside import annotations_among
 from .columns import with_columns
+from .counts import learnt_size, settled
 from .encode import encode_table, stratification_groups
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in, without_lengths
@@ -115,13 +116,14 @@ def from_arrays(
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
     split = _split_of_fit(table, unscaled, seed, annotated.get(GROUP))
+    left = observed_after_masking(table, unscaled, hide, hide_seed) if hide else table.observed
+    use = {m.name: (split == 0) & left[m.name] for m in unscaled}
+    unscaled, preferred = settled(table, unscaled, use, overrides)
     on_all = _with_scaling(table, unscaled, split, table.observed)
-    modalities = on_all
-    if hide:
-        modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
+    modalities = _with_scaling(table, unscaled, split, left) if hide else on_all
     encoded = encode_table(table, modalities, name, split, annotated, notes)
     found = examined(encoded, table.arrays)
-    encoded = dataclasses.replace(encoded, findings=(*told, *found), declared=declared)
+    encoded = dataclasses.replace(encoded, findings=(*told, *preferred, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
 
 
@@ -193,7 +195,8 @@ def _with_scaling(
 ) -> tuple[Modality, ...]:
     """Return the modalities with the scaling of the train rows that are observed, name → (N,) bool."""
     train = split == 0
-    return tuple(learn_scaling(m, table, train & seen[m.name]) for m in modalities)
+    scaled = (learn_scaling(m, table, train & seen[m.name]) for m in modalities)
+    return tuple(learnt_size(m, table, train & seen[m.name]) for m in scaled)
 
 
 def _check_enough(table: Table) -> None:

@@ -26,6 +26,7 @@ class Override:
         role: "modality" or "label".
         transform: the name of a transform.
         missing: the values that stand for "missing", as text.
+        size: of counts, "total" if their means are proportional to their row's total, "none" if they are not.
     """
 
     likelihood: str
@@ -33,6 +34,7 @@ class Override:
     role: Literal["modality", "label"] | None = None
     transform: str | None = None
     missing: tuple[str, ...] | None = None
+    size: Literal["total", "none"] | None = None
 
     @property
     def ignored(self) -> bool:
@@ -85,7 +87,7 @@ def _parse(name: str, text: str) -> Override:
             f"--as {name}: no likelihood {likelihood!r}, nor such a column; choose from {', '.join(known)}."
             f"{suggest(likelihood, known)}"
         )
-    choices = {"role": ("modality", "label"), "transform": (*TRANSFORMS,)}
+    choices = {"role": ("modality", "label"), "transform": (*TRANSFORMS,), "size": ("total", "none")}
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
@@ -97,12 +99,15 @@ def _parse(name: str, text: str) -> Override:
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
             raise UsageError(
-                f"--as {name}: no key {key!r}; there are scale, role, transform, missing.{suggest(key, [*choices])}"
+                f"--as {name}: no key {key!r}; there are scale, role, transform, missing, size."
+                f"{suggest(key, [*choices])}"
             )
         elif value not in choices[key]:
             raise UsageError(
                 f"--as {name}: {key}={value!r} is none of {', '.join(choices[key])}.{suggest(value, choices[key])}"
             )
+        elif key == "size" and LIKELIHOODS[likelihood].values != "counts":
+            raise UsageError(f"--as {name}: {likelihood} is no likelihood of counts, which have a size; leave it out.")
         else:
             found[key] = value
     return Override(likelihood, **found)

@@ -22,8 +22,8 @@ SPEED = 10.0
 so the parameter that moves is the log-scale divided by this number."""
 
 
-def bounded_log_scale(raw: Tensor) -> Tensor:
-    """Read a learned parameter as a log-scale: SPEED · raw, kept within [LOWEST, HIGHEST].
+def bounded_log_scale(raw: Tensor, lowest: float = LOWEST, highest: float = HIGHEST) -> Tensor:
+    """Read a learned parameter as a log-scale: SPEED · raw, kept within bounds.
 
     The parameter begins at 0, a scale of 1, which is the spread of standardised data. So the noise falls only as far as
     residuals have fallen: a smaller one would drown the KL before the decoder knows anything, and a slower one would
@@ -32,6 +32,8 @@ def bounded_log_scale(raw: Tensor) -> Tensor:
 
     Args:
         raw: the parameter, of any shape.
+        lowest: the lower bound.
+        highest: the upper bound.
 
     Returns:
         Natural log of the scale, in the same shape.
@@ -40,21 +42,23 @@ def bounded_log_scale(raw: Tensor) -> Tensor:
         >>> bounded_log_scale(torch.tensor([0.0, 0.1, -5.0])).exp()
         tensor([1.0000e+00, 2.7183e+00, 1.0000e-03])
     """
-    bounded: Tensor = _Bounded.apply(raw)
+    bounded: Tensor = _Bounded.apply(raw, lowest, highest)
     return bounded
 
 
 class _Bounded(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, raw: Tensor) -> Tensor:
+    def forward(ctx: Any, raw: Tensor, lowest: float, highest: float) -> Tensor:
         ctx.save_for_backward(raw)
-        return (SPEED * raw).clamp(LOWEST, HIGHEST)
+        ctx.bounds = lowest, highest
+        return (SPEED * raw).clamp(lowest, highest)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> Tensor:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
         (raw,) = ctx.saved_tensors
-        outwards = ((SPEED * raw < LOWEST) & (g > 0)) | ((SPEED * raw > HIGHEST) & (g < 0))
-        return torch.where(outwards, 0.0, SPEED * g)
+        lowest, highest = ctx.bounds
+        outwards = ((SPEED * raw < lowest) & (g > 0)) | ((SPEED * raw > highest) & (g < 0))
+        return torch.where(outwards, 0.0, SPEED * g), None, None
 
 
 class LearnedParts:
@@ -125,6 +129,14 @@ class LearnedParts:
         if isinstance(scale, Tensor):
             return scale.log().to(self.dtype)
         return math.log(scale)  # type: ignore[arg-type]
+
+    def _log_learned(self, name: str, lowest: float, highest: float) -> float | Tensor:
+        """Natural log of a scale that is no noise, such as a concentration: of the number that the modality names, or
+        the learned parameter of that name, within bounds; its shape is that of `_log_scale`."""
+        scale = self._scale()
+        if isinstance(scale, str):
+            return bounded_log_scale(self.learned(name), lowest, highest)
+        return scale.log().to(self.dtype) if isinstance(scale, Tensor) else math.log(scale)  # type: ignore[arg-type]
 
     def learned(self, name: str) -> Tensor:
         """Return one of the learned `parameters`, in the dtype of densities.

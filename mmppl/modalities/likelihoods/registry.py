@@ -17,7 +17,11 @@ def _lacks(thing: type[Likelihood]) -> list[str]:
 
 
 LIKELIHOODS: Registry[type[Likelihood]] = Registry(
-    "likelihood", __package__, aside=("registry", "likelihood", "noise", "state"), lacks=_lacks
+    "likelihood",
+    __package__,
+    folders=("counts",),
+    aside=("registry", "likelihood", "noise", "state", "count", "quantiles"),
+    lacks=_lacks,
 )
 
 

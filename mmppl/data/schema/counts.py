@@ -1,0 +1,249 @@
+"""Whole numbers and proportions that nobody named a likelihood for: which one the training rows prefer.
+
+One half of the training rows fits a distribution without a latent to each feature by its moments, and the other half
+scores it, in nats of the numbers as they are in the input: a Normal counts with the probability of the unit around a
+whole number, so that it compares with likelihoods of counts. The choice depends on nothing but the training rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ...modalities.likelihoods.counts.count import CountLikelihood
+from ...modalities.likelihoods.registry import LIKELIHOODS
+from ...modalities.modality import Modality
+from ..examine.finding import Finding
+from .arrays import Table, chunks
+from .overrides import Override
+
+FEWEST = 100  # training rows, below which a comparison says little and nothing is changed
+ROWS, NUMBERS = 2000, 4_000_000  # that are looked at, at most
+SIZED = 50  # columns of counts, from which a row's total may be its library size
+LARGEST = 2**24  # counts above are no whole numbers in float32
+ENDS = 0.01  # share of exact zeros and ones, from which proportions are no Betas
+R_RANGE = (1e-3, 1e4)  # of inverse dispersions
+MARGIN = 0.01  # nats a number by which a Normal has to lose; less would hang on single rows
+LEAST = 1e-3  # the least standard deviation, in logs or as a share
+Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def settled(
+    table: Table, modalities: Sequence[Modality], use: Mapping[str, np.ndarray], overrides: Mapping[str, Override]
+) -> tuple[tuple[Modality, ...], list[Finding]]:
+    """Settle the likelihoods of counts and proportions, and which counts have a size factor.
+
+    Args:
+        table: the parsed arrays.
+        modalities: what was inferred of them.
+        use: name → (N,) bool, the training rows that may be looked at.
+        overrides: name → what the user says; a likelihood that is named stays.
+
+    Returns:
+        The modalities, where a size factor is still to be learned (`with_size_factor`), and a finding for each choice.
+    """
+    found, told = [], []
+    for m in modalities:
+        how = overrides.get(m.name)
+        if how is None and m.likelihood == "normal" and m.role == "modality":
+            m, why = _chosen(m, table, use[m.name])
+            if why:
+                told.append(Finding("understood", m.name, why))
+        if issubclass(m.family, CountLikelihood):
+            wanted = None if how is None else how.size
+            m, why = _sized(m, table, use[m.name], wanted)
+            if why:
+                told.append(Finding("understood", m.name, why))
+        found.append(m)
+    return tuple(found), told
+
+
+def with_size_factor(m: Modality, value: np.ndarray, there: np.ndarray) -> Modality:
+    """Learn mean and spread of the size factors of a modality that has them.
+
+    Args:
+        m: the modality, with its `input_scaling`.
+        value: (n, *shape) counts of the training rows.
+        there: bool, broadcastable to them, the elements that exist.
+
+    Returns:
+        The modality with both numbers.
+    """
+    flat = value.reshape(len(value), -1)
+    factors = CountLikelihood.size_factors(m, flat, np.broadcast_to(there, value.shape).reshape(flat.shape))
+    if not len(factors):
+        return m
+    mean = float(factors.mean())
+    return dataclasses.replace(m, size_factor=(mean, max(float(factors.var()) / mean**2, 1e-4)))
+
+
+def learnt_size(m: Modality, table: Table, use: np.ndarray) -> Modality:
+    """Do the same from a table.
+
+    Args:
+        m: the modality.
+        table: the parsed arrays.
+        use: (N,) bool, the rows to learn from.
+
+    Returns:
+        The modality; as it is if it has no size factor.
+    """
+    return m if m.size_factor is None else with_size_factor(m, *_rows(m, table, use))
+
+
+def _rows(m: Modality, table: Table, use: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the rows to look at, evenly spaced: (n, *shape) float64 and bool, which of their elements exist."""
+    at = np.flatnonzero(use)
+    most = min(ROWS, max(FEWEST, NUMBERS // max(m.size, 1)))
+    at = at[np.linspace(0, len(at) - 1, min(len(at), most)).astype(int)]
+    value = table.arrays[m.name][at].astype(np.float64).reshape(-1, *m.shape)
+    there = table.present[m.name][at] if m.name in table.present else np.ones((len(at), *[1] * len(m.shape)), bool)
+    return value, np.broadcast_to(there.reshape(len(at), *there.shape[1:]), value.shape)
+
+
+def _halves(value: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(n, features) of both halves: values and which exist. The steps of a sequence are one row here."""
+    flat, kept = value.reshape(len(value), -1), there.reshape(len(value), -1)
+    flat = np.where(kept, flat, 0.0)
+    return flat[::2], kept[::2], flat[1::2], kept[1::2]
+
+
+def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
+    """The likelihood that the rows prefer to a Normal, and why; "" where it stays a Normal."""
+    counts = m.transform == "log1p"
+    if use.sum() < FEWEST or not (counts or (m.transform == "standardise" and len(m.shape) < 2)):
+        return m, ""
+    ends, numbers = 0, 0
+    for rows in chunks(table.arrays[m.name]):
+        part = table.seen(m.name, rows)
+        if part.dtype.kind not in "iuf" or not part.size:
+            continue
+        if counts and not part.max() < LARGEST:
+            return m, ""
+        if not counts and not (part.dtype.kind == "f" and part.min() >= 0 and part.max() <= 1):
+            return m, ""
+        ends, numbers = ends + int(((part == 0) | (part == 1)).sum()), numbers + part.size
+    if not counts and ends > ENDS * numbers:
+        return m, ""
+    halves = _halves(*_rows(m, table, use))
+    scored = max(int(halves[3].sum()), 1)
+    fits = OF_COUNTS if counts else OF_SHARES
+    nats = {name: float(np.where(halves[3], fit(*halves), 0.0).sum()) / scored for name, fit in fits.items()}
+    best = max(nats, key=lambda name: nats[name])
+    if nats[best] < MARGIN + max(value for name, value in nats.items() if name.startswith("normal")):
+        return m, ""
+    others = [f"by {nats[best] - nats[name]:.2g} to {name}" for name in nats if name != best]
+    what = "whole numbers that are counts" if counts else "proportions"
+    why = (
+        f"{m.name}: {what}, taken for {best}, which held-out training rows prefer ({', '.join(others)}, in nats a "
+        f"number); --as {m.name}=normal takes {'logs' if counts else 'any number'}"
+    )
+    return dataclasses.replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
+
+
+def _sized(m: Modality, table: Table, use: np.ndarray, wanted: str | None) -> tuple[Modality, str]:
+    """Whether counts have a size factor: as the user says, else of many columns where the rows prefer it."""
+    to_learn = dataclasses.replace(m, size_factor=(1.0, 1.0))
+    if wanted is not None:
+        return (to_learn if wanted == "total" else m), ""
+    if m.size < SIZED or use.sum() < FEWEST:
+        return m, ""
+    x, there, y, kept = _halves(*_rows(m, table, use))
+    scored = max(int(kept.sum()), 1)
+    plain = np.where(kept, _of_nb(x, there, y, kept), 0.0).sum() / scored
+    with_size = _of_sizes(x, there, y, kept) / scored
+    if not with_size > plain:
+        return m, ""
+    return to_learn, (
+        f"{m.name}: a row's total is its library size, to which its means are proportional; held-out training rows "
+        f"prefer it (by {with_size - plain:.2g} nats a number); --as {m.name}={m.likelihood}:size=none leaves it out"
+    )
+
+
+def _moments(x: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number, mean and variance of each feature."""
+    number = np.maximum(there.sum(0), 1)
+    mean = np.where(there, x, 0.0).sum(0) / number
+    return number, mean, np.where(there, (x - mean) ** 2, 0.0).sum(0) / number
+
+
+def _of_logs(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """A Normal on ln(1 + x): nats of the unit around each count, or of the density where that is too small."""
+    from scipy.special import ndtr
+
+    _, mean, variance = _moments(np.log1p(x), there)
+    sd = np.maximum(np.sqrt(variance), LEAST)
+    ends = [ndtr((np.log1p(y + half) - mean) / sd) for half in (-0.5, 0.5)]
+    far = -0.5 * ((np.log1p(y) - mean) / sd) ** 2 - np.log(sd * (1 + y)) - 0.5 * np.log(2 * np.pi)
+    share = ends[1] - ends[0]
+    return np.where(share > 1e-12, np.log(np.maximum(share, 1e-12)), far)
+
+
+def _of_poisson(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    from scipy.special import gammaln, xlogy
+
+    number, mean, _ = _moments(x, there)
+    mean = np.maximum(mean, 0.5 / number)
+    return xlogy(y, mean) - mean - gammaln(y + 1)
+
+
+def _nb(y: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
+    from scipy.special import gammaln, xlogy
+
+    coefficient = gammaln(y + r) - gammaln(r) - gammaln(y + 1)
+    return coefficient - r * np.log1p(mean / r) + xlogy(y, mean / (r + mean))
+
+
+def _inverse_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    return np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE)
+
+
+def _of_nb(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    number, mean, variance = _moments(x, there)
+    mean = np.maximum(mean, 0.5 / number)
+    return _nb(y, mean, _inverse_dispersion(mean, variance))
+
+
+def _of_sizes(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> float:
+    """An NB for the rows' totals, and NBs whose means are proportional to them: nats of all."""
+    number, mean, _ = _moments(x, there)
+    mean = np.maximum(mean, 0.5 / number)
+    sizes = [np.maximum(t.sum(1), 0.5) / np.maximum((k * mean).sum(1), 1e-12) for t, k in ((x, there), (y, kept))]
+    s, of_test = (one[:, None] for one in sizes)
+    share = np.maximum(np.where(there, x, 0.0).sum(0) / np.maximum((there * s).sum(0), 1e-12), 0.5 / number)
+    expected = s * share
+    above = np.where(there, (x - expected) ** 2 - expected, 0.0).sum(0)
+    square = np.where(there, expected**2, 0.0).sum(0)
+    r = np.clip(square / np.maximum(above, 1e-12), *R_RANGE)
+    of_counts = np.where(kept, _nb(y, of_test * share, r), 0.0).sum()
+    average = s.mean()
+    spread = np.clip(s.var() / average**2, 1e-4, 1e3)
+    return float(of_counts + _nb(y.sum(1), average * (kept * mean).sum(1), 1 / spread).sum())
+
+
+def _of_normal(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """A Normal on the numbers themselves; of whole numbers its density is about the probability of the unit."""
+    _, mean, variance = _moments(x, there)
+    sd = np.maximum(np.sqrt(variance), LEAST)
+    return -0.5 * ((y - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+
+
+def _of_beta(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    from scipy.special import betaln
+
+    from ...kernels.likelihood import EDGE
+
+    _, mean, variance = _moments(x, there)
+    mean = np.clip(mean, EDGE, 1 - EDGE)
+    total = np.clip(mean * (1 - mean) / np.maximum(variance, LEAST**2) - 1, 1e-2, 1e5)
+    a, b = total * mean, total * (1 - mean)
+    inside = np.clip(y, EDGE, 1 - EDGE)
+    return (a - 1) * np.log(inside) + (b - 1) * np.log1p(-inside) - betaln(a, b)
+
+
+OF_COUNTS: dict[str, Fit] = {
+    "normal on ln(1 + x)": _of_logs, "normal": _of_normal, "poisson": _of_poisson, "nb": _of_nb
+}  # fmt: skip
+OF_SHARES: dict[str, Fit] = {"normal": _of_normal, "beta": _of_beta}
