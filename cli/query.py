@@ -50,6 +50,10 @@ def query(
         str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster, less exact.")
     ] = "fp32",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
+    set_condition: Annotated[
+        list[str],
+        typer.Option("--set-condition", metavar="NAME=VALUE", help="Predict as if a condition had this value."),
+    ] = [],
     set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
@@ -63,6 +67,7 @@ def query(
     mmppl query runs/cmmd --given rotated --want label,noisy --rows 0:5
     mmppl query runs/cmmd --data mine.npz --out answer.npz
     mmppl query runs/fmwvae --given label --want image --set style=another
+    mmppl query runs/mvae --given gene --want gene --set-condition batch=A
     """
     choice("--method", method, METHODS)
     choice("--precision", precision, PRECISIONS)
@@ -84,6 +89,7 @@ def query(
         seed=seed,
         memory=most,
         precision=precision,
+        set_condition=pairs("--set-condition", set_condition),
         split=split,
         rows=chosen,
         root=root,

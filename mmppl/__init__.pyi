@@ -5,7 +5,7 @@ from .core.hyperparameters import check_hyper as check_hyper
 from .core.loading import load_program as load_program
 from .core.observe import observe as observe
 from .core.program import Program as Program
-from .core.program import class_label as class_label
+from .core.roles import class_label as class_label
 from .core.stages import Group as Group
 from .core.stages import Stage as Stage
 from .core.terms import Terms as Terms

@@ -18,7 +18,7 @@ from .arrays import Table
 from .encode import encode_table
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
-from .overrides import Override, check_known, declared_aside, parse_overrides
+from .overrides import CONDITION, Override, check_known, declared_aside, parse_overrides
 from .scale import with_input_scaling
 from .targets import with_targets
 
@@ -130,6 +130,8 @@ def _in_input_units(m: Modality, value: np.ndarray) -> np.ndarray:
 def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Modality:
     if override is None:
         return m
+    if override.likelihood == CONDITION:
+        return dataclasses.replace(m, role=CONDITION)
     family = LIKELIHOODS[override.likelihood]
     if (family.values == "classes") != (m.classes is not None) or override.transform not in (None, m.transform):
         raise UsageError(f"--as {m.name}: the values of {dataset.name} are made for {m.likelihood}, {m.transform}.")

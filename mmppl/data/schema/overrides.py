@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 
 from ...errors import UsageError, suggest
 from ...modalities.likelihoods.registry import LIKELIHOODS
-from ...modalities.modality import Scale
+from ...modalities.modality import Role, Scale
 from ...modalities.transforms import TRANSFORMS
 from ..annotations import WORD
 from ..splits import GROUP
+
+CONDITION: Final = "condition"  # the role, and the word that leaves the likelihood to the values
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,17 @@ class Override:
     """One parsed `--as NAME=likelihood:key=value,…`. None means that the inferred value stays.
 
     Args:
-        likelihood: the name of a likelihood, or "ignore", "annotation" or "group".
+        likelihood: the name of a likelihood; "ignore", "annotation" or "group"; or "condition", which leaves the
+            likelihood to the values.
         scale: a positive number, or a word that the likelihood knows ("learned", "shared", "predicted").
-        role: "modality" or "label".
+        role: "modality", "label" or "condition".
         transform: the name of a transform.
         missing: the values that stand for "missing", as text.
     """
 
     likelihood: str
     scale: Scale | None = None
-    role: Literal["modality", "label"] | None = None
+    role: Role | None = None
     transform: str | None = None
     missing: tuple[str, ...] | None = None
 
@@ -65,7 +68,7 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
     """Parse overrides.
 
     Args:
-        as_: name → "likelihood[:key=value,…]", "ignore", "annotation" or "group".
+        as_: name → "likelihood[:key=value,…]", "condition", "ignore", "annotation" or "group".
 
     Returns:
         name → `Override`.
@@ -79,16 +82,16 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
 def _parse(name: str, text: str) -> Override:
     likelihood, _, rest = text.partition(":")
     aside = ("ignore", WORD, GROUP)
-    known = (*LIKELIHOODS, *aside)
+    known = (*LIKELIHOODS, CONDITION, *aside)
     if likelihood not in known:
         raise UsageError(
             f"--as {name}: no likelihood {likelihood!r}; choose from {', '.join(known)}.{suggest(likelihood, known)}"
         )
-    choices = {"role": ("modality", "label"), "transform": (*TRANSFORMS,)}
+    choices = {"role": get_args(Role), "transform": (*TRANSFORMS,)}
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if likelihood in aside:
+        if likelihood in aside or (likelihood == CONDITION and key != "missing"):
             raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
         if key == "missing":
             found[key] = tuple(filter(None, value.split("/")))
@@ -104,6 +107,8 @@ def _parse(name: str, text: str) -> Override:
             )
         else:
             found[key] = value
+    if likelihood == CONDITION:
+        found["role"] = CONDITION
     return Override(likelihood, **found)
 
 
