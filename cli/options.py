@@ -19,7 +19,7 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="NAME=LIKELIHOOD",
-        help="Read an array as bernoulli, normal, categorical, ..., as an annotation, or ignore it.",
+        help="Read an array as bernoulli, normal, ..., as a condition, annotation, group or time, or ignore it.",
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]

@@ -104,6 +104,7 @@ from .runs.record import RunRecord as RunRecord
 from .runs.run import Run as Run
 from .train.callbacks import Callback as Callback
 from .train.fit import fit as fit
+from .train.folds.evaluate_folds import evaluate_folds as evaluate_folds
 from .train.settings import FitSettings as FitSettings
 
 __version__: str

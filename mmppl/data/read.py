@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..base.parsing import names as names_in
 from ..errors import UsageError
 from ..modalities.modality import Modality
@@ -18,6 +20,7 @@ from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
 from .schema.ingest import from_arrays, with_mask
+from .schema.parts import checked_parts, with_parts
 
 
 def read(
@@ -33,6 +36,7 @@ def read(
     missing: Mapping[str, Sequence[Any]] = {},
     target: str | Sequence[str] | None = None,
     strict: bool = False,
+    split: np.ndarray | Sequence[int] | None = None,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -63,6 +67,9 @@ def read(
         target: the name, or several, of what is to be predicted: labels. Everything else is then an input, which a
             query may be given. None: labels are what is named `label…` or `y`.
         strict: if True, data in which something is suspected (`Dataset.findings`) are refused.
+        split: (N,) the parts of the rows in the order of the source, instead of its own: 0 train, 1 valid, 2 test, −1
+            left out. Scales and classes are learnt from these train rows, unless the source is in the units of the
+            model already, such as a recipe. Without a valid row some train rows become valid.
 
     Returns:
         The data in model units, with a split and a schema.
@@ -82,19 +89,22 @@ def read(
         14
     """
     targets = None if target is None else names_in(target)
+    parts = None if split is None else checked_parts(split)
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
     found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
     if isinstance(found, Arrays):
         dataset = from_arrays(
             found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
             hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
-            target=targets,
+            target=targets, split=parts,
         )  # fmt: skip
         if strict:
             refuse_suspected(dataset)
         return dataset
     if missing and schema is None:
         raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
+    if parts is not None:
+        found = with_parts(found, parts)
     return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
 
 

@@ -20,6 +20,7 @@ from ..data.dataset import Dataset
 from ..data.examine.report import TOLD, UNSEEN
 from ..data.read import read
 from ..data.splits import GROUP
+from ..data.time_order import TIME
 from ..errors import DataError, UsageError
 from ..modalities.modality import Modality
 from .answer import Answer
@@ -40,6 +41,7 @@ class FittedModel:
         ignored: the names of arrays that the fit left out; they are left out of other data too.
         annotations: the names of arrays that the fit took for annotations (`Dataset.annotations`); so do its answers.
         group: the name of the array that the fit took for the group of its rows, if it is another name.
+        time: the name of the array by whose order the fit split its rows, if there is one.
         unseen: label → the classes that no training row had.
         history: one dict per epoch, as in metrics.jsonl.
 
@@ -66,6 +68,7 @@ class FittedModel:
         ignored: Sequence[str] = (),
         annotations: Sequence[str] = (),
         group: str | None = None,
+        time: str | None = None,
         unseen: Mapping[str, Sequence[str | int]] = {},
         history: Sequence[Mapping[str, Any]] = (),
     ) -> None:
@@ -73,7 +76,7 @@ class FittedModel:
         self.modalities = tuple(program.schema if modalities is None else modalities)
         self.hyper, self.name, self.options = dict(hyper), name, dict[str, Any]()
         self.fitted_on, self.unseen = data, dict(unseen)
-        self.ignored, self.annotations, self.group = tuple(ignored), tuple(annotations), group
+        self.ignored, self.annotations, self.group, self.time = tuple(ignored), tuple(annotations), group, time
         self._history = list(history)
 
     @property
@@ -123,7 +126,7 @@ class FittedModel:
     def _copy(self, program: Program) -> Self:
         return type(self)(
             program, self.modalities, hyper=self.hyper, name=self.name, data=self.fitted_on, ignored=self.ignored,
-            annotations=self.annotations, group=self.group, unseen=self.unseen, history=self._history,
+            annotations=self.annotations, group=self.group, time=self.time, unseen=self.unseen, history=self._history,
         )  # fmt: skip
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
@@ -163,7 +166,7 @@ class FittedModel:
         as_: dict[str, str] = {}
         if not isinstance(data, Dataset):
             as_ = dict.fromkeys(self.ignored, "ignore") | dict.fromkeys(self.annotations, WORD)
-            as_ |= {} if self.group is None else {self.group: GROUP}
+            as_ |= {name: word for word, name in ((GROUP, self.group), (TIME, self.time)) if name is not None}
         dataset = read(data, root=root, as_=as_, schema=self.modalities)
         if not dataset.has_split:
             dataset = self._with_split(dataset)

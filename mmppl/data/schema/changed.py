@@ -14,6 +14,7 @@ from ...modalities.modality import Modality
 from ..annotations import set_aside
 from ..dataset import Dataset
 from ..splits import GROUP
+from ..time_order import TIME
 from .arrays import Table
 from .encode import encode_table
 from .lengths import without_lengths
@@ -91,7 +92,7 @@ def with_schema(
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),
-        declared={key: how for key, how in declared.items() if how != GROUP or GROUP in annotations},
+        declared={key: how for key, how in declared.items() if how not in (GROUP, TIME) or how in annotations},
         whole=None,
         scaled_on_all=None,
     )

@@ -14,6 +14,7 @@ from ...modalities.modality import Role, Scale
 from ...modalities.transforms import TRANSFORMS
 from ..annotations import WORD
 from ..splits import GROUP
+from ..time_order import TIME
 
 CONDITION: Final = "condition"  # the role, and the word that leaves the likelihood to the values
 
@@ -23,8 +24,8 @@ class Override:
     """One parsed `--as NAME=likelihood:key=value,…`. None means that the inferred value stays.
 
     Args:
-        likelihood: the name of a likelihood; "ignore", "annotation" or "group"; or "condition", which leaves the
-            likelihood to the values.
+        likelihood: the name of a likelihood; "ignore", "annotation", "group" or "time"; or "condition", which leaves
+            the likelihood to the values.
         scale: a positive number, or a word that the likelihood knows ("learned", "shared", "predicted").
         role: "modality", "label" or "condition".
         transform: the name of a transform.
@@ -45,7 +46,7 @@ class Override:
     @property
     def annotated(self) -> bool:
         """True if the array is an annotation, which no program sees."""
-        return self.likelihood in (WORD, GROUP)
+        return self.likelihood in (WORD, GROUP, TIME)
 
 
 def declared_aside(overrides: Mapping[str, Override]) -> dict[str, str]:
@@ -55,7 +56,7 @@ def declared_aside(overrides: Mapping[str, Override]) -> dict[str, str]:
         overrides: name → the parsed override.
 
     Returns:
-        Name → "ignore", "annotation" or "group", without the overrides that say anything else.
+        Name → "ignore", "annotation", "group" or "time", without the overrides that say anything else.
 
     Example:
         >>> declared_aside(parse_overrides({"age": "normal", "person": "group"}))
@@ -68,7 +69,7 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
     """Parse overrides.
 
     Args:
-        as_: name → "likelihood[:key=value,…]", "condition", "ignore", "annotation" or "group".
+        as_: name → "likelihood[:key=value,…]", "condition", "ignore", "annotation", "group" or "time".
 
     Returns:
         name → `Override`.
@@ -81,7 +82,7 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
 
 def _parse(name: str, text: str) -> Override:
     likelihood, _, rest = text.partition(":")
-    aside = ("ignore", WORD, GROUP)
+    aside = ("ignore", WORD, GROUP, TIME)
     known = (*LIKELIHOODS, CONDITION, *aside)
     if likelihood not in known:
         raise UsageError(
