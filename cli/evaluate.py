@@ -5,17 +5,38 @@ from typing import Annotated, Any
 
 import typer
 
+from mmppl.errors import UsageError
+
 from ..base.choices import SPLITS, choice
 from ..base.text import printable
 from ..evaluation.tables import compared_table, lines_of, metric_table
-from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, names, pairs
+from .folds import folds_text
+from .options import (
+    As,
+    Download,
+    Json,
+    Missing,
+    OwnProgram,
+    QueryOptions,
+    Root,
+    Strict,
+    Target,
+    Trust,
+    Use,
+    names,
+    pairs,
+    values,
+)
 from .output import as_json
 from .progress import say, talk
 
 
 def evaluate(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; those alike but for the seed are averaged.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run folders; those alike but for the seed are averaged. With --folds: a program."
+        ),
     ],
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
     split: Annotated[str, typer.Option(metavar="PART", help="test, train, valid or all.")] = "test",
@@ -29,7 +50,27 @@ def evaluate(
     ] = [],
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of the latent per row.")] = 32,
     evidence_draws: Annotated[int, typer.Option(metavar="N", min=2, help="Draws per row for the evidence.")] = 128,
-    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws, and of fits with --folds.")] = 0,
+    folds: Annotated[
+        int | None, typer.Option(metavar="K", min=2, help="Cross-validate a program: fit it once for each fold.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the runs of the folds; those that are there are done.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(metavar="P", help="With --folds: settings of the fits by name.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="With --folds: passes of each fit.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="With --folds: or gradient steps at most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="B", help="With --folds: rows per step.")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="X", help="With --folds: Adam's learning rate.")] = None,
+    calibrate: Annotated[
+        bool | None, typer.Option("--calibrate/--no-calibrate", help="With --folds: calibrate each fit afterwards.")
+    ] = None,
+    as_: As = [],
+    target: Target = None,
+    missing: Missing = [],
+    strict: Strict = False,
+    hide: Annotated[float, typer.Option(metavar="RATE", help="With --folds: hide this share at random.")] = 0.0,
+    download: Download = False,
     set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
@@ -49,9 +90,24 @@ def evaluate(
     mmppl evaluate runs/cmmd
     mmppl evaluate runs/seed-0 runs/seed-1 runs/seed-2 --metric error
     mmppl evaluate runs/mopoe --metric probe --metric coherence --set answers=mixture
+    mmppl evaluate --folds 5 mvae --data mine.npz --set latent_dim=10 --out runs/folds
     """
     choice("--split", split, SPLITS)
     changes, sets = pairs("--set", set_), [names(text) for text in given]
+    of_fits = dict(preset=preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, calibrate=calibrate)
+    of_data: dict[str, Any] = dict(as_=pairs("--as", as_), target=target, missing=values(missing), hide=hide)
+    of_data |= dict(strict=strict, download=download, root=root)
+    if folds is not None:
+        if split != "test" or trust or program is not None:
+            raise UsageError(f"--folds {folds}: it takes no --split, --program or --trust-program; leave them out.")
+        asked: dict[str, Any] = dict(metrics=metric or None, conditioning_sets=sets or None, seed=seed, out=out)
+        asked |= dict(draws=draws, evidence_draws=evidence_draws, **of_data)
+        return folds_text(runs, data, folds, asked, of_fits | {"hyper": changes, "use": use}, json)
+    alone = [name for name, value in (of_fits | of_data | {"out": out}).items() if value and name != "root"]
+    if alone:
+        raise UsageError(
+            f"evaluate: --{alone[0].strip('_').replace('_', '-')} is for fits; name --folds K, or leave it out."
+        )
     import mmppl
     from mmppl.evaluation.summary import side_by_side, summarise
     from mmppl.runs.compare import alike, differences, unlike

@@ -19,8 +19,8 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="NAME=LIKELIHOOD",
-        help="Read an array as bernoulli, normal, ..., as an annotation or the ids, or ignore it; or make one of columns, "
-        "NAME=COLUMN,COLUMN or NAME='gene_*', with :LIKELIHOOD behind them if you like.",
+        help="Read an array as bernoulli, normal, ..., as a condition, annotation, group, time or the ids, or ignore "
+        "it; or make one of columns, NAME=COLUMN,COLUMN or NAME='gene_*', with :LIKELIHOOD behind them if you like.",
     ),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let a recipe download its files.")]

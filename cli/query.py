@@ -52,6 +52,10 @@ def query(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"Write the answer to a file ({', '.join(WRITERS)}).")
     ] = None,
+    set_condition: Annotated[
+        list[str],
+        typer.Option("--set-condition", metavar="NAME=VALUE", help="Predict as if a condition had this value."),
+    ] = [],
     set_: QueryOptions = [],
     root: Root = None,
     program: OwnProgram = None,
@@ -65,6 +69,7 @@ def query(
     mmppl query runs/cmmd --given rotated --want label,noisy --rows 0:5
     mmppl query runs/cmmd --data mine.npz --out answer.npz
     mmppl query runs/fmwvae --given label --want image --set style=another
+    mmppl query runs/mvae --given gene --want gene --set-condition batch=A
     """
     choice("--method", method, METHODS)
     choice("--precision", precision, PRECISIONS)
@@ -86,6 +91,7 @@ def query(
         seed=seed,
         memory=most,
         precision=precision,
+        set_condition=pairs("--set-condition", set_condition),
         split=split,
         rows=chosen,
         root=root,

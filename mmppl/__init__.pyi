@@ -5,7 +5,7 @@ from .core.hyperparameters import check_hyper as check_hyper
 from .core.loading import load_program as load_program
 from .core.observe import observe as observe
 from .core.program import Program as Program
-from .core.program import class_label as class_label
+from .core.roles import class_label as class_label
 from .core.stages import Group as Group
 from .core.stages import Stage as Stage
 from .core.terms import Terms as Terms
@@ -107,6 +107,7 @@ from .runs.record import RunRecord as RunRecord
 from .runs.run import Run as Run
 from .train.callbacks import Callback as Callback
 from .train.fit import fit as fit
+from .train.folds.evaluate_folds import evaluate_folds as evaluate_folds
 from .train.settings import FitSettings as FitSettings
 
 __version__: str

@@ -66,6 +66,7 @@ class CMMD(Program):
     """
 
     default_data = "digits-two-view"
+    takes_covariates = True
     training = dict(lr=2e-3)
     presets = {
         "paper-mnist": dict(
@@ -132,7 +133,8 @@ class CMMD(Program):
         self.encoder = Trunk(
             self.modalities, hidden if encoder_hidden is None else encoder_hidden, 2 * latent_dim, **trunks
         )
-        condition = sum(m.input_size for m in self.given)
+        beside = sum(m.input_size for m in self.covariates)
+        condition = sum(m.alone.input_size for m in self.given) + beside  # what decoders see besides z
         self.decoders = nn.ModuleDict()
         for m in self.missing if generative else ():
             if trunk == "conv" and len(m.shape) >= 2 and m.classes is None:
@@ -144,7 +146,12 @@ class CMMD(Program):
         self.classifiers = nn.ModuleDict(
             {
                 m.name: mlp(
-                    latent_dim, classifier_hidden, m.output_size, layers=2, activation=activation, dropout=dropout
+                    latent_dim + beside,
+                    classifier_hidden,
+                    m.output_size,
+                    layers=2,
+                    activation=activation,
+                    dropout=dropout,
                 )
                 for m in self.labels
             }
@@ -152,11 +159,12 @@ class CMMD(Program):
 
     def model(self, batch: Batch) -> None:
         """z ~ p(z | x_O);  x_m ~ p(x_m | z, x_O) for the missing m;  y ~ p(y | mean of z)."""
-        x_o = torch.cat([batch.input(m) for m in self.given], -1)
+        x_o = self.seen_before(batch)
         loc, log_var = gaussian_head(self.prior(x_o))
         with batch.plates():
             with poutine.mask(mask=self.informed(batch)):
                 z = pyro.sample("z", Gaussian(loc, log_var))
+            x_o = torch.cat([batch.input(m.alone) for m in self.given], -1)  # `observe` puts the covariates behind
             beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
             for m in self.missing if self.generative else ():
                 observe(m, self.decoders[m.name], beside, batch)
@@ -174,7 +182,7 @@ class CMMD(Program):
         """p(z | x_O) where no missing modality is seen, else the guide. (y adds nothing to x_O: it depends on x_O
         alone.)
         """
-        loc, log_var = gaussian_head(self.prior(torch.cat([batch.input(m) for m in self.given], -1)))
+        loc, log_var = gaussian_head(self.prior(self.seen_before(batch)))
         sees = torch.stack([batch.sees(m.name) for m in self.missing]).any(0).unsqueeze(-1)
         posterior = self.posterior(batch)
         with batch.plates():
@@ -200,6 +208,11 @@ class CMMD(Program):
         """Rows with all of x_O and anything else to learn from."""
         others = [observed[m.name] for m in (*self.missing, *self.labels)]
         return torch.stack([observed[n] for n in self.conditions]).all(0) & torch.stack(others).any(0)
+
+    def seen_before(self, batch: Batch) -> Tensor:
+        """(B, inputs) what the prior sees: x_O, and behind it the covariates."""
+        inputs = [batch.input(m.alone) for m in self.given]
+        return torch.cat([*inputs, batch.beside(self.covariates)] if self.covariates else inputs, -1)
 
     def informed(self, batch: Batch) -> Tensor:
         """Where z has something to explain, since some x_M is observed. In other rows z drops out of the loss.
@@ -229,7 +242,7 @@ class CMMD(Program):
 
 
 class Trunk(nn.Module):
-    """An encoder of several modalities: concatenated inputs → (..., outputs).
+    """An encoder of several modalities: concatenated inputs, and their covariates behind them → (..., outputs).
 
     With `channels`, each image passes through a convolutional trunk whose first block has that many channels, and the
     features are concatenated before one hidden layer.
@@ -258,7 +271,7 @@ class Trunk(nn.Module):
         input_dropout: float,
     ) -> None:
         super().__init__()
-        self.sizes = [m.input_size for m in modalities]
+        self.sizes = [m.alone.input_size for m in modalities]
         self.images = nn.ModuleList(
             [
                 ConvTrunk(m.shape, hidden, width=channels, dropout=dropout)
@@ -272,11 +285,13 @@ class Trunk(nn.Module):
         self.convolves = any(images)
         depth = 1 if self.convolves else layers
         self.dropout = Dropout(input_dropout)
+        width += modalities[0].covariate_size
         self.head = mlp(width, hidden, outputs, layers=depth, activation=activation, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.dropout(x)
         if not self.convolves:
             return self.head(x)
-        parts = [image(part) for image, part in zip(self.images, x.split(self.sizes, -1))]
-        return self.head(torch.cat(parts, -1))
+        inputs = sum(self.sizes)
+        parts = [image(part) for image, part in zip(self.images, x[..., :inputs].split(self.sizes, -1))]
+        return self.head(torch.cat([*parts, x[..., inputs:]], -1))

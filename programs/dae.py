@@ -49,6 +49,7 @@ class DAE(Program):
     """
 
     default_data = "digits-noise"
+    takes_covariates = True
     training = dict(lr=1e-3)
     presets = {
         "paper-digits": dict(
@@ -105,6 +106,9 @@ class DAE(Program):
         """(..., B, D). In training some of the inputs are 0."""
         x = self.seen_input(batch)
         if self.training and self.corruption:
-            x = torch.where(torch.rand(x.shape, dtype=x.dtype, device=x.device) < self.corruption, 0.0, x)
+            zero = torch.rand(x.shape, dtype=x.dtype, device=x.device) < self.corruption
+            if beside := sum(m.input_size for m in self.covariates):
+                zero[..., -beside:] = False  # conditions are known
+            x = torch.where(zero, 0.0, x)
         code: Tensor = self.joint(x)
         return code

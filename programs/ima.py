@@ -96,8 +96,7 @@ class IMA(Program):
 
     default_data = "digits-noise"
     training = dict(steps=1_200, batch_size=512, lr=2e-3, schedule="constant")
-    quantities = ("importance",)
-    query_options = ("pooling",)
+    quantities, query_options, takes_covariates = ("importance",), ("pooling",), True
     presets = {
         # both in [0, 1], Bernoulli; the text argues for a rho near .9 (figure 6: .8 and .3, which was not repeated)
         "paper-digits": dict(latent_dim=50, hidden=(500, 100), rho=0.9, **PAPER),
@@ -143,7 +142,7 @@ class IMA(Program):
                 "a share above 0 and below 1."
             )
         if latent_dim is None:
-            smallest = min(self.modality(n).input_size for n in self.encoded)
+            smallest = min(self.modality(n).alone.input_size for n in self.encoded)
             latent_dim = min(max(smallest // ROOM, 2), LARGEST)
         self.latent_dim, self.local, self.align, self.glob = latent_dim, local, align, glob
         self.supervised, self.weighted, self.alternations = supervised, weighted, alternations

@@ -58,6 +58,7 @@ class JMVAE(Program):
     """
 
     default_data = "digits-three"
+    takes_covariates = True
     training = dict(lr=2e-3)
     presets = {
         "paper-mnist": dict(

@@ -83,6 +83,7 @@ class MDM(Program):
     """
 
     default_data = "digits-sequences"
+    takes_covariates = True
     training = dict(lr=2e-3, batch_size=128, steps=500)
     presets = {
         # the critic of table 4; its widths, what bounds its slope, λ and the settings of the fit are not printed
@@ -132,15 +133,22 @@ class MDM(Program):
             )
         seen = [self.modality(name) for name in self.encoded]
         # of a step, without the number that says whether it exists
-        sizes = {m.name: m.input_size // m.shape[0] - 1 if m.sequence else m.input_size for m in seen}
+        sizes = {
+            m.name: m.input_size // m.shape[0] - 1 if m.sequence else m.input_size for m in (m.alone for m in seen)
+        }
         chosen = network_options(
             fusion, configuration, width=width, model=model, pretrained=pretrained, beta=beta, dropout=dropout
         )
         words = text if text is not None else "text" if "text" in sizes else None
         self.limit, self.drop, self.unimodal = limit, drop, critic_on == "unimodal"
-        self.fusion = fusion_class(fusion)(sizes, text=words, **chosen)
+        self.beside = sum(m.input_size for m in self.covariates)  # columns of conditions, at every step
+        self.fusion = fusion_class(fusion)({n: size + self.beside for n, size in sizes.items()}, text=words, **chosen)
+        if self.beside and self.fusion.reads_pieces:
+            raise UsageError(f"MDM: {fusion} reads word pieces and takes no conditions; choose another fusion.")
+        if self.beside and self.unimodal and penalty != "none":  # the critic would compare the conditions of two rows
+            raise UsageError("MDM: critic_on=unimodal takes no conditions; set critic_on=fused, or leave them out.")
         check_fits(fusion, self.fusion, {m.name: m for m in seen})
-        self.decoders = nn.ModuleDict({m.name: nn.Linear(self.fusion.d, m.output_size) for m in labels})
+        self.decoders = nn.ModuleDict({m.name: nn.Linear(self.fusion.d + self.beside, m.output_size) for m in labels})
         self.weights = {m.name: 1.0 for m in labels}
         self.shuffle = Shuffle(len(seen))
         self.bound: TotalCorrelation | None = None
@@ -234,7 +242,10 @@ class MDM(Program):
             m = self.modality(name)
             x, exists = batch.steps(m)
             standardised = self.limit and m.scaling.transform == "standardise"
-            features[name] = x.clamp(-self.limit, self.limit) if standardised else x
+            x = x.clamp(-self.limit, self.limit) if standardised else x
+            if self.beside:
+                x = torch.cat([x, batch.beside(self.covariates).unsqueeze(1).expand(-1, x.shape[1], -1)], -1)
+            features[name] = x
             steps[name] = exists & batch.sees(name).unsqueeze(-1)
         return features, steps
 

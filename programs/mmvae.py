@@ -52,6 +52,7 @@ class MMVAE(Program):
     """
 
     default_data = "digits-three"
+    takes_covariates = True
     training = dict(lr=2e-3)
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75; its SVHN networks are somewhat wider than these

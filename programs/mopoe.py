@@ -61,6 +61,7 @@ class MoPoE(Program):
     """
 
     default_data = "digits-three"
+    takes_covariates = True
     training = dict(lr=2e-3)
     presets = {
         # images as in the paper: --as NAME=laplace:scale=0.75

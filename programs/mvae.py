@@ -82,6 +82,7 @@ class MVAE(Program):
 
     default_data = "digits-three"
     default_rows = (1_000, None)
+    takes_covariates = True
     training = dict(lr=2e-3)
     presets = {
         "observed": dict(scored="observed"),  # coherent images, at the price of honest noise and evidence

@@ -70,6 +70,7 @@ class MWVAE(Program):
     """
 
     default_data = "digits-three"
+    takes_covariates = True
     training = dict(lr=2e-3)
     presets = {
         # an MLP replaces its convolutions for 28×28 images; its ten Bernoullis are --as label=bernoulli

@@ -37,6 +37,8 @@ class Batch:
         needed: names whose site a query reads; None: all.
         patterns: which modalities the rows of the data set have. With it, `observe` leaves out rows that are not
             scored. None: it decodes every row.
+        instead: condition → (*shape), the value that decoders see in all rows instead of each row's own. Encoders see
+            the rows' own.
         holding: name → numbers of the only subsets in which the name may be scored. A name that is absent may be scored
             in any subset.
 
@@ -61,6 +63,7 @@ class Batch:
     patterns: MissingnessPatterns | None = None
     holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     present: Mapping[str, Tensor] = field(default_factory=dict)
+    instead: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.seen is None:
@@ -119,10 +122,30 @@ class Batch:
 
         Returns:
             (B, input_size) floats; of a sequence the flattened (T, F + 1) steps, whose last number says whether the
-            step exists (`Modality.as_input`).
+            step exists (`Modality.as_input`). The columns of its covariates come last, whether it is observed or not.
         """
         columns = modality.as_input(self.values[modality.name], self.present.get(modality.name))
-        return torch.where(self.observed[modality.name].unsqueeze(-1), columns, 0.0)
+        columns = torch.where(self.observed[modality.name].unsqueeze(-1), columns, 0.0)
+        return torch.cat([columns, self.beside(modality.covariates)], -1) if modality.covariates else columns
+
+    def beside(self, covariates: Sequence[Modality], *, decoded: bool = False) -> Tensor:
+        """Return the columns of conditions, which encoders and decoders see beside their inputs.
+
+        Args:
+            covariates: the conditions; at least one.
+            decoded: whether decoders read them, for which a query may have set other values (`instead`).
+
+        Returns:
+            (B, C) floats; zeros where a condition was not observed: no class, or the mean of standardised numbers.
+        """
+        found = []
+        for m in covariates:
+            if decoded and m.name in self.instead:
+                found.append(m.as_input(self.instead[m.name].unsqueeze(0)).expand(len(self), -1))
+            else:
+                columns = m.as_input(self.values[m.name])
+                found.append(torch.where(self.observed[m.name].unsqueeze(-1), columns, 0.0))
+        return torch.cat(found, -1)
 
     def steps(self, modality: Modality) -> tuple[Tensor, Tensor]:
         """Return the steps of a sequence, with zeros where a step does not exist or the row lacks the modality.
@@ -134,7 +157,7 @@ class Batch:
             (B, T, F) floats, F columns per step as in `Modality.as_input` without the mask, and (B, T) bool, the steps
             that exist.
         """
-        columns = self.input(modality)
+        columns = self.input(modality.alone)
         if not modality.sequence:
             return columns.unsqueeze(1), self.observed[modality.name].unsqueeze(-1)
         steps = columns.unflatten(-1, (modality.shape[0], -1))

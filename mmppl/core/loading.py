@@ -10,11 +10,13 @@ import sys
 import threading
 import traceback
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from ..errors import MMPPLError, UsageError, suggest
+from ..modalities.modality import Modality
 from .program import Program
 
 
@@ -26,13 +28,14 @@ def installed_programs() -> dict[str, Path]:
     return {f.stem: f for f in files if not f.stem.startswith("_")}
 
 
-def default_program(rows: int, elements: bool = False) -> tuple[str, str]:
+def default_program(rows: int, elements: bool = False, schema: Sequence[Modality] = ()) -> tuple[str, str]:
     """Choose the program that is fitted where none is named.
 
     Args:
         rows: the number of training rows.
         elements: whether rows may lack elements of a modality, as of sequences; then it is a program that takes them,
             of those for any number of rows above.
+        schema: of the data; conditions (role "condition") in it count in the same way.
 
     Returns:
         The name of the installed program whose `default_rows` hold that number, and a line that says so.
@@ -43,12 +46,14 @@ def default_program(rows: int, elements: bool = False) -> tuple[str, str]:
         >>> default_program(1000)
         ('mvae', 'No program is named: mvae, as there are 1,000 training rows, at least 1,000.')
     """
+    conditions = any(m.role == "condition" for m in schema)
     for name, path in installed_programs().items():
         found = load_program(path)
         least, end = found.default_rows or (0, 0)
-        if elements and found.takes_elements and end is None:
-            return name, f"No program is named: {name}, as there are sequences."
-        if not elements and least <= rows and (end is None or rows < end):
+        takes = (found.takes_elements or not elements) and (found.takes_covariates or not conditions)
+        if (elements or conditions) and takes and end is None and found.default_rows:
+            return name, f"No program is named: {name}, as there are {'sequences' if elements else 'conditions'}."
+        if not elements and not conditions and least <= rows and (end is None or rows < end):
             why = f"at least {least:,}" if end is None else f"fewer than {end:,}"
             return name, f"No program is named: {name}, as there are {rows:,} training rows, {why}."
     raise UsageError("fit: no installed program is for data of this size; name one.")

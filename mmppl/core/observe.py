@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyro
+import torch
 from pyro import poutine
 from torch import Tensor, nn
 
@@ -25,10 +26,10 @@ def observe(
 
     Args:
         modality: the modality, whose name is the name of the site.
-        decoder: maps latents (..., D) to the parameters of the likelihood, (..., modality.output_size), row by row. It
-            decodes all rows unless it is an `nn.Module`, for example where it is `lambda z: output` for an output that
-            has been computed already.
-        z: (..., B, D), latents.
+        decoder: maps latents (..., D), and covariates behind them, to the parameters of the likelihood,
+            (..., modality.output_size), row by row. It decodes all rows unless it is an `nn.Module`, for example where
+            it is `lambda z: output` for an output that has been computed already.
+        z: (..., B, D), latents. The decoder gets the columns of the modality's covariates behind them, (..., B, D + C).
         batch: the batch.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
 
@@ -47,6 +48,9 @@ def observe(
     name = modality.name
     if batch.needed is not None and name not in batch.needed:  # nothing reads the site
         return
+    if modality.covariates:
+        beside = batch.beside(modality.covariates, decoded=True)
+        z = torch.cat([z, beside.to(z.dtype).expand(*z.shape[:-1], -1)], -1)
     wanted = name in batch.free
     whole = wanted or z.shape[:-1] != batch.seen.shape[:-1] or not isinstance(decoder, nn.Module)
     selection = None if whole else batch.selection(modality, _weight(decoder))

@@ -15,8 +15,9 @@ from ..distributions.gaussian import Gaussian, gaussian_head, standard_normal
 from ..errors import UsageError
 from ..modalities.likelihoods.likelihood import Likelihood
 from ..modalities.likelihoods.state import LikelihoodState
-from ..modalities.modality import Modality, kind
+from ..modalities.modality import Modality
 from .batch import Batch
+from .covariates import bind_covariates, binding_covariates
 from .hyperparameters import hyper_parameters, taking_fields
 from .observe import observe
 from .pyro_method import PyroMethod
@@ -43,12 +44,17 @@ class Program(nn.Module):
             other values (`Run.with_options`, or `--set` of a query).
         takes_elements: whether it takes modalities of which a row may lack elements, such as sequences of unequal
             length. `observe` and `Batch.input` see to it; a program that computes with values itself may not.
+        takes_covariates: whether it takes conditions (role "condition"). `encoders`, `decoders` and `JointEncoder` make
+            networks that see them; a program whose decoders have other networks adds `Modality.covariate_size` to the
+            width of what they decode, and says so here.
+        covariates: the conditions, which are no modalities of the program; see `mmppl.core.covariates`.
         quantities: names of what else a query may want beside latents, modalities and labels; see `quantity`.
         stage: the name of the stage of the fit that goes on; "" outside of a fit. It never changes within a stage.
         encoded: names that the guide may see (default: those with role "modality").
         likelihood_parameters: name → the parameters that its likelihood learns, by name ("log_scale"), and its
             calibration, if it has any.
-        conditions: names that the model conditions on and never scores. A query is refused rows that lack them.
+        conditions: names of modalities that the model conditions on and never scores, and that have to be given: a
+            query is refused rows that lack them. (What has the role "condition" is in `covariates` instead.)
         expert_calibration: (modalities,) buffer, the log of the exponent that calibration gives each Gaussian expert.
         calibrated: whether answers use the calibration; see `mmppl.core.calibration`.
         progress: 0-d buffer in [0, 1] that `fit` updates in place: the only clock that a program may read.
@@ -85,9 +91,12 @@ class Program(nn.Module):
     holds_out: ClassVar[bool] = True
     query_options: ClassVar[tuple[str, ...]] = ()
     takes_elements: ClassVar[bool] = True
+    takes_covariates: ClassVar[bool] = False
     quantities: ClassVar[tuple[str, ...]] = ()
     stage: str = ""
     conditions: tuple[str, ...] = ()
+    covariates: tuple[Modality, ...] = ()
+    schema: tuple[Modality, ...]
     expert_calibration: Tensor
     progress: Tensor
     encoders: nn.ModuleDict
@@ -97,13 +106,14 @@ class Program(nn.Module):
         super().__init_subclass__(**words)
         if "__init__" in vars(cls):
             hyper_parameters(cls)  # refuses two of the same name as soon as the class is defined
-            cls.__init__ = taking_fields(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = binding_covariates(taking_fields(cls.__init__))  # type: ignore[method-assign]
         for name in ("model", "guide", "query_guide"):
             if inspect.isfunction(method := vars(cls).get(name)):
                 setattr(cls, name, PyroMethod(method))
 
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
+        modalities = bind_covariates(self, modalities)  # where no subclass has a constructor
         if not self.takes_elements and (series := [m.name for m in modalities if m.sequence]):
             raise UsageError(
                 f"{type(self).__name__}: {', '.join(series)}: it takes no sequences; choose another program."
@@ -112,6 +122,8 @@ class Program(nn.Module):
         bound: dict[str, Any] = {n: s for n, s in states.items() if s.names or s.calibration is not None}
         self.likelihood_parameters = nn.ModuleDict(bound)
         self.modalities = tuple(dataclasses.replace(m, learned=bound.get(m.name)) for m in modalities)
+        if not self.covariates:
+            self.schema = self.modalities
         self.encoded: tuple[str, ...] = tuple(m.name for m in modalities if m.role == "modality")
         self.register_buffer("progress", torch.zeros(()))
         self.register_buffer("expert_calibration", torch.zeros(len(modalities)))
@@ -301,9 +313,13 @@ class Program(nn.Module):
             batch: the batch.
 
         Returns:
-            (..., B, sum of the input sizes of all that is encoded), with zeros for what is not seen.
+            (..., B, sum of the input sizes of all that is encoded), with zeros for what is not seen, and the columns of
+            the covariates behind.
         """
-        inputs = [torch.where(batch.sees(n).unsqueeze(-1), batch.input(self.modality(n)), 0.0) for n in self.encoded]
+        alone = [self.modality(name).alone for name in self.encoded]
+        inputs = [torch.where(batch.sees(m.name).unsqueeze(-1), batch.input(m), 0.0) for m in alone]
+        if self.covariates:
+            inputs.append(batch.beside(self.covariates).expand(*inputs[0].shape[:-1], -1))
         return torch.cat(inputs, -1)
 
     def experts(
@@ -326,25 +342,3 @@ class Program(nn.Module):
         names = [m.name for m in self.modalities]
         log_exponents = self.expert_calibration[[names.index(name) for name in self.encoded]]
         return loc, log_var - log_exponents.to(log_var.dtype).reshape(-1, 1, 1)  # N(m, v)^t is N(m, v / t)
-
-
-def class_label(program: Program) -> Modality | None:
-    """Find the first label that is one class per row.
-
-    Args:
-        program: the program.
-
-    Returns:
-        The label; None where the program has no such label.
-
-    Example:
-        >>> digit = Modality("digit", (), "categorical", role="label", classes=("0", "1"))
-        >>> class_label(Program([Modality("x", (3,), "normal"), digit])).name
-        'digit'
-    """
-    return next((m for m in program.modalities if m.role == "label" and kind(m) == "class"), None)
-
-
-def generates(program: Program) -> list[str]:
-    """List the modalities (no labels) that a program has a distribution for."""
-    return [name for name in program.targets() if program.modality(name).role == "modality"]

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..base.parsing import names as names_in
 from ..errors import DataError, UsageError
 from ..modalities.modality import Modality
@@ -20,6 +22,7 @@ from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
 from .schema.column_names import as_text
 from .schema.ingest import from_arrays, with_mask
+from .schema.parts import checked_parts, with_parts
 from .schema.schema_file import read_schema
 
 
@@ -37,6 +40,7 @@ def read(
     target: str | Sequence[str] | None = None,
     strict: bool = False,
     schema_file: str | Path | None = None,
+    split: np.ndarray | Sequence[int] | None = None,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -71,6 +75,9 @@ def read(
             query may be given. None: labels are what is named `label…` or `y`.
         strict: if True, data in which something is suspected (`Dataset.findings`) are refused.
         schema_file: a file of `write_schema`, which says what each array is; `as_`, `missing` and `target` come first.
+        split: (N,) the parts of the rows in the order of the source, instead of its own: 0 train, 1 valid, 2 test, −1
+            left out. Scales and classes are learnt from these train rows, unless the source is in the units of the
+            model already, such as a recipe. Without a valid row some train rows become valid.
 
     Returns:
         The data in model units, with a split and a schema.
@@ -94,22 +101,25 @@ def read(
         as_, missing, target = said["as_"], said["missing"], said["target"]
     targets = None if target is None else names_in(target)
     as_ = {name: as_text(how) for name, how in as_.items()}
+    parts = None if split is None else checked_parts(split)
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
     request = Request(ignored, schema, Path(root) if root else None, download, as_, missing, targets)
     found = _read_source(data, request)
     if isinstance(found, Arrays):
         with _errors_of(found.name if found.table else ""):
             dataset = from_arrays(
-                found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
-                hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
-                target=targets, levels=found.levels, understood=found.told,
-                table=found.table,
+                found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema,
+                seed=seed, hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
+                missing=missing, target=targets, levels=found.levels, understood=found.told, table=found.table,
+                split=parts,
             )  # fmt: skip
         if strict:
             refuse_suspected(dataset)
         return dataset
     if missing and schema is None:
         raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
+    if parts is not None:
+        found = with_parts(found, parts)
     return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
 
 

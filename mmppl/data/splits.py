@@ -21,6 +21,7 @@ PART_OF: dict[str, Part] = {
     "train": "train", "valid": "valid", "val": "valid", "dev": "valid", "validation": "valid", "test": "test"
 }  # fmt: skip  # how files call them
 SHARES = (0.7, 0.1, 0.2)
+ENOUGH = 10  # rows of a stratum, of which a part of a tenth gets one
 
 
 def stratified_split(
@@ -68,31 +69,79 @@ def _groups_of_units(groups: np.ndarray, units: np.ndarray) -> tuple[np.ndarray,
     return of_units, which
 
 
-def stratifying(modalities: Sequence[Modality]) -> Modality | None:
-    """Return the label that a split is stratified by: the first one with one class per row.
+def stratifying(modalities: Sequence[Modality]) -> list[Modality]:
+    """Return the labels that a split is stratified by: those with one class per row, and vectors of 0 and 1.
 
     Args:
         modalities: the schema.
 
     Returns:
-        The label, or None if there is none.
+        The labels, in order.
     """
-    return next((m for m in modalities if m.role == "label" and m.classes is not None and m.size == 1), None)
+    return [
+        m for m in modalities
+        if m.role == "label" and (m.size == 1 if m.classes else m.likelihood == "bernoulli" and not m.sequence)
+    ]  # fmt: skip
 
 
-def groups_of(dataset: Dataset) -> np.ndarray:
-    """Return the class codes that the rows of a data set are stratified by.
+def strata_of(dataset: Dataset) -> np.ndarray:
+    """Return the strata of the rows of a data set by its labels.
 
     Args:
         dataset: the rows.
 
     Returns:
-        (N,) int64 codes, −1 where the label is missing; zeros if there is no label to stratify by.
+        (N,) int64 codes: of one label of classes its codes, −1 where it is missing; of several see `combined`. Zeros
+        if there is no label to stratify by.
     """
-    label = stratifying(dataset.modalities)
-    if label is None:
-        return np.zeros(len(dataset), np.int64)
-    return np.where(dataset.observed[label.name].numpy(), dataset.values[label.name].reshape(-1).numpy(), -1)
+    labels = stratifying(dataset.modalities)
+    columns = [
+        np.where(
+            dataset.observed[m.name].numpy()[:, None], dataset.values[m.name].reshape(len(dataset), -1).numpy(), -1
+        )
+        for m in labels
+    ]
+    return combined(columns, len(dataset))
+
+
+def combined(labels: Sequence[np.ndarray], rows: int) -> np.ndarray:
+    """Combine labels into strata: the cross of their classes, as far as its cells have `ENOUGH` rows.
+
+    Rows of smaller cells share the stratum that they have by the labels before. Of a label with several columns of 0
+    and 1 a row counts under the rarest column that is 1, which is the order in which Sechidis, Tsoumakas & Vlahavas
+    2011 ("On the stratification of multi-label data") deal rows.
+
+    Args:
+        labels: (N, columns) whole numbers each, −1 where a row lacks the label.
+        rows: N.
+
+    Returns:
+        (N,) int64 codes; those of the first label itself if it is the only one and has one column.
+
+    Example:
+        >>> first, second = np.repeat([0, 1], 20), np.tile([0, 1], 20)
+        >>> np.unique(combined([first[:, None], second[:, None]], 40), return_counts=True)[1]
+        array([10, 10, 10, 10])
+    """
+    columns = [label[:, 0] if label.shape[1] == 1 else _rarest(label) for label in labels]
+    if not columns:
+        return np.zeros(rows, np.int64)
+    strata = columns[0].astype(np.int64)
+    for column in columns[1:]:
+        pairs, which, counts = np.unique(
+            np.stack([strata, column], -1), axis=0, return_inverse=True, return_counts=True
+        )
+        codes = np.where(counts >= ENOUGH, len(strata) + np.arange(len(pairs)), pairs[:, 0])  # apart from codes so far
+        strata = np.unique(codes[which.reshape(-1)], return_inverse=True)[1].reshape(-1)
+    return strata
+
+
+def _rarest(label: np.ndarray) -> np.ndarray:
+    """(N,) the rarest column that is 1 in a row, from 1 on; 0 where none is, −1 where the label is missing."""
+    order = np.argsort((label == 1).sum(0), kind="stable")
+    ones = label[:, order] == 1
+    found = np.where(ones.any(1), order[ones.argmax(1)] + 1, 0)
+    return np.where((label == -1).all(1), -1, found)
 
 
 def stratified_folds(groups: np.ndarray, folds: int, *, seed: int, units: np.ndarray | None = None) -> np.ndarray:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..core.program import Program, generates
+from ..core.program import Program
+from ..core.roles import generates
 from ..data.dataset import Dataset
 from ..errors import DataError
 from ..inference.fitted import FittedModel

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.program import Program, class_label
+from ..core.program import Program
+from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
 from ..errors import UsageError, suggest

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.program import Program, generates
+from ..core.program import Program
+from ..core.roles import generates
 from ..data.dataset import Dataset
 from ..inference.draws import draw
 from ..inference.fitted import FittedModel

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.program import Program, class_label
+from ..core.program import Program
+from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..errors import MMPPLError
 from ..inference.fitted import FittedModel

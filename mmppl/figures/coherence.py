@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..core.program import class_label, generates
+from ..core.roles import class_label, generates
 from ..errors import UsageError
 from ..evaluation.coherence import classifier_accuracy, classifiers, coherence
 from ..evaluation.conditioning import default_conditioning_sets, set_name

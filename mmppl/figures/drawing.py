@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..base.text import printable
-from ..core.program import Program, class_label
+from ..core.program import Program
+from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..modalities.images import image_layout, shades
 from ..modalities.modality import Modality

@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..core.program import class_label
+from ..core.roles import class_label
 from ..errors import UsageError
 from ..evaluation.conditioning import default_conditioning_sets, has_any, set_name
 from ..modalities.modality import Modality

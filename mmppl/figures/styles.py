@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..core.program import class_label
+from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..inference.decode import decode
 from ..inference.fitted import FittedModel

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..core.program import Program, class_label
+from ..core.program import Program
+from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.scores import gaussian_kl

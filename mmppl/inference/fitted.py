@@ -21,6 +21,7 @@ from ..data.examine.report import TOLD, UNSEEN
 from ..data.read import read
 from ..data.schema.column_names import ID
 from ..data.splits import GROUP
+from ..data.time_order import TIME
 from ..errors import DataError, UsageError
 from ..modalities.modality import Modality
 from .answer import Answer
@@ -42,6 +43,7 @@ class FittedModel:
         annotations: the names of arrays that the fit took for annotations (`Dataset.annotations`); so do its answers.
         group: the name of the array that the fit took for the group of its rows, if it is another name.
         ids: the name of the column that the fit took for the ids of its rows, if it was told.
+        time: the name of the array by whose order the fit split its rows, if there is one.
         unseen: label → the classes that no training row had.
         history: one dict per epoch, as in metrics.jsonl.
 
@@ -69,14 +71,16 @@ class FittedModel:
         annotations: Sequence[str] = (),
         group: str | None = None,
         ids: str | None = None,
+        time: str | None = None,
         unseen: Mapping[str, Sequence[str | int]] = {},
         history: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.program = program.eval()
-        self.modalities = tuple(program.modalities if modalities is None else modalities)
+        self.modalities = tuple(program.schema if modalities is None else modalities)
         self.hyper, self.name, self.options = dict(hyper), name, dict[str, Any]()
         self.fitted_on, self.unseen = data, dict(unseen)
-        self.ignored, self.annotations, self.group, self.ids = tuple(ignored), tuple(annotations), group, ids
+        self.annotations, self.group, self.ids, self.time = tuple(annotations), group, ids, time
+        self.ignored = tuple(ignored)
         self._history = list(history)
 
     @property
@@ -126,7 +130,8 @@ class FittedModel:
     def _copy(self, program: Program) -> Self:
         return type(self)(
             program, self.modalities, hyper=self.hyper, name=self.name, data=self.fitted_on, ignored=self.ignored,
-            annotations=self.annotations, group=self.group, ids=self.ids, unseen=self.unseen, history=self._history,
+            annotations=self.annotations, group=self.group, ids=self.ids, time=self.time, unseen=self.unseen,
+            history=self._history,
         )  # fmt: skip
 
     def data(self, root: Any = None, *, hidden: bool = True) -> Dataset:
@@ -166,7 +171,8 @@ class FittedModel:
         as_: dict[str, str] = {}
         if not isinstance(data, Dataset):
             as_ = dict.fromkeys(self.ignored, "ignore") | dict.fromkeys(self.annotations, WORD)
-            as_ |= {name: how for name, how in ((self.group, GROUP), (self.ids, ID)) if name is not None}
+            words = ((GROUP, self.group), (TIME, self.time), (ID, self.ids))
+            as_ |= {name: word for word, name in words if name is not None}
         dataset = read(data, root=root, as_=as_, schema=self.modalities)
         if not dataset.has_split:
             dataset = self._with_split(dataset)
@@ -231,6 +237,7 @@ class FittedModel:
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         memory: int | str = MEMORY,
         precision: str = "fp32",
+        set_condition: Mapping[str, Any] = {},
     ) -> Answer:
         """Ask what follows from what is given; see `mmppl.inference.query.ask` for details.
 
@@ -248,6 +255,7 @@ class FittedModel:
             quantiles: the quantiles to report.
             memory: the memory that the work may take, in bytes or as a text such as "500MB".
             precision: "fp32" or "bf16".
+            set_condition: condition → the value under which what is wanted is predicted, in all rows.
 
         Returns:
             The answer, with one entry per row.
@@ -269,7 +277,8 @@ class FittedModel:
         with own_settings(), matmul_precision(probe_matmul()):
             answer = ask(
                 self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
-                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision, run=self.name,
+                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision,
+                set_condition=set_condition, run=self.name,
             )  # fmt: skip
         shown = self.program.encoded if given is None else given
         seen = [n for n in shown if self.program.modality(n).role == "modality" and n not in want]

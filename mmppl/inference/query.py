@@ -25,6 +25,7 @@ from .memory import MEMORY, chunk, estimate
 from .predictive import PredictiveAccumulator, resample
 from .psis import smooth
 from .question import Question
+from .set_conditions import about_conditions
 from .warnings import not_finite, nothing_given, nothing_scored, untrusted_weights
 
 
@@ -42,6 +43,7 @@ def ask(
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     memory: int | str = MEMORY,
     precision: Literal["fp32", "bf16"] | str = "fp32",
+    set_condition: Mapping[str, Any] = {},
     run: str = "",
 ) -> Answer:
     """Ask a program about every row of a data set.
@@ -67,6 +69,8 @@ def ask(
             the memory for their weights and, with quantiles or `keep_draws`, for what is wanted.
         precision: "bf16" computes the matrix products of the networks in bfloat16, and sums and densities still in
             float32.
+        set_condition: condition → the class or number under which what is wanted is predicted in all rows, "as if
+            measured there" ({"batch": "A"}). Latents are read under each row's own conditions.
         run: the name of the model, for the answer.
 
     Returns:
@@ -83,7 +87,9 @@ def ask(
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
     with turn():
-        question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
+        question = Question.of(
+            program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision, set_condition
+        )
         refuse_unseen(dataset.findings, [*question.given, *(question.targets() if "evidence" in question.want else ())])
         size = chunk(
             lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
@@ -102,7 +108,7 @@ def ask(
     for name in set(found) & set(program.quantities):
         _name_the_most(found[name], list(program.encoded))
         features[name] = program.encoded
-    warnings = _warnings(question, found)
+    warnings = [*_warnings(question, found), *about_conditions(program, dataset, set_condition)]
     for m in program.modalities:
         if m.name in found and m.name in dataset.present:
             _blank(found[m.name], dataset.present[m.name].numpy(), dataset.observed[m.name].numpy())
@@ -180,6 +186,7 @@ def _describe(
     if question.method == "importance":
         weighted = smooth(*importance_weights(question, batch, ids, question.given, question.given, step))
     weights = None if weighted is None else weighted.weights
+    batch = dataclasses.replace(batch, instead=question.instead)  # the weights are those of the rows' own conditions
     accumulators = {
         name: PredictiveAccumulator(
             None if name in latents else program.modality(name), question.draws, weights, question.holds(name)

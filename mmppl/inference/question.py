@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from pyro import poutine
+from torch import Tensor
 
 from ..base.choices import METHODS, PRECISIONS, choice
 from ..base.parsing import whole
@@ -17,6 +18,7 @@ from ..distributions.delta import is_deterministic
 from ..errors import UsageError, suggest
 from ..objectives.traces import is_random
 from .predictive import quantile_name
+from .set_conditions import set_conditions
 
 QUANTITIES = ("importance",)  # that programs may have (`Program.quantities`): a program without it says so
 SMOOTHING = 64  # bytes per weight, with the copies that smoothing makes
@@ -69,6 +71,7 @@ class Question:
         quantiles: the quantiles to report.
         precision: "fp32" or "bf16".
         latents: name → the number of elements of a draw; empty if no latent is wanted.
+        instead: condition → (*shape), the values under which predictions are made instead of the rows' own.
     """
 
     program: Program
@@ -82,6 +85,7 @@ class Question:
     quantiles: Sequence[float]
     precision: str
     latents: dict[str, int]  # name → numbers per draw; empty where none is wanted
+    instead: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -96,6 +100,7 @@ class Question:
         keep_draws: bool,
         quantiles: Sequence[float],
         precision: str,
+        set_condition: Mapping[str, Any] = {},
     ) -> Question:
         """Check a question.
 
@@ -110,6 +115,7 @@ class Question:
             keep_draws: whether the answer contains the draws.
             quantiles: the quantiles to report.
             precision: "fp32" or "bf16".
+            set_condition: condition → the value under which predictions are made.
 
         Returns:
             The checked question.
@@ -129,6 +135,11 @@ class Question:
             quantile_name(p)  # raises if it is wrong
         if not want:
             raise UsageError(f"query: nothing is wanted; name some of {', '.join(['z', *names])}.")
+        for name in (m.name for m in program.covariates if m.name in (*(given or ()), *want)):
+            raise UsageError(
+                f"query: {name} is a condition: each row is seen under its own, and nothing predicts it. Leave it out; "
+                f"--set-condition {name}=VALUE predicts under another."
+            )
         for name in given or ():
             if name not in names:
                 raise UsageError(
@@ -171,6 +182,13 @@ class Question:
                     f"query: {type(program).__name__} has no distribution for {name}; it answers about "
                     f"{', '.join([*question.latents, *program.targets()])}."
                 )
+        question.instead = set_conditions(program, set_condition)
+        if set_condition and "evidence" in want:
+            raise UsageError("query: evidence is that of rows under their own conditions; leave out --set-condition.")
+        if set_condition and not any(name in program.targets() for name in want):
+            raise UsageError(
+                "query: --set-condition changes what is predicted, and only latents are wanted; leave it out."
+            )
         known = [*question.latents, *names, *program.quantities, "evidence"]
         for name in want:
             if name not in known:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .likelihoods.likelihood import Likelihood
 
 Scale = float | Literal["learned", "shared", "predicted"]
+Role = Literal["modality", "label", "condition"]
 LARGEST = 2**40  # numbers of one sample
 
 
@@ -37,7 +38,8 @@ class Modality:
             Student; inverse dispersion of an NB, concentration of a Beta), "learned" (one per feature), "shared"
             (learned, one for all features) or "predicted" (by the decoder; Normal only). None: the likelihood's
             default, "learned", and of images "shared".
-        role: "modality", or "label" (scored like any other; no guide sees it unless its program says so).
+        role: "modality"; "label" (scored like any other; no guide sees it unless its program says so); or "condition",
+            such as batch, site or age: encoders and decoders see it, nothing scores, predicts or hides it.
         classes: names of the categories of a categorical modality, in the order of their codes.
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
             "log1p" (ln(1 + x) − shift)/spread, "none", or another name of `mmppl.modalities.transforms.TRANSFORMS`.
@@ -55,6 +57,7 @@ class Modality:
             of variation of the training rows' size factors (see `CountLikelihood`); None: the rows have no size.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
+        covariates: the conditions that encoders and decoders of this modality see beside it. The program binds them.
 
     Raises:
         UsageError: the shape, classes, scale or scaling are impossible, the names of the features are not one per
@@ -75,7 +78,7 @@ class Modality:
     shape: tuple[int, ...]
     likelihood: str = "normal"
     scale: Scale | None = None
-    role: Literal["modality", "label"] = "modality"
+    role: Role = "modality"
     classes: tuple[str | int, ...] | None = None
     transform: str = "none"
     shift: tuple[float, ...] | None = None
@@ -86,12 +89,15 @@ class Modality:
     missing: tuple[str, ...] | None = None
     size_factor: tuple[float, ...] | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
+    covariates: tuple[Modality, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if any(length < 1 for length in self.shape) or self.size > LARGEST:
             raise UsageError(f"{self.name}: no sample has the shape {self.shape}; give whole numbers from 1 on.")
         if self.sequence and len(self.shape) != 2:
             raise UsageError(f"{self.name}: a sequence has the shape (steps, features), not {self.shape}; reshape it.")
+        if self.sequence and self.role == "condition":
+            raise UsageError(f"{self.name}: a condition is one vector per row, and it is a sequence; leave it out.")
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise UsageError(f"{self.name}: two of its classes have the same name; rename one.")
         if not isinstance(self.scale, str | None) and not 0 < self.scale < math.inf:
@@ -155,8 +161,20 @@ class Modality:
 
     @property
     def input_size(self) -> int:
-        """The width of `as_input`: one per feature, or one per feature and class, and one per step of a sequence."""
-        return self.family.input_size(self) + (self.shape[0] if self.sequence else 0)
+        """The width of an encoder's input: one per feature, or one per feature and class, and one per step of a
+        sequence, and beside them the columns of the covariates.
+        """
+        return self.family.input_size(self) + (self.shape[0] if self.sequence else 0) + self.covariate_size
+
+    @property
+    def covariate_size(self) -> int:
+        """The width of all covariates together."""
+        return sum(m.input_size for m in self.covariates)
+
+    @property
+    def alone(self) -> Modality:
+        """The same modality without covariates."""
+        return dataclasses.replace(self, covariates=()) if self.covariates else self
 
     @property
     def step(self) -> Modality:
@@ -178,7 +196,8 @@ class Modality:
         return self.family.output_size(self)
 
     def as_input(self, value: Tensor, present: Tensor | None = None) -> Tensor:
-        """Turn values into an encoder's input. Classes become one-hot, and an unknown code becomes zeros.
+        """Turn values into an encoder's input, without covariates. Classes become one-hot, and an unknown code becomes
+        zeros.
 
         Args:
             value: (B, *shape) values in model units.
@@ -186,8 +205,8 @@ class Modality:
                 become zeros, whatever stands there.
 
         Returns:
-            (B, input_size) floats. Of a sequence they are the flattened (T, F + 1) steps (F·K + 1 with K classes): its
-            features, and 1 where the step exists.
+            (B, input_size) floats, without covariates. Of a sequence they are the flattened (T, F + 1) steps (F·K + 1
+            with K classes): its features, and 1 where the step exists.
         """
         return self.masked_input(self.family.as_input(self, value), present)
 
@@ -271,7 +290,9 @@ class Modality:
 
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
-        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
+        kept = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("learned", "covariates")
+        }
         # None is neither in the file nor in the fingerprint
         for name in ("features", "input_scaling", "missing", "size_factor"):
             if kept[name] is None:

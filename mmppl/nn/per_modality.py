@@ -42,7 +42,8 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
         options: what the networks are made of.
 
     Returns:
-        A network from (..., modality.input_size) to (..., outputs) for each name.
+        A network from (..., modality.input_size) to (..., outputs) for each name. Networks that are no MLPs see
+        covariates after their own layers.
 
     Example:
         >>> m = Modality("x", (3,), "normal")
@@ -51,17 +52,44 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
     """
 
     def encoder(m: Modality, options: NetworkOptions) -> nn.Module:
-        if (series := sequence_encoder(m, outputs, options)) is not None:
-            return series
-        if _is_image(m, options.networks):
-            trunk = image_trunk(m.shape, outputs, channels=options.channels, norm=options.norm, dropout=options.dropout)
-            return nn.Sequential(trunk, FullPrecision())
-        if _is_text(m, options.networks):
-            return nn.Sequential(text_trunk(m.n_classes, outputs), FullPrecision())
-        return _mlp(m.input_size, outputs, options, gain=ENCODER_GAIN)
+        if m.covariates and (features := _structured(m.alone, _width(options), options)) is not None:
+            head = _mlp(_width(options) + m.covariate_size, outputs, replace(options, layers=1), gain=ENCODER_GAIN)
+            return CovariateEncoder(features, m.alone.input_size, head)
+        own = _structured(m, outputs, options)
+        return _mlp(m.input_size, outputs, options, gain=ENCODER_GAIN) if own is None else own
 
     of_each = options.of_each([m.role for m in modalities])
     return nn.ModuleDict({m.name: encoder(m, own) for m, own in zip(modalities, of_each)})
+
+
+def _structured(m: Modality, outputs: int, options: NetworkOptions) -> nn.Module | None:
+    """The encoder of a sequence, an image or a text by layers of its own; None where it gets an MLP."""
+    if (series := sequence_encoder(m, outputs, options)) is not None:
+        return series
+    if _is_image(m, options.networks):
+        trunk = image_trunk(m.shape, outputs, channels=options.channels, norm=options.norm, dropout=options.dropout)
+        return nn.Sequential(trunk, FullPrecision())
+    if _is_text(m, options.networks):
+        return nn.Sequential(text_trunk(m.n_classes, outputs), FullPrecision())
+    return None
+
+
+class CovariateEncoder(nn.Module):
+    """An encoder that sees covariates after the layers of the modality: (..., inputs + C) → (..., outputs).
+
+    Args:
+        features: from (..., inputs) to (..., F).
+        inputs: the size of the input without covariates.
+        head: from (..., F + C) to (..., outputs).
+    """
+
+    def __init__(self, features: nn.Module, inputs: int, head: nn.Module) -> None:
+        super().__init__()
+        self.features, self.inputs, self.head = features, inputs, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.features(x[..., : self.inputs]).relu()
+        return self.head(torch.cat([own, x[..., self.inputs :]], -1))
 
 
 def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOptions) -> nn.ModuleDict:
@@ -74,7 +102,7 @@ def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOption
         options: what the networks are made of.
 
     Returns:
-        A network for each name, from (..., inputs) to the parameters of the modality's likelihood,
+        A network for each name, from (..., inputs + covariates) to the parameters of the modality's likelihood,
         (..., modality.output_size). Under autocast its output stays in bfloat16.
 
     Example:
@@ -85,21 +113,23 @@ def decoders(modalities: Sequence[Modality], inputs: int, options: NetworkOption
     networks = "mlp" if options.networks == "conv-encoders" else options.networks
 
     def decoder(m: Modality, options: NetworkOptions) -> nn.Module:
-        if (series := sequence_decoder(inputs, m, options)) is not None:
+        width = inputs + m.covariate_size
+        if (series := sequence_decoder(width, m, options)) is not None:
             return series
         if _is_image(m, networks):
             parts = m.output_size // m.size
-            return image_decoder(inputs, m.shape, parts=parts, channels=options.channels, norm=options.norm)
+            return image_decoder(width, m.shape, parts=parts, channels=options.channels, norm=options.norm)
         if _is_text(m, networks):
-            return text_decoder(inputs, m.n_classes)
-        return _mlp(inputs, m.output_size, replace(options, dropout=0.0), gain=DECODER_GAIN, narrow=True)
+            return text_decoder(width, m.n_classes)
+        return _mlp(width, m.output_size, replace(options, dropout=0.0), gain=DECODER_GAIN, narrow=True)
 
     of_each = options.of_each([m.role for m in modalities])
     return nn.ModuleDict({m.name: decoder(m, own) for m, own in zip(modalities, of_each)})
 
 
 class JointEncoder(nn.Module):
-    """One encoder that sees all modalities: (..., sum of input sizes) → (..., outputs).
+    """One encoder that sees all modalities and, after them, their covariates: (..., sum of input sizes without
+    covariates, + C) → (..., outputs).
 
     It is an MLP on the concatenated inputs or, with convolutions, on `hidden` features from an encoder of each
     modality. Where each modality has a width of its own, its own is their sum.
@@ -117,6 +147,8 @@ class JointEncoder(nn.Module):
 
     def __init__(self, modalities: Sequence[Modality], outputs: int, options: NetworkOptions) -> None:
         super().__init__()
+        beside = modalities[0].covariate_size if modalities else 0
+        modalities = [m.alone for m in modalities]
         self.sizes = [m.input_size for m in modalities]
         self.features: nn.ModuleList | None = None
         width = sum(self.sizes)
@@ -127,13 +159,15 @@ class JointEncoder(nn.Module):
             of_each = encoders(modalities, _width(options), replace(options, layers=1, dropout=0.0))
             self.features = nn.ModuleList(of_each.values())
             width = _width(options) * len(self.sizes)
-        self.head = _mlp(width, outputs, options, gain=ENCODER_GAIN)
+        self.head = _mlp(width + beside, outputs, options, gain=ENCODER_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.features is None:
             return self.head(x)
-        parts = zip(self.features, x.split(self.sizes, -1))
-        return self.head(torch.cat([network(part) for network, part in parts], -1).relu())
+        inputs = sum(self.sizes)
+        parts = zip(self.features, x[..., :inputs].split(self.sizes, -1))
+        seen = torch.cat([network(part) for network, part in parts], -1).relu()
+        return self.head(torch.cat([seen, x[..., inputs:]], -1))
 
 
 def _width(options: NetworkOptions) -> int:

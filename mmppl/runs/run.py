@@ -19,7 +19,9 @@ from ..data.readers.omics.mudata import with_options_of
 from ..data.readers.tokens import UTTERANCE, utterance_split
 from ..data.recipes.registry import needs
 from ..data.schema.column_names import ID
-from ..data.splits import GROUP, groups_of, stratified_split
+from ..data.split_rules import SplitRules
+from ..data.splits import GROUP
+from ..data.time_order import TIME
 from ..errors import DataError, UsageError
 from ..inference.fitted import FittedModel
 from .card import write_card
@@ -64,8 +66,10 @@ class Run(FittedModel):
             data=data,
             ignored=[name for name, how in record.data.declared.items() if how == "ignore"],
             annotations=[name for name, how in record.data.declared.items() if how == WORD],
-            group=next((name for name, how in record.data.declared.items() if how == GROUP), None),
-            ids=next((name for name, how in record.data.declared.items() if how == ID), None),
+            **{
+                word: next((n for n, how in record.data.declared.items() if how == named), None)
+                for word, named in (("group", GROUP), ("time", TIME), ("ids", ID))
+            },
             unseen=record.data.unseen,
             history=history or (),
         )
@@ -203,7 +207,7 @@ class Run(FittedModel):
     def _with_split(self, dataset: Dataset) -> Dataset:
         """`dataset` with its seeded split if this run was fitted on it, so that training rows do not pass for test
         rows; else as it is."""
-        splits = [stratified_split(groups_of(dataset), seed=0, units=dataset.annotations.get(GROUP))]
+        splits = [SplitRules.of(dataset).split(seed=0)]
         if len(dataset) and UTTERANCE in dataset.annotations:  # the reader of tokens keeps utterances whole
             splits.append(utterance_split(dataset.annotations[UTTERANCE]))
         for split in splits:

@@ -171,19 +171,22 @@ def order_of_modalities(program: Program, other: Program, data: Dataset, move: C
 def moved(program: Program, other: Program) -> None:
     """Put the weights of a program into another whose modalities are in another order.
 
-    A layer with as many inputs as all encoded modalities together is taken for one that sees them side by side, and a
-    parameter with one number for each encoded modality for one of each. Everything else goes by its name.
+    A layer with as many inputs as all encoded modalities (and conditions) together is taken for one that sees them side
+    by side, and a parameter with one number for each encoded modality for one of each. Everything else goes by its
+    name.
 
     Args:
         program: the program.
         other: the program that gets the weights.
     """
-    sizes = {name: program.modality(name).input_size for name in program.encoded}
-    columns = dict(zip(sizes, torch.arange(sum(sizes.values())).split(list(sizes.values()))))
+    sizes = {name: program.modality(name).alone.input_size for name in program.encoded}
+    inputs, beside = sum(sizes.values()), sum(m.input_size for m in program.covariates)
+    columns = dict(zip(sizes, torch.arange(inputs).split(list(sizes.values()))))
     weights = program.state_dict()
     for key, weight in weights.items():
-        if weight.ndim == 2 and weight.shape[1] == sum(sizes.values()):
-            weights[key] = weight[:, torch.cat([columns[n] for n in other.encoded])]
+        if weight.ndim == 2 and weight.shape[1] == inputs + beside:
+            own = torch.cat([columns[n] for n in other.encoded])
+            weights[key] = weight[:, torch.cat([own, torch.arange(inputs, inputs + beside)])]
         elif weight.shape == (len(sizes),) and key in dict(program.named_parameters(recurse=False)):
             weights[key] = weight[[program.encoded.index(n) for n in other.encoded]]
     other.load_state_dict(weights)
@@ -205,7 +208,8 @@ def extremes(program: Program, data: Dataset) -> Dataset:
     values = dict(data.values)
     for name, value in data.values.items():
         if value.is_floating_point():
-            refused, _ = program.modality(name).family.illegal(np.full(value[:1].shape, -1e3))
+            schema = next(m for m in data.modalities if m.name == name)
+            refused, _ = schema.family.illegal(np.full(value[:1].shape, -1e3))
             unbounded = not np.any(refused)
             values[name] = torch.where(value > value.mean(), *((1e3, -1e3) if unbounded else (1.0, 0.0)))
     return dataclasses.replace(data, values=values)
@@ -241,7 +245,12 @@ def exactness(cls: type[Program], hyper: Mapping[str, Any]) -> bool:
     Returns:
         False where the program's networks cannot be set to those of the world, or its prior is not N(0, I).
     """
-    world = World.make({"a": 4, "b": 3, "c": 5}, 2, orthogonal=True)
+    return all(_exact_in(cls, hyper, condition) for condition in ((0, 2) if cls.takes_covariates else (0,)))
+
+
+def _exact_in(cls: type[Program], hyper: Mapping[str, Any], condition: int) -> bool:
+    """The same, in a world with a condition of that size."""
+    world = World.make({"a": 4, "b": 3, "c": 5}, 2, orthogonal=True, condition=condition)
     try:
         with _double():
             program = exact(cls, world, **hyper)

@@ -1,4 +1,5 @@
-"""A world with a closed-form answer: z ~ N(0, I), x_m = W_m z + b_m + N(0, s_m²), any x_m missing.
+"""A world with a closed-form answer: z ~ N(0, I), x_m = W_m z + b_m + B_m c + N(0, s_m²), any x_m missing, with a
+condition c if it has one.
 
 With orthogonal columns in every W_m the posterior is a product of diagonal experts, so that a product-of-experts guide
 can be exact; with any other W_m it is only the best diagonal one.
@@ -6,7 +7,7 @@ can be exact; with any other W_m it is only the best diagonal one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
 
+CONDITION = "condition"  # the name of a world's condition
+
 
 @dataclass
 class World:
@@ -27,14 +30,16 @@ class World:
         weights: name → (d_m, D), float64.
         offsets: name → (d_m,), float64.
         sds: name → standard deviation of the noise.
+        effects: name → B_m, (d_m, C), float64, of the condition `CONDITION`; empty: there is none.
     """
 
     weights: dict[str, Tensor]
     offsets: dict[str, Tensor]
     sds: dict[str, float]
+    effects: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, sizes: dict[str, int], latent: int, *, orthogonal: bool, seed: int = 0) -> World:
+    def make(cls, sizes: dict[str, int], latent: int, *, orthogonal: bool, seed: int = 0, condition: int = 0) -> World:
         """Draw a world.
 
         Args:
@@ -42,12 +47,13 @@ class World:
             latent: D.
             orthogonal: whether the columns of every W_m are orthogonal.
             seed: seed of the draws.
+            condition: C, the size of the condition; 0: there is none.
 
         Returns:
             The world.
         """
         rng = torch.Generator().manual_seed(seed)
-        weights, offsets, sds = {}, {}, {}
+        weights, offsets, sds, effects = {}, {}, {}, {}
         for name, size in sizes.items():
             w = torch.randn(size, latent, generator=rng, dtype=torch.float64)
             if orthogonal:
@@ -55,7 +61,9 @@ class World:
             weights[name] = w
             offsets[name] = torch.randn(size, generator=rng, dtype=torch.float64)
             sds[name] = 0.5 + torch.rand((), generator=rng, dtype=torch.float64).item()
-        return cls(weights, offsets, sds)
+        for name, size in sizes.items() if condition else ():
+            effects[name] = torch.randn(size, condition, generator=rng, dtype=torch.float64)
+        return cls(weights, offsets, sds, effects)
 
     @property
     def latent(self) -> int:
@@ -64,7 +72,9 @@ class World:
 
     def modalities(self) -> list[Modality]:
         """Return the schema of its modalities."""
-        return [Modality(n, (len(w),), "normal", scale=self.sds[n]) for n, w in self.weights.items()]
+        own = [Modality(n, (len(w),), "normal", scale=self.sds[n]) for n, w in self.weights.items()]
+        size = next((b.shape[1] for b in self.effects.values()), 0)
+        return [*own, *([Modality(CONDITION, (size,), "normal", role="condition")] if size else [])]
 
     def sample(self, rows: int, seed: int = 1) -> Dataset:
         """Draw rows, with nothing missing."""
@@ -82,16 +92,33 @@ class World:
         """
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(rows, self.latent, generator=rng, dtype=torch.float64)
+        c = {}
+        if self.effects:
+            size = next(iter(self.effects.values())).shape[1]
+            c = {CONDITION: torch.randn(rows, size, generator=rng, dtype=torch.float64)}
         values = {
-            n: z @ w.T + self.offsets[n] + self.sds[n] * torch.randn(rows, len(w), generator=rng, dtype=torch.float64)
+            n: z @ w.T + self.mean(n, c) + self.sds[n] * torch.randn(rows, len(w), generator=rng, dtype=torch.float64)
             for n, w in self.weights.items()
-        }
+        } | c
         observed = {n: torch.ones(rows, dtype=torch.bool) for n in values}
         split = np.full(rows, 2, dtype=np.int8)
         return z, Dataset("world", tuple(self.modalities()), values, observed, np.arange(rows), split, True)
 
+    def mean(self, name: str, data: dict[str, Tensor]) -> Tensor:
+        """b + B c, the mean of a modality at z = 0.
+
+        Args:
+            name: name of the modality.
+            data: name → (B, d), among them the condition if the world has one.
+
+        Returns:
+            (B, d_m), or (d_m,) without a condition.
+        """
+        offset = self.offsets[name]
+        return offset + data[CONDITION] @ self.effects[name].T if self.effects else offset
+
     def expert(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The likelihood of x as a (diagonal) Gaussian in z.
+        """The likelihood of x as a (diagonal) Gaussian in z, in a world without a condition.
 
         Args:
             name: name of the modality.
@@ -118,7 +145,7 @@ class World:
         shift = torch.zeros(len(next(iter(data.values()))), self.latent, dtype=torch.float64)
         for n in names:
             precision = precision + self.weights[n].T @ self.weights[n] / self.sds[n] ** 2
-            shift = shift + (data[n] - self.offsets[n]) @ self.weights[n] / self.sds[n] ** 2
+            shift = shift + (data[n] - self.mean(n, data)) @ self.weights[n] / self.sds[n] ** 2
         covariance = torch.linalg.inv(precision)
         return shift @ covariance, covariance
 
@@ -133,7 +160,7 @@ class World:
             (B,).
         """
         w = torch.cat([self.weights[n] for n in names])
-        b = torch.cat([self.offsets[n] for n in names])
+        b = torch.cat([self.mean(n, data) for n in names], -1)
         noise = torch.cat([torch.full((len(self.weights[n]),), self.sds[n] ** 2, dtype=torch.float64) for n in names])
         joint = torch.distributions.MultivariateNormal(b, w @ w.T + torch.diag(noise))
         return joint.log_prob(torch.cat([data[n] for n in names], -1))
@@ -153,7 +180,7 @@ class World:
         total = torch.distributions.MultivariateNormal(zero, torch.eye(self.latent, dtype=torch.float64)).log_prob(zero)
         total = total - torch.distributions.MultivariateNormal(mean, covariance).log_prob(zero)
         for n in names:
-            total = total + torch.distributions.Normal(self.offsets[n], self.sds[n]).log_prob(data[n]).sum(-1)
+            total = total + torch.distributions.Normal(self.mean(n, data), self.sds[n]).log_prob(data[n]).sum(-1)
         return total
 
     def predictive(self, data: dict[str, Tensor], given: list[str], target: str) -> tuple[Tensor, Tensor]:
@@ -169,7 +196,7 @@ class World:
         """
         mean, covariance = self.posterior(data, given)
         w = self.weights[target]
-        return mean @ w.T + self.offsets[target], (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
+        return mean @ w.T + self.mean(target, data), (w @ covariance @ w.T).diagonal() + self.sds[target] ** 2
 
 
 def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper: Any) -> Program:
@@ -202,7 +229,10 @@ def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper
 
     def affine(network: Any, names: list[str], own: float, exponent: Tensor) -> None:
         precision = own + torch.stack([precisions[n] for n in names]).sum(0)
-        weight = torch.cat([gains[n] for n in names], 1) / precision[:, None]
+        columns = [gains[n] for n in names]
+        if world.effects:  # an encoder takes B c off what it sees
+            columns.append(-torch.stack([gains[n] @ world.effects[n] for n in names]).sum(0))
+        weight = torch.cat(columns, 1) / precision[:, None]
         layer = _layers(network)[0]
         layer.weight.copy_(torch.cat([weight, torch.zeros_like(weight)]))
         loc = sum(shifts[n] for n in names) / precision
@@ -212,7 +242,7 @@ def exact(cls: type[Program], world: World, *, posteriors: bool = False, **hyper
         for n, w, exponent in zip(world.weights, world.weights.values(), exponents):
             affine(program.encoders[n], [n], own, exponent)
             decoder = _layers(program.decoders[n])[0]
-            decoder.weight.copy_(w)
+            decoder.weight.copy_(torch.cat([w, world.effects[n]], 1) if world.effects else w)
             decoder.bias.copy_(world.offsets[n])
         if getattr(program, "log_exponents", None) is not None:
             program.log_exponents.copy_(exponents.log())
@@ -231,8 +261,9 @@ def _is_affine(program: Any, world: World) -> bool:
     or from the latent to a modality.
     """
     inputs = {name: len(w) for name, w in world.weights.items()}
-    shapes = {"encoders": {n: (2 * world.latent, size) for n, size in inputs.items()}}
-    shapes |= {"decoders": {n: (size, world.latent) for n, size in inputs.items()}}
+    beside = next((b.shape[1] for b in world.effects.values()), 0)
+    shapes = {"encoders": {n: (2 * world.latent, size + beside) for n, size in inputs.items()}}
+    shapes |= {"decoders": {n: (size, world.latent + beside) for n, size in inputs.items()}}
     for role, wanted in shapes.items():
         networks = getattr(program, role, {})
         if set(networks) != set(wanted):

@@ -163,7 +163,7 @@ def fit(
         if data is None:
             raise UsageError("fit: name a program or data; for data alone, one is chosen.")
         dataset = read(data, **how)
-        program, why = default_program(len(dataset.rows("train")), bool(dataset.present))
+        program, why = default_program(len(dataset.rows("train")), bool(dataset.present), dataset.modalities)
         inform(why)
     cls = load_program(program)
     added = specs_of(terms)

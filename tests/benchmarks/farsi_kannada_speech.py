@@ -22,7 +22,7 @@ from mnist_photo_text import spread
 
 import mmppl
 from mmppl.bench.harness import circumstances
-from mmppl.core.program import class_label
+from mmppl.core.roles import class_label
 from mmppl.evaluation.classifiers import predict
 from mmppl.evaluation.coherence import classifiers
 from mmppl.evaluation.conditioning import default_conditioning_sets, set_name

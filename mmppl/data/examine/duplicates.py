@@ -20,7 +20,7 @@ def duplicates(data: Examined) -> Iterator[Finding]:
     """Find rows that share all measured numbers, and say whether they are both in the training and the test rows."""
     floats = [
         m for m in data.modalities
-        if m.role != "label" and data.arrays[m.name].dtype.kind == "f" and m.family.density
+        if m.role == "modality" and data.arrays[m.name].dtype.kind == "f" and m.family.density
     ]  # fmt: skip
     if sum(m.size for m in floats) < ENOUGH:
         return

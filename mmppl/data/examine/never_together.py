@@ -14,7 +14,11 @@ MOST = 6  # pairs that are named
 @examination("never-together")
 def never_together(data: Examined) -> Iterator[Finding]:
     """Find such pairs; what one says of the other is then an assumption of the model."""
-    seen = {m.name: data.observed[m.name] for m in data.modalities if not data.observed[m.name].all()}
+    seen = {
+        m.name: data.observed[m.name]
+        for m in data.modalities
+        if m.role != "condition" and not data.observed[m.name].all()
+    }
     pairs = [
         (a, b) for a, b in combinations(seen, 2) if seen[a].any() and seen[b].any() and not (seen[a] & seen[b]).any()
     ]

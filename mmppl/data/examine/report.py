@@ -54,7 +54,7 @@ def understood(dataset: Dataset, most: int = MOST) -> str:
     for m in dataset.modalities[:most]:
         how = m.likelihood if m.classes is None else f"{len(m.classes)} classes"
         shape = "×".join(map(str, m.shape)) + " at most" * m.sequence
-        words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role == 'label')) if part)})")
+        words.append(f"{m.name} ({', '.join(part for part in (shape, how, m.role * (m.role != 'modality')) if part)})")
     more = [f"{len(dataset.modalities) - most} more"] if len(dataset.modalities) > most else []
     return f"{dataset.name}: {len(dataset):,} rows; {', '.join(words + more)}"
 

@@ -33,7 +33,7 @@ def _why(m: Modality, data: Examined) -> str:
     kind, classes = data.arrays[m.name].dtype.kind, m.family.values == "classes"
     if m.role == "label":
         return "" if classes else "a label that is a number; --as NAME=categorical makes classes of it"
-    if m.size > 1:
+    if m.size > 1 or m.role == "condition":
         return ""
     if classes:
         how = "" if kind == "U" else "; --as NAME=normal makes it a number"

@@ -43,7 +43,7 @@ def annotations_among(
         f"left out, as some rows have no value: {', '.join(left[:SHOWN])}{more}; --as NAME=categorical or =normal "
         "takes one as a modality, --target NAME as a label"
     )
-    group = set() if GROUP in overrides or GROUP in known else {GROUP}
+    group = set() if GROUP in overrides else {GROUP}
     return (named | free | group) - known - gaps, gaps, [note] if gaps else []
 
 

@@ -14,12 +14,13 @@ from ...modalities.modality import Modality
 from ..annotations import set_aside
 from ..dataset import Dataset
 from ..splits import GROUP
+from ..time_order import TIME
 from .arrays import Table
 from .counts import with_size_factor
 from .encode import encode_table
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
-from .overrides import Override, check_known, declared_aside, parse_overrides
+from .overrides import CONDITION, Override, check_known, declared_aside, parse_overrides
 from .scale import with_input_scaling
 from .targets import with_targets
 
@@ -92,7 +93,7 @@ def with_schema(
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),
-        declared={key: how for key, how in declared.items() if how != GROUP or GROUP in annotations},
+        declared={key: how for key, how in declared.items() if how not in (GROUP, TIME) or how in annotations},
         whole=None,
         scaled_on_all=None,
     )
@@ -131,6 +132,8 @@ def _in_input_units(m: Modality, value: np.ndarray) -> np.ndarray:
 def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Modality:
     if override is None:
         return m
+    if override.likelihood == CONDITION:
+        return dataclasses.replace(m, role=CONDITION)
     family = LIKELIHOODS[override.likelihood]
     if (family.values == "classes") != (m.classes is not None) or override.transform not in (None, m.transform):
         raise UsageError(f"--as {m.name}: the values of {dataset.name} are made for {m.likelihood}, {m.transform}.")

@@ -10,24 +10,26 @@ from torch import Tensor
 
 from ...modalities.modality import Modality
 from ..dataset import Dataset
-from ..splits import stratifying
+from ..splits import combined, stratifying
 from .arrays import Table, chunks
 
 
 def stratification_groups(table: Table, modalities: Sequence[Modality]) -> np.ndarray:
-    """Return the class codes that a split is stratified by.
+    """Return the strata that a split respects, as `strata_of` has them of a data set.
 
     Args:
         table: the parsed arrays.
         modalities: their schema.
 
     Returns:
-        (N,) int64 codes, −1 where the label is missing; zeros if there is no label to stratify by.
+        (N,) int64 codes.
     """
-    label = stratifying([m for m in modalities if m.name in table.arrays])
-    if label is None:
-        return np.zeros(len(table.ids), dtype=np.int64)
-    return np.where(table.observed[label.name], _codes(table, label).reshape(-1), -1)
+    columns = []
+    for m in stratifying([m for m in modalities if m.name in table.arrays]):
+        values = _codes(table, m) if m.classes else table.arrays[m.name]
+        with np.errstate(invalid="ignore"):  # masked values may be anything
+            columns.append(np.where(table.observed[m.name][:, None], values.reshape(len(table.ids), -1), -1))
+    return combined(columns, len(table.ids))
 
 
 def encode_table(

@@ -15,7 +15,7 @@ from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from .absent import Missing
 from .arrays import Table, chunks
-from .overrides import Override
+from .overrides import CONDITION, Override
 from .targets import with_targets
 
 STRINGS = 50  # up to so many different strings in a column are classes, however few rows there are
@@ -53,9 +53,10 @@ def infer_modality(
     """
     sequence = seen is not None  # it is no image, and no label, whatever its shape and name
     seen = seen or (lambda rows: array[rows][observed[rows]])
+    is_condition = override is not None and override.role == CONDITION  # whole numbers are codes, as those of labels
     facts = ArrayFacts(
         name, (array[0].size,) if sequence else array.shape[1:], array.dtype, array.dtype.kind,
-        _named_label(name, target) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
+        (_named_label(name, target) or is_condition) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
     )  # fmt: skip
     modality = _inferred(facts, array, observed, override, gaps, columns)
     return dataclasses.replace(modality, shape=array.shape[1:], sequence=True) if sequence else modality
@@ -69,7 +70,9 @@ def _inferred(
         facts = dataclasses.replace(facts, kind="i")
     plain = _claimed(facts)
     of_classes = plain.family.values == "classes"
-    if override is None:
+    if override is None or override.likelihood == CONDITION:
+        if override is not None:
+            return dataclasses.replace(plain, role=CONDITION)
         if of_classes and facts.kind == "U":
             _check_text(name, array, observed)
         return plain
@@ -176,8 +179,9 @@ def infer_schema(
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
     modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):
+        beside = " and conditions" * any(m.role == CONDITION for m in modalities)
         raise DataError(
-            f"only labels here ({', '.join(m.name for m in modalities)}); say which is a modality, "
+            f"only labels{beside} here ({', '.join(m.name for m in modalities)}); say which is a modality, "
             f"--as {modalities[0].name}=normal:role=modality."
         )
     return tuple(modalities)

@@ -13,7 +13,9 @@ from ..annotations import set_aside
 from ..dataset import Dataset
 from ..examine.finding import Finding
 from ..examine.report import TOLD, UNSEEN, examined
-from ..splits import GROUP, stratified_split, with_valid
+from ..split_rules import SplitRules
+from ..splits import GROUP
+from ..time_order import TIME
 from .absent import Missing, with_absent, without_words
 from .arrays import Table, parse_arrays
 from .beside import annotations_among
@@ -29,6 +31,7 @@ from .match import (
     with_known_classes,
 )
 from .overrides import Override, check_known, declared_aside, parse_overrides
+from .parts import of_parts
 from .scale import learn_scaling, observed_after_masking
 from .step_masks import with_lengths_of_masks
 
@@ -50,6 +53,7 @@ def from_arrays(
     levels: Mapping[str, Sequence[str | int]] = {},
     understood: Sequence[Finding] = (),
     table: bool = False,
+    split: np.ndarray | None = None,
 ) -> Dataset:
     """Make a `Dataset` of named arrays.
 
@@ -69,6 +73,7 @@ def from_arrays(
         levels: name → the classes of an ordered column in their order.
         understood: what the reader tells of the data.
         table: whether the arrays are columns of a table; see `with_columns`.
+        split: (N,) codes of the parts, as in `mmppl.read`; None: those of the arrays.
 
     Returns:
         The data in model units.
@@ -83,7 +88,8 @@ def from_arrays(
     declared = found.declared | declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         check_known(overrides, arrays, "array")
-    arrays, overrides = _with_group(arrays, overrides)
+    for word in (GROUP, TIME):
+        arrays, overrides = _with_word(arrays, overrides, word)
     beside, dropped, empty = annotations_among(arrays, overrides, annotations, schema, target)
     dropped |= {key for key, override in overrides.items() if override.ignored}
     dropped |= {f"mask_{key}" for key in dropped}
@@ -95,6 +101,8 @@ def from_arrays(
         *(f"{key}: left out with what it is the length of; --as {key}=normal keeps it" for key in lengths),
     )
     arrays = {key: array for key, array in arrays.items() if key not in dropped}
+    if split is not None:
+        arrays = of_parts(arrays, split)
     arrays, annotated = set_aside(arrays, beside)
     overrides = {key: override for key, override in overrides.items() if key not in annotated}
     arrays, features = steps_in_order(arrays, features, schema or ())
@@ -108,35 +116,35 @@ def from_arrays(
     if schema is not None:
         table, more = _matched(table, schema)
         modalities = tuple(schema)
-        split = _split_of_file(table, modalities, seed, annotated.get(GROUP))
-        encoded = encode_table(table, modalities, name, split, annotated, notes)
+        parts = _split_of_file(table, modalities, seed, annotated)
+        encoded = encode_table(table, modalities, name, parts, annotated, notes)
         whole = without_lengths({key: arrays[key] for key in sequences if f"{PREFIX}{key}" not in arrays})
         findings = (*more, *whole, *(f if f.kind == UNSEEN else dataclasses.replace(f, kind=TOLD) for f in told))
         return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
-    split = _split_of_fit(table, unscaled, seed, annotated.get(GROUP))
+    parts = _split_of_fit(table, unscaled, seed, annotated)
     left = observed_after_masking(table, unscaled, hide, hide_seed) if hide else table.observed
-    use = {m.name: (split == 0) & left[m.name] for m in unscaled}
+    use = {m.name: (parts == 0) & left[m.name] for m in unscaled}
     unscaled, preferred = settled(table, unscaled, use, overrides)
-    on_all = _with_scaling(table, unscaled, split, table.observed)
-    modalities = _with_scaling(table, unscaled, split, left) if hide else on_all
-    encoded = encode_table(table, modalities, name, split, annotated, notes)
+    on_all = _with_scaling(table, unscaled, parts, table.observed)
+    modalities = _with_scaling(table, unscaled, parts, left) if hide else on_all
+    encoded = encode_table(table, modalities, name, parts, annotated, notes)
     found = examined(encoded, table.arrays)
     encoded = dataclasses.replace(encoded, findings=(*told, *preferred, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
 
 
-def _with_group(
-    arrays: Mapping[str, np.ndarray], overrides: dict[str, Override]
+def _with_word(
+    arrays: Mapping[str, np.ndarray], overrides: dict[str, Override], word: str
 ) -> tuple[Mapping[str, np.ndarray], dict[str, Override]]:
-    """Give the array that the user takes for the group of its rows that name."""
-    named = [key for key, override in overrides.items() if override.likelihood == GROUP and key in arrays]
-    if len(named) > 1 or (named and named[0] != GROUP and GROUP in arrays):
-        raise UsageError(f"--as {named[-1]}=group: there is another group; name one, and leave the other out.")
-    new = dict.fromkeys(named, GROUP) | {f"mask_{key}": f"mask_{GROUP}" for key in named}
+    """Give the array that the user takes for the group, or for the time, of its rows that name."""
+    named = [key for key, override in overrides.items() if override.likelihood == word and key in arrays]
+    if len(named) > 1 or (named and named[0] != word and word in arrays):
+        raise UsageError(f"--as {named[-1]}={word}: there is another {word}; name one, and leave the other out.")
+    new = dict.fromkeys(named, word) | {f"mask_{key}": f"mask_{word}" for key in named}
     renamed = {new.get(key, key): array for key, array in arrays.items()}
-    return renamed, {(GROUP if key in named else key): how for key, how in overrides.items()}
+    return renamed, {(word if key in named else key): how for key, how in overrides.items()}
 
 
 def _missing(
@@ -182,12 +190,15 @@ def _matched(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Find
     return table, told + unseen
 
 
-def _split_of_file(table: Table, modalities: Sequence[Modality], seed: int, units: np.ndarray | None) -> np.ndarray:
+def _split_of_file(
+    table: Table, modalities: Sequence[Modality], seed: int, annotations: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """Return (N,) int8 codes of the parts that the file names. Without any, all rows are test rows, because as far as
     the data tell, no model was trained on them."""
     if table.split is None:
         return np.full(len(table.ids), 2, np.int8)
-    return with_valid(table.split, stratification_groups(table, modalities), seed=seed, units=units)
+    strata = stratification_groups(table, modalities)
+    return SplitRules.with_annotations(strata, annotations).with_valid(table.split, seed=seed)
 
 
 def _with_scaling(
@@ -206,13 +217,15 @@ def _check_enough(table: Table) -> None:
         raise DataError("nothing is observed in any row; check the masks.")
 
 
-def _split_of_fit(table: Table, modalities: Sequence[Modality], seed: int, units: np.ndarray | None) -> np.ndarray:
+def _split_of_fit(
+    table: Table, modalities: Sequence[Modality], seed: int, annotations: Mapping[str, np.ndarray]
+) -> np.ndarray:
     """Return (N,) int8 codes of the parts, from the file or drawn here; every modality has a train row."""
-    groups = stratification_groups(table, modalities)
+    rules = SplitRules.with_annotations(stratification_groups(table, modalities), annotations)
     if table.split is None:
-        split = stratified_split(groups, seed=seed, units=units)
+        split = rules.split(seed=seed)
     elif (table.split == 0).any():
-        split = with_valid(table.split, groups, seed=seed, units=units)
+        split = rules.with_valid(table.split, seed=seed)
     else:
         raise DataError("'split' has no train rows (0 or train); mark some.")
     for m in modalities:

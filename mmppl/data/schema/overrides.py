@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Final, cast, get_args
 
 import numpy as np
 
 from ...errors import UsageError, suggest
 from ...modalities.likelihoods.registry import LIKELIHOODS
-from ...modalities.modality import Scale
+from ...modalities.modality import Role, Scale
 from ...modalities.transforms import TRANSFORMS
 from ..annotations import WORD
 from ..splits import GROUP
+from ..time_order import TIME
+
+CONDITION: Final = "condition"  # the role, and the word that leaves the likelihood to the values
 
 
 @dataclass(frozen=True)
@@ -21,9 +24,10 @@ class Override:
     """One parsed `--as NAME=likelihood:key=value,…`. None means that the inferred value stays.
 
     Args:
-        likelihood: the name of a likelihood, or "ignore", "annotation" or "group".
+        likelihood: the name of a likelihood; "ignore", "annotation", "group" or "time"; or "condition", which leaves
+            the likelihood to the values.
         scale: a positive number, or a word that the likelihood knows ("learned", "shared", "predicted").
-        role: "modality" or "label".
+        role: "modality", "label" or "condition".
         transform: the name of a transform.
         missing: the values that stand for "missing", as text.
         size: of counts, "total" if their means are proportional to their row's total, "none" if they are not.
@@ -31,10 +35,10 @@ class Override:
 
     likelihood: str
     scale: Scale | None = None
-    role: Literal["modality", "label"] | None = None
+    role: Role | None = None
     transform: str | None = None
     missing: tuple[str, ...] | None = None
-    size: Literal["total", "none"] | None = None
+    size: Literal[total, none] | None = None
 
     @property
     def ignored(self) -> bool:
@@ -44,7 +48,7 @@ class Override:
     @property
     def annotated(self) -> bool:
         """True if the array is an annotation, which no program sees."""
-        return self.likelihood in (WORD, GROUP)
+        return self.likelihood in (WORD, GROUP, TIME)
 
 
 def declared_aside(overrides: Mapping[str, Override]) -> dict[str, str]:
@@ -54,7 +58,7 @@ def declared_aside(overrides: Mapping[str, Override]) -> dict[str, str]:
         overrides: name → the parsed override.
 
     Returns:
-        Name → "ignore", "annotation" or "group", without the overrides that say anything else.
+        Name → "ignore", "annotation", "group" or "time", without the overrides that say anything else.
 
     Example:
         >>> declared_aside(parse_overrides({"age": "normal", "person": "group"}))
@@ -67,7 +71,7 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
     """Parse overrides.
 
     Args:
-        as_: name → "likelihood[:key=value,…]", "ignore", "annotation" or "group".
+        as_: name → "likelihood[:key=value,…]", "condition", "ignore", "annotation", "group" or "time".
 
     Returns:
         name → `Override`.
@@ -80,18 +84,18 @@ def parse_overrides(as_: Mapping[str, str]) -> dict[str, Override]:
 
 def _parse(name: str, text: str) -> Override:
     likelihood, _, rest = text.partition(":")
-    aside = ("ignore", WORD, GROUP)
-    known = (*LIKELIHOODS, *aside)
+    aside = ("ignore", WORD, GROUP, TIME)
+    known = (*LIKELIHOODS, CONDITION, *aside)
     if likelihood not in known:
         raise UsageError(
             f"--as {name}: no likelihood {likelihood!r}, nor such a column; choose from {', '.join(known)}."
             f"{suggest(likelihood, known)}"
         )
-    choices = {"role": ("modality", "label"), "transform": (*TRANSFORMS,), "size": ("total", "none")}
+    choices = {"role": get_args(Role), "transform": (*TRANSFORMS,), "size": ("total", "none")}
     found: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if likelihood in aside:
+        if likelihood in aside or (likelihood == CONDITION and key != "missing"):
             raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
         if key == "missing":
             found[key] = tuple(filter(None, value.split("/")))
@@ -110,6 +114,8 @@ def _parse(name: str, text: str) -> Override:
             raise UsageError(f"--as {name}: {likelihood} is no likelihood of counts, which have a size; leave it out.")
         else:
             found[key] = value
+    if likelihood == CONDITION:
+        found["role"] = CONDITION
     return Override(likelihood, **found)
 
 

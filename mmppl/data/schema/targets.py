@@ -37,6 +37,6 @@ def with_targets(
         own = overrides.get(m.name)
         chosen = m.role if own is not None and own.role else "label" if m.name in target else "modality"
         found.append(dataclasses.replace(m, role=chosen) if chosen != m.role else m)
-    if all(m.role == "label" for m in found):
+    if not any(m.role == "modality" for m in found):
         raise UsageError(f"--target {','.join(target)}: nothing is left to predict it from.")
     return tuple(found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ...core.program import Program, class_label, generates
+from ...core.program import Program
+from ...core.roles import class_label, generates
 from ..coherence import classifier_accuracy, classifiers, coherence, joint_coherence
 from ..conditioning import has_all, set_name
 from ..registry import family

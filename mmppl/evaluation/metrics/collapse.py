@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...core.program import Program, generates
+from ...core.program import Program
+from ...core.roles import generates
 from ...data.dataset import Dataset
 from ...errors import UsageError
 from ..conditioning import has_any, with_all

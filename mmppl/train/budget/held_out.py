@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...core.program import Program
 from ...data.dataset import Dataset
-from ...data.splits import GROUP, groups_of, stratified_folds, stratified_split
+from ...data.split_rules import SplitRules
 from ...errors import DataError
 from ..settings import FitSettings
 
@@ -43,8 +43,8 @@ def hold_out(
 ) -> list[Fold]:
     """Divide what are no test rows into rows to learn from and rows to hold out.
 
-    Rows of one `group` (an annotation) are held out together. Nothing is held out of which no row to learn from has the
-    class or the modality: the program could not know it.
+    Rows of one `group` (an annotation) are held out together, and by a `time` the latest rows are. Nothing is held out
+    of which no row to learn from has the class or the modality: the program could not know it.
 
     Args:
         program: says which rows are of use.
@@ -69,14 +69,13 @@ def hold_out(
             )
     train, valid = parts
     pool = torch.cat(parts).sort().values
-    units = dataset.annotations[GROUP][pool.numpy()] if GROUP in dataset.annotations else None
-    strata = groups_of(dataset)[pool.numpy()]
+    rules = SplitRules.of(dataset).take(pool.numpy())
     if settings.folds and settings.folds > 1:
-        dealt = torch.from_numpy(stratified_folds(strata, settings.folds, seed=SEED, units=units))
-        found = [Fold(pool[dealt != i], pool[dealt == i]) for i in range(settings.folds)]
+        dealt = rules.folds(settings.folds, seed=SEED)
+        found = [Fold(pool[codes == 0], pool[codes == 2]) for codes in dealt if (codes == 0).any()]
     elif settings.validation is not None:
         share = settings.validation
-        split = stratified_split(strata, seed=SEED, shares=(1 - share, share, 0.0), units=units)
+        split = rules.split(seed=SEED, shares=(1 - share, share, 0.0))
         found = [Fold(pool[split == 0], pool[split == 1])]
     else:
         found = [Fold(train, valid)]
@@ -84,7 +83,7 @@ def hold_out(
         found = [_without_the_unknown(program, dataset, fold) for fold in found]
         found = [fold for fold in found if len(fold.valid)] or found[:1]
         held = sum(len(fold.valid) for fold in found)
-        if len(found) > 1 and held < len(pool):
+        if len(found) > 1 and held < len(pool) and rules.times is None:
             log(f"{len(pool) - held} rows are never held out: each alone has a class or a modality.")
     for fold in found:
         _check(program, dataset, fold.train)

@@ -130,11 +130,17 @@ def test_a_run_remembers_the_layer(cells, tmp_path):
 
 
 def test_whole_numbers_are_integers_and_other_floats_are_not(tmp_path):
-    for name, matrix in (("whole", COUNTS), ("broken", COUNTS + np.float32(0.5)), ("large", COUNTS + np.float32(2**25))):
+    for name, matrix in (
+        ("whole", COUNTS),
+        ("broken", COUNTS + np.float32(0.5)),
+        ("large", COUNTS + np.float32(2**25)),
+    ):
         with h5py.File(tmp_path / f"{name}.h5ad", "w") as file:
             write_anndata(file, matrix, ROWS[:10], list("abcd"))
     read = mmppl.data.readers.omics.h5mu.H5muReader().read
-    kinds = {name: read(tmp_path / f"{name}.h5ad", mmppl.Request()).arrays["X"] for name in ("whole", "broken", "large")}
+    kinds = {
+        name: read(tmp_path / f"{name}.h5ad", mmppl.Request()).arrays["X"] for name in ("whole", "broken", "large")
+    }
     assert {name: array.dtype for name, array in kinds.items()} == {"whole": "i4", "broken": "f4", "large": "f4"}
     np.testing.assert_array_equal(kinds["whole"], COUNTS)
 
