@@ -50,7 +50,10 @@ def read(
             `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
             `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
             `readers.tokens`), and one in the layout of MultiBench becomes sequences (see `readers.papers.multibench`),
-            as does a folder of .csd files (see `readers.sdk`).
+            as does a folder of .csd files (see `readers.sdk`). A Parquet, Feather or Arrow file, a folder of its parts
+            or a list of their paths is a table (see `readers.arrow.table`), whose cells may name files (see
+            `readers.manifest.files`); an .npy file is one array, a .safetensors file several, and the items of a list
+            or of a torch `Dataset` may be dicts.
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
             label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"

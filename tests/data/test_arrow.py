@@ -283,6 +283,13 @@ def middle(path):
     path.write_bytes(content)
 
 
+def illegible(path):
+    """A file in which the name of a column is no text."""
+    with pa.ipc.new_file(str(path), pa.schema({"a_name": pa.float64()})) as file:
+        file.write_table(pa.table({"a_name": ROWS[:, 0]}))
+    path.write_bytes(path.read_bytes().replace(b"a_name", b"a_\xff\xfe\xff\xff"))
+
+
 def two(first, second):
     return lambda folder: [written(folder / f"{n}.parquet", part) for n, part in enumerate((first, second))]
 
@@ -331,6 +338,7 @@ BAD = [
     ("a.parquet", parquet(x=[1.0, np.inf] * 6), "'x', row 1: inf is in an observed row"),
     ("a.feather", lambda p: p.write_bytes(b"FEA1" + bytes(20)), "a.feather: Feather version 1"),
     ("a.feather", lambda p: p.write_bytes(b"ARROW1\0\0" + bytes(20)), "a.feather: cannot be read"),
+    ("a.arrow", illegible, "a.arrow: cannot be read"),
     ("a.arrow", lambda p: p.write_bytes(b"\xff\xff\xff\xff" + bytes(20)), "a.arrow: "),
     (".", two({"x": [1.0]}, {"y": [1.0]}), "1.parquet: has no column 'x', unlike another part"),
     (".", two({"x": [1.0]}, {"x": ["a"]}), "1.parquet: 'x' is texts, and numbers (float64) in files before"),

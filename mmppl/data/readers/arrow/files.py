@@ -73,10 +73,11 @@ def _parquet(path: Path) -> TableFile:
             groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
             unpacked = max((group.total_byte_size for group in groups), default=0)
             check_room(unpacked, f"{path}: its largest row group")
-            rows = max(sum(group.num_rows for group in groups), 1)
-            wide = max(sum(group.total_byte_size for group in groups) // rows, 1)
             whole = None if len(columns) == len(file.schema_arrow.names) else list(columns)
-            yield from _validated(file.iter_batches(min(max(BATCH // wide, 1), ROWS), columns=whole))
+            for at, group in enumerate(groups):  # one by one: a reader keeps what it has read of all of its groups
+                wide = max(group.total_byte_size // max(group.num_rows, 1), 1)
+                size = min(max(BATCH // wide, 1), ROWS)
+                yield from _validated(file.iter_batches(size, row_groups=[at], columns=whole))
 
     with in_one_line(path), parquet.ParquetFile(path) as file:
         return TableFile(path, _legible(file.schema_arrow), file.metadata.num_rows, batches)
@@ -107,7 +108,11 @@ def _ipc(path: Path, *, stream: bool) -> TableFile:
 
 def _legible(schema: Any) -> Any:
     """Return a schema whose names are texts; a damaged one raises here and not at the first use of a name."""
-    schema.to_string()
+    import pyarrow
+
+    for field in schema:
+        records = pyarrow.types.is_struct(field.type)
+        _ = (field.name, [inner.name for inner in field.type] if records else [])  # decodes the names
     return schema
 
 

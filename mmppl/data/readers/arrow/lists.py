@@ -4,6 +4,7 @@ length."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,24 +52,28 @@ class Lists:
         counted = compute.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         counted[missing] = -1
         self.lengths[at : at + len(column)] = counted
-        owners = at + np.repeat(np.arange(len(column)), np.maximum(counted, 0))  # the row of every element
-        leaves, inner = self._leaves(column.flatten(), owners)
+        ends = np.cumsum(np.maximum(counted, 0))
+
+        def row_of(element: int) -> int:
+            return at + int(np.searchsorted(ends, element, side="right"))
+
+        leaves, inner = self._leaves(column.flatten(), row_of)
         if not len(leaves):
             return
         if self.inner not in (None, inner):
             raise DataError(
-                f"{self.place}, row {owners[0]}: lists of {self._listed(inner)} in it, and of "
+                f"{self.place}, row {row_of(0)}: lists of {self._listed(inner)} in it, and of "
                 f"{self._listed(self.inner)} in rows before; give all rows the same."
             )
         self._grow(int(counted.max()), inner, leaves.dtype)
         leaves = leaves.reshape(-1, *inner)
-        full = np.flatnonzero(counted > 0)
-        lengths = counted[full]
+        full = at + np.flatnonzero(counted > 0)
+        lengths = counted[full - at]
         if (lengths == lengths[0]).all():
-            self.values[at + full, : lengths[0]] = leaves.reshape(-1, lengths[0], *inner)
+            self.values[full, : lengths[0]] = leaves.reshape(-1, lengths[0], *inner)
             return
         steps = np.arange(len(leaves)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        self.values[owners, steps] = leaves
+        self.values[np.repeat(full, lengths), steps] = leaves
 
     def finished(self) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Return the values, the rows that are missing, and the lengths of the rows.
@@ -95,7 +100,7 @@ class Lists:
             )
         return values, None, np.maximum(self.lengths, 0)
 
-    def _leaves(self, column: Any, owners: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    def _leaves(self, column: Any, row_of: Callable[[int], int]) -> tuple[np.ndarray, tuple[int, ...]]:
         """Return the values in lists of lists as one flat array, and the shape of what each element of a row is."""
         import pyarrow.compute as compute
 
@@ -103,13 +108,13 @@ class Lists:
         for _ in range(self.kind.depth - 1):
             gaps = column.is_null().to_numpy(zero_copy_only=False)
             if gaps.any():
-                row = owners[int(gaps.argmax()) // math.prod(inner)]
+                row = row_of(int(gaps.argmax()) // math.prod(inner))
                 raise DataError(f"{self.place}, row {row}: null in place of a list in it; fill it, or empty the row.")
             lengths = compute.list_value_length(column).to_numpy(zero_copy_only=False)
             if len(lengths) and (lengths != lengths[0]).any():
                 wrong = int((lengths != lengths[0]).argmax())
                 raise DataError(
-                    f"{self.place}, row {owners[wrong // math.prod(inner)]}: its inner lists have {lengths[0]} and "
+                    f"{self.place}, row {row_of(wrong // math.prod(inner))}: its inner lists have {lengths[0]} and "
                     f"{lengths[wrong]} values; only rows may differ in length."
                 )
             inner.append(int(lengths[0]) if len(lengths) else 0)
@@ -118,7 +123,7 @@ class Lists:
         if self.texts is not None:
             gaps = column.is_null().to_numpy(zero_copy_only=False)
             if gaps.any():
-                row = owners[int(gaps.argmax()) // math.prod(inner)]
+                row = row_of(int(gaps.argmax()) // math.prod(inner))
                 raise DataError(f"{self.place}, row {row}: null in place of a text in it; fill it, or empty the row.")
             return self.texts.coded(column), tuple(inner)
         leaves, gaps = numbers_in(column)
