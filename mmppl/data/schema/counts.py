@@ -7,8 +7,8 @@ whole number, so that it compares with likelihoods of counts. The choice depends
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ LARGEST = 2**24  # counts above are no whole numbers in float32
 ENDS = 0.01  # share of exact zeros and ones, from which proportions are no Betas
 R_RANGE = (1e-3, 1e4)  # of inverse dispersions
 MARGIN = 0.01  # nats a number by which a Normal has to lose; less would hang on single rows
+TO_LEARN = (1.0, 1.0)  # a size factor whose numbers are not learned yet
+OF_SIZES = "nb of a library size"
 LEAST = 1e-3  # the least standard deviation, in logs or as a share
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -46,16 +48,13 @@ def settled(
     """
     found, told = [], []
     for m in modalities:
-        how = overrides.get(m.name)
+        how, why = overrides.get(m.name), ""
         if how is None and m.likelihood == "normal" and m.role == "modality":
             m, why = _chosen(m, table, use[m.name])
-            if why:
-                told.append(Finding("understood", m.name, why))
-        if issubclass(m.family, CountLikelihood):
-            wanted = None if how is None else how.size
-            m, why = _sized(m, table, use[m.name], wanted)
-            if why:
-                told.append(Finding("understood", m.name, why))
+        elif how is not None and issubclass(m.family, CountLikelihood):
+            m, why = _sized(m, table, use[m.name], how.size)
+        if why:
+            told.append(Finding("understood", m.name, why))
         found.append(m)
     return tuple(found), told
 
@@ -76,7 +75,7 @@ def with_size_factor(m: Modality, value: np.ndarray, there: np.ndarray) -> Modal
     if not len(factors):
         return m
     mean = float(factors.mean())
-    return dataclasses.replace(m, size_factor=(mean, max(float(factors.var()) / mean**2, 1e-4)))
+    return replace(m, size_factor=(mean, max(float(factors.var()) / mean**2, 1e-4)))
 
 
 def learnt_size(m: Modality, table: Table, use: np.ndarray) -> Modality:
@@ -131,6 +130,8 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     scored = max(int(halves[3].sum()), 1)
     fits = OF_COUNTS if counts else OF_SHARES
     nats = {name: float(np.where(halves[3], fit(*halves), 0.0).sum()) / scored for name, fit in fits.items()}
+    if counts and m.size >= SIZED:
+        nats[OF_SIZES] = _of_sizes(*halves) / scored
     best = max(nats, key=lambda name: nats[name])
     if nats[best] < MARGIN + max(value for name, value in nats.items() if name.startswith("normal")):
         return m, ""
@@ -140,12 +141,15 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
         f"{m.name}: {what}, taken for {best}, which held-out training rows prefer ({', '.join(others)}, in nats a "
         f"number); --as {m.name}=normal takes {'logs' if counts else 'any number'}"
     )
-    return dataclasses.replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
+    if best == OF_SIZES:
+        m, best = replace(m, size_factor=TO_LEARN), "nb"
+        why = f"{why}, --as {m.name}=nb:size=none takes rows as they are"
+    return replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
 
 
 def _sized(m: Modality, table: Table, use: np.ndarray, wanted: str | None) -> tuple[Modality, str]:
     """Whether counts have a size factor: as the user says, else of many columns where the rows prefer it."""
-    to_learn = dataclasses.replace(m, size_factor=(1.0, 1.0))
+    to_learn = replace(m, size_factor=TO_LEARN)
     if wanted is not None:
         return (to_learn if wanted == "total" else m), ""
     if m.size < SIZED or use.sum() < FEWEST:
