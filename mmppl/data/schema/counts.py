@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...modalities.array_facts import FEW, ArrayFacts
 from ...modalities.likelihoods.counts.count import CountLikelihood
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
@@ -20,7 +21,7 @@ from .arrays import Table, chunks
 from .overrides import Override
 
 FEWEST = 100  # training rows, below which a comparison says little and nothing is changed
-ROWS, NUMBERS = 2000, 4_000_000  # that are looked at, at most
+ROWS, NUMBERS = 2000, 1_000_000  # that are looked at, at most
 SIZED = 50  # columns of counts, from which a row's total may be its library size
 LARGEST = 2**24  # counts above are no whole numbers in float32
 ENDS = 0.01  # share of exact zeros and ones, from which proportions are no Betas
@@ -28,6 +29,7 @@ R_RANGE = (1e-3, 1e4)  # of inverse dispersions
 MARGIN = 0.01  # nats a number by which a Normal has to lose; less would hang on single rows
 TO_LEARN = (1.0, 1.0)  # a size factor whose numbers are not learned yet
 OF_SIZES = "nb of a library size"
+ABOUT = np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8])
 LEAST = 1e-3  # the least standard deviation, in logs or as a share
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -111,20 +113,12 @@ def _halves(value: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     """The likelihood that the rows prefer to a Normal, and why; "" where it stays a Normal."""
-    counts = m.transform == "log1p"
-    if use.sum() < FEWEST or not (counts or (m.transform == "standardise" and len(m.shape) < 2)):
-        return m, ""
-    ends, numbers = 0, 0
-    for rows in chunks(table.arrays[m.name]):
-        part = table.seen(m.name, rows)
-        if part.dtype.kind not in "iuf" or not part.size:
-            continue
-        if counts and not part.max() < LARGEST:
-            return m, ""
-        if not counts and not (part.dtype.kind == "f" and part.min() >= 0 and part.max() <= 1):
-            return m, ""
-        ends, numbers = ends + int(((part == 0) | (part == 1)).sum()), numbers + part.size
-    if not counts and ends > ENDS * numbers:
+    array = table.arrays[m.name]
+    facts = ArrayFacts(
+        m.name, m.shape, array.dtype, array.dtype.kind, False, lambda: (table.seen(m.name, at) for at in chunks(array))
+    )
+    counts = _are_counts(m, facts)
+    if use.sum() < FEWEST or not (counts or _are_shares(m, facts)):
         return m, ""
     halves = _halves(*_rows(m, table, use))
     scored = max(int(halves[3].sum()), 1)
@@ -145,6 +139,24 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
         m, best = replace(m, size_factor=TO_LEARN), "nb"
         why = f"{why}, --as {m.name}=nb:size=none takes rows as they are"
     return replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
+
+
+def _are_counts(m: Modality, facts: ArrayFacts) -> bool:
+    """Whole numbers from 0 on, those in an array of floats too, that float32 holds."""
+    if m.transform != "log1p":
+        if facts.kind != "f" or len(m.shape) > 1 or not facts.nonnegative or not facts.whole:
+            return False
+        if len(facts.distinct) <= FEW or facts.zeros_apart:
+            return False
+    return all(part.max(initial=0) < LARGEST for part in facts.parts())
+
+
+def _are_shares(m: Modality, facts: ArrayFacts) -> bool:
+    """Numbers in [0, 1] that are no image, hardly any of them exactly 0 or 1."""
+    if m.transform != "standardise" or facts.kind != "f" or len(m.shape) > 1 or not facts.in_unit:
+        return False
+    found = [(int(((part == 0) | (part == 1)).sum()), part.size) for part in facts.parts()]
+    return sum(ends for ends, _ in found) <= ENDS * sum(size for _, size in found)
 
 
 def _sized(m: Modality, table: Table, use: np.ndarray, wanted: str | None) -> tuple[Modality, str]:
@@ -200,14 +212,13 @@ def _nb(y: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
     return coefficient - r * np.log1p(mean / r) + xlogy(y, mean / (r + mean))
 
 
-def _inverse_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    return np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE)
-
-
 def _of_nb(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The inverse dispersion is that of the moments, or the likeliest of some about it: few rows hold the tail."""
     number, mean, variance = _moments(x, there)
     mean = np.maximum(mean, 0.5 / number)
-    return _nb(y, mean, _inverse_dispersion(mean, variance))
+    tried = np.clip(np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE) * ABOUT[:, None], *R_RANGE)
+    nats = np.stack([np.where(there, _nb(x, mean, r), 0.0).sum(0) for r in tried])
+    return _nb(y, mean, np.take_along_axis(tried, nats.argmax(0)[None], 0)[0])
 
 
 def _of_sizes(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> float:
