@@ -7,11 +7,12 @@ whole number, so that it compares with likelihoods of counts. The choice depends
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ...modalities.array_facts import FEW, ArrayFacts
 from ...modalities.likelihoods.counts.count import CountLikelihood
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
@@ -20,12 +21,15 @@ from .arrays import Table, chunks
 from .overrides import Override
 
 FEWEST = 100  # training rows, below which a comparison says little and nothing is changed
-ROWS, NUMBERS = 2000, 4_000_000  # that are looked at, at most
+ROWS, NUMBERS = 2000, 1_000_000  # that are looked at, at most
 SIZED = 50  # columns of counts, from which a row's total may be its library size
 LARGEST = 2**24  # counts above are no whole numbers in float32
 ENDS = 0.01  # share of exact zeros and ones, from which proportions are no Betas
 R_RANGE = (1e-3, 1e4)  # of inverse dispersions
 MARGIN = 0.01  # nats a number by which a Normal has to lose; less would hang on single rows
+TO_LEARN = (1.0, 1.0)  # a size factor whose numbers are not learned yet
+OF_SIZES = "nb of a library size"
+ABOUT = np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8])
 LEAST = 1e-3  # the least standard deviation, in logs or as a share
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -46,16 +50,13 @@ def settled(
     """
     found, told = [], []
     for m in modalities:
-        how = overrides.get(m.name)
+        how, why = overrides.get(m.name), ""
         if how is None and m.likelihood == "normal" and m.role == "modality":
             m, why = _chosen(m, table, use[m.name])
-            if why:
-                told.append(Finding("understood", m.name, why))
-        if issubclass(m.family, CountLikelihood):
-            wanted = None if how is None else how.size
-            m, why = _sized(m, table, use[m.name], wanted)
-            if why:
-                told.append(Finding("understood", m.name, why))
+        elif how is not None and issubclass(m.family, CountLikelihood):
+            m, why = _sized(m, table, use[m.name], how.size)
+        if why:
+            told.append(Finding("understood", m.name, why))
         found.append(m)
     return tuple(found), told
 
@@ -76,7 +77,7 @@ def with_size_factor(m: Modality, value: np.ndarray, there: np.ndarray) -> Modal
     if not len(factors):
         return m
     mean = float(factors.mean())
-    return dataclasses.replace(m, size_factor=(mean, max(float(factors.var()) / mean**2, 1e-4)))
+    return replace(m, size_factor=(mean, max(float(factors.var()) / mean**2, 1e-4)))
 
 
 def learnt_size(m: Modality, table: Table, use: np.ndarray) -> Modality:
@@ -112,25 +113,19 @@ def _halves(value: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     """The likelihood that the rows prefer to a Normal, and why; "" where it stays a Normal."""
-    counts = m.transform == "log1p"
-    if use.sum() < FEWEST or not (counts or (m.transform == "standardise" and len(m.shape) < 2)):
-        return m, ""
-    ends, numbers = 0, 0
-    for rows in chunks(table.arrays[m.name]):
-        part = table.seen(m.name, rows)
-        if part.dtype.kind not in "iuf" or not part.size:
-            continue
-        if counts and not part.max() < LARGEST:
-            return m, ""
-        if not counts and not (part.dtype.kind == "f" and part.min() >= 0 and part.max() <= 1):
-            return m, ""
-        ends, numbers = ends + int(((part == 0) | (part == 1)).sum()), numbers + part.size
-    if not counts and ends > ENDS * numbers:
+    array = table.arrays[m.name]
+    facts = ArrayFacts(
+        m.name, m.shape, array.dtype, array.dtype.kind, False, lambda: (table.seen(m.name, at) for at in chunks(array))
+    )
+    counts = _are_counts(m, facts)
+    if use.sum() < FEWEST or not (counts or _are_shares(m, facts)):
         return m, ""
     halves = _halves(*_rows(m, table, use))
     scored = max(int(halves[3].sum()), 1)
     fits = OF_COUNTS if counts else OF_SHARES
     nats = {name: float(np.where(halves[3], fit(*halves), 0.0).sum()) / scored for name, fit in fits.items()}
+    if counts and m.size >= SIZED:
+        nats[OF_SIZES] = _of_sizes(*halves) / scored
     best = max(nats, key=lambda name: nats[name])
     if nats[best] < MARGIN + max(value for name, value in nats.items() if name.startswith("normal")):
         return m, ""
@@ -140,12 +135,33 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
         f"{m.name}: {what}, taken for {best}, which held-out training rows prefer ({', '.join(others)}, in nats a "
         f"number); --as {m.name}=normal takes {'logs' if counts else 'any number'}"
     )
-    return dataclasses.replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
+    if best == OF_SIZES:
+        m, best = replace(m, size_factor=TO_LEARN), "nb"
+        why = f"{why}, --as {m.name}=nb:size=none takes rows as they are"
+    return replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
+
+
+def _are_counts(m: Modality, facts: ArrayFacts) -> bool:
+    """Whole numbers from 0 on, those in an array of floats too, that float32 holds."""
+    if m.transform != "log1p":
+        if facts.kind != "f" or len(m.shape) > 1 or not facts.nonnegative or not facts.whole:
+            return False
+        if len(facts.distinct) <= FEW or facts.zeros_apart:
+            return False
+    return all(part.max(initial=0) < LARGEST for part in facts.parts())
+
+
+def _are_shares(m: Modality, facts: ArrayFacts) -> bool:
+    """Numbers in [0, 1] that are no image, hardly any of them exactly 0 or 1."""
+    if m.transform != "standardise" or facts.kind != "f" or len(m.shape) > 1 or not facts.in_unit:
+        return False
+    found = [(int(((part == 0) | (part == 1)).sum()), part.size) for part in facts.parts()]
+    return sum(ends for ends, _ in found) <= ENDS * sum(size for _, size in found)
 
 
 def _sized(m: Modality, table: Table, use: np.ndarray, wanted: str | None) -> tuple[Modality, str]:
     """Whether counts have a size factor: as the user says, else of many columns where the rows prefer it."""
-    to_learn = dataclasses.replace(m, size_factor=(1.0, 1.0))
+    to_learn = replace(m, size_factor=TO_LEARN)
     if wanted is not None:
         return (to_learn if wanted == "total" else m), ""
     if m.size < SIZED or use.sum() < FEWEST:
@@ -196,14 +212,13 @@ def _nb(y: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
     return coefficient - r * np.log1p(mean / r) + xlogy(y, mean / (r + mean))
 
 
-def _inverse_dispersion(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    return np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE)
-
-
 def _of_nb(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The inverse dispersion is that of the moments, or the likeliest of some about it: few rows hold the tail."""
     number, mean, variance = _moments(x, there)
     mean = np.maximum(mean, 0.5 / number)
-    return _nb(y, mean, _inverse_dispersion(mean, variance))
+    tried = np.clip(np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE) * ABOUT[:, None], *R_RANGE)
+    nats = np.stack([np.where(there, _nb(x, mean, r), 0.0).sum(0) for r in tried])
+    return _nb(y, mean, np.take_along_axis(tried, nats.argmax(0)[None], 0)[0])
 
 
 def _of_sizes(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> float:
