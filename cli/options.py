@@ -19,7 +19,7 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="NAME=LIKELIHOOD",
-        help="Read an array as bernoulli, normal, ..., as an annotation or the ids, or ignore it; or make one of columns, "
+        help="Read an array as bernoulli, normal, ..., annotation or id, or ignore it; or make one of columns, "
         "NAME=COLUMN,COLUMN or NAME='gene_*', with :LIKELIHOOD behind them if you like.",
     ),
 ]

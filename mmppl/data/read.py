@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..base.parsing import names as names_in
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..modalities.modality import Modality
 from .dataset import Dataset
 from .examine.report import refuse_suspected
+from .readers.parts.files import errors_naming
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
@@ -98,12 +98,11 @@ def read(
     request = Request(ignored, schema, Path(root) if root else None, download, as_, missing, targets)
     found = _read_source(data, request)
     if isinstance(found, Arrays):
-        with _errors_of(found.name if found.table else ""):
+        with errors_naming(found.name if found.table else ""):
             dataset = from_arrays(
-                found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
-                hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes, missing=missing,
-                target=targets, levels=found.levels, understood=found.told,
-                table=found.table,
+                found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema,
+                seed=seed, hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
+                missing=missing, target=targets, levels=found.levels, understood=found.told, table=found.table,
             )  # fmt: skip
         if strict:
             refuse_suspected(dataset)
@@ -111,17 +110,6 @@ def read(
     if missing and schema is None:
         raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
     return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
-
-
-@contextmanager
-def _errors_of(name: str) -> Iterator[None]:
-    """Let errors about data begin with the name of their file; "" leaves them as they are."""
-    try:
-        yield
-    except DataError as error:
-        if not name or name in str(error):
-            raise
-        raise DataError(f"{name}: {error}") from None
 
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:
