@@ -16,7 +16,7 @@ def data(
         str | None,
         typer.Argument(
             metavar="[D]",
-            help="A file (.npz, .csv, .tsv), a folder or .zip of recordings, or a recipe.",
+            help="A file (.npz, .csv, ...), a folder or .zip of recordings, or a recipe.",
             show_default=False,
         ),
     ] = None,

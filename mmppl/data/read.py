@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..base.parsing import names as names_in
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..modalities.modality import Modality
 from .dataset import Dataset
 from .examine.report import refuse_suspected
+from .readers.parts.files import errors_naming
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
@@ -109,7 +109,7 @@ def read(
     request = Request(ignored, schema, Path(root) if root else None, download, as_, missing, targets)
     found = _read_source(data, request)
     if isinstance(found, Arrays):
-        with _errors_of(found.name if found.table else ""):
+        with errors_naming(found.name if found.table else ""):
             dataset = from_arrays(
                 found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema,
                 seed=seed, hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
@@ -124,17 +124,6 @@ def read(
     if parts is not None:
         found = with_parts(found, parts)
     return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
-
-
-@contextmanager
-def _errors_of(name: str) -> Iterator[None]:
-    """Let errors about data begin with the name of their file; "" leaves them as they are."""
-    try:
-        yield
-    except DataError as error:
-        if not name or name in str(error):
-            raise
-        raise DataError(f"{name}: {error}") from None
 
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:

@@ -136,14 +136,15 @@ def _grouped(found: Columns, name: str, how: str, taken: dict[str, str], strict:
     plain = found.plain
     own = [f"{name}:{pattern}" for pattern in patterns]  # of an array, its features
     patterns = [full if full in inside and part not in plain else part for part, full in zip(patterns, own)]
+    for column in patterns:
+        if column in taken:
+            raise UsageError(f"--as {name}: {column!r} is in {taken[column]} already; name it once.")
     columns = matched(name, patterns, [*plain, *inside], strict=strict)
     as_ = {**found.as_, name: rest} if rest else found.as_
     declared = {**found.declared, name: how}
     if not columns:  # of another file, which need not have them
         return dataclasses.replace(found, as_=as_, declared=declared)
     for column in columns:
-        if column in taken:
-            raise UsageError(f"--as {name}: {column!r} is in {taken[column]} already; name it once.")
         if column in found.as_ or column in found.missing or column in (found.target or ()):
             option = "as" if column in found.as_ else "missing" if column in found.missing else "target"
             raise UsageError(f"--{option} {column}: it is a column of {name}; say it of {name}, or leave it out there.")

@@ -201,7 +201,7 @@ def schema_text(dataset: Dataset) -> str:
     if GROUP in dataset.annotations and not of[GROUP]:
         of[GROUP] = [GROUP]
     lines = [
-        f"# What was understood of {_line(dataset.name)}, {len(dataset):,} rows. Edit it, and give it back: --schema FILE.",
+        f"# What was understood of {_line(dataset.name)}, {len(dataset):,} rows. Edit it, and give it back: --schema.",
         "# Columns that it does not name are left out.",
     ]
     lines += [f"{key} = {_toml(of[key])}" for key in LISTS if of[key]]

@@ -67,6 +67,27 @@ def contents(path: Path) -> bytes:
         return file.read(size + 1)
 
 
+@contextmanager
+def errors_naming(place: Path | str) -> Iterator[None]:
+    """Let errors about data begin with the name of their file.
+
+    Args:
+        place: the name or path of the file; "" leaves errors as they are.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        DataError: as within, with the name.
+    """
+    try:
+        yield
+    except DataError as error:
+        if not place or str(place) in str(error):
+            raise
+        raise DataError(f"{place}: {str(error).removeprefix('DataFrame: ')}") from None
+
+
 def size_of(file: BinaryIO) -> int:
     """Return the size of an open file in bytes."""
     return os.fstat(file.fileno()).st_size

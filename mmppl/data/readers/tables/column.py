@@ -125,7 +125,7 @@ def _is_date(column: Any, kind: str) -> bool:
 
 
 def _no_date(cell: Any) -> bool:
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
 
 
 def _as_floats(column: Any) -> Any:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from ...schema.infer import is_label_name
 from ...splits import GROUP
 from ..cells import NOTHING
 from ..npz import no_such_file
+from ..parts.files import errors_naming
 from ..registry import Arrays, Request, reader
 from .frame import arranged, told_of_dates
 from .text.column import Column, Expected
@@ -59,7 +61,8 @@ class CsvReader:
         path = Path(source)
         if path.parent.is_dir() and not os.path.lexists(path):
             raise no_such_file(path)
-        return read_csv(path, request)
+        with errors_naming(path):
+            return read_csv(path, request)
 
 
 def read_csv(path: Path, request: Request = Request()) -> Arrays:
@@ -67,8 +70,8 @@ def read_csv(path: Path, request: Request = Request()) -> Arrays:
 
     The delimiter, the encoding and the decimal sign of each column are found out. Columns `modality:feature` become one
     array, as in a DataFrame. An empty cell is missing, and in columns of numbers so are words such as NA. Columns of
-    true and false (or yes and no) become bool, and columns of dates annotations. The rows are named by a column `id`, by
-    the only column whose name ends so and whose values differ, or by a first column without a name.
+    true and false (or yes and no) become bool, and columns of dates annotations. The rows are named by a column `id`,
+    by the only column whose name ends so and whose values differ, or by a first column without a name.
 
     Args:
         path: the path of the file.
@@ -271,8 +274,8 @@ def _told_of_words(columns: Iterable[Column], ids: str | None) -> list[Finding]:
             words = tuple(sorted(word for word in column.gaps if word and word not in (column.words or ())))
             if words and column.present:
                 found.setdefault(words, []).append(column.name)
+    text = "{}: {} among numbers is taken for missing."
     return [
-        Finding("missing", of[0].partition(":")[0], f"{listed(of)}: {', '.join(map(repr, words))} among numbers is taken "
-                "for missing.")
+        Finding("missing", of[0].partition(":")[0], text.format(listed(of), ", ".join(map(repr, words))))
         for words, of in found.items()
-    ]  # fmt: skip
+    ]

@@ -230,8 +230,8 @@ class Column:
     def _refuse_two(self, one: str, other: str, what: str) -> None:
         (a, first), (b, second) = self.first[one], self.first[other]
         raise DataError(
-            f"{self.place}, column {self.name!r}: {what} ({first!r} in line {a}, {second!r} in line {b}); write them in "
-            "one way."
+            f"{self.place}, column {self.name!r}: {what} ({first!r} in line {a}, {second!r} in line {b}); write "
+            "them in one way."
         )
 
     def values(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
