@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,9 +110,9 @@ def save_h5mu(answer: Answer, path: Path) -> None:
             blocks[name].X = np.asarray(answer.want[name]["mean"]).reshape(answer.n, -1)
     if not blocks:
         raise UsageError(f"{path}: no modality with named features was wanted; write .h5ad or .parquet.")
-    mdata = add_to_mudata(answer, mudata.MuData(blocks))
-    with replacing(path) as staged:
-        mdata.write_h5mu(staged)
+    with warnings.catch_warnings(), replacing(path) as staged:
+        warnings.simplefilter("ignore", FutureWarning)  # of mudata 0.3, about columns that there are not
+        add_to_mudata(answer, mudata.MuData(blocks)).write_h5mu(staged)
 
 
 def _empty(answer: Answer, anndata: Any, width: int) -> Any:
@@ -172,19 +173,26 @@ def _add_beside(answer: Answer, adata: Any, at: np.ndarray, name: str) -> None:
     parts = answer.want[name]
     if "prob" in parts and np.ndim(parts["prob"]) == 2:
         predicted = np.asarray(parts["predicted"]).astype(str)
-        values = [predicted[row] if row >= 0 else None for row in at.tolist()]
+        of_rows = [predicted[row] if row >= 0 else None for row in at.tolist()]
         classes = [str(c) for c in parts["classes"]]
-        adata.obs[key] = pandas.Categorical(values, categories=classes)
-        adata.obsm[f"{key}_prob"] = pandas.DataFrame(_spread(parts["prob"], at), adata.obs_names, columns=classes)
+        adata.obs[key] = pandas.Categorical(of_rows, categories=classes)
+        adata.obsm[f"{key}_prob"] = _named(_spread(parts["prob"], at), adata, classes)
         return
     for suffix, values in _numbers(parts):
         spread = _spread(values, at)
         if spread.shape[1] == 1:
             adata.obs[f"{key}{suffix}"] = spread[:, 0]
-        elif len(features := answer.features.get(name, ())) == spread.shape[1]:
-            adata.obsm[f"{key}{suffix}"] = pandas.DataFrame(spread, adata.obs_names, columns=list(features))
         else:
-            adata.obsm[f"{key}{suffix}"] = spread
+            adata.obsm[f"{key}{suffix}"] = _named(spread, adata, answer.features.get(name, ()))
+
+
+def _named(values: np.ndarray, adata: Any, columns: Sequence[str]) -> Any:
+    """Return values with the names of their columns, where AnnData can write these: one with a / it cannot."""
+    if len(columns) != values.shape[1] or any("/" in column for column in columns):
+        return values
+    import pandas
+
+    return pandas.DataFrame(values, adata.obs_names, columns=list(columns))
 
 
 def _numbers(parts: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:

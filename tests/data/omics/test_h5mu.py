@@ -119,16 +119,6 @@ def test_layers_and_blocks_on_request(cells):
             mmppl.read(f"{cells}:{options}")
 
 
-def test_a_run_remembers_the_layer(cells, tmp_path):
-    """What is asked about other files is read from the layer of the fit."""
-    run = mmppl.fit("factors", f"{cells}:layer=log", hyper={"latent_dim": 1})
-    assert run.record.data.spec == f"{cells}:layer=log"
-    np.testing.assert_array_equal(run.dataset(cells).values["rna"], run.fitted_on.values["rna"])
-    assert not torch.equal(run.dataset(f"{cells}:").values["rna"], run.fitted_on.values["rna"])
-    run.save(tmp_path / "run")
-    assert mmppl.Run.load(tmp_path / "run").data().fingerprint() == run.fitted_on.fingerprint()
-
-
 def test_whole_numbers_are_integers_and_other_floats_are_not(tmp_path):
     for name, matrix in (
         ("whole", COUNTS),
