@@ -90,12 +90,65 @@ class Answer:
         Args:
             path: a .npz file, which gets the keys of `arrays`; or a .csv or .parquet file, in which an array with
                 several numbers per row gets columns `name.mean.0`, or `name.mean.FEATURE` if its features have names.
-                In a .parquet file an image is one column of nested lists.
+                In a .parquet file an image is one column of nested lists. A .h5ad or .h5mu file gets an AnnData or a
+                MuData of the rows that were asked, filled as by `to_anndata` and `to_mudata`.
 
         Raises:
             UsageError: no format has the suffix, or the package that writes it is not installed.
         """
         save(self, path)
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """Return the answer as a DataFrame, one row for each of its rows, with the columns of a .csv file.
+
+        Args:
+            backend: "pandas", whose index are the ids; "polars" or "pyarrow", with a column `id`, and with images in
+                one column each.
+
+        Raises:
+            UsageError: the backend is unknown or not installed.
+        """
+        from .formats.frame import frame_of
+
+        return frame_of(self, backend)
+
+    def to_anndata(self, adata: Any, name: str | None = None) -> Any:
+        """Put the answer into an AnnData, by the names of its rows and features; see `formats.omics.add_to_anndata`.
+
+        Args:
+            adata: the AnnData; it is changed, and returned.
+            name: the modality that it holds; None: the one whose features it has.
+
+        Raises:
+            UsageError: no row of the answer is among those of the AnnData.
+        """
+        from .formats.omics import add_to_anndata
+
+        return add_to_anndata(self, adata, name=name)
+
+    def to_mudata(self, mdata: Any) -> Any:
+        """Put the answer into a MuData, by the names of its rows, modalities and features; see
+        `formats.omics.add_to_mudata`.
+
+        Args:
+            mdata: the MuData; it is changed, and returned.
+
+        Raises:
+            UsageError: no row of the answer is among those of the MuData.
+        """
+        from .formats.omics import add_to_mudata
+
+        return add_to_mudata(self, mdata)
+
+    def to_arviz(self) -> Any:
+        """Return the draws as ArviZ's InferenceData, with one chain and the ids of the rows as coordinates.
+
+        Raises:
+            UsageError: the answer has no draws (`keep_draws=True`), or ArviZ is not installed.
+        """
+        from .formats.arviz import inference_data
+
+        return inference_data(self)
 
     def summary(self) -> list[str]:
         """Return lines about all rows: for every quantity, how often each modality has the most of it, and its mean
@@ -128,7 +181,7 @@ class Answer:
             for name, parts in self.want.items():
                 lines.append(f"  {printable(name):<12} {printable(_brief(parts, i))}")
         if self.n > rows:
-            lines.append(f"... {self.n - rows} more rows (--out FILE.npz, .csv or .parquet keeps all)")
+            lines.append(f"... {self.n - rows} more rows (--out FILE.csv, .parquet or the like keeps all)")
         lines += map(printable, self.summary())
         return "\n".join(lines)
 

@@ -67,7 +67,7 @@ def test_what_is_imported_is_declared():
     renamed = {"pyro-ppl": "pyro", "scikit-learn": "sklearn", "lazy-loader": "lazy_loader", "pillow": "PIL"}
     modules = {renamed.get(name, name) for name in declared}
     # bench/endurance does without pandas; the others come with the extras
-    optional = {"pandas", "transformers", "h5py", "pyarrow", "soundfile"}
+    optional = {"pandas", "transformers", "h5py", "pyarrow", "soundfile", "polars", "arviz", "anndata", "mudata"}
     assert imported - set(sys.stdlib_module_names) - {"mmppl"} == modules | optional
 
 

@@ -20,7 +20,9 @@ def write_column(group: h5py.Group, name: str, values) -> None:
         return
     values = np.asarray(values)
     text = values.dtype.kind == "U"
-    stored = group.create_dataset(name, data=values.astype(object) if text else values)
+    stored = group.create_dataset(
+        name, data=values.astype(object) if text else values, dtype=h5py.string_dtype() if text else None
+    )
     stored.attrs["encoding-type"] = "string-array" if text else "array"
 
 

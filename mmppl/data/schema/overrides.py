@@ -38,7 +38,7 @@ class Override:
     role: Role | None = None
     transform: str | None = None
     missing: tuple[str, ...] | None = None
-    size: Literal[total, none] | None = None
+    size: Literal["total", "none"] | None = None
 
     @property
     def ignored(self) -> bool:

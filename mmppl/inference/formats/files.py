@@ -12,7 +12,13 @@ from ...errors import UsageError, suggest
 if TYPE_CHECKING:
     from ..answer import Answer
 
-WRITERS = {".npz": "npz", ".csv": "csv", ".parquet": "parquet"}  # suffix → the module whose save_<module> writes it
+WRITERS = {  # suffix → the module whose function save_<suffix> writes it
+    ".npz": "npz",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".h5ad": "omics",
+    ".h5mu": "omics",
+}
 
 
 def check_file(path: Path, option: str = "") -> None:
@@ -44,5 +50,5 @@ def save(answer: Answer, path: str | Path) -> None:
     """
     path = Path(path)
     check_file(path)
-    name = WRITERS[path.suffix]
-    getattr(importlib.import_module(f"{__package__}.{name}"), f"save_{name}")(answer, path)
+    module = importlib.import_module(f"{__package__}.{WRITERS[path.suffix]}")
+    getattr(module, f"save_{path.suffix[1:]}")(answer, path)

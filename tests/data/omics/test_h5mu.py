@@ -89,16 +89,16 @@ def test_obs_are_annotations_until_somebody_takes_them(cells):
 def test_columns_that_agree_are_one():
     first = Observations("a", np.array([0, 1]), {"x": (np.array([1.5, 2.5]), np.array([False, True]))})
     second = Observations("b", np.array([1, 2]), {"x": (np.array([7.0, 8.0]), np.array([False, False]))})
-    arrays, names, notes = columns_of([first, second], 4, [])
+    arrays, names, notes = columns_of([first, second], 4, [], "F")
     np.testing.assert_array_equal(arrays["x"], [1.5, 7.0, 8.0, np.nan])
     assert names == ["x"] and not notes
     third = Observations("c", np.array([0]), {"x": (np.array([9.0]), np.array([False]))})
-    assert list(columns_of([first, third], 4, [])[0]) == ["a_x", "c_x"]
+    assert list(columns_of([first, third], 4, [], "F")[0]) == ["a_x", "c_x"]
     reserved = {name: (np.array([1.5]), np.array([False])) for name in ("id", "split", "mask_q", "rna", "a/b")}
-    arrays, names, _ = columns_of([Observations("", np.array([0]), reserved)], 1, ["rna"])
+    arrays, names, _ = columns_of([Observations("", np.array([0]), reserved)], 1, ["rna"], "F")
     assert names == ["obs_id", "obs_split", "obs_mask_q", "obs_rna", "a_b"]
     parts = Observations("", np.array([0, 1]), {"split": (np.array(["train", "test"]), np.zeros(2, bool))})
-    assert columns_of([parts], 2, [])[0]["split"].tolist() == ["train", "test"]
+    assert columns_of([parts], 2, [], "F")[0]["split"].tolist() == ["train", "test"]
 
 
 def test_layers_and_blocks_on_request(cells):
@@ -117,16 +117,6 @@ def test_layers_and_blocks_on_request(cells):
     ):
         with pytest.raises(UsageError, match=words):
             mmppl.read(f"{cells}:{options}")
-
-
-def test_a_run_remembers_the_layer(cells, tmp_path):
-    """What is asked about other files is read from the layer of the fit."""
-    run = mmppl.fit("factors", f"{cells}:layer=log", hyper={"latent_dim": 1})
-    assert run.record.data.spec == f"{cells}:layer=log"
-    np.testing.assert_array_equal(run.dataset(cells).values["rna"], run.fitted_on.values["rna"])
-    assert not torch.equal(run.dataset(f"{cells}:").values["rna"], run.fitted_on.values["rna"])
-    run.save(tmp_path / "run")
-    assert mmppl.Run.load(tmp_path / "run").data().fingerprint() == run.fitted_on.fingerprint()
 
 
 def test_whole_numbers_are_integers_and_other_floats_are_not(tmp_path):

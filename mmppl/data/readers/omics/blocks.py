@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import DataError
+from ....errors import DataError, obeyed
 from ..cells import NOTHING
 from ..registry import Arrays, Request
 from .matrix import spread
@@ -101,7 +101,7 @@ def arrays_of(source: Blocks, request: Request) -> Arrays:
                 features[name] = _features(name, columns, arrays[name].shape[1], source.place, notes)
     if not arrays:
         raise DataError(f"{source.place}: nothing in it has a matrix X; write one, or name a layer (FILE:layer=NAME).")
-    beside, names, told = columns_of(observations, len(ids), list(arrays))
+    beside, names, told = columns_of(observations, len(ids), list(arrays), source.place)
     text = np.array(ids)
     return Arrays(arrays | {"id": text} | beside, source.name, features, annotations=names, notes=[*notes, *told])
 
@@ -123,6 +123,11 @@ def _features(name: str, columns: Sequence[str], width: int, place: str, notes: 
     """Return the names of features, each once: a name that was there before gets -1, -2 and so on behind it."""
     if len(columns) != width:
         raise DataError(f"{place}: {name!r} has {width:,} columns and {len(columns):,} names of them; write it again.")
+    for column in columns:
+        if obeyed(column):
+            raise DataError(
+                f"{place}: a feature of {name!r} is called {column[:60]!r}, with control characters; rename it."
+            )
     if len(set(columns)) == len(columns):
         return tuple(columns)
     there, found, number = set(columns), list[str](), Counter[str]()

@@ -51,7 +51,8 @@ class Choice:
             if not value:
                 raise UsageError(f"{place}: the option {key} has no value; write {key}=NAME.")
             found[key].append(value)
-        return cls(tuple(found["layer"]), tuple(found["obsm"]), *found["name"][-1:])
+        name = found["name"][-1] if found["name"] else cls.name
+        return cls(tuple(found["layer"]), tuple(found["obsm"]), name)
 
     def matrices(
         self, name: str, x: Any, layers: Mapping[str, Any], obsm: Mapping[str, Any], columns: Sequence[str] | None

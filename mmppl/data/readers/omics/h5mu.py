@@ -13,7 +13,7 @@ import numpy as np
 from ....base.extras import extra
 from ....errors import DataError
 from ..parts.files import opened
-from ..parts.hdf5 import DAMAGED, own, whole
+from ..parts.hdf5 import DAMAGED, attribute, own, whole
 from ..registry import Arrays, Request, reader
 from .blocks import Block, Blocks, arrays_of
 from .choice import Choice
@@ -62,11 +62,11 @@ def _anndata(file: Any, path: Path, choice: Choice) -> Blocks:
 
 
 def _mudata(file: Any, path: Path, choice: Choice) -> Blocks:
-    axis = int(file.attrs.get("axis", 0))
+    axis = int(attribute(file, "axis", 0))
     if axis not in SHARED_ROWS:
         raise DataError(f"{path}: its modalities share features, not rows (axis={axis}); write one with axis=0.")
     group = own(file, "mod", path)
-    order = [str(name) for name in group.attrs.get("mod-order", ()) if str(name) in group]
+    order = [str(name) for name in attribute(group, "mod-order", ()) if str(name) in group]
     blocks, notes = [], []
     for name in dict.fromkeys([*order, *group]):
         block, more = _block(own(group, name, path), path, name, choice)
@@ -80,6 +80,8 @@ def _mudata(file: Any, path: Path, choice: Choice) -> Blocks:
 
 
 def _block(group: Any, path: Path, name: str, choice: Choice) -> tuple[Block, list[str]]:
+    if hasattr(group, "dtype"):
+        raise DataError(f"{path}: {name!r} is an array, not a modality with obs and var; write it with MuData.")
     if "mod" in group:
         raise DataError(f"{path}: {name!r} is a MuData in a MuData; write its modalities side by side.")
     if "obs" not in group or "var" not in group:
@@ -104,7 +106,7 @@ class _Members(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         found = whole(self.group, name, self.path)
-        if found.attrs.get("encoding-type") != "dataframe":
+        if attribute(found, "encoding-type") != "dataframe":
             return found
         columns = {key: column[0] for key, column in columns_in(found, self.path).items() if column is not None}
         return np.stack([*columns.values()], -1), list(columns)

@@ -11,6 +11,7 @@ from scipy import sparse
 from ....base.memory import check_room
 from ....errors import DataError
 from ...schema.arrays import chunks
+from ..parts.hdf5 import attribute
 
 FORMATS = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
 
@@ -19,8 +20,7 @@ def shape_of(matrix: Any) -> tuple[int, ...]:
     """Return the shape of a matrix; that of a sparse one in a file lies beside it."""
     if hasattr(matrix, "shape"):
         return tuple(int(length) for length in matrix.shape)
-    attributes = matrix.attrs
-    return tuple(int(length) for length in attributes.get("shape", attributes.get("h5sparse_shape", ())))
+    return tuple(int(length) for length in attribute(matrix, "shape", attribute(matrix, "h5sparse_shape", ())))
 
 
 def spread(matrix: Any, at: np.ndarray, n: int, place: str) -> np.ndarray:
@@ -43,9 +43,13 @@ def spread(matrix: Any, at: np.ndarray, n: int, place: str) -> np.ndarray:
             memory.
     """
     matrix = getattr(matrix, "group", matrix)  # of a sparse matrix that AnnData has left in its file
+    if not hasattr(matrix, "dtype") and _format(matrix) not in FORMATS:
+        raise DataError(f"{place} is {_format(matrix) or 'a group'}; store it dense, as CSR or as CSC.")
     shape = shape_of(matrix)
     if len(shape) != 2 or shape[0] != len(at):
         raise DataError(f"{place} has shape {shape}, and there are {len(at):,} names of rows; write the file again.")
+    if not shape[1]:
+        raise DataError(f"{place} has no features; leave it out (--as NAME=ignore), or write some.")
     rows, dtype = _rows(matrix, shape, place)
     if dtype.kind not in "biuf":
         raise DataError(f"{place} holds {dtype}; store numbers there.")
@@ -67,10 +71,7 @@ def _rows(matrix: Any, shape: tuple[int, ...], place: str) -> tuple[Callable[[sl
 
 
 def _rows_of_group(group: Any, shape: tuple[int, ...], place: str) -> tuple[Callable[[slice], np.ndarray], np.dtype]:
-    said = str(group.attrs.get("encoding-type", group.attrs.get("h5sparse_format", "")))
-    form = said.removesuffix("_matrix")
-    if form not in FORMATS:
-        raise DataError(f"{place} is {said or 'a group'}; store it dense, as CSR or as CSC.")
+    form = _format(group)
     data, indices, starts = group["data"], group["indices"], group["indptr"][()]
     long = shape[0] if form == "csr" else shape[1]
     if starts.shape != (long + 1,) or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] != len(data):
@@ -87,6 +88,12 @@ def _rows_of_group(group: Any, shape: tuple[int, ...], place: str) -> tuple[Call
         return _dense(sparse.csr_matrix(parts, shape=(rows.stop - rows.start, shape[1])), place)
 
     return some, data.dtype
+
+
+def _format(group: Any) -> str:
+    """Return what the group of a sparse matrix says that it is."""
+    said = attribute(group, "encoding-type", attribute(group, "h5sparse_format", ""))
+    return str(said).removesuffix("_matrix")
 
 
 def _dense(matrix: Any, place: str) -> np.ndarray:

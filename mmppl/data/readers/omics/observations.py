@@ -42,7 +42,7 @@ def plain_name(name: str) -> str:
 
 
 def columns_of(
-    observations: Sequence[Observations], n: int, taken: Collection[str]
+    observations: Sequence[Observations], n: int, taken: Collection[str], place: str
 ) -> tuple[dict[str, np.ndarray], list[str], list[str]]:
     """Bring the columns of several `obs` to all rows.
 
@@ -54,13 +54,14 @@ def columns_of(
         observations: the tables, MuData's own first.
         n: how many rows there are.
         taken: the names of the modalities.
+        place: the file, for messages.
 
     Returns:
         Name → (n,) values, with `mask_<name>` where a row of texts or whole numbers lacks it, and NaN where one of
         floats does; the names of the columns; and notes about other names and columns that are left out.
 
     Raises:
-        DataError: two columns would have the same name.
+        DataError: two columns would have the same name, or one has another length than its table.
     """
     notes: list[str] = []
     found: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {}  # name → (owner, values, missing) of each
@@ -70,7 +71,7 @@ def columns_of(
         for name, column in one.columns.items():
             if not one.owner and name in owned:
                 continue
-            placed = _placed(name, column, one.at, n)
+            placed = _placed(f"{place}: {name!r} of obs", column, one.at, n)
             if placed is None:
                 left_out.append(name)
             else:
@@ -83,7 +84,7 @@ def columns_of(
         for original, values, missing in several:
             called = _called(original, values, missing, taken)
             if called in arrays:
-                raise DataError(f"obs: two columns would be called {called!r}; rename one of them.")
+                raise DataError(f"{place}: two columns of obs would be called {called!r}; rename one of them.")
             if called != name:
                 notes.append(f"{name!r} of obs is called {called} here")
             floats = values.dtype.kind == "f"
@@ -97,13 +98,15 @@ def columns_of(
     return arrays, names, notes
 
 
-def _placed(name: str, column: Column | None, at: np.ndarray, n: int) -> Column | None:
+def _placed(place: str, column: Column | None, at: np.ndarray, n: int) -> Column | None:
     """Bring a column to n rows. None: it is empty, or holds dates, objects or the like."""
     if column is None or column[1].all():
         return None
     values, missing = column
+    if values.shape != at.shape or missing.shape != at.shape:
+        raise DataError(f"{place} has shape {values.shape}, and there are {len(at):,} rows; write it again.")
     try:
-        values = plain_array(name, values)
+        values = plain_array(place, values)
     except DataError:
         return None
     if len(at) == n and np.array_equal(at, np.arange(n)):

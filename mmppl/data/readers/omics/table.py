@@ -12,7 +12,7 @@ import numpy as np
 
 from ....errors import DataError
 from ..cells import parse_column
-from ..parts.hdf5 import own, whole
+from ..parts.hdf5 import attribute, own, whole
 
 Column = tuple[np.ndarray, np.ndarray]  # (m,) values, and (m,) bool, True where they are missing
 
@@ -53,7 +53,7 @@ def index_of(group: Any, path: Path) -> np.ndarray:
     Raises:
         DataError: a row has no name.
     """
-    values, missing = _column(group, str(group.attrs["_index"]), path) or (np.zeros(0), np.ones(1, bool))
+    values, missing = _column(group, str(attribute(group, "_index")), path) or (np.zeros(0), np.ones(1, bool))
     if missing.any() or values.ndim != 1:
         raise DataError(f"{path}: {group.name!r} does not name each of its rows; write it again.")
     return np.array([str(name) for name in values.tolist()], dtype=str)
@@ -72,14 +72,14 @@ def columns_in(group: Any, path: Path) -> dict[str, Column | None]:
     Raises:
         DataError: something leads out of the file.
     """
-    index = str(group.attrs["_index"])
-    order = group.attrs.get("column-order", [name for name in group if name not in (index, "__categories")])
+    index = str(attribute(group, "_index"))
+    order = attribute(group, "column-order", [name for name in group if name not in (index, "__categories")])
     return {str(name): _column(group, str(name), path) for name in order}
 
 
 def _column(group: Any, name: str, path: Path) -> Column | None:
     found = own(group, name, path)
-    kind = str(found.attrs.get("encoding-type", "array"))
+    kind = str(attribute(found, "encoding-type", "array"))
     if kind == "categorical":
         return _of_codes(own(found, "codes", path)[()], _plain(own(found, "categories", path)))
     if kind.startswith("nullable-"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,28 @@ from ....errors import DataError
 # What h5py raises, and what reading on raises where a file is cut off, overwritten, or made by something else.
 DAMAGED = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, IndexError, OverflowError)
 TEXT = 64  # bytes that a text of any length takes in memory, or more
+LONGEST = 2**20  # values of an attribute
+
+
+def attribute(member: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute of a member, unless it has more values than any has: they would all be made at once.
+
+    Args:
+        member: a group or dataset of h5py.
+        name: the name of the attribute.
+        default: what stands for one that is not there.
+
+    Returns:
+        Its value.
+
+    Raises:
+        ValueError: it has too many values.
+    """
+    if name not in member.attrs:
+        return default
+    if math.prod(member.attrs.get_id(name).shape or ()) > LONGEST:
+        raise ValueError(f"an attribute {name} of {member.attrs.get_id(name).shape} values")
+    return member.attrs[name]
 
 
 def own(group: Any, name: str, path: Path) -> Any:
