@@ -103,17 +103,17 @@ def read(
         said = read_schema(schema_file).options(as_, missing, target)
         as_, missing, target = said["as_"], said["missing"], said["target"]
     targets = None if target is None else names_in(target)
-    as_ = {name: as_text(how) for name, how in as_.items()}
     parts = None if split is None else checked_parts(split)
-    ignored = frozenset(name for name, how in as_.items() if how == "ignore")
-    request = Request(ignored, schema, Path(root) if root else None, download, as_, missing, targets)
+    texts = {name: as_text(how) for name, how in as_.items()}
+    ignored = frozenset(name for name, how in texts.items() if how == "ignore")
+    request = Request(ignored, schema, Path(root) if root else None, download, texts, missing, targets)
     found = _read_source(data, request)
     if isinstance(found, Arrays):
         with errors_naming(found.name if found.table else ""):
             dataset = from_arrays(
-                found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema,
+                found.arrays, name=found.name, features=found.features, as_={**found.as_, **texts}, schema=schema,
                 seed=seed, hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
-                missing=missing, target=targets, levels=found.levels, understood=found.told, table=found.table,
+                missing=missing, target=targets, levels=found.levels, understood=found.told, tabular=found.table,
                 split=parts,
             )  # fmt: skip
         if strict:
@@ -123,7 +123,7 @@ def read(
         raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
     if parts is not None:
         found = with_parts(found, parts)
-    return with_mask(with_schema(found, as_=as_, schema=schema, target=targets), hide, hide_seed)
+    return with_mask(with_schema(found, as_=texts, schema=schema, target=targets), hide, hide_seed)
 
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:

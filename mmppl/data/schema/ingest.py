@@ -52,7 +52,7 @@ def from_arrays(
     target: Collection[str] | None = None,
     levels: Mapping[str, Sequence[str | int]] = {},
     understood: Sequence[Finding] = (),
-    table: bool = False,
+    tabular: bool = False,
     split: np.ndarray | None = None,
 ) -> Dataset:
     """Make a `Dataset` of named arrays.
@@ -72,7 +72,7 @@ def from_arrays(
         target: the names of the labels; None goes by names.
         levels: name → the classes of an ordered column in their order.
         understood: what the reader tells of the data.
-        table: whether the arrays are columns of a table; see `with_columns`.
+        tabular: whether the arrays are columns of a table; see `with_columns`.
         split: (N,) codes of the parts, as in `mmppl.read`; None: those of the arrays.
 
     Returns:
@@ -82,10 +82,10 @@ def from_arrays(
         DataError: the arrays are empty, inconsistent, or differ from the schema.
         UsageError: an override is wrong.
     """
-    found = with_columns(arrays, features, as_, missing=missing, target=target, schema=schema, table=table)
-    arrays, features, missing, target = found.arrays, found.features, found.missing, found.target
-    overrides = parse_overrides(found.as_)
-    declared = found.declared | declared_aside(overrides)
+    made = with_columns(arrays, features, as_, missing=missing, target=target, schema=schema, table=tabular)
+    arrays, features, missing, target = made.arrays, made.features, made.missing, made.target
+    overrides = parse_overrides(made.as_)
+    declared = made.declared | declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         check_known(overrides, arrays, "array")
     for word in (GROUP, TIME):
@@ -109,9 +109,9 @@ def from_arrays(
     missing = _missing(missing, overrides, schema, arrays)
     arrays = with_lengths_of_masks(arrays)
     sequences = sequences_in(arrays, overrides, schema)
-    words = without_words(arrays, missing) if table or schema is not None else missing
+    words = without_words(arrays, missing) if tabular or schema is not None else missing
     arrays, absent = with_absent(arrays, words, sequences)
-    told = [*understood, *found.told, *absent]
+    told = [*understood, *made.told, *absent]
     table = dataclasses.replace(parse_arrays(arrays, features, sequences), levels=levels)
     if schema is not None:
         table, more = _matched(table, schema)
