@@ -167,7 +167,7 @@ def test_real_views_come_back(tmp_path, data_root):
     if not path.is_file():
         pytest.skip("no uci_mfeat")
     with np.load(path) as file:
-        arrays = {name: file[name][::7] for name in file.files}
+        arrays = {name: file[name][::20] for name in ("fac", "pix", "mor", "label")}
     whole = read(arrays)
     columns = {}
     for name, array in arrays.items():

@@ -63,7 +63,7 @@ def columns_of(files: Sequence[TableFile], index: Index, ignored: Collection[str
     for number, file in enumerate(files):
         here = {(column.name, column.feature): column for column in _of_file(file, index, ignored)}
         if number and here.keys() != found.keys():
-            one = next(iter(here.keys() ^ found.keys()))
+            one = next(key for key in [*found, *here] if key not in here or key not in found)
             named = ":".join(part for part in one if part is not None)
             without = files[0].path if one in here else file.path
             raise DataError(
