@@ -46,9 +46,10 @@ def read(
 
     Args:
         data: a recipe with or without options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder
-            or .zip of recordings (see `readers.speech`), a mapping of name → array, a DataFrame (columns
-            `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts (see
-            `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
+            or .zip of recordings (see `readers.speech`), of an .h5ad or .h5mu file, with or without options
+            ("cells.h5mu:layer=counts", see `readers.omics`), an AnnData or MuData, a mapping of name → array, a
+            DataFrame (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts
+            (see `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
             `readers.tokens`), and one in the layout of MultiBench becomes sequences (see `readers.papers.multibench`),
             as does a folder of .csd files (see `readers.sdk`). A Parquet, Feather or Arrow file, a folder of its parts
             or a list of their paths is a table (see `readers.arrow.table`), whose cells may name files (see
