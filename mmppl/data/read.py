@@ -49,9 +49,11 @@ def read(
             as does a folder of .csd files (see `readers.sdk`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
-            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"
-            to keep one value per row that no program sees (`Dataset.annotations`), or "group" to keep the rows that
-            share a value together in every split that is drawn (so does an array named `group`).
+            label, condition) and transform (none, standardise, log1p, image); "condition" for what encoders and
+            decoders see and nothing predicts, such as a batch or a site; "ignore" to leave an array out; "annotation"
+            to keep one value per row that no program sees (`Dataset.annotations`); "group" to keep the rows that share
+            a value together in every split that is drawn (so does an array named `group`); or "time" (numbers, or dates
+            such as 2024-05-31) to test on the latest rows, and to hold out the latest ones before them.
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
             and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an
             effect then, and names that the data lack are passed over.
