@@ -62,7 +62,7 @@ def bind_covariates(program: Program, modalities: Sequence[Modality]) -> Sequenc
     if not program.takes_covariates:
         raise UsageError(
             f"{type(program).__name__}: {names}: it takes no conditions; leave them out (--as {covariates[0].name}="
-            "ignore), or choose another program, such as mvae."
+            "ignore), or choose a program that takes them."
         )
     if len(covariates) == len(modalities):
         raise UsageError(f"{type(program).__name__}: there are conditions only ({names}); a modality is needed.")

@@ -57,12 +57,14 @@ def read(
             or of a torch `Dataset` may be dicts.
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
-            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"
-            to keep one value per row that no program sees (`Dataset.annotations`), or "group" to keep the rows that
-            share a value together in every split that is drawn (so does an array named `group`), or "id" for the column
-            that names the rows. Names of columns make one modality of them, ["crp", "alb"] or "crp,alb" or a pattern
-            such as "gene_*", also with what it is, "crp,alb:normal:scale=1". The name "*" stands for all arrays that
-            are not named. A run remembers this for other data.
+            label, condition) and transform (none, standardise, log1p, image); "condition" for what encoders and
+            decoders see and nothing predicts, such as a batch or a site; "ignore" to leave an array out; "annotation"
+            to keep one value per row that no program sees (`Dataset.annotations`); "group" to keep the rows that share
+            a value together in every split that is drawn (so does an array named `group`); "time" (numbers, or dates
+            such as 2024-05-31) to test on the latest rows, and to hold out the latest ones before them; or "id" for the
+            column that names the rows. Names of columns make one modality of them, ["crp", "alb"] or "crp,alb" or a
+            pattern such as "gene_*", also with what it is, "crp,alb:normal:scale=1". The name "*" stands for all arrays
+            that are not named. A run remembers this for other data.
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,
             and a modality that the data lack is missing in every row. Of `as_` only "ignore" and "annotation" have an
             effect then, and names that the data lack are passed over.
