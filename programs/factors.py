@@ -107,7 +107,8 @@ class Factors(Program):
         learned = {n: torch.zeros(d) for n, d in inputs.items() if n in self.surrogates or self._scale(n) is None}
         self.shown = tuple(m.name for m in self.modalities if m.role == "modality")
         width = (len(self.shown) + 1) * size + len(self.shown)
-        classes = {m.name: m.output_size for m in self.modalities if m.role == "label" and m.classes}
+        labels = [m for m in self.modalities if m.role == "label" and m.classes]
+        classes = {m.name: m.output_size for m in labels if not m.family.parameters(m)}  # those are fitted with draws
         self.classifiers = nn.ModuleDict({name: nn.Linear(width, number) for name, number in classes.items()})
         self.log_noise = nn.ParameterDict({n: nn.Parameter(zero) for n, zero in learned.items()})
         for part in (self.decoders, self.surrogates, self.classifiers):

@@ -288,9 +288,17 @@ class Modality:
         return found
 
 
-def kind(m: Modality) -> Literal["class", "sequence", "number"]:
-    """Whether a row of a modality is one class, a sequence of classes, or numbers."""
-    return "number" if m.family.values != "classes" else "sequence" if m.shape else "class"
+def kind(m: Modality) -> str:
+    """Say what a row of a modality is: one "class", a "sequence" of classes, a "number" or several, "tags" (a label of
+    probabilities: each of its columns is yes or no), or what its likelihood calls it (`Likelihood.kind`).
+    """
+    family = m.family
+    if family.values == "classes":
+        return "sequence" if m.shape else "class"
+    if family.kind:
+        return family.kind
+    probabilities = family.values == "numbers" and not family.density
+    return "tags" if m.role == "label" and probabilities and not m.sequence else "number"
 
 
 def is_score(m: Modality) -> bool:

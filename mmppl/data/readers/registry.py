@@ -121,7 +121,7 @@ READERS: Registry[type[Reader]] = Registry(
     "reader",
     __package__,
     folders=("speech", "tables"),
-    aside=("registry", "cells", "corpus", "mfcc", "refusal", "wav"),
+    aside=("registry", "cells", "corpus", "mfcc", "ordered", "refusal", "wav"),
     lacks=_lacks,
 )
 

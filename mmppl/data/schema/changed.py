@@ -18,6 +18,7 @@ from .arrays import Table
 from .encode import encode_table
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
+from .order import in_given_order, orders_taken
 from .overrides import Override, check_known, declared_aside, parse_overrides
 from .scale import with_input_scaling
 from .targets import with_targets
@@ -57,6 +58,7 @@ def with_schema(
     if schema is None:
         after = tuple(_overridden(m, overrides.get(m.name), dataset) for m in before.values())
         after = with_targets(after, target, overrides)
+        told += orders_taken([m for m in after if m.name in overrides], overrides)
     else:
         after = tuple(schema)
     plain = before.keys() - dataset.present.keys()
@@ -140,6 +142,8 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
             first = value[wrong][0].item()
             raise UsageError(f"--as {m.name}: {first!r}, a value of {dataset.name} in the units of the model, {why}")
     again = dataclasses.replace(m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role)
+    if family.kind == "ordinal":
+        again = dataclasses.replace(again, classes=in_given_order(m.name, m.classes or (), override.order))
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)
     there = dataset.present.get(m.name)
     return with_input_scaling(again, dataset.values[m.name].numpy(), use, None if there is None else there.numpy())

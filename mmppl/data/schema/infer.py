@@ -15,6 +15,7 @@ from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from .absent import Missing
 from .arrays import Table, chunks
+from .order import in_given_order
 from .overrides import Override
 from .targets import with_targets
 
@@ -173,6 +174,8 @@ def infer_schema(
             found["missing"] = tuple(map(str, missing[name]))
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
+            if modality.family.kind == "ordinal":
+                found["classes"] = in_given_order(name, found["classes"], overrides[name].order)
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
     modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):

@@ -25,6 +25,7 @@ from .match import (
     steps_in_order,
     with_known_classes,
 )
+from .order import orders_taken
 from .overrides import Override, check_known, declared_aside, parse_overrides
 from .scale import learn_scaling, observed_after_masking
 
@@ -103,6 +104,7 @@ def from_arrays(
         modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
     encoded = encode_table(table, modalities, name, split, annotated, notes)
     found = examined(encoded, table.arrays)
+    found = (*orders_taken(modalities, overrides), *found)
     encoded = dataclasses.replace(encoded, findings=(*told, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
 

@@ -26,6 +26,7 @@ class Override:
         role: "modality" or "label".
         transform: the name of a transform.
         missing: the values that stand for "missing", as text.
+        order: the classes as texts, lowest first, for likelihoods of ordered classes.
     """
 
     likelihood: str
@@ -33,6 +34,7 @@ class Override:
     role: Literal["modality", "label"] | None = None
     transform: str | None = None
     missing: tuple[str, ...] | None = None
+    order: tuple[str, ...] | None = None
 
     @property
     def ignored(self) -> bool:
@@ -92,11 +94,14 @@ def _parse(name: str, text: str) -> Override:
             raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
         if key == "missing":
             found[key] = tuple(filter(None, value.split("/")))
+        elif key == "order" and LIKELIHOODS[likelihood].kind == "ordinal":
+            found[key] = tuple(value.split("<" if "<" in value else "/"))
         elif key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
             raise UsageError(
-                f"--as {name}: no key {key!r}; there are scale, role, transform, missing.{suggest(key, [*choices])}"
+                f"--as {name}: no key {key!r}; there are scale, role, transform, missing, and order of ordinal classes."
+                f"{suggest(key, [*choices])}"
             )
         elif value not in choices[key]:
             raise UsageError(

@@ -10,6 +10,7 @@ import numpy as np
 from ....errors import DataError
 from ..cells import NOTHING, parse_column, plain_array, with_masks
 from ..registry import Arrays, Request, reader
+from .ordered import declared_orders
 
 
 @reader("frame")
@@ -27,7 +28,8 @@ class FrameReader:
             DataError: see `read_frame`.
         """
         arrays, features = read_frame(source, request.ignored)
-        return Arrays(arrays, "arrays", features)
+        orders = {name: how for name, how in declared_orders(source).items() if name in arrays}
+        return Arrays(arrays, "arrays", features, as_=orders)
 
 
 def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
