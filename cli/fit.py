@@ -29,8 +29,10 @@ ANCHORS = {
     "rmse_global": "the training mean",
     "rmse_linear": "ridge regression",
     "rmse_boosting": "gradient boosting",
+    "auc_linear": "logistic regression",
+    "auc_boosting": "gradient boosting",
 }
-TITLES = {"error": "error of", "rmse": "rmse of", "r2": "R² of"}
+TITLES = {"error": "error of", "auc": "AUC of", "rmse": "rmse of", "r2": "R² of"}
 
 
 class Interrupted(MMPPLError):

@@ -10,7 +10,7 @@ from ..core.program import Program, generates
 from ..data.dataset import Dataset
 from ..errors import DataError
 from ..inference.fitted import FittedModel
-from ..modalities.modality import Modality
+from ..modalities.modality import Modality, kind
 from .anchors import seconds
 from .conditioning import default_conditioning_sets
 from .evaluate import evaluate, metric_names
@@ -64,7 +64,7 @@ def after_fit(
 
 
 def _names(m: Modality, ways: list[str]) -> list[str]:
-    own = m.family.error_metric
+    own = "auc" if kind(m) == "tags" else m.family.error_metric
     more = ["r2"] if own == "rmse" else []
     return [f"{name}.{m.name}" for name in (own, *(f"{own}_{way}" for way in ways), *more)]
 

@@ -18,6 +18,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
 from ..errors import UsageError
+from ..modalities.modality import kind
 from .answer import Answer
 from .draws import autocast, draw, in_chunks
 from .evidence import evidence, importance_weights
@@ -98,6 +99,9 @@ def ask(
             classes = list(program.modality(name).classes or ())
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
             found[name]["classes"] = classes
+    for m in program.modalities:
+        if m.name in question.want and kind(m) == "tags":
+            found[m.name]["predicted"] = (found[m.name]["mean"] >= 0.5).astype(np.int64)
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
     for name in set(found) & set(program.quantities):
         _name_the_most(found[name], list(program.encoded))

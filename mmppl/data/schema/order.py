@@ -64,9 +64,8 @@ def orders_taken(modalities: Sequence[Modality], overrides: Mapping[str, Overrid
             continue
         taken = " < ".join(str(one) for one in m.classes or ())
         way = f"--as {m.name}={m.likelihood}:order=LOWEST/…/HIGHEST"
-        yield Finding(
-            "order", m.name, f"{m.name}: its classes are taken in the order {taken}; {way} gives another.", True
-        )
+        text = f"{m.name}: its classes are taken in the order {taken}; {way} gives another."
+        yield Finding("order", m.name, text, suspected=True)
 
 
 def _number(one: str | int) -> float | None:
