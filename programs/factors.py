@@ -215,7 +215,7 @@ class Factors(Program):
 
 
 def _is_classified(m: Modality) -> bool:
-    """Whether a label has probabilities, of classes or of yes, and no parameters of its own, which draws have to fit."""
+    """Whether a label has probabilities, of classes or of yes, and no parameters of its own, which draws would fit."""
     return not m.family.density and m.family.values != "counts" and not m.family.parameters(m)
 
 

@@ -19,7 +19,7 @@ from ..base.text import printable
 from ..core.program import Program, class_label
 from ..data.dataset import Dataset
 from ..modalities.images import image_layout, shades
-from ..modalities.modality import Modality
+from ..modalities.modality import Modality, kind
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -171,6 +171,8 @@ def _lines(m: Modality, value: np.ndarray) -> np.ndarray:
 
 
 def _words(m: Modality, value: Any) -> str:
+    if kind(m) == "survival":
+        return f"{abs(float(value)):.3g}" + ("+" if value < 0 else "")  # as censored times are written
     if m.classes is None:
         return f"{float(value):.3g}"
     parts = [quoted(part) for part in np.ravel(value)]

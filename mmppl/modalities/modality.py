@@ -16,7 +16,7 @@ from torch import Tensor
 from ..base.typed_json import from_json
 from ..errors import UsageError
 from .likelihoods.registry import LIKELIHOODS
-from .transforms import Scaling
+from .scaling import Scaling
 
 if TYPE_CHECKING:
     from .likelihoods.likelihood import Likelihood
@@ -39,7 +39,8 @@ class Modality:
         role: "modality", or "label" (scored like any other; no guide sees it unless its program says so).
         classes: names of the categories of a categorical modality, in the order of their codes.
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
-            "log1p" (ln(1 + x) − shift)/spread, "none", or another name of `mmppl.modalities.transforms.TRANSFORMS`.
+            "log1p" (ln(1 + x) − shift)/spread, "log" (ln x − shift)/spread, "none", or another name of
+            `mmppl.modalities.transforms.TRANSFORMS`.
         shift: one number per feature (flattened), for the transforms that have it.
         spread: one number per feature (flattened), for the transforms that have it.
         features: names of the features (flattened), by which the columns of other data are brought into this order.
@@ -48,6 +49,8 @@ class Modality:
         sequence: whether a row is a series of at most T steps of F features, shape (T, F), of which a row may have
             fewer than T. Encoders then see F + 1 numbers of each step, the last of which says whether it exists; a
             learned scale is one per F features, and the steps share it.
+        event: of a survival time, the name of the array that says whether the event happened (1) or the row was last
+            seen without it (0); the time of the latter has a negative sign in the model.
         missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
             ones.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
@@ -81,6 +84,7 @@ class Modality:
     input_scaling: Scaling | None = None
     sequence: bool = False
     missing: tuple[str, ...] | None = None
+    event: str | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -264,7 +268,12 @@ class Modality:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
-        for name in ("features", "input_scaling", "missing"):  # None is neither in the file nor in the fingerprint
+        for name in (
+            "features",
+            "input_scaling",
+            "missing",
+            "event",
+        ):  # None is neither in the file nor in the fingerprint
             if kept[name] is None:
                 del kept[name]
         if not self.sequence:

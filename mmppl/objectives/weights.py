@@ -66,8 +66,9 @@ def likelihood_weights(
         w = √(F / (L · nats)), at least 1 and at most MOST,
 
     where F is the number of features of all modalities, each times its weight (characters of a text count as features),
-    and nats those of a label that is guessed: ln K for each of its classes, ln 2 for each tag, 1 for each number. It is the geometric mean
-    of a nat for a nat (1) and of labels that weigh as much as all features (F / L nats), which hurts imputation.
+    and nats those of a label that is guessed: ln K for each of its classes, ln 2 for each tag, 1 for each number. It is
+    the geometric mean of a nat for a nat (1) and of labels that weigh as much as all features (F / L nats), which hurts
+    imputation.
 
     Args:
         modalities: the schema of the data.

@@ -76,8 +76,8 @@ def weighted(values: Mapping[str, float], weights: Mapping[str, float]) -> float
 
 
 def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float]:
-    """Error rate of each label of classes or tags, and mean absolute error of each label that is one number in the units of the
-    input, on (the first) validation rows, given all else that a row has.
+    """Error rate of each label of classes or tags, and mean absolute error of each label that is one number in the
+    units of the input, on (the first) validation rows, given all else that a row has.
 
     Args:
         program: on any device.

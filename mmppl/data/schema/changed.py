@@ -16,6 +16,7 @@ from ..dataset import Dataset
 from ..splits import GROUP
 from .arrays import Table
 from .encode import encode_table
+from .events import refuse_other_times
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
 from .order import in_given_order, orders_taken
@@ -61,6 +62,7 @@ def with_schema(
         told += orders_taken([m for m in after if m.name in overrides], overrides)
     else:
         after = tuple(schema)
+    refuse_other_times(before, after)
     plain = before.keys() - dataset.present.keys()
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,

@@ -17,6 +17,7 @@ from ..splits import GROUP, stratified_split, with_valid
 from .absent import Missing, with_absent
 from .arrays import Table, parse_arrays
 from .encode import encode_table, stratification_groups
+from .events import events_of, times_in, with_events
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in, without_lengths
 from .match import (
@@ -86,6 +87,8 @@ def from_arrays(
     missing = _missing(missing, overrides, schema, arrays)
     sequences = sequences_in(arrays, overrides, schema)
     arrays, told = with_absent(arrays, missing, sequences)
+    arrays, more = with_events(arrays, events_of(overrides, schema), fresh=schema is None)
+    told += more
     table = parse_arrays(arrays, features, sequences)
     if schema is not None:
         table, more = _matched(table, schema)
@@ -103,7 +106,7 @@ def from_arrays(
     if hide:
         modalities = _with_scaling(table, unscaled, split, observed_after_masking(table, unscaled, hide, hide_seed))
     encoded = encode_table(table, modalities, name, split, annotated, notes)
-    found = examined(encoded, table.arrays)
+    found = examined(encoded, times_in(table.arrays, modalities))
     found = (*orders_taken(modalities, overrides), *found)
     encoded = dataclasses.replace(encoded, findings=(*told, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)

@@ -27,6 +27,7 @@ class Override:
         transform: the name of a transform.
         missing: the values that stand for "missing", as text.
         order: the classes as texts, lowest first, for likelihoods of ordered classes.
+        event: the name of the array that says which survival times are those of events.
     """
 
     likelihood: str
@@ -35,6 +36,7 @@ class Override:
     transform: str | None = None
     missing: tuple[str, ...] | None = None
     order: tuple[str, ...] | None = None
+    event: str | None = None
 
     @property
     def ignored(self) -> bool:
@@ -96,12 +98,14 @@ def _parse(name: str, text: str) -> Override:
             found[key] = tuple(filter(None, value.split("/")))
         elif key == "order" and LIKELIHOODS[likelihood].kind == "ordinal":
             found[key] = tuple(value.split("<" if "<" in value else "/"))
+        elif key == "event" and LIKELIHOODS[likelihood].kind == "survival":
+            found[key] = value
         elif key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
             raise UsageError(
-                f"--as {name}: no key {key!r}; there are scale, role, transform, missing, and order of ordinal classes."
-                f"{suggest(key, [*choices])}"
+                f"--as {name}: no key {key!r}; there are scale, role, transform, missing, order of an ordinal, and "
+                f"event of a weibull.{suggest(key, [*choices])}"
             )
         elif value not in choices[key]:
             raise UsageError(
