@@ -45,7 +45,10 @@ def read(
             as does a folder of .csd files (see `readers.sdk`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
-            label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"
+            label) and transform (none, standardise, log, log1p, image), of an ordinal order (its classes from the
+            lowest on, joined by "/" or "<"), of a weibull event (the array that is 1 where a time is that of an event
+            and 0 where it is censored; event_<name> by default); "column:likelihood,…" for a group of columns of
+            several kinds, which becomes a modality for each kind; or "ignore" to leave an array out, "annotation"
             to keep one value per row that no program sees (`Dataset.annotations`), or "group" to keep the rows that
             share a value together in every split that is drawn (so does an array named `group`).
         schema: the modalities of a run. The data then take its scaling and classes, arrays that differ are reported,

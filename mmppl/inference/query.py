@@ -18,7 +18,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
 from ..errors import UsageError
-from ..modalities.modality import kind
+from ..modalities.modality import kind, members
 from .answer import Answer
 from .draws import autocast, draw, in_chunks
 from .evidence import evidence, importance_weights
@@ -79,7 +79,8 @@ def ask(
             single row does not fit into the memory.
         DataError: what is given has a class that the program does not know.
     """
-    given, want = None if given is None else names_in(given), names_in(want)
+    given = None if given is None else members(program.modalities, names_in(given))
+    want = members(program.modalities, names_in(want))
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")

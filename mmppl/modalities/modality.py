@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +51,8 @@ class Modality:
             learned scale is one per F features, and the steps share it.
         event: of a survival time, the name of the array that says whether the event happened (1) or the row was last
             seen without it (0); the time of the latter has a negative sign in the model.
+        group: the name of the group of columns that it is a part of, where the others are of another kind; a query
+            may give and want all of them by that name.
         missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
             ones.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
@@ -85,6 +87,7 @@ class Modality:
     sequence: bool = False
     missing: tuple[str, ...] | None = None
     event: str | None = None
+    group: str | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -268,12 +271,8 @@ class Modality:
     def to_json(self) -> dict[str, Any]:
         """Return the schema as JSON data, without the learned parameters."""
         kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "learned"}
-        for name in (
-            "features",
-            "input_scaling",
-            "missing",
-            "event",
-        ):  # None is neither in the file nor in the fingerprint
+        # None is neither in the file nor in the fingerprint
+        for name in ("features", "input_scaling", "event", "group", "missing"):
             if kept[name] is None:
                 del kept[name]
         if not self.sequence:
@@ -295,6 +294,26 @@ class Modality:
             if scaling is not None:
                 scaling.check_numbers(found.name)
         return found
+
+
+def members(modalities: Sequence[Modality], names: Sequence[str]) -> list[str]:
+    """Replace the names of groups by those of their parts.
+
+    Args:
+        modalities: the schema.
+        names: names of modalities, groups, and anything else.
+
+    Returns:
+        The names, each once; those that are no group as they are.
+
+    Example:
+        >>> clinic = [Modality("clin_numbers", (2,), group="clin"), Modality("clin_sex", (), group="clin")]
+        >>> members(clinic, ["z", "clin"])
+        ['z', 'clin_numbers', 'clin_sex']
+    """
+    own = {m.name for m in modalities}
+    parts = {name: [m.name for m in modalities if m.group == name] for name in names if name not in own}
+    return list(dict.fromkeys(one for name in names for one in parts.get(name) or [name]))
 
 
 def kind(m: Modality) -> str:

@@ -26,6 +26,7 @@ from .match import (
     steps_in_order,
     with_known_classes,
 )
+from .mixed import taken_apart
 from .order import orders_taken
 from .overrides import Override, check_known, declared_aside, parse_overrides
 from .scale import learn_scaling, observed_after_masking
@@ -69,7 +70,10 @@ def from_arrays(
         DataError: the arrays are empty, inconsistent, or differ from the schema.
         UsageError: an override is wrong.
     """
-    overrides = parse_overrides(as_)
+    parts = taken_apart(arrays, features, as_, schema)
+    arrays, features, overrides = parts.arrays, parts.features, parse_overrides(parts.as_)
+    missing = {part: values for name, values in missing.items() for part in parts.names([name])}
+    target = None if target is None else parts.names(target)
     declared = declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         check_known(overrides, arrays, "array")
@@ -100,6 +104,7 @@ def from_arrays(
         return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
+    unscaled = tuple(dataclasses.replace(m, group=parts.group_of.get(m.name)) for m in unscaled)
     split = _split_of_fit(table, unscaled, seed, annotated.get(GROUP))
     on_all = _with_scaling(table, unscaled, split, table.observed)
     modalities = on_all

@@ -35,7 +35,8 @@ class FrameReader:
 def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Turn the columns of a DataFrame into arrays.
 
-    Columns `modality:feature` become one (N, features) array in the order of the columns. Every other column becomes an
+    Columns `modality:feature` become one (N, features) array in the order of the columns, or, where they mix numbers
+    and strings, stay by themselves under their whole names. Every other column becomes an
     array of its own. Missing cells become NaN or, if the values are not floats, a mask. Without a column `id`, the
     index becomes the row ids: whole numbers and strings as they are, anything else as its text.
 
@@ -47,8 +48,7 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.
         The arrays by name, and the feature names of those that were grouped.
 
     Raises:
-        DataError: columns repeat or clash, the index names two rows alike, a group mixes numbers and strings, or cells
-            have other types.
+        DataError: columns repeat or clash, the index names two rows alike, or cells have other types.
     """
     columns = [str(column) for column in frame.columns]
     if len(set(columns)) < len(columns):
@@ -68,11 +68,12 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> tuple[dict[str, np.
     arrays = {name: NOTHING for name in ignored if name in {column.partition(":")[0] for column in columns}}
     gaps = {}
     for name, group in groups.items():
-        if name in features:
-            arrays[name], gaps[name] = grouped(name, group)
+        if name in features and mixed(group):
+            parts = [f"{name}:{feature}" for feature in features.pop(name)]  # which the schema takes apart
         else:
-            arrays[name], gaps[name] = group[0]
-        arrays[name] = plain_array(name, arrays[name])
+            parts, group = [name], [grouped(name, group) if name in features else group[0]]
+        for part, (values, gap) in zip(parts, group):
+            arrays[part], gaps[part] = plain_array(part, values), gap
     index = None if "id" in arrays else _index(frame)
     unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
     return with_masks(arrays, unseen) | ({} if index is None else {"id": index}), features
@@ -125,6 +126,18 @@ def cells_of(name: str, series: Any) -> tuple[np.ndarray, np.ndarray]:
     return values, missing
 
 
+def mixed(columns: list[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Say whether columns mix numbers and strings.
+
+    Args:
+        columns: values and missing cells of each, as `cells_of` returns them.
+
+    Returns:
+        True if they do.
+    """
+    return len({value.dtype.kind in "UO" for value, _ in columns}) > 1
+
+
 def grouped(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Join the columns of one modality.
 
@@ -136,14 +149,11 @@ def grouped(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np
         (N, features) values, and (N,) bool, True where all columns are missing.
 
     Raises:
-        DataError: the columns mix numbers and strings, or a row of strings lacks some.
+        DataError: a row of strings lacks some.
     """
     values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
-    strings = [value.dtype.kind in "UO" for value in values]
-    if any(strings) and not all(strings):
-        raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of one kind.")
     partly = missing.any(1) & ~missing.all(1)
-    if partly.any() and any(strings):
+    if partly.any() and any(value.dtype.kind in "UO" for value in values):
         row = int(np.flatnonzero(partly)[0])
         raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
     floats = any(value.dtype.kind == "f" for value in values)

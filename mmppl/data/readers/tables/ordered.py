@@ -24,7 +24,7 @@ def declared_orders(frame: Any) -> dict[str, str]:
     """
     found = {}
     for column in frame.columns:
-        dtype = getattr(frame[column], "dtype", None)
+        dtype: Any = getattr(frame[column], "dtype", None)
         if not getattr(dtype, "ordered", False):
             continue
         categories = [str(one) for one in dtype.categories]
