@@ -29,8 +29,11 @@ ANCHORS = {
     "rmse_global": "the training mean",
     "rmse_linear": "ridge regression",
     "rmse_boosting": "gradient boosting",
+    "concordance_linear": "Weibull regression",
+    "auc_linear": "logistic regression",
+    "auc_boosting": "gradient boosting",
 }
-TITLES = {"error": "error of", "rmse": "rmse of", "r2": "R² of"}
+TITLES = {"error": "error of", "auc": "AUC of", "concordance": "concordance of", "rmse": "rmse of", "r2": "R² of"}
 
 
 class Interrupted(MMPPLError):

@@ -107,7 +107,7 @@ class Factors(Program):
         learned = {n: torch.zeros(d) for n, d in inputs.items() if n in self.surrogates or self._scale(n) is None}
         self.shown = tuple(m.name for m in self.modalities if m.role == "modality")
         width = (len(self.shown) + 1) * size + len(self.shown)
-        classes = {m.name: m.output_size for m in self.modalities if m.role == "label" and m.classes}
+        classes = {m.name: m.output_size for m in self.modalities if m.role == "label" and _is_classified(m)}
         self.classifiers = nn.ModuleDict({name: nn.Linear(width, number) for name, number in classes.items()})
         self.log_noise = nn.ParameterDict({n: nn.Parameter(zero) for n, zero in learned.items()})
         for part in (self.decoders, self.surrogates, self.classifiers):
@@ -212,6 +212,11 @@ class Factors(Program):
     def notes(self) -> list[str]:
         """What the fit found, in lines for the user."""
         return self._notes
+
+
+def _is_classified(m: Modality) -> bool:
+    """Whether a label has probabilities, of classes or of yes, and no parameters of its own, which draws would fit."""
+    return not m.family.density and m.family.values != "counts" and not m.family.parameters(m)
 
 
 def find_factors(program: Any, batches: Iterable[Batch]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..modalities.modality import Modality, kind
+from ..modalities.kinds import kind
+from ..modalities.modality import Modality
 
 if TYPE_CHECKING:
     from .program import Program

@@ -48,8 +48,8 @@ def read(
         data: a recipe with or without options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder
             or .zip of recordings (see `readers.speech`), of an .h5ad or .h5mu file, with or without options
             ("cells.h5mu:layer=counts", see `readers.omics`), an AnnData or MuData, a mapping of name → array, a
-            DataFrame (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts
-            (see `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
+            DataFrame (columns `modality:feature` are grouped), a `Dataset`, or what a reader of your own accepts (see
+            `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
             `readers.tokens`), and one in the layout of MultiBench becomes sequences (see `readers.papers.multibench`),
             as does a folder of .csd files (see `readers.sdk`). A Parquet, Feather or Arrow file, a folder of its parts
             or a list of their paths is a table (see `readers.arrow.table`), whose cells may name files (see
@@ -57,11 +57,14 @@ def read(
             or of a torch `Dataset` may be dicts.
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
-            label, condition) and transform (none, standardise, log1p, image); "condition" for what encoders and
-            decoders see and nothing predicts, such as a batch or a site; "ignore" to leave an array out; "annotation"
-            to keep one value per row that no program sees (`Dataset.annotations`); "group" to keep the rows that share
-            a value together in every split that is drawn (so does an array named `group`); "time" (numbers, or dates
-            such as 2024-05-31) to test on the latest rows, and to hold out the latest ones before them; or "id" for the
+            label, condition) and transform (none, standardise, log, log1p, image), of an ordinal order (its classes
+            from the lowest on, joined by "/" or "<"), of a weibull event (the array that is 1 where a time is that of
+            an event and 0 where it is censored; event_<name> by default); "column:likelihood,…" for a group of columns
+            of several kinds, which becomes a modality for each kind; "condition" for what encoders and decoders see and
+            nothing predicts, such as a batch or a site; "ignore" to leave an array out; "annotation" to keep one value
+            per row that no program sees (`Dataset.annotations`); "group" to keep the rows that share a value together
+            in every split that is drawn (so does an array named `group`); "time" (numbers, or dates such as 2024-05-31)
+            to test on the latest rows, and to hold out the latest ones before them; or "id" for the
             column that names the rows. Names of columns make one modality of them, ["crp", "alb"] or "crp,alb" or a
             pattern such as "gene_*", also with what it is, "crp,alb:normal:scale=1". The name "*" stands for all arrays
             that are not named. A run remembers this for other data.

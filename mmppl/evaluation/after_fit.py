@@ -11,6 +11,7 @@ from ..core.roles import generates
 from ..data.dataset import Dataset
 from ..errors import DataError
 from ..inference.fitted import FittedModel
+from ..modalities.kinds import kind
 from ..modalities.modality import Modality
 from .anchors import seconds
 from .conditioning import default_conditioning_sets
@@ -65,7 +66,7 @@ def after_fit(
 
 
 def _names(m: Modality, ways: list[str]) -> list[str]:
-    own = m.family.error_metric
+    own = "auc" if kind(m) == "tags" else m.family.error_metric
     more = ["r2"] if own == "rmse" else []
     return [f"{name}.{m.name}" for name in (own, *(f"{own}_{way}" for way in ways), *more)]
 

@@ -15,7 +15,9 @@ import torch
 
 from ..base.quiet import without_warnings
 from ..data.dataset import Dataset
+from ..modalities.kinds import kind
 from ..modalities.modality import Modality
+from .survival.anchors import kaplan_meier_median, weibull_regression
 
 MAX_ROWS = 10_000  # rows that an anchor learns from, a seeded sample if there are more
 MAX_COLUMNS = 20  # targets of more numbers or positions are not boosted; of more positions have no linear anchor
@@ -51,14 +53,16 @@ def predict(
         seed: the seed of the sample of rows and of the boosting.
 
     Returns:
-        For classes "prob", (n, *shape, K); for numbers "mean", (n, *shape) in input units, and, except for "class" and
-        "boosting", "std", (*shape): the sd of the training values, or of the leave-one-out errors. {} if there is
-        nothing to learn from, if the target is too wide (`MAX_COLUMNS`), or for a boosted sequence.
+        For classes "prob", (n, *shape, K); for tags "mean", (n, *shape) probabilities of each by itself; for numbers
+        "mean", (n, *shape) in input units, and, except for "class" and "boosting", "std", (*shape): the sd of the
+        training values, or of the leave-one-out errors. {} if there is nothing to learn from, if the target is too wide
+        (`MAX_COLUMNS`), or for a boosted sequence. For survival times "q50", (n, *shape), of "global" the Kaplan–Meier
+        median and of "linear" that of a Weibull regression; {} of other ways.
     """
     learnt = np.flatnonzero(train.observed[target.name].numpy())
     if not len(learnt) or not len(rows):
         return {}
-    numbers = target.family.values != "classes"
+    numbers, survival = target.family.values != "classes", kind(target) == "survival"
     if way == "class":
         return _class_means(train, rows, target, label) if numbers and label is not None else {}
     if way != "global" and given:
@@ -69,6 +73,8 @@ def predict(
     if len(learnt) > MAX_ROWS and way != "global":
         learnt = np.sort(np.random.default_rng(seed).choice(learnt, MAX_ROWS, replace=False))
     values, factor = _values(train, target, learnt), _spread(train, target, learnt)
+    if survival and (way == "global" or not given):
+        return {"q50": np.full((len(rows), *target.shape), kaplan_meier_median(values.ravel()))}
     if way == "global" or not given:
         found = _global(target, values, len(rows))
         return found | {"std": found["std"] * factor} if numbers else found
@@ -76,10 +82,16 @@ def predict(
     known, asked = features(train, given, learnt), features(rows, given, np.arange(len(rows)))
     if way == "linear":
         known, asked = imputed(known, asked)
+    if survival:
+        return {"q50": weibull_regression(known, values.ravel(), asked).reshape(len(rows), *target.shape)}
     if not numbers:
         fit = _logistic if way == "linear" else _boosted_classes
         probs = [_class_probabilities(fit, known, asked, column, target.n_classes, seed) for column in columns.T]
         return {"prob": np.stack(probs, 1).reshape(len(rows), *target.shape, target.n_classes)}
+    if kind(target) == "tags" and np.isin(columns, (0, 1)).all():
+        fit = _logistic if way == "linear" else _boosted_classes
+        yes = [_class_probabilities(fit, known, asked, column.astype(int), 2, seed)[:, 1] for column in columns.T]
+        return {"mean": np.stack(yes, 1).reshape(len(rows), *target.shape)}
     centre, spread = columns.mean(0), columns.std(0)
     spread[spread == 0] = 1
     columns = (columns - centre) / spread  # so that neither penalty nor histograms depend on the units
@@ -106,7 +118,7 @@ def seconds(way: str, n: int, given: Sequence[Modality], target: Modality) -> fl
         Seconds; 0 for an anchor that is not computed.
     """
     n, p = min(n, MAX_ROWS), sum(_columns(m) + 1 for m in given)
-    classes = target.n_classes
+    classes = 1 if kind(target) in ("tags", "survival") else target.n_classes
     if way in ("global", "class") or not _has(way, target):
         return 0.0
     if way == "linear":
@@ -118,8 +130,10 @@ def seconds(way: str, n: int, given: Sequence[Modality], target: Modality) -> fl
 
 def _has(way: str, target: Modality) -> bool:
     """Whether there is a linear or boosted anchor: no linear one of many positions, and none boosted of sequences."""
-    if way == "linear" and not target.n_classes:
+    if way == "linear" and not target.n_classes and kind(target) != "tags":
         return True
+    if kind(target) == "survival":
+        return False
     return (
         target.size <= MAX_COLUMNS
         and not target.sequence

@@ -12,6 +12,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest
 from ..inference.fitted import FittedModel
+from ..modalities.modality import members
 
 BLOCK = 2500  # rows asked about at once, with one draw each; the outputs of convolutions take the most memory
 MAX_FOR_ALL_SUBSETS = 4  # of more modalities, each alone, all but each, and all together
@@ -147,7 +148,7 @@ def conditioning_set(program: Program, names: str | Sequence[str]) -> tuple[str,
         UsageError: a name is unknown, or the program cannot answer from this set.
     """
     chosen = [part for part in names.split("+") if part] if isinstance(names, str) else list(names)
-    known = [m.name for m in program.modalities]
+    known, chosen = [m.name for m in program.modalities], members(program.modalities, chosen)
     for name in chosen:
         if name not in known:
             raise UsageError(f"conditioning set {set_name(chosen)!r}: no modality {name!r}.{suggest(name, known)}")

@@ -13,6 +13,7 @@ from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
 from ..errors import UsageError, suggest
 from ..inference.fitted import FittedModel
+from ..modalities.kinds import kind
 from ..modalities.modality import Modality
 from .anchors import seconds
 from .conditioning import (
@@ -52,6 +53,14 @@ def evaluate(
 
     For X a class: error.X; balanced_accuracy.X; log_loss.X in nats; calibration_error.X; calibration.X, a reliability
     curve (see `scores.reliability`). For a sequence of classes: error.X per position, and error_whole.X.
+
+    If the classes have an order, also rank_error.X, the mean distance of the median class from the true one in ranks.
+    For tags (a label of probabilities), over all entries: error.X, log_loss.X, calibration_error.X, calibration.X and
+    rmse.X; over columns that hold both yes and no: auc.X, average_precision.X and f1_macro.X; auc_micro.X and
+    f1_micro.X of all entries together.
+
+    For a survival time: concordance.X, Harrell's C of the predictive mean; time_error.X, the mean absolute error of the
+    median, of censored times what is known of it (see `survival.scores`).
 
     For numbers, in input units, over all entries: rmse.X of the predictive mean; r2.X, R² against the training mean;
     coverage50.X and coverage90.X, the shares of entries inside the central intervals of the predictive draws (those of
@@ -229,7 +238,7 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
                 score = metric.score(target)
                 if isinstance(score, dict) or np.isfinite(score):
                     found.setdefault(f"{metric.name}.{name}", {})[set_name(given)] = score
-            if answer:
+            if answer and (kind(m) != "survival" or "q50" in answer):
                 at = (has_all(study.test, given) & study.test.observed[name]).nonzero().squeeze(-1).numpy()
                 study.losses[name, tuple(given)] = losses(target, at)
     return found

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..base.text import number, printable
-from ..modalities.modality import kind
+from ..modalities.kinds import kind
 from .conditioning import set_name
 from .scores import SMALLEST
 from .study import Losses, Study, Target
+from .survival.scores import time_errors
 
 MAX_LINES = 6  # of one kind
-NAMES = {"square": "rmse", "error": "error", "log_loss": "log loss"}
+NAMES = {"square": "rmse", "error": "error", "log_loss": "log loss", "time": "error of the median"}
+ANCHORS = {"square": "the training mean", "time": "the Kaplan–Meier median"}  # of all others the most frequent class
 
 
 def losses(target: Target, rows: np.ndarray) -> Losses:
@@ -34,8 +36,11 @@ def losses(target: Target, rows: np.ndarray) -> Losses:
 
 def _losses(target: Target, answer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     truth, n = target.truth, len(target.truth)
-    if not answer:
+    survival = kind(target.modality) == "survival"
+    if not answer or (survival and "q50" not in answer):
         return {}
+    if survival:
+        return {"time": time_errors(truth.ravel(), answer["q50"].ravel())}
 
     def of_rows(entries: np.ndarray) -> np.ndarray:
         means = entries.reshape(n, -1).mean(1)
@@ -82,7 +87,7 @@ def _no_better(study: Study) -> Iterator[str]:
             continue
         if all(gain.mean() <= _standard_error(gain) for gain in gains.values()):
             key = next(iter(gains))
-            anchor = "the training mean" if key == "square" else "the most frequent class"
+            anchor = ANCHORS.get(key, "the most frequent class")
             own, other = (_in_words(key, part[key].mean()) for part in (loss.own, loss.of_global))
             yield (
                 f"no better than {anchor}: {printable(name)} given {printable(set_name(given))} "

@@ -11,7 +11,8 @@ from ..base.quiet import without_warnings
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..inference.fitted import FittedModel
-from ..modalities.modality import Modality, kind
+from ..modalities.kinds import kind
+from ..modalities.modality import Modality
 from .anchors import MAX_ROWS
 from .conditioning import has_all, in_blocks, with_all
 from .scores import cluster_agreement, error_rate, precision_apart, precision_at

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..base.registry import Registry
 from ..core.program import Program
 from ..data.dataset import Dataset
-from ..modalities.modality import Modality, is_score, kind
+from ..modalities.kinds import is_score, kind
+from ..modalities.modality import Modality
 
 if TYPE_CHECKING:
     from .study import Study, Target
@@ -56,7 +57,8 @@ class TargetMetric:
 
     Args:
         name: its name; "error" becomes "error.label".
-        of: the kinds of modality that have it ("class", "sequence", "number", or "score": a label that is one number).
+        of: the kinds of modality that have it (see `mmppl.modalities.modality.kind`; "score" is a label that is one
+            number, and "ordinal" classes that have an order).
         score: the function target → number, or a dict of lists of numbers for a curve; NaN means that there is none.
         asks: whether it needs the program's answer (`target.answer` is empty otherwise).
         quantiles: the quantiles of the answer that it needs, in (0, 1).
@@ -74,7 +76,8 @@ class TargetMetric:
 
     def is_of(self, modality: Modality) -> bool:
         """Say whether a modality or label is of a kind that has this metric."""
-        return kind(modality) in self.of or ("score" in self.of and is_score(modality))
+        kinds = {kind(modality), modality.family.kind, "score" if is_score(modality) else ""}
+        return not kinds.isdisjoint(self.of)
 
 
 def _lacks(thing: Metric | TargetMetric) -> list[str]:

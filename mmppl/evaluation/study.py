@@ -25,7 +25,7 @@ class Losses:
     Args:
         rows: (n,) numbers of the scored rows among the test rows.
         own: name of a loss → (n,) losses of the program's answers: "square" of numbers (the mean over entries), "error"
-            and "log_loss" of classes, "error" of sequences.
+            and "log_loss" of classes, "error" of sequences, "time" of the median of survival times.
         of_global: the same of the anchor "global"; empty without train rows.
     """
 
@@ -134,7 +134,7 @@ class Target:
             way: "global", "class", "linear" or "boosting".
 
         Returns:
-            "prob", or "mean" and perhaps "std"; {} without train rows, or if there is no such anchor.
+            "prob", or "mean" and perhaps "std", or "q50"; {} without train rows, or if there is no such anchor.
         """
         study = self.study
         if study is None or study.train is None or self.rows is None:

@@ -20,6 +20,7 @@ from ..core.program import Program
 from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..modalities.images import image_layout, shades
+from ..modalities.kinds import kind
 from ..modalities.modality import Modality
 
 STYLE: dict[Any, Any] = {
@@ -172,6 +173,8 @@ def _lines(m: Modality, value: np.ndarray) -> np.ndarray:
 
 
 def _words(m: Modality, value: Any) -> str:
+    if kind(m) == "survival":
+        return f"{abs(float(value)):.3g}" + ("+" if value < 0 else "")  # as censored times are written
     if m.classes is None:
         return f"{float(value):.3g}"
     parts = [quoted(part) for part in np.ravel(value)]

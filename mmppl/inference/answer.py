@@ -23,7 +23,8 @@ class Answer:
         given: the names that were given; None if each row was asked with whatever it has.
         ids: (n,) row ids, in the order of the rows.
         want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input; for classes
-            {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for "evidence" {"nats", "se",
+            {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for tags (a label of
+            probabilities) also "predicted", 1 where the mean is at least ½, else 0; for "evidence" {"nats", "se",
             "ess", "khat": (n,)}, with "se" NaN where k̂ is above 0.7; for "importance" {"value": (n, M), 0 where a
             modality is missing or not given, "modalities": their M names, "most": (n,) the name of the one that is
             trusted most, "" where nothing is given or several are trusted alike}.

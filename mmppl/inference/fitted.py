@@ -23,7 +23,7 @@ from ..data.schema.column_names import ID
 from ..data.splits import GROUP
 from ..data.time_order import TIME
 from ..errors import DataError, UsageError
-from ..modalities.modality import Modality
+from ..modalities.modality import Modality, members
 from .answer import Answer
 from .memory import MEMORY
 from .query import ask
@@ -263,7 +263,8 @@ class FittedModel:
         Raises:
             UsageError: a name is unknown, a row is out of range, or the program cannot answer the question.
         """
-        given, want = None if given is None else names_in(given), names_in(want)
+        given = None if given is None else members(self.program.modalities, names_in(given))
+        want = members(self.program.modalities, names_in(want))
         dataset = self.dataset(data, root=root)
         parted = split is None
         if split is None:

@@ -18,6 +18,8 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
 from ..errors import UsageError
+from ..modalities.kinds import kind
+from ..modalities.modality import members
 from .answer import Answer
 from .draws import autocast, draw, in_chunks
 from .evidence import evidence, importance_weights
@@ -82,7 +84,8 @@ def ask(
             single row does not fit into the memory.
         DataError: what is given has a class that the program does not know.
     """
-    given, want = None if given is None else names_in(given), names_in(want)
+    given = None if given is None else members(program.modalities, names_in(given))
+    want = members(program.modalities, names_in(want))
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
@@ -104,6 +107,9 @@ def ask(
             classes = list(program.modality(name).classes or ())
             found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
             found[name]["classes"] = classes
+    for m in program.modalities:
+        if m.name in question.want and kind(m) == "tags":
+            found[m.name]["predicted"] = (found[m.name]["mean"] >= 0.5).astype(np.int64)
     features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
     for name in set(found) & set(program.quantities):
         _name_the_most(found[name], list(program.encoded))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,7 @@ from torch import Tensor
 from ..base.typed_json import from_json
 from ..errors import UsageError
 from .likelihoods.registry import LIKELIHOODS
-from .transforms import Scaling
+from .scaling import Scaling
 
 if TYPE_CHECKING:
     from .likelihoods.likelihood import Likelihood
@@ -42,7 +42,8 @@ class Modality:
             such as batch, site or age: encoders and decoders see it, nothing scores, predicts or hides it.
         classes: names of the categories of a categorical modality, in the order of their codes.
         transform: how input units became model units: "standardise" (x − shift)/spread, "image" x/255,
-            "log1p" (ln(1 + x) − shift)/spread, "none", or another name of `mmppl.modalities.transforms.TRANSFORMS`.
+            "log1p" (ln(1 + x) − shift)/spread, "log" (ln x − shift)/spread, "none", or another name of
+            `mmppl.modalities.transforms.TRANSFORMS`.
         shift: one number per feature (flattened), for the transforms that have it.
         spread: one number per feature (flattened), for the transforms that have it.
         features: names of the features (flattened), by which the columns of other data are brought into this order.
@@ -51,6 +52,10 @@ class Modality:
         sequence: whether a row is a series of at most T steps of F features, shape (T, F), of which a row may have
             fewer than T. Encoders then see F + 1 numbers of each step, the last of which says whether it exists; a
             learned scale is one per F features, and the steps share it.
+        event: of a survival time, the name of the array that says whether the event happened (1) or the row was last
+            seen without it (0); the time of the latter has a negative sign in the model.
+        group: the name of the group of columns that it is a part of, where the others are of another kind; a query
+            may give and want all of them by that name.
         missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
             ones.
         size_factor: of counts whose means are proportional to their row's total, the mean and the squared coefficient
@@ -88,6 +93,8 @@ class Modality:
     sequence: bool = False
     missing: tuple[str, ...] | None = None
     size_factor: tuple[float, ...] | None = None
+    event: str | None = None
+    group: str | None = None
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
     covariates: tuple[Modality, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
@@ -294,7 +301,7 @@ class Modality:
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("learned", "covariates")
         }
         # None is neither in the file nor in the fingerprint
-        for name in ("features", "input_scaling", "missing", "size_factor"):
+        for name in ("features", "input_scaling", "event", "group", "missing", "size_factor"):
             if kept[name] is None:
                 del kept[name]
         if not self.sequence:
@@ -318,11 +325,21 @@ class Modality:
         return found
 
 
-def kind(m: Modality) -> Literal["class", "sequence", "number"]:
-    """Whether a row of a modality is one class, a sequence of classes, or numbers."""
-    return "number" if m.family.values != "classes" else "sequence" if m.shape else "class"
+def members(modalities: Sequence[Modality], names: Sequence[str]) -> list[str]:
+    """Replace the names of groups by those of their parts.
 
+    Args:
+        modalities: the schema.
+        names: names of modalities, groups, and anything else.
 
-def is_score(m: Modality) -> bool:
-    """Whether a row of a modality is a label that is one number, such as a sentiment from −3 to 3."""
-    return m.role == "label" and kind(m) == "number" and m.size == 1 and not m.sequence
+    Returns:
+        The names, each once; those that are no group as they are.
+
+    Example:
+        >>> clinic = [Modality("clin_numbers", (2,), group="clin"), Modality("clin_sex", (), group="clin")]
+        >>> members(clinic, ["z", "clin"])
+        ['z', 'clin_numbers', 'clin_sex']
+    """
+    own = {m.name for m in modalities}
+    parts = {name: [m.name for m in modalities if m.group == name] for name in names if name not in own}
+    return list(dict.fromkeys(one for name in names for one in parts.get(name) or [name]))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..core.terms import Weight
 from ..errors import UsageError
+from ..modalities.kinds import kind
 from ..modalities.modality import Modality
 
 MOST = 50.0  # of a label's weight that was not given
@@ -66,8 +67,9 @@ def likelihood_weights(
         w = √(F / (L · nats)), at least 1 and at most MOST,
 
     where F is the number of features of all modalities, each times its weight (characters of a text count as features),
-    and nats those of a label that is guessed: ln K for each of its classes, 1 for each number. It is the geometric mean
-    of a nat for a nat (1) and of labels that weigh as much as all features (F / L nats), which hurts imputation.
+    and nats those of a label that is guessed: ln K for each of its classes, ln 2 for each tag, 1 for each number. It is
+    the geometric mean of a nat for a nat (1) and of labels that weigh as much as all features (F / L nats), which hurts
+    imputation.
 
     Args:
         modalities: the schema of the data.
@@ -107,8 +109,9 @@ def likelihood_weights(
 
 
 def _nats(label: Modality) -> float:
-    """Nats of a label that is guessed: of every class that it names, or 1 for every number."""
-    return label.size * (math.log(max(len(label.classes), 2)) if label.classes else 1.0)
+    """Nats of a label that is guessed: of every class that it names, of every yes or no, or 1 for every number."""
+    tags = kind(label) == "tags"
+    return label.size * (math.log(max(label.n_classes, 2)) if label.classes or tags else 1.0)
 
 
 def cross_weights(

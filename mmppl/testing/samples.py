@@ -9,6 +9,7 @@ import torch
 
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
+from ..modalities.scaling import Scaling
 
 
 def small_data(rows: int = 48, seed: int = 0) -> Dataset:
@@ -40,6 +41,42 @@ def small_data(rows: int = 48, seed: int = 0) -> Dataset:
         Modality("label", (), "categorical", role="label", classes=(0, 1, 2)),
     )
     return Dataset("small data", modalities, values, observed, np.arange(rows), np.zeros(rows, dtype=np.int8), True)
+
+
+def small_labels(rows: int = 48, seed: int = 0) -> Dataset:
+    """Draw two vectors and labels of every kind: ordered classes, tags, a survival time, and a number.
+
+    Args:
+        rows: how many.
+        seed: of everything random.
+
+    Returns:
+        The data. A quarter of everything is missing; the first row has everything, the last row nothing.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    cause = torch.randn(rows, generator=rng)
+    wide = cause.unsqueeze(-1)
+    time = torch.exp(cause + 0.5 * torch.randn(rows, generator=rng))
+    values = {
+        "gene": wide + torch.randn(rows, 5, generator=rng),
+        "scan": wide + torch.randn(rows, 3, generator=rng),
+        "stage": torch.bucketize(cause + 0.5 * torch.randn(rows, generator=rng), torch.tensor([-1.0, 0.0, 1.0])),
+        "tags": (wide + torch.randn(rows, 3, generator=rng) > 0).float(),
+        "time": torch.where(torch.rand(rows, generator=rng) < 0.3, -time, time),
+        "score": cause,
+    }
+    observed = {name: torch.rand(rows, generator=rng) >= 0.25 for name in values}
+    for seen in observed.values():
+        seen[0], seen[-1] = True, False
+    modalities = (
+        Modality("gene", (5,), "normal"),
+        Modality("scan", (3,), "laplace"),
+        Modality("stage", (), "ordinal", role="label", classes=("I", "II", "III", "IV")),
+        Modality("tags", (3,), "bernoulli", role="label"),
+        Modality("time", (), "weibull", role="label", event="event_time", input_scaling=Scaling("log", (0.0,), (1.0,))),
+        Modality("score", (), "normal", role="label"),
+    )
+    return Dataset("small labels", modalities, values, observed, np.arange(rows), np.zeros(rows, dtype=np.int8), True)
 
 
 def small_series(rows: int = 40, steps: int = 7, seed: int = 0) -> Dataset:

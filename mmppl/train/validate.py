@@ -17,7 +17,7 @@ from ..data.dataset import Dataset
 from ..evaluation.scores import mean_absolute_error
 from ..evaluation.study import point
 from ..inference.query import ask
-from ..modalities.modality import is_score
+from ..modalities.kinds import is_score, kind
 from .step import autocast
 
 LABELLED_ROWS = 2000  # of the validation rows are asked for the metrics of each epoch
@@ -76,8 +76,8 @@ def weighted(values: Mapping[str, float], weights: Mapping[str, float]) -> float
 
 
 def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float]:
-    """Error rate of each class label, and mean absolute error of each label that is one number in the units of the
-    input, on (the first) validation rows, given all else that a row has.
+    """Error rate of each label of classes or tags, and mean absolute error of each label that is one number in the
+    units of the input, on (the first) validation rows, given all else that a row has.
 
     Args:
         program: on any device.
@@ -86,7 +86,7 @@ def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float
     """
     program.eval()
     answered = map(program.modality, program.targets())
-    labels = [m for m in answered if m.role == "label" and (m.classes or is_score(m))]
+    labels = [m for m in answered if m.role == "label" and (m.classes or is_score(m) or kind(m) == "tags")]
     good = torch.ones(len(valid), dtype=torch.bool)
     for name in program.conditions:
         good &= valid.observed[name]
@@ -105,6 +105,6 @@ def label_errors(program: Program, valid: Dataset, seed: int) -> dict[str, float
             guess = point(m, answer.want[m.name])[known]
             metrics[f"mae.{m.name}"] = mean_absolute_error(m.value_in_input_units(truth), guess)
         else:
-            guess = answer.want[m.name]["prob"].argmax(-1)[known]
+            guess = (answer.want[m.name]["prob"].argmax(-1) if m.classes else answer.want[m.name]["predicted"])[known]
             metrics[f"error.{m.name}"] = float((guess != truth).mean())
     return metrics

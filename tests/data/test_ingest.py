@@ -294,7 +294,7 @@ def test_overrides():
         ({"x": "normal:scale=nan"}, "positive"),
         ({"x": "bernoulli:scale=1"}, "no scale"),
         ({"x": "normal:role=labl"}, "Did you mean label?"),
-        ({"x": "normal:transform=log"}, "log1p"),
+        ({"x": "normal:transform=logp"}, "log1p"),
         ({"label": "categorical:transform=log1p"}, "no transform"),
         ({"word": "normal"}, "strings"),
         ({"x": "ignore:scale=1"}, "ignore takes no keys"),

@@ -15,7 +15,7 @@ from mmppl.evaluation.scores import correlation, mean_absolute_error
 from mmppl.evaluation.study import point
 from mmppl.evaluation.summary import paired_runs
 from mmppl.inference.fitted import FittedModel
-from mmppl.modalities.modality import is_score
+from mmppl.modalities.kinds import is_score
 
 TRUTH = np.array([-3.0, -2.5, -1.5, 0.0, 0.5, 1.5, 2.5, 3.0])
 GUESS = np.array([-4.0, -1.6, -1.4, -0.2, 0.4, 2.4, 2.6, 0.0])

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mmppl import Modality, UsageError, read
-from mmppl.modalities.transforms import TRANSFORMS, Scaling, Transform
+from mmppl.modalities.scaling import Scaling
+from mmppl.modalities.transforms import TRANSFORMS, Transform
 
 SHIFT, SPREAD = (0.5, -1.0, 2.0), (2.0, 0.5, 0.25)
 
@@ -46,7 +47,7 @@ def root():
 
 
 @pytest.mark.usefixtures("root")
-@pytest.mark.parametrize("name", ["none", "standardise", "image", "log1p", "root"])
+@pytest.mark.parametrize("name", ["none", "standardise", "image", "log1p", "log", "root"])
 def test_a_transform_and_back(name):
     rng = np.random.default_rng(0)
     s, x = scaling(name), rng.gamma(4.0, 5.0, size=(7, 3, 1))
@@ -63,7 +64,7 @@ def test_a_transform_and_back(name):
 
 
 @pytest.mark.usefixtures("root")
-@pytest.mark.parametrize("name", ["none", "standardise", "image", "log1p", "root"])
+@pytest.mark.parametrize("name", ["none", "standardise", "image", "log1p", "log", "root"])
 def test_moments_are_those_of_the_curve(name):
     """E and Var of the transformed Normal by Gauss-Hermite quadrature with 60 nodes (exact to rounding here)."""
     s = scaling(name)
@@ -88,7 +89,7 @@ def test_a_new_transform_is_a_new_entry():
     np.testing.assert_allclose(m.shift, train.mean(0))
     np.testing.assert_allclose(m.value_in_input_units(data.values["x"].double().numpy()), counts, rtol=1e-5)
     assert Modality.from_json(m.to_json()) == m
-    with pytest.raises(UsageError, match="none, standardise, image, .*, log1p, root.* Did you mean root"):
+    with pytest.raises(UsageError, match="none, standardise, image, .*, log1p, log, root.* Did you mean root"):
         read({"x": counts}, as_={"x": "normal:transform=rot"})
 
 

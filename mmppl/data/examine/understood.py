@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...modalities.array_facts import FEW
+from ...modalities.kinds import kind
 from ...modalities.modality import Modality
 from .finding import Finding, listed
 from .registry import Examined, examination
@@ -30,16 +31,16 @@ def understood(data: Examined) -> Iterator[Finding]:
 
 
 def _why(m: Modality, data: Examined) -> str:
-    kind, classes = data.arrays[m.name].dtype.kind, m.family.values == "classes"
+    letter, classes = data.arrays[m.name].dtype.kind, m.family.values == "classes"
     if m.role == "label":
-        return "" if classes else "a label that is a number; --as NAME=categorical makes classes of it"
+        return "" if kind(m) != "number" else "a label that is a number; --as NAME=categorical makes classes of it"
     if m.size > 1 or m.role == "condition":
         return ""
     if classes:
-        how = "" if kind == "U" else "; --as NAME=normal makes it a number"
-        what = "few different texts" if kind == "U" else "few different whole numbers"
+        how = "" if letter == "U" else "; --as NAME=normal makes it a number"
+        what = "few different texts" if letter == "U" else "few different whole numbers"
         return f"{what}, taken for classes and for an input; --target NAME makes it the label{how}"
-    if kind == "f":
+    if letter == "f":
         rows = data.rows(m.name)
         if len(np.unique(rows[:SAMPLED])) > FEW:
             return ""

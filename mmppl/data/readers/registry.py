@@ -156,6 +156,7 @@ READERS: Registry[type[Reader]] = Registry(
         "matrix",
         "mfcc",
         "observations",
+        "ordered",
         "refusal",
         "registry",
         "row_names",

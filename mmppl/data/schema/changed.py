@@ -18,8 +18,10 @@ from ..time_order import TIME
 from .arrays import Table
 from .counts import with_size_factor
 from .encode import encode_table
+from .events import refuse_other_times
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
+from .order import in_given_order, orders_taken
 from .overrides import CONDITION, Override, check_known, declared_aside, parse_overrides
 from .scale import with_input_scaling
 from .targets import with_targets
@@ -59,8 +61,10 @@ def with_schema(
     if schema is None:
         after = tuple(_overridden(m, overrides.get(m.name), dataset) for m in before.values())
         after = with_targets(after, target, overrides)
+        told += orders_taken([m for m in after if m.name in overrides], overrides)
     else:
         after = tuple(schema)
+    refuse_other_times(before, after)
     plain = before.keys() - dataset.present.keys()
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
@@ -146,6 +150,8 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
     again = dataclasses.replace(
         m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None
     )
+    if family.kind == "ordinal":
+        again = dataclasses.replace(again, classes=in_given_order(m.name, m.classes or (), override.order))
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)
     value, present = dataset.values[m.name].numpy(), dataset.present.get(m.name)
     there = None if present is None else present.numpy()

@@ -15,6 +15,8 @@ from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from .absent import Missing
 from .arrays import Table, chunks
+from .events import events_of
+from .order import in_given_order
 from .overrides import CONDITION, Override
 from .targets import with_targets
 
@@ -83,6 +85,8 @@ def _inferred(
     if family.values == "classes":
         shape = () if facts.one_column else facts.shape
         role = "label" if facts.is_label else "modality"
+    elif family.kind == "survival":
+        role = "label"
     elif of_classes:
         role, guessed = "label" if facts.named_label else "modality", "standardise"
     transforms = family.transforms(guessed)
@@ -174,8 +178,12 @@ def infer_schema(
         found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
         if name in missing:
             found["missing"] = tuple(map(str, missing[name]))
+        if modality.family.kind == "survival":
+            found["event"] = events_of(overrides, None)[name]
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
+            if modality.family.kind == "ordinal":
+                found["classes"] = in_given_order(name, found["classes"], overrides[name].order)
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
     modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):

@@ -22,6 +22,7 @@ from .beside import annotations_among
 from .columns import with_columns
 from .counts import learnt_size, settled
 from .encode import encode_table, stratification_groups
+from .events import events_of, times_in, with_events
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in, without_lengths
 from .match import (
@@ -30,6 +31,8 @@ from .match import (
     steps_in_order,
     with_known_classes,
 )
+from .mixed import taken_apart
+from .order import orders_taken
 from .overrides import Override, check_known, declared_aside, parse_overrides
 from .parts import of_parts
 from .scale import learn_scaling, observed_after_masking
@@ -82,7 +85,12 @@ def from_arrays(
         DataError: the arrays are empty, inconsistent, or differ from the schema.
         UsageError: an override is wrong.
     """
-    made = with_columns(arrays, features, as_, missing=missing, target=target, schema=schema, table=tabular)
+    taken = taken_apart(arrays, features, as_, schema)
+    missing = {part: values for name, values in missing.items() for part in taken.names([name])}
+    target = None if target is None else taken.names(target)
+    made = with_columns(
+        taken.arrays, taken.features, taken.as_, missing=missing, target=target, schema=schema, table=tabular
+    )
     arrays, features, missing, target = made.arrays, made.features, made.missing, made.target
     overrides = parse_overrides(made.as_)
     declared = made.declared | declared_aside(overrides)
@@ -111,7 +119,8 @@ def from_arrays(
     sequences = sequences_in(arrays, overrides, schema)
     words = without_words(arrays, missing) if tabular or schema is not None else missing
     arrays, absent = with_absent(arrays, words, sequences)
-    told = [*understood, *made.told, *absent]
+    arrays, more = with_events(arrays, events_of(overrides, schema), fresh=schema is None)
+    told = [*understood, *made.told, *absent, *more]
     table = dataclasses.replace(parse_arrays(arrays, features, sequences), levels=levels)
     if schema is not None:
         table, more = _matched(table, schema)
@@ -123,6 +132,7 @@ def from_arrays(
         return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
+    unscaled = tuple(dataclasses.replace(m, group=taken.group_of.get(m.name)) for m in unscaled)
     parts = _split_of_fit(table, unscaled, seed, annotated)
     left = observed_after_masking(table, unscaled, hide, hide_seed) if hide else table.observed
     use = {m.name: (parts == 0) & left[m.name] for m in unscaled}
@@ -130,7 +140,7 @@ def from_arrays(
     on_all = _with_scaling(table, unscaled, parts, table.observed)
     modalities = _with_scaling(table, unscaled, parts, left) if hide else on_all
     encoded = encode_table(table, modalities, name, parts, annotated, notes)
-    found = examined(encoded, table.arrays)
+    found = (*orders_taken(modalities, overrides), *examined(encoded, times_in(table.arrays, modalities)))
     encoded = dataclasses.replace(encoded, findings=(*told, *preferred, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
 

@@ -31,6 +31,8 @@ class Override:
         transform: the name of a transform.
         missing: the values that stand for "missing", as text.
         size: of counts, "total" if their means are proportional to their row's total, "none" if they are not.
+        order: the classes as texts, lowest first, for likelihoods of ordered classes.
+        event: the name of the array that says which survival times are those of events.
     """
 
     likelihood: str
@@ -39,6 +41,8 @@ class Override:
     transform: str | None = None
     missing: tuple[str, ...] | None = None
     size: Literal["total", "none"] | None = None
+    order: tuple[str, ...] | None = None
+    event: str | None = None
 
     @property
     def ignored(self) -> bool:
@@ -99,12 +103,16 @@ def _parse(name: str, text: str) -> Override:
             raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
         if key == "missing":
             found[key] = tuple(filter(None, value.split("/")))
+        elif key == "order" and LIKELIHOODS[likelihood].kind == "ordinal":
+            found[key] = tuple(value.split("<" if "<" in value else "/"))
+        elif key == "event" and LIKELIHOODS[likelihood].kind == "survival":
+            found[key] = value
         elif key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
             raise UsageError(
-                f"--as {name}: no key {key!r}; there are scale, role, transform, missing, size."
-                f"{suggest(key, [*choices])}"
+                f"--as {name}: no key {key!r}; there are scale, role, transform, missing, size of counts, order of an "
+                f"ordinal, and event of a weibull.{suggest(key, [*choices])}"
             )
         elif value not in choices[key]:
             raise UsageError(

@@ -10,7 +10,8 @@ import torch
 
 from ...errors import DataError
 from ...modalities.modality import Modality
-from ...modalities.transforms import TRANSFORMS, Scaling, Transform
+from ...modalities.scaling import Scaling
+from ...modalities.transforms import TRANSFORMS, Transform
 from ..missing import mask_at_random
 from .arrays import Table, chunks
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ...core.program import Program
 from ...data.dataset import Dataset
-from ...modalities.modality import Modality, is_score, kind
+from ...modalities.kinds import is_score, kind
+from ...modalities.modality import Modality
 from ..conditioning import set_name, with_all
 from ..registry import family
 from ..scores import balanced_accuracy, correlation, error_rate, mean_absolute_error

@@ -8,7 +8,7 @@ from ..scores import coverage, interval_score, r_squared, rmse
 from ..study import Target
 
 
-@metric("rmse", of="number")
+@metric("rmse", of=("number", "tags"))
 def rmse_of_mean(target: Target) -> float:
     """Root mean squared error of the predictive mean."""
     return rmse(target.truth, target.answer["mean"])
@@ -20,13 +20,13 @@ def rmse_of(way: str, target: Target) -> float:
     return rmse(target.truth, answer["mean"]) if answer else float("nan")
 
 
-metric("rmse_global", of="number", asks=False)(partial(rmse_of, "global"))
-metric("rmse_class", of="number", asks=False, needs_label=True)(partial(rmse_of, "class"))
-metric("rmse_linear", of="number", asks=False)(partial(rmse_of, "linear"))
-metric("rmse_boosting", of="number", asks=False)(partial(rmse_of, "boosting"))
+metric("rmse_global", of=("number", "tags"), asks=False)(partial(rmse_of, "global"))
+metric("rmse_class", of=("number", "tags"), asks=False, needs_label=True)(partial(rmse_of, "class"))
+metric("rmse_linear", of=("number", "tags"), asks=False)(partial(rmse_of, "linear"))
+metric("rmse_boosting", of=("number", "tags"), asks=False)(partial(rmse_of, "boosting"))
 
 
-@metric("r2", of="number")
+@metric("r2", of=("number", "tags"))
 def r2(target: Target) -> float:
     """R² against the training mean."""
     return r_squared(rmse_of_mean(target), rmse_of("global", target))

@@ -65,13 +65,14 @@ class CategoricalLikelihood(Likelihood):
     @property
     def logits(self) -> Tensor:
         """(..., size, K) unnormalised log-probabilities."""
-        return self._by_class(self._tempered(self.output))
+        return self._tempered(self._by_class(self.output))
 
-    def _tempered(self, output: Tensor) -> Tensor:
+    def _tempered(self, logits: Tensor) -> Tensor:
         log_temperature = self._calibration()
-        return output if log_temperature is None else output * torch.exp(-log_temperature)
+        return logits if log_temperature is None else logits * torch.exp(-log_temperature)
 
     def _by_class(self, output: Tensor) -> Tensor:
+        """(..., size, K) logits before calibration."""
         return output.unflatten(-1, (self.modality.size, self.modality.n_classes))
 
     @property
@@ -81,7 +82,7 @@ class CategoricalLikelihood(Likelihood):
         return probs.reshape(*probs.shape[:-2], *self.modality.shape, self.modality.n_classes)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        logits, codes, there = self._by_class(self._tempered(self.given)), self._flat(value), self._stretches()
+        logits, codes, there = self._tempered(self._by_class(self.given)), self._flat(value), self._stretches()
         return categorical_log_density(logits, codes, mask, there)
 
     def from_uniform(self, u: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ class LaplaceLikelihood(Likelihood):
 
     @classmethod
     def check(cls, modality: Modality) -> None:
-        """Refuse log1p: the exponential of a Laplace has no mean from b = 1 on and no variance from b = 1/2 on."""
-        if modality.transform == "log1p":
+        """Refuse logarithms: the exponential of a Laplace has no mean from b = 1 on and no variance from b = 1/2 on."""
+        if modality.transform in ("log1p", "log"):
             raise UsageError(
                 f"{modality.name}: a Laplace of b ≥ 1/2 on the log of a count gives it no variance; choose normal, or "
                 f"--as {modality.name}=laplace:transform=standardise."

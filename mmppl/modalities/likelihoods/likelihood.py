@@ -39,6 +39,7 @@ class Likelihood(LearnedParts, TorchDistribution):
     Attributes:
         values: "numbers", "counts" (whole numbers from 0 on, scored as they are) or "classes" (codes into
             `modality.classes`).
+        kind: the kind of metrics that it has of its own, such as "ordinal"; "": those of its values only.
         density: whether `log_prob` is a log-density, which changes with the units, and not a log-probability.
         default_scale: the scale where the modality names none, a number or one of `scales`; see `scale_of`.
         scales: the words that `Modality.scale` may be instead of a number.
@@ -62,6 +63,7 @@ class Likelihood(LearnedParts, TorchDistribution):
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     values: ClassVar[Literal["numbers", "counts", "classes"]]
+    kind: ClassVar[str] = ""
     density: ClassVar[bool] = True
     masks: ClassVar[bool] = False
     elements: ClassVar[bool] = False
@@ -111,9 +113,8 @@ class Likelihood(LearnedParts, TorchDistribution):
         Returns:
             The end of an error message; None: the likelihood can be used.
         """
-        if facts.kind == "U" and cls.values != "classes":
-            return "its values are strings; only categorical fits."
-        return None
+        strings = facts.kind == "U" and cls.values != "classes"
+        return "its values are strings; only categorical or ordinal fits." if strings else None
 
     @classmethod
     def transforms(cls, guessed: str) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def log_predictive(fn: Any, truth: Tensor) -> Tensor:
         (B,) nats, for numbers the mean over the features that exist, for classes the sum over their positions.
     """
     values, present = values_of(fn), getattr(fn, "present", None)
-    if values is None:
+    if values is None or fn.kind == "survival":  # of a censored time there is no error
         log_p = fn.log_prob(truth)
         return (log_p.logsumexp(0) - math.log(len(log_p))) / max(1, truth[0].numel())
     if values == "classes":

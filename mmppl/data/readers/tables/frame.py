@@ -14,6 +14,7 @@ from ...examine.finding import Finding, listed
 from ..cells import NOTHING, plain_array, with_masks
 from ..registry import Arrays, Request, reader
 from .column import cells_of, dates_of, levels_of
+from .ordered import orders_of
 
 LIBRARIES = (
     "pandas", "polars", "pyarrow", "modin", "cudf", "dask", "dask_expr", "duckdb", "_duckdb", "ibis", "pyspark",
@@ -49,7 +50,8 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
     """Turn the columns of a frame into arrays.
 
     Columns `modality:feature`, or those of a MultiIndex whose first level is the modality, become one (N, features)
-    array in the order of the columns. Every other column becomes an array of its own, of lists of one length an array
+    array in the order of the columns, or, where they mix numbers and strings, stay by themselves under their whole
+    names. Every other column becomes an array of its own, of lists of one length an array
     (N, F). Missing cells become NaN or, if the values are not floats, a mask. Without a column `id`, the index becomes
     the row ids: whole numbers and strings as they are, anything else as its text.
 
@@ -61,8 +63,7 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
         The arrays by name, and the feature names of those that were grouped.
 
     Raises:
-        DataError: columns repeat or clash, the index names two rows alike, a group mixes numbers and strings, or cells
-            have other types.
+        DataError: columns repeat or clash, the index names two rows alike, or cells have other types.
 
     Example:
         >>> import pandas as pd
@@ -96,7 +97,10 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
     if "id" not in arrays:
         index = _index(frame) if index is None else _distinct(index)
         arrays |= {} if index is None else {"id": index}
-    return Arrays(arrays, "arrays", features, annotations=dates, levels=levels, told=told_of_dates(dates, dropped))
+    return Arrays(
+        arrays, "arrays", features, annotations=dates, as_=orders_of(levels), levels=levels,
+        told=told_of_dates(dates, dropped),
+    )  # fmt: skip
 
 
 def arranged(
@@ -112,7 +116,7 @@ def arranged(
         those that were grouped.
 
     Raises:
-        DataError: a column has the name of a group, or a group mixes numbers and strings.
+        DataError: a column has the name of a group.
     """
     groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     features: dict[str, tuple[str, ...]] = {}
@@ -126,8 +130,12 @@ def arranged(
     arrays: dict[str, np.ndarray] = {}
     gaps = {}
     for name, group in groups.items():
-        values, gaps[name] = grouped(name, group) if name in features else group[0]
-        arrays[name] = plain_array(name, values)
+        if name in features and mixed(group):
+            parts = [f"{name}:{feature}" for feature in features.pop(name)]  # which the schema takes apart
+        else:
+            parts, group = [name], [grouped(name, group) if name in features else group[0]]
+        for part, (values, gap) in zip(parts, group):
+            arrays[part], gaps[part] = plain_array(part, values), gap
     unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
     return with_masks(arrays, unseen), features
 
@@ -193,6 +201,18 @@ def _distinct(index: np.ndarray) -> np.ndarray | None:
             "in a column id, or number the rows (frame.reset_index(drop=True))."
         )
     return None if np.array_equal(index, np.arange(len(index))) else index
+
+
+def mixed(columns: list[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Say whether columns mix numbers and strings.
+
+    Args:
+        columns: values and missing cells of each, as `cells_of` returns them.
+
+    Returns:
+        True if they do.
+    """
+    return len({value.dtype.kind in "UO" for value, _ in columns}) > 1
 
 
 def grouped(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Survival times: how well predictions order and meet them, and predictions without a latent model."""
