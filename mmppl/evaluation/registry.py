@@ -57,7 +57,7 @@ class TargetMetric:
 
     Args:
         name: its name; "error" becomes "error.label".
-        of: the kinds of modality that have it (see `mmppl.modalities.modality.kind`; "score" is a label that is one
+        of: the kinds of modality that have it (see `mmppl.modalities.kinds.kind`; "score" is a label that is one
             number, and "ordinal" classes that have an order).
         score: the function target → number, or a dict of lists of numbers for a curve; NaN means that there is none.
         asks: whether it needs the program's answer (`target.answer` is empty otherwise).

@@ -13,7 +13,7 @@ from torch import Tensor
 from ....kernels.counts import LOG_RATE_RANGE, nb
 from ...array_facts import ArrayFacts
 from ...modality import Modality
-from ...transforms import Scaling
+from ...scaling import Scaling
 from ..likelihood import Likelihood
 from .quantiles import count_quantile
 
