@@ -7,7 +7,7 @@ import typer
 
 from ..base.text import columns, number, printable
 from ..errors import UsageError
-from .options import As, Download, Json, Missing, Root, Strict, Target, Use, pairs, values
+from .options import As, Cache, Download, Json, Missing, Root, Store, Strict, Target, Use, pairs, values
 from .output import as_json
 
 
@@ -19,6 +19,8 @@ def data(
         ),
     ] = None,
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     as_: As = [],
     target: Target = None,
     missing: Missing = [],

@@ -8,7 +8,7 @@ import typer
 from ..base.choices import SPLITS, choice
 from ..base.text import printable
 from ..evaluation.tables import compared_table, lines_of, metric_table
-from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, names, pairs
+from .options import Cache, Json, OwnProgram, QueryOptions, Root, Store, Trust, Use, names, pairs
 from .output import as_json
 from .progress import say, talk
 
@@ -32,6 +32,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(metavar="S", help="Seed of the draws.")] = 0,
     set_: QueryOptions = [],
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,

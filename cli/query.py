@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,14 @@ from mmppl.errors import MMPPLError, UsageError
 from ..base.choices import METHODS, PRECISIONS, SPLITS, choice
 from ..base.text import printable
 from ..inference.defaults import default_want, labels_and_modalities
-from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, names, pairs, rows, size
+from .options import Cache, Json, OwnProgram, QueryOptions, Root, RunFolder, Store, Trust, Use, names, pairs, rows, size
 from .output import as_json
 from .progress import say
 
 if TYPE_CHECKING:
     from mmppl import Run
+
+OUT = (".npz", ".csv", ".parquet")
 
 
 def query(
@@ -49,9 +51,13 @@ def query(
     precision: Annotated[
         str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster, less exact.")
     ] = "fp32",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz, .csv or .parquet file.")
+    ] = None,
     set_: QueryOptions = [],
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,
@@ -69,14 +75,13 @@ def query(
     if split is not None:
         choice("--split", split, SPLITS)
     chosen, most, changes = rows(rows_), size("--memory", memory), pairs("--set", set_)
-    if out is not None and (out.suffix not in (".npz", ".csv") or not os.path.isdir(out.parent)):
-        raise UsageError(f"--out {out}: expected a .npz or .csv file in a folder that exists.")
+    if out is not None and (out.suffix not in OUT or not os.path.isdir(out.parent)):
+        raise UsageError(f"--out {out}: expected a .npz, .csv or .parquet file in a folder that exists.")
     import mmppl
 
     loaded = mmppl.Run.load(run, program=program, trust=trust, use=use).with_options(**changes)
     seen = names(",".join(given)) if given else None  # an option may be repeated, so the names are joined
-    answer = loaded.query(
-        data,
+    asked: dict[str, Any] = dict(
         given=seen,
         want=names(",".join(want)) if want else default_want(loaded, seen),
         draws=draws,
@@ -88,10 +93,14 @@ def query(
         rows=chosen,
         root=root,
     )
+    if out is not None and not json:  # block after block, however many they are
+        answer = mmppl.write_blocks(out, loaded.query_blocks(data, **asked))
+    else:
+        answer = loaded.query(data, **asked)
     for line in [*answer.warnings, *(answer.summary() if json or out is not None else [])]:  # a table has the summary
         say(line)
-    if out is not None:
-        answer.save(out)
+    if out is not None and json:
+        mmppl.write_blocks(out, [answer])
     if json:
         return as_json(answer.to_json())
     return printable(out) if out is not None else answer.table()

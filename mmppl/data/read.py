@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..base.choices import Store
 from ..base.parsing import names as names_in
 from ..errors import UsageError
 from ..modalities.modality import Modality
 from .dataset import Dataset
 from .examine.report import refuse_suspected
+from .mapped.read import read_large
+from .mapped.store import kept_in
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
@@ -33,6 +36,7 @@ def read(
     missing: Mapping[str, Sequence[Any]] = {},
     target: str | Sequence[str] | None = None,
     strict: bool = False,
+    store: Store | None = None,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -63,6 +67,9 @@ def read(
         target: the name, or several, of what is to be predicted: labels. Everything else is then an input, which a
             query may be given. None: labels are what is named `label…` or `y`.
         strict: if True, data in which something is suspected (`Dataset.findings`) are refused.
+        store: "disk" keeps the arrays of a Parquet, .npy or .npz file in files of the cache folder, from which they are
+            read while they are used, with the same results to the bit; "memory" keeps them in memory; "auto" takes the
+            disk for what is larger than a quarter of the free memory; None takes $MMPPL_STORE, or else "auto".
 
     Returns:
         The data in model units, with a split and a schema.
@@ -83,7 +90,8 @@ def read(
     """
     targets = None if target is None else names_in(target)
     ignored = frozenset(name for name, how in as_.items() if how == "ignore")
-    found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
+    with kept_in(store):
+        found = _read_source(data, Request(ignored, schema, Path(root) if root else None, download))
     if isinstance(found, Arrays):
         dataset = from_arrays(
             found.arrays, name=found.name, features=found.features, as_={**found.as_, **as_}, schema=schema, seed=seed,
@@ -100,6 +108,8 @@ def read(
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:
     """Return what the readers make of a source. A reader may return something that another reader takes, once."""
+    if (large := read_large(source, request)) is not None:
+        return large
     chosen = reader_of(source)
     if chosen is None:
         raise refusal(source)

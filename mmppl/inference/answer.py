@@ -103,16 +103,18 @@ class Answer:
             write(path, buffer.getvalue())
         elif path.suffix == ".csv":
             text = io.StringIO()
-            columns = self._columns()
+            columns = self.columns()
             writer = csv.writer(text)
             writer.writerow(columns)
-            writer.writerows(zip(*columns.values()))
+            writer.writerows(zip(*(column.tolist() for column in columns.values())))
             write(path, text.getvalue().encode(errors="backslashreplace"))  # numpy holds text that is no Unicode
         else:
             raise UsageError(f"{path}: answers are written as .npz or .csv.")
 
-    def _columns(self) -> dict[str, list[Any]]:
-        columns: dict[str, list[Any]] = {}
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the columns of a table → (n,) arrays: those of `arrays`, of which each number of a row has a column
+        `name.mean.0`, or `name.mean.FEATURE` if features have names."""
+        columns: dict[str, np.ndarray] = {}
         for key, value in self.arrays().items():
             if key.endswith((".classes", ".modalities")):
                 continue
@@ -123,7 +125,7 @@ class Answer:
                 names = [f"{key}.{c}" for c in self.want[name]["classes"]]
             elif value.ndim == 2 and value.shape[1] == len(self.features.get(name, ())) > 1:
                 names = [f"{key}.{feature}" for feature in self.features[name]]
-            columns |= {n: flat[:, i].tolist() for i, n in enumerate(names)}
+            columns |= {n: flat[:, i] for i, n in enumerate(names)}
         return columns
 
     def summary(self) -> list[str]:

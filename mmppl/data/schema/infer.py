@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ...base.maps import row_blocks
 from ...errors import DataError, UsageError
 from ...modalities.array_facts import ArrayFacts
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from .absent import Missing
-from .arrays import Table, chunks
+from .arrays import Table
 from .overrides import Override
 from .targets import with_targets
 
@@ -55,7 +56,7 @@ def infer_modality(
     seen = seen or (lambda rows: array[rows][observed[rows]])
     facts = ArrayFacts(
         name, (array[0].size,) if sequence else array.shape[1:], array.dtype, array.dtype.kind,
-        _named_label(name, target) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
+        _named_label(name, target) and not sequence, lambda: (seen(rows) for rows in row_blocks(array)),
     )  # fmt: skip
     modality = _inferred(facts, array, observed, override, gaps, columns)
     return dataclasses.replace(modality, shape=array.shape[1:], sequence=True) if sequence else modality
@@ -184,7 +185,8 @@ def infer_schema(
 
 
 def _classes(table: Table, name: str) -> tuple[str | int, ...]:
-    seen = table.seen(name)
+    array = table.arrays[name]
+    seen = np.unique(np.concatenate([np.unique(table.seen(name, rows)) for rows in row_blocks(array)]))
     if seen.dtype.kind == "f" and (np.mod(seen, 1) != 0).any():
         broken = table.there(name) & (np.mod(np.where(table.there(name), table.arrays[name], 0), 1) != 0)
         row = int(np.argwhere(broken)[0][0])
