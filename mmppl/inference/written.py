@@ -16,6 +16,8 @@ from ..base.parts import part_in, remove, sweep
 from ..errors import DataError, UsageError
 from .answer import Answer
 
+GROUP = 2**27  # bytes of a row group of a Parquet file, about
+
 
 class Writer(Protocol):
     """What writes the answers of blocks of rows into one file."""
@@ -108,7 +110,7 @@ class CsvWriter:
 
 
 class ParquetWriter:
-    """A Parquet file, with a row group a block."""
+    """A Parquet file. Its row groups are large, since all that is known of each column of each stays in memory."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -117,24 +119,34 @@ class ParquetWriter:
             raise DataError(f"{path.suffix} files need pyarrow: pip install 'mmppl[table]'.") from None
         self._file = open(path, "xb")  # noqa: SIM115
         self._writer: Any = None
+        self._waiting: list[Any] = []
 
     def write(self, answer: Answer) -> None:
         """Add the answers of the next rows."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         arrays = {
             name: pa.array(column.tolist() if column.dtype.kind == "U" else np.ascontiguousarray(column))
             for name, column in answer.columns().items()
         }
-        table = pa.table(arrays)
+        self._waiting.append(pa.table(arrays))
+        if sum(table.nbytes for table in self._waiting) > GROUP:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table, self._waiting = pa.concat_tables(self._waiting), []
         if self._writer is None:
-            texts = [name for name, array in arrays.items() if pa.types.is_string(array.type)]
-            self._writer = pq.ParquetWriter(self._file, table.schema, use_dictionary=texts)
-        self._writer.write_table(table)
+            texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+            self._writer = pq.ParquetWriter(self._file, table.schema, use_dictionary=texts, write_statistics=False)
+        self._writer.write_table(table, row_group_size=len(table))
 
     def close(self) -> None:
         """Finish the file."""
+        if self._waiting:
+            self._write_group()
         if self._writer is not None:
             self._writer.close()
         _synced(self._file)

@@ -59,7 +59,13 @@ class Resident(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
+        self.most, self.anonymous = 0, 0
+
+    def so_far(self) -> tuple[int, int]:
+        """The most since the last time, and how much of it was no file; then it begins anew."""
+        found = self.most, self.anonymous
         self.most = self.anonymous = 0
+        return found
 
     def run(self) -> None:
         while True:
@@ -77,33 +83,38 @@ def measured(path: Path, store: str, answers: bool) -> dict[str, Any]:
 
     resident = Resident()
     resident.start()
+    time.sleep(0.2)
+    peaks = {"import": resident.so_far()}
     os.environ["MMPPL_STORE"] = store
     started = time.monotonic()
     data = mmppl.read(path)
     times = {"read": time.monotonic() - started}
+    peaks["read"] = resident.so_far()
     started = time.monotonic()
     run = mmppl.fit(
         "mvae", data, hyper=HYPER, epochs=1, batch_size=128, threads=1, refit=False, calibrate=False,
     )  # fmt: skip
     times["fit"] = time.monotonic() - started
+    peaks["fit"] = resident.so_far()
     found: dict[str, Any] = {"epoch_seconds": run.metrics[0]["seconds"], "rows": len(data)}
     started = time.monotonic()
     if answers:
         out = path.with_name(f"answers-{os.getpid()}.parquet")
-        blocks = run.query_blocks(data, want=["rna", "protein", "clinical", "z"], split="all", draws=8)
+        blocks = run.query_blocks(data, want=[*WIDTHS, "z"], split="all", draws=4, quantiles=())
         mmppl.write_blocks(out, blocks)
         found["answers"] = check(out, data.ids)
         out.unlink()
     else:
         first = torch.arange(min(len(data), 10_000))
-        sum(a.n for a in run.query_blocks(data.take(first), want=["rna", "protein", "z"], split="all", draws=8))
+        how: dict[str, Any] = dict(want=[*WIDTHS, "z"], split="all", draws=4, quantiles=())
+        sum(answer.n for answer in run.query_blocks(data.take(first), **how))
     times["answers"] = time.monotonic() - started
+    peaks["answers"] = resident.so_far()
     found["seconds"] = times
-    found["weights"] = float(sum(p.double().abs().sum() for p in run.program.parameters()))
+    found["weights"] = float(sum(p.detach().double().abs().sum() for p in run.program.parameters()))
     return found | {
         "max_rss": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        "sampled_rss": resident.most,
-        "sampled_anonymous": resident.anonymous,
+        "sampled": {phase: {"resident": most, "anonymous": of} for phase, (most, of) in peaks.items()},
     }
 
 
