@@ -44,9 +44,9 @@ from .evaluation.study import Target as Target
 from .figures.registry import Subject as Subject
 from .figures.registry import figure as figure
 from .inference.answer import Answer as Answer
-from .inference.written import write_blocks as write_blocks
 from .inference.fitted import FittedModel as FittedModel
 from .inference.utterances import utterance_codes as utterance_codes
+from .inference.written import write_blocks as write_blocks
 from .modalities.likelihoods.likelihood import Likelihood as Likelihood
 from .modalities.likelihoods.registry import likelihood as likelihood
 from .modalities.modality import Modality as Modality

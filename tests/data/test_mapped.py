@@ -1,4 +1,4 @@
-"""Data that are kept on disk: the same to the bit as in memory, from a cache that is whole, fresh and the user's own."""
+"""Data that are kept on disk: the same to the bit as in memory, from a cache that is whole, fresh and one's own."""
 
 import json
 import multiprocessing

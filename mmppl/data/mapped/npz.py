@@ -74,7 +74,9 @@ class NpzSource:
 
     def _names(self, archive: Archive) -> list[str]:
         if foreign := [name for name in archive.names if not name.endswith(".npy")]:
-            raise DataError(f"{self.path}: a zip file, but {foreign[0]!r} in it is no array; write it with numpy.savez.")
+            raise DataError(
+                f"{self.path}: a zip file, but {foreign[0]!r} in it is no array; write it with numpy.savez."
+            )
         return [name.removesuffix(".npy") for name in archive.names if name.removesuffix(".npy") not in self.ignored]
 
     @contextmanager

@@ -91,8 +91,8 @@ class ParquetSource:
             partly = missing.any(1) & ~gap
             if partly.any() and column.dtype.kind == "U":
                 raise DataError(
-                    f"{self.path}: {name!r}, row {start + int(partly.argmax())} lacks some of its columns; fill them, or "
-                    "empty them all."
+                    f"{self.path}: {name!r}, row {start + int(partly.argmax())} lacks some of its columns; fill them, "
+                    "or empty them all."
                 )
             if partly.any() and column.dtype.kind != "f":
                 self._floats.add(name)
@@ -235,8 +235,10 @@ def _numbers(cells: Any, floats: bool = False) -> np.ndarray:
     if pa.types.is_null(cells.type):
         return np.full(len(cells), np.nan)
     empty: Any = np.nan if pa.types.is_floating(cells.type) else False if pa.types.is_boolean(cells.type) else 0
-    found = cells.fill_null(pa.scalar(empty, cells.type)).to_numpy(zero_copy_only=False) if cells.null_count else (
-        cells.to_numpy(zero_copy_only=False)
+    found = (
+        cells.fill_null(pa.scalar(empty, cells.type)).to_numpy(zero_copy_only=False)
+        if cells.null_count
+        else (cells.to_numpy(zero_copy_only=False))
     )
     if floats and cells.null_count and found.dtype.kind != "f":
         return np.where(np.asarray(cells.is_null()), np.nan, found)
