@@ -66,7 +66,7 @@ def test_what_is_imported_is_declared():
     declared = {re.match("[a-z-]+", line)[0] for line in PROJECT["project"]["dependencies"]}
     renamed = {"pyro-ppl": "pyro", "scikit-learn": "sklearn", "lazy-loader": "lazy_loader", "pillow": "PIL"}
     modules = {renamed.get(name, name) for name in declared}
-    optional = {"pandas", "transformers", "h5py", "pyarrow"}  # of the extras, and pandas, which bench/endurance can lack
+    optional = {"pandas", "transformers", "h5py", "pyarrow"}  # pandas: bench/endurance can do without
     assert imported - set(sys.stdlib_module_names) - {"mmppl"} == modules | optional
 
 

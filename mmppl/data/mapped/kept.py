@@ -7,10 +7,12 @@ of .npy files and one page of JSON are all that is interpreted.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -100,6 +102,8 @@ def _convert(source: Source, folder: Path, place: str, version: list[int]) -> No
             remove(part)
             part.mkdir(mode=0o700)
             contents = source.contents()
+            if shutil.disk_usage(part).free < contents.size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
                 _write(source, contents, part)
                 break

@@ -40,12 +40,7 @@ class NpzSource:
         with self._archive() as archive:
             for name in self._names(archive):
                 with self._blaming(name), archive.open(f"{name}.npy") as member:
-                    shape, fortran, dtype, _ = read_header(member, archive.size(f"{name}.npy"), name)
-                if fortran and math.prod(shape[1:]) > 1:
-                    raise DataError(
-                        f"{self.path}: {name!r} lies in the file column by column, and does not fit into memory; save "
-                        "np.ascontiguousarray of it."
-                    )
+                    shape, _, dtype, _ = read_header(member, archive.size(f"{name}.npy"), name)
                 text = np.dtype(f"U{dtype.itemsize}") if dtype.kind == "S" else dtype.newbyteorder("=")
                 columns[name] = Column(shape, text)
         return Contents(columns)
@@ -62,7 +57,12 @@ class NpzSource:
         with self._archive() as archive:
             for name in self._names(archive):
                 with self._blaming(name), archive.open(f"{name}.npy") as member:
-                    shape, _, dtype, _ = read_header(member, archive.size(f"{name}.npy"), name)
+                    shape, fortran, dtype, _ = read_header(member, archive.size(f"{name}.npy"), name)
+                    if fortran and math.prod(shape[1:]) > 1:
+                        raise DataError(
+                            f"{self.path}: {name!r} lies in the file column by column, and cannot be read row by row; "
+                            "save np.ascontiguousarray of it."
+                        )
                     rows, width = (*shape, 1)[0], math.prod(shape[1:])
                     step = max(1, BLOCK // max(1, width))
                     for start in range(0, rows, step):

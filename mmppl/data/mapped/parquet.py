@@ -102,7 +102,7 @@ class ParquetSource:
         for name, gap in gaps.items():
             if f"mask_{name}" in contents.columns:
                 own = found.get(f"mask_{name}")
-                found[f"mask_{name}"] = ~gap if own is None else np.where(gap, False, own)
+                found[f"mask_{name}"] = np.asarray(~gap if own is None else np.where(gap, False, own))
         return found
 
     def _fill(self, into: np.ndarray, cells: Any, name: str, start: int) -> np.ndarray:

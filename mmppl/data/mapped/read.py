@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...base.text import size_in_words
+from ...errors import DataError
 from ..readers.cells import NOTHING
 from ..readers.papers.multibench import of_words
 from ..readers.parts.archive import RATIO
@@ -47,7 +48,12 @@ def read_large(source: Any, request: Request) -> Arrays | None:
     if suffix == ".npy":
         return Arrays({path.stem: map_npy(path)}, path.name)
     made: Source = SOURCES[suffix](path, request.ignored)
-    contents = made.contents()
+    try:
+        contents = made.contents()
+    except DataError:
+        if suffix == ".npz":  # its reader says what is wrong
+            return None
+        raise
     if not on_disk(contents.size):
         if suffix == ".npz":
             return None
