@@ -13,12 +13,14 @@ from ..evaluation.tables import compared_table, lines_of, metric_table
 from .folds import folds_text
 from .options import (
     As,
+    Cache,
     Download,
     Json,
     Missing,
     OwnProgram,
     QueryOptions,
     Root,
+    Store,
     Strict,
     Target,
     Trust,
@@ -73,6 +75,8 @@ def evaluate(
     download: Download = False,
     set_: QueryOptions = [],
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,

@@ -14,7 +14,7 @@ from mmppl.errors import MMPPLError, UsageError
 from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
 from ..base.text import columns, number, printable
 from ..evaluation.tables import lines_of, metric_table
-from .options import As, Download, Json, Missing, Root, Schema, Strict, Target, Use, pairs, schema_options
+from .options import As, Cache, Download, Json, Missing, Root, Schema, Store, Strict, Target, Use, pairs, schema_options
 from .output import as_json
 from .progress import talk
 from .query import example
@@ -53,6 +53,8 @@ def fit(
     ] = None,
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the program's own.")] = None,
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; default runs/<program>-<time>.")] = None,
     preset: Annotated[str | None, typer.Option(metavar="P", help="Settings by name; see `mmppl show PROGRAM`.")] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter.")] = [],

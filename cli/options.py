@@ -1,5 +1,6 @@
 """Options that several commands share: their declarations, and functions that parse them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,8 @@ import typer
 from mmppl.base.parsing import names as names
 from mmppl.base.parsing import size as size
 from mmppl.errors import UsageError
+
+from ..base.choices import STORES, choice
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Root = Annotated[
@@ -54,6 +57,38 @@ Use = Annotated[
     list[Path],
     typer.Option(
         "--use", metavar="FILE", help="Your own file that registers a likelihood, reader, recipe, metric or figure."
+    ),
+]
+
+
+def _keep_in(store: str | None) -> None:
+    if store is not None:
+        os.environ["MMPPL_STORE"] = choice("--store", store, STORES)
+
+
+def _cache_in(folder: Path | None) -> None:
+    if folder is not None:
+        os.environ["MMPPL_CACHE"] = str(folder)
+
+
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="auto|memory|disk",
+        help="Where data are kept; auto: on disk what exceeds a quarter of the free memory.",
+        callback=_keep_in,
+        expose_value=False,
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Folder for what is converted or compiled once; default $MMPPL_CACHE.",
+        callback=_cache_in,
+        expose_value=False,
     ),
 ]
 Trust = Annotated[bool, typer.Option("--trust-program", help="Execute RUN/program.py, whoever wrote it.")]

@@ -9,7 +9,7 @@ import typer
 from mmppl.errors import UsageError
 
 from ..base.text import printable
-from .options import Json, OwnProgram, QueryOptions, Root, Trust, Use, pairs
+from .options import Cache, Json, OwnProgram, QueryOptions, Root, Store, Trust, Use, pairs
 from .output import as_json
 from .progress import talk
 
@@ -33,6 +33,8 @@ def plot(
     ] = None,
     set_: QueryOptions = [],
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,14 @@ from ..base.choices import METHODS, PRECISIONS, SPLITS, choice
 from ..base.text import printable
 from ..inference.defaults import default_want, labels_and_modalities
 from ..inference.formats.files import WRITERS, check_file
-from .options import Json, OwnProgram, QueryOptions, Root, RunFolder, Trust, Use, names, pairs, rows, size
+from ..inference.formats.written import BLOCK_WRITERS
+from .options import Cache, Json, OwnProgram, QueryOptions, Root, RunFolder, Store, Trust, Use, names, pairs, rows, size
 from .output import as_json
 from .progress import say
 
 if TYPE_CHECKING:
     from mmppl import Run
+
 
 
 def query(
@@ -58,6 +60,8 @@ def query(
     ] = [],
     set_: QueryOptions = [],
     root: Root = None,
+    store: Store = None,
+    cache: Cache = None,
     program: OwnProgram = None,
     use: Use = [],
     trust: Trust = False,
@@ -82,8 +86,7 @@ def query(
 
     loaded = mmppl.Run.load(run, program=program, trust=trust, use=use).with_options(**changes)
     seen = names(",".join(given)) if given else None  # an option may be repeated, so the names are joined
-    answer = loaded.query(
-        data,
+    asked: dict[str, Any] = dict(
         given=seen,
         want=names(",".join(want)) if want else default_want(loaded, seen),
         draws=draws,
@@ -96,10 +99,14 @@ def query(
         rows=chosen,
         root=root,
     )
+    if out is not None and not json and out.suffix in BLOCK_WRITERS:  # block after block, however many they are
+        answer = mmppl.write_blocks(out, loaded.query_blocks(data, **asked))
+    else:
+        answer = loaded.query(data, **asked)
+        if out is not None:
+            answer.save(out)
     for line in [*answer.warnings, *(answer.summary() if json or out is not None else [])]:  # a table has the summary
         say(line)
-    if out is not None:
-        answer.save(out)
     if json:
         return as_json(answer.to_json())
     return printable(out) if out is not None else answer.table()

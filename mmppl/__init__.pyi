@@ -48,6 +48,7 @@ from .figures.registry import Subject as Subject
 from .figures.registry import figure as figure
 from .inference.answer import Answer as Answer
 from .inference.fitted import FittedModel as FittedModel
+from .inference.formats.written import write_blocks as write_blocks
 from .inference.utterances import utterance_codes as utterance_codes
 from .modalities.likelihoods.likelihood import Likelihood as Likelihood
 from .modalities.likelihoods.registry import likelihood as likelihood

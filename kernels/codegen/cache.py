@@ -46,7 +46,7 @@ def cache_folder() -> Path:
     try:
         folder = _chosen()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        problem = _distrusted(folder.lstat())
+        problem = distrusted(folder.lstat())
         if not problem:
             _sweep(folder)
             return folder
@@ -67,10 +67,16 @@ def _chosen() -> Path:
     return user_cache_path("mmppl", appauthor=False)
 
 
-def _distrusted(status: os.stat_result) -> str:
-    """Say why a file or folder is not used; "" for one that only this user (or root, who may do anything) can change.
+def distrusted(status: os.stat_result) -> str:
+    """Say why a file or folder is not used.
 
     Windows keeps the folders of a user to that user, and has no such owners and permissions to look at.
+
+    Args:
+        status: what `os.lstat` says of it.
+
+    Returns:
+        The reason; "" for one that only this user (or root, who may do anything) can change.
     """
     if stat.S_ISLNK(status.st_mode):
         return "is a link (name the place that it leads to)"
@@ -145,7 +151,7 @@ def _checked(folder: Path, name: str) -> bytes | None:
     path = folder / name
     try:
         for part in (path.parent, path):
-            if problem := _distrusted(part.lstat()):
+            if problem := distrusted(part.lstat()):
                 log.warning("%s %s: it is not used, and its contents are made again.", part, problem)
                 return None
         sealed = _read(path)
@@ -161,7 +167,7 @@ def _read(path: Path) -> bytes:
     descriptor = os.open(path, flags)
     try:
         status = os.fstat(descriptor)
-        if _distrusted(status) or not stat.S_ISREG(status.st_mode):
+        if distrusted(status) or not stat.S_ISREG(status.st_mode):
             return b""
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()
@@ -200,7 +206,7 @@ def _say_unwritable(reason: str) -> None:
 def _write(folder: Path, name: str, data: bytes) -> None:
     path = folder / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if _distrusted(path.parent.lstat()):
+    if distrusted(path.parent.lstat()):
         raise PermissionError(None, "a folder in it is not the user's own")
     staged = folder / f".{_mark()}{next(_number)}.part"
     staged.unlink(missing_ok=True)  # of an earlier process with this number
@@ -244,7 +250,7 @@ def _sweep(folder: Path) -> None:
             if made_by := TEMPORARY.fullmatch(entry.name):
                 with suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    if _distrusted(status) or not _ended(int(made_by[1]), made_by[2], time.time() - status.st_mtime):
+                    if distrusted(status) or not _ended(int(made_by[1]), made_by[2], time.time() - status.st_mtime):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         shutil.rmtree(entry.path, ignore_errors=True)

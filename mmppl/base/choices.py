@@ -13,12 +13,14 @@ Schedule = Literal["cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 Method = Literal["guide", "importance"]
 Split = Literal["train", "valid", "test", "all"]
+Store = Literal["auto", "memory", "disk"]  # where data are kept
 
 DEVICES: tuple[str, ...] = get_args(Device)
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 METHODS: tuple[str, ...] = get_args(Method)
 SPLITS: tuple[str, ...] = get_args(Split)
+STORES: tuple[str, ...] = get_args(Store)
 
 
 def choice(setting: str, value: str, allowed: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..base.choices import SPLITS, Split, choice
+from ..base.maps import empty_like, is_mapped, relieve, row_blocks, rows_where
 from ..core.batch import Batch
 from ..modalities.modality import Modality
 from .annotations import check_annotations, describe_annotations, digest_of
@@ -118,9 +119,9 @@ class Dataset:
         at = rows.numpy()
         return dataclasses.replace(
             self,
-            values={name: value.index_select(0, rows) for name, value in self.values.items()},
+            values={name: _taken(value, rows) for name, value in self.values.items()},
             observed={name: seen.index_select(0, rows) for name, seen in self.observed.items()},
-            present={name: there.index_select(0, rows) for name, there in self.present.items()},
+            present={name: _taken(there, rows) for name, there in self.present.items()},
             ids=self.ids[at],
             split=self.split[at],
             annotations={name: array[at] for name, array in self.annotations.items()},
@@ -141,6 +142,7 @@ class Dataset:
         Returns:
             The batch, without copies of what it does not hold.
         """
+        relieve()
         return Batch(
             values={name: value.index_select(0, index) for name, value in self.values.items()},
             observed={name: seen.index_select(0, index) for name, seen in self.observed.items()},
@@ -246,7 +248,12 @@ class Dataset:
         """Name → (N,) uint64 digests. Rows that `read` has masked since keep the digests of their original values."""
         if self.whole is not None:
             return self.whole._row_digests
-        return {name: row_digests(value) for name, value in _blank(self.values, {}, self.present).items()}
+        return {name: row_digests(value, self._there(name)) for name, value in self.values.items()}
+
+    def _there(self, name: str) -> Tensor | None:
+        """The elements that rows have, broadcastable to (N, *shape); None: all."""
+        there = self.present.get(name)
+        return None if there is None else there.reshape(*there.shape, *[1] * (self.values[name].ndim - there.ndim))
 
     def _combined(self, modalities: Sequence[Modality], digests: Mapping[str, np.ndarray]) -> str:
         drawn_by = None if self.refresh is None else self.name
@@ -311,6 +318,25 @@ def _blank(
         for there in (observed.get(name), present.get(name)):
             if there is not None and not there.all():
                 there = there.reshape(*there.shape, *[1] * (value.ndim - there.ndim))
-                value = torch.where(there, value, torch.zeros_like(value))
+                value = _where(there, value)
         blanked[name] = value
     return blanked
+
+
+def _where(there: Tensor, value: Tensor) -> Tensor:
+    """A copy with zeros elsewhere, in a file if the values lie in one."""
+    if not is_mapped(value):
+        return torch.where(there, value, torch.zeros_like(value))
+    found = torch.from_numpy(empty_like(value, tuple(value.shape), value.numpy().dtype))
+    for rows in row_blocks(value):
+        found[rows] = torch.where(there[rows], value[rows], torch.zeros_like(value[rows]))
+    return found
+
+
+def _taken(value: Tensor, rows: Tensor) -> Tensor:
+    """Some rows, in a file if the values lie in one; the values themselves if they are all of that."""
+    if not is_mapped(value):
+        return value.index_select(0, rows)
+    if len(rows) == len(value) and torch.equal(rows, torch.arange(len(value))):
+        return value
+    return torch.from_numpy(rows_where(value.numpy(), rows.numpy()))

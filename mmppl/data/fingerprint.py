@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from ..base.maps import row_blocks
 
 if TYPE_CHECKING:
     from ..modalities.modality import Modality
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 2**18  # numbers processed at once, so that they stay in the cache
 
 
-def row_digests(value: Tensor) -> np.ndarray:
+def row_digests(value: Tensor, there: Tensor | None = None) -> np.ndarray:
     """Compute one number from the bits of every row.
 
     The number is Σᵢ wᵢ xᵢ mod 2⁶⁴ over the row's 32-bit words xᵢ with fixed odd weights wᵢ (multilinear hashing, Lemire
@@ -31,15 +34,21 @@ def row_digests(value: Tensor) -> np.ndarray:
 
     Args:
         value: (N, *shape) float32 or int64.
+        there: bool, broadcastable to (N, *shape); elsewhere the words are taken for 0. None: all.
 
     Returns:
         (N,) uint64.
     """
-    words = np.ascontiguousarray(value.numpy()).reshape(len(value), math.prod(value.shape[1:])).view(np.uint32)
-    weights = _weights(words.shape[1])
-    step = max(1, CHUNK // max(1, words.shape[1]))
-    parts = [words[at : at + step].astype(np.uint64) @ weights for at in range(0, len(words), step)]
-    return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+    width = math.prod(value.shape[1:]) * value.element_size() // 4
+    weights, found = _weights(width), np.zeros(len(value), np.uint64)
+    step = max(1, CHUNK // max(1, width))
+    for block in row_blocks(value):
+        for at in range(block.start, min(block.stop, len(value)), step):
+            rows = slice(at, min(at + step, block.stop))
+            part = value[rows] if there is None else torch.where(there[rows], value[rows], 0)
+            words = np.ascontiguousarray(part.numpy()).reshape(len(part), -1).view(np.uint32)
+            found[rows] = words.astype(np.uint64) @ weights
+    return found
 
 
 def _weights(count: int) -> np.ndarray:

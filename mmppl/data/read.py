@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ..base.choices import Store
 from ..base.parsing import names as names_in
 from ..errors import UsageError
 from ..modalities.modality import Modality
 from .dataset import Dataset
 from .examine.report import refuse_suspected
+from .mapped.read import read_large
+from .mapped.store import kept_in
 from .readers.parts.files import errors_naming
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
@@ -41,6 +44,7 @@ def read(
     strict: bool = False,
     schema_file: str | Path | None = None,
     split: np.ndarray | Sequence[int] | None = None,
+    store: Store | None = None,
 ) -> Dataset:
     """Read a data set from a recipe, a file, a folder, arrays or a DataFrame.
 
@@ -87,6 +91,9 @@ def read(
         split: (N,) the parts of the rows in the order of the source, instead of its own: 0 train, 1 valid, 2 test, −1
             left out. Scales and classes are learnt from these train rows, unless the source is in the units of the
             model already, such as a recipe. Without a valid row some train rows become valid.
+        store: "disk" keeps the arrays of a Parquet, .npy or .npz file in files of the cache folder, from which they are
+            read while they are used, with the same results to the bit; "memory" keeps them in memory; "auto" takes the
+            disk for what is larger than a quarter of the free memory; None takes $MMPPL_STORE, or else "auto".
 
     Returns:
         The data in model units, with a split and a schema.
@@ -113,7 +120,8 @@ def read(
     texts = {name: as_text(how) for name, how in as_.items()}
     ignored = frozenset(name for name, how in texts.items() if how == "ignore")
     request = Request(ignored, schema, Path(root) if root else None, download, texts, missing, targets)
-    found = _read_source(data, request)
+    with kept_in(store):
+        found = _read_source(data, request)
     if isinstance(found, Arrays):
         with errors_naming(found.name if found.table else ""):
             dataset = from_arrays(
@@ -134,6 +142,8 @@ def read(
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:
     """Return what the readers make of a source. A reader may return something that another reader takes, once."""
+    if (large := read_large(source, request)) is not None:
+        return large
     chosen = reader_of(source)
     if chosen is None:
         raise refusal(source)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from ..base.maps import is_mapped
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest
@@ -15,6 +16,7 @@ from ..inference.fitted import FittedModel
 from ..modalities.modality import members
 
 BLOCK = 2500  # rows asked about at once, with one draw each; the outputs of convolutions take the most memory
+NUMBERS, LEAST = 2**22, 1000  # of a modality in all rows that are evaluated, and rows, of data that are kept on disk
 MAX_FOR_ALL_SUBSETS = 4  # of more modalities, each alone, all but each, and all together
 
 
@@ -59,7 +61,7 @@ def answerable_rows(
         split: the part.
 
     Returns:
-        These rows, and the number of rows that were left out.
+        These rows (of data that are kept on disk perhaps a `sample` of them), and how many lack a condition.
 
     Raises:
         DataError: no row is left.
@@ -71,7 +73,24 @@ def answerable_rows(
     if not has.any():
         lack = f" with {', '.join(program.conditions)}" if program.conditions else ""
         raise DataError(f"{dataset.name}: no {split} row{lack} to ask about; choose another part (--split all).")
-    return dataset.take(rows[has]), int((~has).sum())
+    return dataset.take(sample(dataset, rows[has])), int((~has).sum())
+
+
+def sample(dataset: Dataset, rows: torch.Tensor) -> torch.Tensor:
+    """Choose some of the rows of data that are kept on disk, whose answers would not fit into memory.
+
+    Args:
+        dataset: the data.
+        rows: (n,) row numbers.
+
+    Returns:
+        All of them where the data are kept in memory; else as many, evenly spaced, as their widest modality has
+        `NUMBERS` numbers in, and `LEAST` at least.
+    """
+    if not any(is_mapped(value) for value in dataset.values.values()):
+        return rows
+    most = max(LEAST, NUMBERS // max(m.size * max(1, m.n_classes) for m in dataset.modalities))
+    return rows if len(rows) <= most else rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).long()]
 
 
 def has_any(dataset: Dataset, given: Sequence[str]) -> torch.Tensor:

@@ -167,6 +167,11 @@ def evaluate(
     for warning in run.warnings(dataset):
         log(warning)
     test, left_out = answerable_rows(program, dataset, split)
+    asked = len(dataset.rows(split)) - left_out
+    sampled = [f"{len(test):,} of {asked:,} {split} rows, evenly spaced, are evaluated: the data are kept on disk"]
+    sampled *= len(test) < asked
+    for line in sampled:
+        log(line)
     study = Study(run, dataset, test, sets, draws, evidence_draws, seed, data is None, root, log)
     if metrics is None:
         unusual = _unusual(program, dataset)
@@ -189,7 +194,7 @@ def evaluate(
         "rows": len(test),
         "n": n,
         "metrics": chosen | {"left_out": left_out},
-        "warnings": findings(study, chosen),
+        "warnings": [*sampled, *findings(study, chosen)],
     }
 
 

@@ -130,9 +130,10 @@ def _collapsed(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _never_together(study: Study) -> Iterator[str]:
     """Pairs that no training row of the fit has together, although some have each."""
-    if not study.own_data or study.train is None:
+    train = study.dataset.rows("train")
+    if not study.own_data or not len(train):
         return
-    seen = {m.name: study.train.observed[m.name].numpy() for m in study.program.modalities}
+    seen = {m.name: study.dataset.observed[m.name][train].numpy() for m in study.program.modalities}
     for one, other in combinations([name for name, rows in seen.items() if rows.any()], 2):
         if not (seen[one] & seen[other]).any():
             yield (

@@ -16,6 +16,7 @@ from ..errors import MMPPLError
 from ..inference.fitted import FittedModel
 from ..modalities.modality import Modality
 from .anchors import predict
+from .conditioning import sample
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,13 @@ class Study:
     def train(self) -> Dataset | None:
         """The rows that anchors and probes learn from: the train rows of the data, else those of the fit, else None."""
         if len(rows := self.dataset.rows("train")):
-            return self.dataset.take(rows)
+            return self.dataset.take(sample(self.dataset, rows))
         try:
             own = self.model.data(self.root)
         except MMPPLError as error:
             self.log(f"no train rows, so no anchors: {error}")
             return None
-        return own.take(own.rows("train"))
+        return own.take(sample(own, own.rows("train")))
 
     @cached_property
     def whole_train(self) -> Dataset | None:
@@ -93,7 +94,7 @@ class Study:
         if not self.own_data or self.train is None:
             return self.train
         whole = self.model.data(self.root, hidden=False)
-        return whole.take(whole.rows("train"))
+        return whole.take(sample(whole, whole.rows("train")))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -26,7 +26,7 @@ from ..errors import DataError, UsageError
 from ..modalities.modality import Modality, members
 from .answer import Answer
 from .memory import MEMORY
-from .query import ask
+from .query import ask, ask_in_blocks
 from .warnings import unseen_classes
 
 
@@ -265,6 +265,62 @@ class FittedModel:
         """
         given = None if given is None else members(self.program.modalities, names_in(given))
         want = members(self.program.modalities, names_in(want))
+        dataset, chosen, left_out = self._asked(data, split, rows, root)
+        with own_settings(), matmul_precision(probe_matmul()):
+            answer = ask(
+                self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
+                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision,
+                set_condition=set_condition, run=self.name,
+            )  # fmt: skip
+        answer.warnings[:0] = self._warnings_of(dataset, given, want, left_out)
+        return answer
+
+    def query_blocks(
+        self, data: Any = None, *, split: str | None = None, rows: Any = None, root: Any = None, **options: Any
+    ) -> Iterator[Answer]:
+        """Ask as `query` does, and hand out the answers of one block of rows after the other, so that they may be more
+        than fit into memory.
+
+        Args:
+            data: as of `query`, as are all others.
+            split: the part of the data.
+            rows: which rows of it.
+            root: the folder with the files that a recipe needs.
+            options: `given`, `want`, `draws`, `method`, `seed`, `keep_draws`, `quantiles`, `memory`, `precision` and
+                `set_condition`.
+
+        Yields:
+            The answers of blocks of rows, in the order of the rows, the same to the bit as those of `query`. The last
+            one has all warnings. `mmppl.write_blocks` writes them into a file.
+
+        Raises:
+            UsageError: as of `query`.
+
+        Example:
+            >>> import mmppl
+            >>> data = mmppl.read("digits-two-view")
+            >>> program = mmppl.load_program("mvae")(data.modalities, latent_dim=2, hidden=8)
+            >>> model = mmppl.FittedModel(program, data=data)
+            >>> sum(answer.n for answer in model.query_blocks(given="rotated", want="z", draws=2))
+            359
+        """
+        dataset, chosen, left_out = self._asked(data, split, rows, root)
+        asked = dataset.take(chosen)
+        blocks = ask_in_blocks(self.program, asked, run=self.name, **options)
+        done = 0
+        while done < len(asked):
+            with own_settings(), matmul_precision(probe_matmul()):  # not while the caller looks at a block
+                answer = next(blocks)
+            done += answer.n
+            if done == len(asked):
+                given, schema = options.get("given"), self.program.modalities
+                shown = None if given is None else members(schema, names_in(given))
+                want = members(schema, names_in(options["want"]))
+                answer.warnings[:0] = self._warnings_of(dataset, shown, want, left_out)
+            yield answer
+
+    def _asked(self, data: Any, split: str | None, rows: Any, root: Any) -> tuple[Dataset, torch.Tensor, int]:
+        """The data, the numbers of the rows asked about, and how many are left out because no part was named."""
         dataset = self.dataset(data, root=root)
         parted = split is None
         if split is None:
@@ -275,20 +331,19 @@ class FittedModel:
         if rows is not None:
             place = f"{split} of {dataset.name} has {len(chosen)} rows"
             chosen = chosen[torch.from_numpy(row_numbers(rows, len(chosen), place))]
-        with own_settings(), matmul_precision(probe_matmul()):
-            answer = ask(
-                self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
-                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision,
-                set_condition=set_condition, run=self.name,
-            )  # fmt: skip
+        left_out = len(dataset) - len(dataset.rows("test")) if parted and data is not None and split == "test" else 0
+        return dataset, chosen, left_out
+
+    def _warnings_of(
+        self, dataset: Dataset, given: Sequence[str] | None, want: Sequence[str], left_out: int
+    ) -> list[str]:
+        """The warnings about the data of a query, before those about its answers."""
         shown = self.program.encoded if given is None else given
         seen = [n for n in shown if self.program.modality(n).role == "modality" and n not in want]
-        left_out = len(dataset) - len(dataset.rows("test")) if parted and data is not None and split == "test" else 0
-        answer.warnings[:0] = [
+        return [
             *self.warnings(dataset, seen, want),
             *([f"{left_out} train and valid rows of {dataset.name} were not asked (--split all)."] * bool(left_out)),
         ]
-        return answer
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.program).__name__}, {self.name!r})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,10 +28,11 @@ from .predictive import PredictiveAccumulator, resample
 from .psis import smooth
 from .question import Question
 from .set_conditions import about_conditions
-from .warnings import not_finite, nothing_given, nothing_scored, untrusted_weights
+from .warnings import infinite_rows, not_finite, nothing_given, nothing_scored, untrusted_weights
+
+BLOCK = 2**25  # bytes of the answers of a block, about
 
 
-@torch.no_grad()
 def ask(
     program: Program,
     dataset: Dataset,
@@ -84,41 +85,143 @@ def ask(
             single row does not fit into the memory.
         DataError: what is given has a class that the program does not know.
     """
-    given = None if given is None else members(program.modalities, names_in(given))
-    want = members(program.modalities, names_in(want))
-    memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
-    if memory < 1:
-        raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
+    blocks = Blocks(
+        program, dataset, given=given, want=want, draws=draws, method=method, seed=seed, keep_draws=keep_draws,
+        quantiles=quantiles, memory=memory, precision=precision, set_condition=set_condition,
+    )  # fmt: skip
+    found: dict[str, dict[str, Any]] = {name: {} for name in blocks.question.want}
     with turn():
-        question = Question.of(
-            program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision, set_condition
+        for rows in taking_turns(blocks.chunks):
+            _fill(found, blocks.answered(rows), rows, len(dataset))
+    return blocks.answer(dataset.ids, found, run, blocks.warnings())
+
+
+def ask_in_blocks(program: Program, dataset: Dataset, *, run: str = "", **options: Any) -> Iterator[Answer]:
+    """Ask a program about every row of a data set, of which no more answers are in memory than those of a block.
+
+    Args:
+        program: a program with fitted weights.
+        dataset: the rows, in the schema of the program.
+        run: the name of the model, for the answers.
+        options: as of `ask`.
+
+    Yields:
+        The answers of blocks of rows, in the order of the rows, the same to the bit as those of `ask`. The last one has
+        the warnings about all rows.
+
+    Raises:
+        UsageError: as of `ask`.
+        DataError: as of `ask`.
+    """
+    blocks = Blocks(program, dataset, **options)
+    waiting = list(blocks.chunks)
+    many = 1  # chunks in a block
+    while waiting:
+        chunks, waiting = waiting[:many], waiting[many:]
+        first, found = int(chunks[0][0]), {name: dict[str, Any]() for name in blocks.question.want}
+        number = sum(map(len, chunks))
+        with turn():
+            for rows in taking_turns(chunks):
+                _fill(found, blocks.answered(rows), rows - first, number)
+        sizes = (v.nbytes for parts in found.values() for v in parts.values() if isinstance(v, np.ndarray))
+        many = max(1, len(chunks) * BLOCK // max(1, sum(sizes)))
+        ids = dataset.ids[first : first + number]
+        yield blocks.answer(ids, found, run, [] if waiting else blocks.warnings())
+
+
+class Blocks:
+    """A checked question, which is answered for one chunk of rows after the other.
+
+    Args:
+        program: a program with fitted weights.
+        dataset: the rows.
+        given: as of `ask`, as are all others.
+
+    Attributes:
+        question: the question.
+        chunks: the numbers of the rows that are asked at once.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        dataset: Dataset,
+        *,
+        given: str | Sequence[str] | None = None,
+        want: str | Sequence[str],
+        draws: int = 64,
+        method: str = "guide",
+        seed: int = 0,
+        keep_draws: bool = False,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        memory: int | str = MEMORY,
+        precision: str = "fp32",
+        set_condition: Mapping[str, Any] = {},
+    ) -> None:
+        self.given = None if given is None else members(program.modalities, names_in(given))
+        self._set_condition = set_condition
+        memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
+        if memory < 1:
+            raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
+        wanted = members(program.modalities, names_in(want))
+        how = (draws, method, seed, keep_draws, quantiles, precision)
+        with turn(), torch.no_grad():
+            self.question = question = Question.of(program, dataset, self.given, wanted, *how, set_condition)
+            scored = question.targets() if "evidence" in question.want else ()
+            refuse_unseen(dataset.findings, [*question.given, *scored])
+            size = chunk(
+                lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws,
+                question.held(), int(memory),
+            )  # fmt: skip
+        self.chunks, self._draws = torch.arange(len(dataset)).split(size.rows), size.draws
+        self._wrong: list[dict[str, np.ndarray]] = []  # of each chunk that was answered
+        self._khats: list[dict[str, np.ndarray]] = []
+
+    @torch.no_grad()
+    def answered(self, rows: Tensor) -> dict[str, dict[str, Any]]:
+        """Answer the question for a chunk, each once: name → parts, as in `Answer.want`."""
+        program, data = self.question.program, self.question.dataset
+        found: dict[str, dict[str, Any]] = dict(_answer(self.question, rows, self._draws))
+        found = {name: found[name] for name in self.question.want}
+        tags = {m.name for m in program.modalities if kind(m) == "tags"}
+        for name, parts in found.items():
+            if "prob" in parts:
+                classes = list(program.modality(name).classes or ())
+                parts["predicted"] = np.asarray(classes)[parts["prob"].argmax(-1)]
+                parts["classes"] = classes
+            elif name in tags:
+                parts["predicted"] = (parts["mean"] >= 0.5).astype(np.int64)
+        for name in set(found) & set(program.quantities):
+            _name_the_most(found[name], list(program.encoded))
+        self._wrong.append(infinite_rows(found, len(rows)))
+        self._khats.append({name: parts["khat"] for name, parts in found.items() if "khat" in parts})
+        for m in program.modalities:
+            if m.name in found and m.name in data.present:
+                _blank(found[m.name], data.present[m.name][rows].numpy(), data.observed[m.name][rows].numpy())
+        return found
+
+    def answer(self, ids: np.ndarray, found: dict[str, dict[str, Any]], run: str, warnings: list[str]) -> Answer:
+        """Return what was found for the rows of these ids, with warnings that accompany it."""
+        program = self.question.program
+        features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
+        features |= dict.fromkeys(set(found) & set(program.quantities), program.encoded)
+        return Answer(run, None if self.given is None else list(self.given), ids, found, warnings, features)
+
+    def warnings(self) -> list[str]:
+        """Return the warnings about all rows that were answered, one line each."""
+        question = self.question
+        targets = question.targets() if "evidence" in question.want else []
+        others = question.want != ["evidence"]
+        wrong, khats = (
+            {name: np.concatenate([chunk[name] for chunk in of]) for name in of[0]} for of in (self._wrong, self._khats)
         )
-        refuse_unseen(dataset.findings, [*question.given, *(question.targets() if "evidence" in question.want else ())])
-        size = chunk(
-            lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
-            int(memory),
-        )  # fmt: skip
-        chunks = torch.arange(len(dataset)).split(size.rows)
-        found: dict[str, dict[str, Any]] = {name: {} for name in question.want}
-        for rows in taking_turns(chunks):
-            _fill(found, _answer(question, rows, size.draws), rows, len(dataset))
-    for name in question.want:
-        if "prob" in found[name]:
-            classes = list(program.modality(name).classes or ())
-            found[name]["predicted"] = np.asarray(classes)[found[name]["prob"].argmax(-1)]
-            found[name]["classes"] = classes
-    for m in program.modalities:
-        if m.name in question.want and kind(m) == "tags":
-            found[m.name]["predicted"] = (found[m.name]["mean"] >= 0.5).astype(np.int64)
-    features = {m.name: m.features for m in program.modalities if m.features and m.name in found}
-    for name in set(found) & set(program.quantities):
-        _name_the_most(found[name], list(program.encoded))
-        features[name] = program.encoded
-    warnings = [*_warnings(question, found), *about_conditions(program, dataset, set_condition)]
-    for m in program.modalities:
-        if m.name in found and m.name in dataset.present:
-            _blank(found[m.name], dataset.present[m.name].numpy(), dataset.observed[m.name].numpy())
-    return Answer(run, None if given is None else list(given), dataset.ids, found, warnings, features)
+        return [
+            *(nothing_given(question.dataset, question.given) if others else []),
+            *(nothing_scored(question.dataset, targets) if targets else []),
+            *not_finite(wrong, question.dataset, dict.fromkeys([*question.given, *targets])),
+            *untrusted_weights({name: {"khat": khat} for name, khat in khats.items()}, question.draws),
+            *about_conditions(question.program, question.dataset, self._set_condition),
+        ]
 
 
 def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> None:
@@ -134,11 +237,14 @@ def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> 
         parts[key] = np.where(absent, {"f": np.nan, "i": -1}.get(value.dtype.kind, ""), value)
 
 
-def _fill(found: dict[str, dict[str, Any]], part: dict[str, dict[str, np.ndarray]], rows: Tensor, number: int) -> None:
+def _fill(found: dict[str, dict[str, Any]], part: dict[str, dict[str, Any]], rows: Tensor, number: int) -> None:
     """Put the answer for some of `number` rows in its place. Parts that are joined in the end would be there twice."""
     at = slice(int(rows[0]), int(rows[-1]) + 1)
     for name, into in found.items():
         for key, value in part[name].items():
+            if not isinstance(value, np.ndarray):  # names of classes
+                into[key] = value
+                continue
             if key not in into:
                 into[key] = np.empty((number, *value.shape[1:]), value.dtype)
             into[key][at] = value
@@ -240,15 +346,3 @@ def _accumulate(
         if name in exact:
             site = {"fn": exact[name].expand((len(draws), len(batch))), "value": site["value"]}
         into.add(site, draws.start)
-
-
-def _warnings(question: Question, found: dict[str, dict[str, Any]]) -> list[str]:
-    """Collect the warnings that accompany an answer, one line each."""
-    targets = question.targets() if "evidence" in question.want else []
-    others = question.want != ["evidence"]
-    return [
-        *(nothing_given(question.dataset, question.given) if others else []),
-        *(nothing_scored(question.dataset, targets) if targets else []),
-        *not_finite(found, question.dataset, dict.fromkeys([*question.given, *targets])),
-        *untrusted_weights(found, question.draws),
-    ]

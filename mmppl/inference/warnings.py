@@ -49,22 +49,35 @@ def _without(dataset: Dataset, names: Sequence[str]) -> int:
     return int((~np.stack(seen).any(0)).sum()) if seen else 0
 
 
-def not_finite(found: Mapping[str, Mapping[str, Any]], dataset: Dataset, looked_at: Iterable[str]) -> list[str]:
-    """Warn about rows whose answers are not finite, and name the largest value behind the first of them.
+def infinite_rows(found: Mapping[str, Mapping[str, Any]], rows: int) -> dict[str, np.ndarray]:
+    """Find the rows whose answers are not finite.
 
     Args:
         found: name → parts, as in `Answer.want`.
+        rows: the number of rows.
+
+    Returns:
+        name → (n,) bool.
+    """
+    wrong = {}
+    for name, parts in found.items():
+        numbers = [v.reshape(rows, -1) for key, v in parts.items() if key not in ASIDE]
+        ends = [end(v, axis=1) for v in numbers for end in (np.min, np.max)]  # no copies, however large the answer
+        wrong[name] = ~np.isfinite(ends).all(0)
+    return wrong
+
+
+def not_finite(wrong: Mapping[str, np.ndarray], dataset: Dataset, looked_at: Iterable[str]) -> list[str]:
+    """Warn about rows whose answers are not finite, and name the largest value behind the first of them.
+
+    Args:
+        wrong: as `infinite_rows` finds them.
         dataset: the rows that are asked about.
         looked_at: the names whose values the answers depend on.
 
     Returns:
         At most one line.
     """
-    wrong = {}
-    for name, parts in found.items():
-        numbers = [v.reshape(len(dataset), -1) for key, v in parts.items() if key not in ASIDE]
-        ends = [end(v, axis=1) for v in numbers for end in (np.min, np.max)]  # no copies, however large the answer
-        wrong[name] = ~np.isfinite(ends).all(0)
     rows = np.any(list(wrong.values()), axis=0)
     if not rows.any():
         return []

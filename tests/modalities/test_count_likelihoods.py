@@ -9,7 +9,7 @@ import torch
 
 from mmppl import Modality, UsageError
 from mmppl.modalities.likelihoods.counts.quantiles import count_quantile
-from mmppl.modalities.transforms import Scaling
+from mmppl.modalities.scaling import Scaling
 
 RNG = torch.Generator().manual_seed(0)
 INVERSE = {"log_inverse_dispersion": torch.tensor([-0.1, 0.0, 0.1, 0.2, 0.05, 0.3])}  # times 10: logs of r

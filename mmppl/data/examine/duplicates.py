@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from ...base.maps import rows_where
 from ..fingerprint import row_digests
 from .finding import Finding
 from .registry import Examined, examination
@@ -29,7 +30,8 @@ def duplicates(data: Examined) -> Iterator[Finding]:
         total = np.zeros(len(rows), np.uint64)
         for number, m in enumerate(floats):
             value = data.values[m.name].flatten(1) if m.shape else data.values[m.name].unsqueeze(1)
-            total = total * np.uint64(2 * number + 3) + row_digests(value[:, :most][torch.from_numpy(rows)])
+            chosen = torch.from_numpy(rows_where(value[:, :most].numpy(), rows))
+            total = total * np.uint64(2 * number + 3) + row_digests(chosen)
         _, which, counts = np.unique(total, return_inverse=True, return_counts=True)
         again = counts[which] > 1
         rows, which = rows[again], which[again]

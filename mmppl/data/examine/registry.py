@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from ...base.maps import row_blocks, rows_where
 from ...base.registry import Registry
 from .finding import Finding, listed
 
@@ -40,6 +41,7 @@ class Examined:
     has_split: bool = False
     annotations: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     present: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    _rows: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False, repr=False)
     _ends: dict[str, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def numbers(self) -> Iterator[tuple[Modality, np.ndarray]]:
@@ -60,7 +62,9 @@ class Examined:
         if m.name not in self._ends:
             rows = self.rows(m.name)
             rows = rows.reshape(-1, 1) if len(m.shape) > 1 and not m.sequence else rows
-            self._ends[m.name] = rows.min(0), rows.max(0)
+            found = [(part.min(0), part.max(0)) for part in (rows[some] for some in row_blocks(rows))]
+            low, high = zip(*found)
+            self._ends[m.name] = np.min(low, 0), np.max(high, 0)
         return self._ends[m.name]
 
     def rows(self, name: str) -> np.ndarray:
@@ -70,7 +74,9 @@ class Examined:
         array, seen = self.arrays[name], self.observed[name]
         if name in self.present:
             return array[self.present[name][..., 0] & seen[:, None]]
-        kept = array if seen.all() else array[seen]
+        if name not in self._rows:
+            self._rows[name] = array if seen.all() else rows_where(array, seen)
+        kept = self._rows[name]
         return kept.reshape(len(kept), -1)
 
     def columns(self, m: Modality, places: Sequence[int], most: int = 3) -> str:

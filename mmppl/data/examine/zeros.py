@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...base.maps import row_blocks, rows_where
 from .finding import Finding
 from .registry import Examined, examination
 
@@ -26,7 +27,7 @@ def zeros(data: Examined) -> Iterator[Finding]:
             maybe = np.flatnonzero((rows[:, :FIRST] == 0).all(1))
             empty[maybe] = (rows[maybe] == 0).all(1)
             count = int(empty.sum())
-            least = np.count_nonzero(rows[~empty], axis=1).min(initial=m.size) if count else 0
+            least = min(_least(rows, ~empty), m.size) if count else 0
             if count < len(rows) and least >= max(2, DENSE * m.size):
                 yield Finding(
                     "zeros", m.name,
@@ -34,9 +35,15 @@ def zeros(data: Examined) -> Iterator[Finding]:
                     f"least {least:,} of {m.size:,} numbers; taken for measured. If they mean missing: "
                     f"--missing {m.name}=zero-rows", True,
                 )  # fmt: skip
-                rows = rows[~empty]
+                rows = rows_where(rows, ~empty)
         if len(m.shape) < 2 and data.ends(m)[0].min() == 0:
             yield from _single(m.name, m.size, rows)
+
+
+def _least(rows: np.ndarray, kept: np.ndarray) -> int:
+    """The smallest count of numbers other than 0 in the kept rows."""
+    parts = (np.count_nonzero(rows[some][kept[some]], axis=1) for some in row_blocks(rows))
+    return min((int(part.min()) for part in parts if len(part)), default=rows.shape[1])
 
 
 def _single(name: str, size: int, rows: np.ndarray) -> Iterator[Finding]:
@@ -44,8 +51,11 @@ def _single(name: str, size: int, rows: np.ndarray) -> Iterator[Finding]:
     positive = sample[sample > 0]
     if len(positive) < COLUMN or not _apart(float(positive.min()), float(np.quantile(positive, 0.99))):
         return
-    share = 1 - np.count_nonzero(rows) / rows.size
-    low = float(rows[rows > 0].min())
+    filled, lows = 0, []
+    for part in (rows[some] for some in row_blocks(rows)):
+        above = part[part > 0]
+        filled, lows = filled + np.count_nonzero(part), [*lows, *([float(above.min())] if above.size else [])]
+    share, low = 1 - filled / rows.size, min(lows)
     if share * rows.size >= 2 and _apart(low, float(np.quantile(positive, 0.99))) and len(np.unique(positive)) > 2:
         what = (
             f"if it means missing: --missing {name}=0" if size == 1 else

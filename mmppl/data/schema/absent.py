@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from ...base.maps import row_blocks
 from ...errors import UsageError, suggest
 from ..examine.finding import Finding
 from ..readers.cells import with_masks
-from .arrays import chunks
 from .lengths import PREFIX
 
 ZERO_ROWS = "zero-rows"  # the word for rows whose numbers are all 0
@@ -62,7 +62,7 @@ def with_absent(
         seen = (
             mask.astype(bool) if mask is not None and mask.shape == (len(array),) and mask.dtype.kind in "biu" else None
         )
-        values = _unambiguous(array if seen is None else array[seen])
+        values = _unambiguous(array, seen)
         if values:
             gaps[name] = _rows(name, array, values)
             gap = gaps[name] if seen is None else gaps[name] & seen
@@ -112,25 +112,31 @@ def _without_padding(array: np.ndarray, lengths: np.ndarray | None) -> np.ndarra
     return np.where(there if array.ndim == 2 else there[..., None], array, array[:, :1])
 
 
-def _unambiguous(array: np.ndarray) -> list[str | float]:
-    """Return the values of an array that can only mean "missing"."""
-    if not len(array):
-        return []
+def _unambiguous(array: np.ndarray, seen: np.ndarray | None) -> list[str | float]:
+    """Return the values of an array, in the rows that a mask leaves, that can only mean "missing"."""
+
+    def parts() -> Iterator[np.ndarray]:
+        found = (array[rows] if seen is None else array[rows][seen[rows]] for rows in row_blocks(array))
+        return (part for part in found if len(part))
+
     if array.dtype.kind == "U":
-        if array.size != len(array):
-            return []
-        return [str(text) for text in np.unique(array) if text.strip().lower() in NO_TEXT]
+        texts = {str(text) for part in parts() for text in np.unique(part)} if array.size == len(array) else ()
+        return [text for text in sorted(texts) if text.strip().lower() in NO_TEXT]
     if array.dtype.kind not in "if" or array.dtype.itemsize < 4:
         return []
-    lowest = min(float(np.min(array[rows])) for rows in chunks(array))
-    if np.isnan(lowest):
-        with np.errstate(all="ignore"):
-            lowest = min(float(np.fmin.reduce(array[rows], None)) for rows in chunks(array))
+    lowest = min((low for part in parts() if not np.isnan(low := _lowest(part))), default=0.0)
     if lowest not in NO_INTEGER:
         return []
-    if any(bool(((array[rows] < lowest / 2) & (array[rows] != lowest)).any()) for rows in chunks(array)):
+    if any(bool(((part < lowest / 2) & (part != lowest)).any()) for part in parts()):
         return []  # numbers that fill the range of their type
     return [lowest]
+
+
+def _lowest(part: np.ndarray) -> float:
+    """The smallest number; NaN where all are."""
+    low = float(np.min(part))  # is fast, and NaN where any number is
+    with np.errstate(all="ignore"):
+        return float(np.fmin.reduce(part, None)) if np.isnan(low) else low
 
 
 def _rows(name: str, array: np.ndarray, values: Sequence[str | float | int]) -> np.ndarray:
@@ -140,7 +146,7 @@ def _rows(name: str, array: np.ndarray, values: Sequence[str | float | int]) -> 
         wanted = [str(value) for value in values]
         return np.asarray(np.isin(array, wanted).reshape(len(array), -1).any(1)) if wanted else found
     numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
-    for rows in chunks(array):
+    for rows in row_blocks(array):
         part = array[rows].reshape(len(array[rows]), -1)
         for number in numbers:
             found[rows] |= (part == np.asarray(number).astype(part.dtype, copy=False)).any(1) & _holds(part, number)

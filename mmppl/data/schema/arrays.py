@@ -10,6 +10,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+from ...base.maps import row_blocks
 from ...errors import DataError, obeyed, suggest
 from ..splits import PART_OF, PARTS
 from .lengths import PREFIX, padded
@@ -237,7 +238,7 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
     if array.dtype.kind != "f":
         return observed
     observed = observed.copy()
-    for rows in chunks(array):
+    for rows in row_blocks(array):
         flat = array[rows].reshape(len(observed[rows]), -1)
         bad = ~np.isfinite(flat)
         if not bad.any():
@@ -251,17 +252,3 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
             row, column = np.argwhere(bad)[0]
             table.bad(name, rows.start + int(row), int(column), "is in an observed row; correct it, or mask the row.")
     return observed
-
-
-def chunks(array: np.ndarray) -> list[slice]:
-    """Cut an array into slices of rows with about four million elements each, so that no pass needs a copy of a huge
-    array.
-
-    Args:
-        array: (N, *shape).
-
-    Returns:
-        Slices of the first axis, in order.
-    """
-    step = max(1, 2**22 // max(1, array.size // max(1, len(array))))
-    return [slice(start, start + step) for start in range(0, len(array), step)]

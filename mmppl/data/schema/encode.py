@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.maps import empty_like, row_blocks
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..splits import combined, stratifying
-from .arrays import Table, chunks
+from .arrays import Table
 
 
 def stratification_groups(table: Table, modalities: Sequence[Modality]) -> np.ndarray:
@@ -26,7 +27,7 @@ def stratification_groups(table: Table, modalities: Sequence[Modality]) -> np.nd
     """
     columns = []
     for m in stratifying([m for m in modalities if m.name in table.arrays]):
-        values = _codes(table, m) if m.classes else table.arrays[m.name]
+        values = _codes(table, m, 0) if m.classes else table.arrays[m.name]
         with np.errstate(invalid="ignore"):  # masked values may be anything
             columns.append(np.where(table.observed[m.name][:, None], values.reshape(len(table.ids), -1), -1))
     return combined(columns, len(table.ids))
@@ -87,10 +88,10 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     if m.name not in table.arrays:
         return torch.zeros((n, *m.shape), dtype=torch.int64 if m.family.values == "classes" else torch.float32)
     if m.family.values == "classes":
-        return torch.from_numpy(np.where(_there(m, table), _codes(table, m), 0))
+        return torch.from_numpy(_codes(table, m, 0))
     array = table.arrays[m.name].reshape(n, *m.shape)
-    values = np.empty(array.shape, dtype=np.float32)
-    for rows in chunks(array):
+    values = empty_like(array, array.shape, np.float32)
+    for rows in row_blocks(array):
         raw = array[rows].astype(np.float64)
         with np.errstate(all="ignore"):  # masked values may be anything
             scored = m.family.as_stored(m.to_model_units(raw))
@@ -106,20 +107,25 @@ def _tensor(m: Modality, table: Table) -> Tensor:
     return torch.from_numpy(values)
 
 
-def _there(m: Modality, table: Table, rows: slice = slice(None)) -> np.ndarray:
+def _there(m: Modality, table: Table, rows: slice) -> np.ndarray:
     """The elements that are observed: bool, broadcastable to (n, *shape), also where the array has another shape."""
     there = table.there(m.name, rows)
     return there if there.ndim == 1 + len(m.shape) else there.reshape(-1, *[1] * len(m.shape))
 
 
-def _codes(table: Table, m: Modality) -> np.ndarray:
-    """Return (N, *shape) int64 positions in `m.classes`; their values are arbitrary where the label is missing."""
+def _codes(table: Table, m: Modality, missing: int) -> np.ndarray:
+    """Return (N, *shape) int64 positions in `m.classes`, and `missing` where the class is missing."""
     array, classes = table.arrays[m.name].reshape(len(table.ids), *m.shape), np.asarray(m.classes)
     order = np.argsort(classes)
-    codes = order[np.searchsorted(classes[order], array).clip(max=len(classes) - 1)]
-    wrong = (classes[codes] != array) & _there(m, table)
-    if wrong.any():
-        row, column = np.argwhere(wrong.reshape(len(array), -1))[0]
-        listed = ", ".join(map(str, classes[:20])) + (", …" if len(classes) > 20 else "")
-        table.bad(m.name, int(row), int(column), f"is not one of the classes {listed}; correct or mask it.")
-    return codes.astype(np.int64)
+    codes = empty_like(array, array.shape, np.int64)
+    for rows in row_blocks(array):
+        part, there = array[rows], _there(m, table, rows)
+        found = order[np.searchsorted(classes[order], part).clip(max=len(classes) - 1)]
+        wrong = (classes[found] != part) & there
+        if wrong.any():
+            row, column = np.argwhere(wrong.reshape(len(part), -1))[0]
+            listed = ", ".join(map(str, classes[:20])) + (", …" if len(classes) > 20 else "")
+            why = f"is not one of the classes {listed}; correct or mask it."
+            table.bad(m.name, rows.start + int(row), int(column), why)
+        codes[rows] = np.where(there, found, missing)
+    return codes

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ...base.maps import row_blocks
 from ...errors import DataError, UsageError
 from ...modalities.array_facts import ArrayFacts
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from .absent import Missing
-from .arrays import Table, chunks
+from .arrays import Table
 from .events import events_of
 from .order import in_given_order
 from .overrides import CONDITION, Override
@@ -58,7 +59,8 @@ def infer_modality(
     is_condition = override is not None and override.role == CONDITION  # whole numbers are codes, as those of labels
     facts = ArrayFacts(
         name, (array[0].size,) if sequence else array.shape[1:], array.dtype, array.dtype.kind,
-        (_named_label(name, target) or is_condition) and not sequence, lambda: (seen(rows) for rows in chunks(array)),
+        (_named_label(name, target) or is_condition) and not sequence,
+        lambda: (seen(rows) for rows in row_blocks(array)),
     )  # fmt: skip
     modality = _inferred(facts, array, observed, override, gaps, columns)
     return dataclasses.replace(modality, shape=array.shape[1:], sequence=True) if sequence else modality

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...base.maps import empty_like, row_blocks
 from ...errors import DataError, suggest
 from ...modalities.modality import Modality
 from ..examine.finding import Finding, listed
@@ -159,7 +160,7 @@ def steps_in_order(
     for m in schema:
         found = list(features.get(m.name, ()))
         if m.sequence and m.features and m.name in arrays and sorted(found) == sorted(m.features):
-            arrays[m.name] = np.take(arrays[m.name], [found.index(feature) for feature in m.features], 1)
+            arrays[m.name] = _columns(arrays[m.name], [found.index(feature) for feature in m.features])
             features[m.name] = m.features
     return arrays, features
 
@@ -182,9 +183,18 @@ def in_order(table: Table, schema: Sequence[Modality]) -> Table:
         place = {feature: i for i, feature in enumerate(found)}
         array = arrays[m.name]
         flat = array.reshape(len(array), -1)
-        arrays[m.name] = np.take(flat, [place[feature] for feature in m.features], 1).reshape(len(array), *m.shape)
+        moved = _columns(flat, [place[feature] for feature in m.features])
+        arrays[m.name] = moved.reshape(len(array), *m.shape)
         features[m.name] = m.features
     return dataclasses.replace(table, arrays=arrays, features=features)
+
+
+def _columns(array: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """A copy with its columns (or steps) in another order, in a file if the array lies in one."""
+    found = empty_like(array, (len(array), len(places), *array.shape[2:]), array.dtype)
+    for rows in row_blocks(array):
+        found[rows] = np.take(array[rows], places, 1)
+    return found
 
 
 def refuse_shorter_rows(dataset: Dataset, after: Sequence[Modality]) -> None:

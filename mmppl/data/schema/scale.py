@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
+from ...base.maps import row_blocks
 from ...errors import DataError
 from ...modalities.modality import Modality
 from ...modalities.scaling import Scaling
 from ...modalities.transforms import TRANSFORMS, Transform
 from ..missing import mask_at_random
-from .arrays import Table, chunks
+from .arrays import Table
 
 
 def observed_after_masking(
@@ -100,7 +101,7 @@ def _mean_and_spread(
     over = (0, 1) if m.sequence else 0
 
     def used() -> Iterator[np.ndarray]:
-        return (units(array[rows][use[rows]].astype(np.float64)) for rows in chunks(array))
+        return (units(array[rows][use[rows]].astype(np.float64)) for rows in row_blocks(array))
 
     def moment(power: int, centre: np.ndarray) -> np.ndarray:
         if there is not None:
@@ -112,7 +113,7 @@ def _mean_and_spread(
 
     def moment_of_elements(power: int, centre: np.ndarray, there: np.ndarray) -> np.ndarray:
         total, count = np.zeros(()), np.zeros((), dtype=np.int64)
-        for rows, part in zip(chunks(array), used()):
+        for rows, part in zip(row_blocks(array), used()):
             counts = np.broadcast_to(there[rows][use[rows]], part.shape)
             total = total + np.where(counts, (curve.bend(part) - centre) ** power, 0.0).sum(over)
             count = count + counts.sum(over)

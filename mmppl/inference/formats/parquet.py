@@ -1,11 +1,9 @@
-"""Answers as Parquet: one table in the order of the rows, at once or in parts."""
+"""Answers as Parquet: one table in the order of the rows. `mmppl.write_blocks` writes one in parts."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,74 +48,6 @@ def _column(array: np.ndarray) -> Any:
     return column
 
 
-class ParquetWriter:
-    """A Parquet file of answers, written in parts, each of which becomes a group of rows.
-
-    The file takes its name when the block ends, whole and flushed to the disk; until then, and where the block fails,
-    what was there under that name stays. No more than one part is held in memory.
-
-    Args:
-        path: the file to replace or to create.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-
-    Example:
-        >>> import mmppl, numpy as np, tempfile, pathlib
-        >>> file = pathlib.Path(tempfile.mkdtemp()) / "answers.parquet"
-        >>> with ParquetWriter(file) as out:
-        ...     for ids in (np.array([0, 1]), np.array([2, 3])):
-        ...         out.write(mmppl.Answer("model", None, ids, {"z": {"mean": np.zeros((2, 5))}}))
-        >>> out.rows
-        4
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.rows = Path(path), 0
-        with extra("table", f"{self.path}: writing Parquet"):
-            import pyarrow.parquet
-        self._parquet = pyarrow.parquet
-        self._stack = ExitStack()
-        self._staged: Path | None = None
-        self._file: Any = None
-
-    def __enter__(self) -> Self:
-        self._staged = self._stack.enter_context(replacing(self.path))
-        return self
-
-    def write(self, answer: Answer) -> None:
-        """Append the rows of an answer.
-
-        Args:
-            answer: the next rows; it has the same columns as those before it.
-
-        Raises:
-            ValueError: it has other columns or types, or the block has not begun or is over.
-        """
-        if self._staged is None:
-            raise ValueError("ParquetWriter: write inside its block: with ParquetWriter(path) as out: out.write(...).")
-        table = arrow_table(answer)
-        if self._file is None:
-            texts = [field.name for field in table.schema if field.type == "string"]  # numbers hardly ever repeat
-            self._file = self._stack.enter_context(
-                self._parquet.ParquetWriter(self._staged, table.schema, use_dictionary=texts or False)
-            )
-        if table.schema != self._file.schema:
-            raise ValueError(f"{self.path}: answers with other columns than those before; write them to another file.")
-        self._file.write_table(table)
-        self.rows += table.num_rows
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._staged = None
-        if error is None and self._file is None:
-            empty = ValueError(f"{self.path}: no answer was written.")
-            self._stack.__exit__(ValueError, empty, None)
-            raise empty
-        self._stack.__exit__(kind, error, trace)
-
-
 def save_parquet(answer: Answer, path: Path) -> None:
     """Write an answer as one Parquet file.
 
@@ -128,5 +58,9 @@ def save_parquet(answer: Answer, path: Path) -> None:
     Raises:
         UsageError: pyarrow is not installed.
     """
-    with ParquetWriter(path) as out:
-        out.write(answer)
+    table = arrow_table(answer)
+    import pyarrow.parquet
+
+    texts = [field.name for field in table.schema if field.type == "string"]  # numbers hardly ever repeat
+    with replacing(path) as staged:
+        pyarrow.parquet.write_table(table, staged, use_dictionary=texts or False)

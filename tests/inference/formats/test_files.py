@@ -11,7 +11,6 @@ from mmppl.inference.formats.columns import columns_of
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="pip install mmppl[table]")
 
-from mmppl.inference.formats.parquet import ParquetWriter  # noqa: E402 (pyarrow is optional)
 
 
 def answer(ids, *, seed: int = 0, width: int = 3) -> Answer:
@@ -50,36 +49,6 @@ def test_ids_stay_text(tmp_path, ids):
     table = parquet.read_table(tmp_path / "a.parquet")
     assert table["id"].to_pylist() == [name.encode(errors="backslashreplace").decode() for name in ids]
     assert str(table.schema.field("id").type) == "string"
-
-
-def test_parts_make_the_file_of_the_whole(tmp_path):
-    ids = np.random.default_rng(1).permutation(50)
-    whole = answer(ids)
-    whole.save(tmp_path / "whole.parquet")
-    with ParquetWriter(tmp_path / "parts.parquet") as out:
-        for at in (slice(0, 20), slice(20, 21), slice(21, 50)):
-            parts = {n: {k: v if k == "classes" else v[at] for k, v in of.items()} for n, of in whole.want.items()}
-            out.write(Answer("model", None, ids[at], parts, features=whole.features))
-    found, expected = (parquet.read_table(tmp_path / f"{name}.parquet") for name in ("parts", "whole"))
-    aside = ["age.q05"]  # NaN, which equals nothing
-    assert out.rows == 50 and found.drop_columns(aside) == expected.drop_columns(aside)
-
-
-def test_a_failing_writer_leaves_what_was_there(tmp_path):
-    file = tmp_path / "a.parquet"
-    answer([1]).save(file)
-    before = file.read_bytes()
-    with pytest.raises(ZeroDivisionError), ParquetWriter(file) as out:
-        out.write(answer([1, 2]))
-        raise ZeroDivisionError
-    with pytest.raises(ValueError, match="other columns"), ParquetWriter(file) as out:
-        out.write(answer([1, 2]))
-        out.write(answer([3, 4], width=4))
-    with pytest.raises(ValueError, match="no answer was written"), ParquetWriter(file):
-        pass
-    with pytest.raises(ValueError, match="inside its block"):
-        ParquetWriter(file).write(answer([1]))
-    assert file.read_bytes() == before and os.listdir(tmp_path) == ["a.parquet"]
 
 
 def test_suffixes_are_checked_before_anything_is_written(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ....base.maps import empty_like, is_mapped, row_blocks
 from ....errors import DataError
 from ...splits import PART_OF, PARTS
 
@@ -42,7 +43,20 @@ def joined_parts(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(lengths) > 1 or not alike:
         return arrays
     split = np.repeat(np.array(parts), lengths.pop())
-    return {name: np.concatenate(of) for name, of in of_name.items()} | {"split": split}
+    return {name: _stacked(of) for name, of in of_name.items()} | {"split": split}
+
+
+def _stacked(parts: list[np.ndarray]) -> np.ndarray:
+    """The rows of all parts, in a file if the first part lies in one."""
+    if not is_mapped(parts[0]):
+        return np.concatenate(parts)
+    whole = empty_like(parts[0], (sum(map(len, parts)), *parts[0].shape[1:]), np.result_type(*parts))
+    start = 0
+    for part in parts:
+        for rows in row_blocks(part):
+            whole[start : start + len(part)][rows] = part[rows]
+        start += len(part)
+    return whole
 
 
 def joined_columns(features: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

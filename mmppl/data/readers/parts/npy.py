@@ -41,13 +41,8 @@ def read_npy(file: IO[bytes], size: int, name: str) -> np.ndarray:
         Damaged: the header is damaged, or the file is longer or shorter than it says.
         DataError: the array holds neither numbers nor strings.
     """
-    shape, fortran, dtype, header = _header(file)
-    check_dtype(name, dtype)
-    if not dtype.itemsize:
-        raise Damaged(f"its header says {dtype.str}, strings without any room")
-    total = math.prod(shape) * dtype.itemsize
-    if header + total != size:
-        raise Damaged(f"its header says {dtype.str} of shape {shape}, {total:,} bytes, and there are {size - header:,}")
+    shape, fortran, dtype, header = read_header(file, size, name)
+    total = size - header
     data = np.empty(total, np.uint8)
     at = 0
     while at < total:
@@ -61,6 +56,32 @@ def read_npy(file: IO[bytes], size: int, name: str) -> np.ndarray:
     if dtype.kind == "b" and total and data.max() > 1:
         raise Damaged("a bool in it is neither 0 nor 1")
     return data.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def read_header(file: IO[bytes], size: int, name: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Read the header of an array, up to its first number.
+
+    Args:
+        file: the .npy file, at its beginning.
+        size: its length in bytes.
+        name: the name of the array, for messages.
+
+    Returns:
+        Its shape, whether its first index changes fastest, its type, and the length of the header in bytes.
+
+    Raises:
+        NoArray: it is some other file.
+        Damaged: the header is damaged, or the file is longer or shorter than it says.
+        DataError: the array holds neither numbers nor strings.
+    """
+    shape, fortran, dtype, header = _header(file)
+    check_dtype(name, dtype)
+    if not dtype.itemsize:
+        raise Damaged(f"its header says {dtype.str}, strings without any room")
+    total = math.prod(shape) * dtype.itemsize
+    if header + total != size:
+        raise Damaged(f"its header says {dtype.str} of shape {shape}, {total:,} bytes, and there are {size - header:,}")
+    return shape, fortran, dtype, header
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype, int]:
