@@ -40,10 +40,10 @@ def read(
         data: a recipe with or without options ("digits-two-view:rotate=fresh"), the path of an .npz file or of a folder
             or .zip of recordings (see `readers.speech`), of an .h5ad or .h5mu file, with or without options
             ("cells.h5mu:layer=counts", see `readers.omics`), an AnnData or MuData, a mapping of name → array, a
-            DataFrame (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own accepts
-            (see `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is paired (see
-            `readers.tokens`), and one in the layout of MultiBench becomes sequences (see `readers.papers.multibench`),
-            as does a folder of .csd files (see `readers.sdk`).
+            DataFrame (columns `modality:feature` are grouped), a `Dataset`, or anything that a reader of your own
+            accepts (see `mmppl.reader`). An .npz file or mapping with utterances of words and acoustic vectors is
+            paired (see `readers.tokens`), and one in the layout of MultiBench becomes sequences (see
+            `readers.papers.multibench`), as does a folder of .csd files (see `readers.sdk`).
         root: the folder with the files that a recipe needs; None means $MMPPL_DATA.
         as_: name → "likelihood[:key=value,…]" with the keys scale (a number, learned, predicted), role (modality,
             label) and transform (none, standardise, log1p, image), or "ignore" to leave an array out, "annotation"
