@@ -62,7 +62,7 @@ def dialect_of(text: str, place: str, tabs: bool = False) -> Dialect:
         raise DataError(f"{place}: the file is empty; give a table with a header.")
     order = [found[1]] if found else ["\t", *DELIMITERS] if tabs else list(DELIMITERS)
     first = sample.lstrip().partition("\n")[0]
-    scored = []
+    scored: list[tuple[float, int, int, str, list[str], bool]] = []
     for delimiter in dict.fromkeys(order):
         if delimiter not in first:
             continue
