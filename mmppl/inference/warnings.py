@@ -63,7 +63,7 @@ def infinite_rows(found: Mapping[str, Mapping[str, Any]], rows: int) -> dict[str
     for name, parts in found.items():
         numbers = [v.reshape(rows, -1) for key, v in parts.items() if key not in ASIDE]
         ends = [end(v, axis=1) for v in numbers for end in (np.min, np.max)]  # no copies, however large the answer
-        wrong[name] = ~np.isfinite(ends).all(0)
+        wrong[name] = np.asarray(~np.isfinite(ends).all(0))
     return wrong
 
 

@@ -51,10 +51,11 @@ def _single(name: str, size: int, rows: np.ndarray) -> Iterator[Finding]:
     positive = sample[sample > 0]
     if len(positive) < COLUMN or not _apart(float(positive.min()), float(np.quantile(positive, 0.99))):
         return
-    filled, lows = 0, []
+    filled = 0
+    lows: list[float] = []
     for part in (rows[some] for some in row_blocks(rows)):
         above = part[part > 0]
-        filled, lows = filled + np.count_nonzero(part), [*lows, *([float(above.min())] if above.size else [])]
+        filled, lows = filled + int(np.count_nonzero(part)), [*lows, *([float(above.min())] if above.size else [])]
     share, low = 1 - filled / rows.size, min(lows)
     if share * rows.size >= 2 and _apart(low, float(np.quantile(positive, 0.99))) and len(np.unique(positive)) > 2:
         what = (

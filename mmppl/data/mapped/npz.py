@@ -99,7 +99,7 @@ class NpzSource:
 
 def _fill(member: object, part: np.ndarray) -> None:
     """Read the bytes of some rows."""
-    view = memoryview(part.reshape(-1).view(np.uint8))
+    view = part.reshape(-1).view(np.uint8).data
     at = 0
     while at < len(view):
         found = member.readinto(view[at:])  # type: ignore[attr-defined]

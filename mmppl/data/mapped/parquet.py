@@ -98,7 +98,7 @@ class ParquetSource:
                 self._floats.add(name)
                 raise OtherType
             found[name] = plain_array(name, values)
-            gaps[name] = gap
+            gaps[name] = np.asarray(gap)
         for name, gap in gaps.items():
             if f"mask_{name}" in contents.columns:
                 own = found.get(f"mask_{name}")

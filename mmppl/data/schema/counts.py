@@ -12,12 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...base.maps import row_blocks
 from ...modalities.array_facts import FEW, ArrayFacts
 from ...modalities.likelihoods.counts.count import CountLikelihood
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from ..examine.finding import Finding
-from .arrays import Table, chunks
+from .arrays import Table
 from .overrides import Override
 
 FEWEST = 100  # training rows, below which a comparison says little and nothing is changed
@@ -115,7 +116,7 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     """The likelihood that the rows prefer to a Normal, and why; "" where it stays a Normal."""
     array = table.arrays[m.name]
     facts = ArrayFacts(
-        m.name, m.shape, array.dtype, array.dtype.kind, False, lambda: (table.seen(m.name, at) for at in chunks(array))
+        m.name, m.shape, array.dtype, array.dtype.kind, False, lambda: (table.seen(m.name, at) for at in row_blocks(array))
     )
     counts = _are_counts(m, facts)
     if use.sum() < FEWEST or not (counts or _are_shares(m, facts)):

@@ -98,6 +98,14 @@ def read_schema(path: str | os.PathLike[str]) -> SchemaFile:
 
     Raises:
         DataError: it is no TOML, or a key or value in it is unknown.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "schema.toml"
+        >>> file.write_text("[modality.crp]\\nlikelihood = 'laplace'\\nscale = 2\\n") > 0
+        True
+        >>> read_schema(file).options(target="crp")["as_"]["crp"]
+        'laplace:scale=2'
     """
     path = Path(path)
     try:

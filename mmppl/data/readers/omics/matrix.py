@@ -10,7 +10,7 @@ from scipy import sparse
 
 from ....base.memory import check_room
 from ....errors import DataError
-from ...schema.arrays import chunks
+from ....base.maps import row_blocks
 from ..parts.hdf5 import attribute
 
 FORMATS = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
@@ -55,7 +55,7 @@ def spread(matrix: Any, at: np.ndarray, n: int, place: str) -> np.ndarray:
         raise DataError(f"{place} holds {dtype}; store numbers there.")
     check_room(n * shape[1] * dtype.itemsize, f"{place}, {n:,} × {shape[1]:,} numbers,")
     out = np.zeros((n, shape[1]), dtype)
-    for chunk in chunks(out[: len(at)]):
+    for chunk in row_blocks(out[: len(at)]):
         out[at[chunk]] = rows(slice(chunk.start, min(chunk.stop, len(at))))
     return _as_integers(out) if dtype in (np.float32, np.float64) else out
 
@@ -114,11 +114,11 @@ def _as_integers(array: np.ndarray) -> np.ndarray:
     """Return floats that are all whole numbers as integers of the same width, in the same memory; others as they
     are."""
     largest = 2**24 if array.dtype == np.float32 else 2**53
-    for rows in chunks(array):
+    for rows in row_blocks(array):
         part = array[rows]
         if not (np.isfinite(part).all() and (np.abs(part) <= largest).all() and (part == np.floor(part)).all()):
             return array
     integers = array.view(np.int32 if array.dtype == np.float32 else np.int64)
-    for rows in chunks(array):
+    for rows in row_blocks(array):
         integers[rows] = array[rows]
     return integers
