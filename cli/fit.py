@@ -63,6 +63,9 @@ def fit(
     target: Target = None,
     missing: Missing = [],
     strict: Strict = False,
+    hide_cells: Annotated[
+        float, typer.Option("--hide-cells", metavar="RATE", help="Hide this share of the single cells, and score them.")
+    ] = 0.0,
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, all taken.")] = None,
     steps: Annotated[
@@ -149,6 +152,7 @@ def fit(
                 root=root,
                 as_=likelihoods,
                 hide=hide,
+                hide_cells=hide_cells,
                 download=download,
                 use=use,
                 missing=values(missing),

@@ -49,6 +49,10 @@ def query(
     precision: Annotated[
         str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster, less exact.")
     ] = "fp32",
+    only_missing: Annotated[
+        bool,
+        typer.Option("--only-missing", help="Keep what rows have; predict only what they lack, from all they have."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the answer to a .npz or .csv file.")] = None,
     set_: QueryOptions = [],
     root: Root = None,
@@ -63,6 +67,7 @@ def query(
     mmppl query runs/cmmd --given rotated --want label,noisy --rows 0:5
     mmppl query runs/cmmd --data mine.npz --out answer.npz
     mmppl query runs/fmwvae --given label --want image --set style=another
+    mmppl query runs/mine --want prot --only-missing --out imputed.csv
     """
     choice("--method", method, METHODS)
     choice("--precision", precision, PRECISIONS)
@@ -78,7 +83,7 @@ def query(
     answer = loaded.query(
         data,
         given=seen,
-        want=names(",".join(want)) if want else default_want(loaded, seen),
+        want=names(",".join(want)) if want else default_want(loaded, [] if only_missing else seen),
         draws=draws,
         method=method,
         seed=seed,
@@ -87,6 +92,7 @@ def query(
         split=split,
         rows=chosen,
         root=root,
+        only_missing=only_missing,
     )
     for line in [*answer.warnings, *(answer.summary() if json or out is not None else [])]:  # a table has the summary
         say(line)

@@ -31,8 +31,8 @@ def default_program(rows: int, elements: bool = False) -> tuple[str, str]:
 
     Args:
         rows: the number of training rows.
-        elements: whether rows may lack elements of a modality, as of sequences; then it is a program that takes them,
-            of those for any number of rows above.
+        elements: whether there are sequences; then it is a program that takes them, of those for any number of rows
+            above.
 
     Returns:
         The name of the installed program whose `default_rows` hold that number, and a line that says so.

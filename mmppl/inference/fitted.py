@@ -228,6 +228,7 @@ class FittedModel:
         quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         memory: int | str = MEMORY,
         precision: str = "fp32",
+        only_missing: bool = False,
     ) -> Answer:
         """Ask what follows from what is given; see `mmppl.inference.query.ask` for details.
 
@@ -245,6 +246,7 @@ class FittedModel:
             quantiles: the quantiles to report.
             memory: the memory that the work may take, in bytes or as a text such as "500MB".
             precision: "fp32" or "bf16".
+            only_missing: keep what rows have as it is, and predict what they lack from all that they have.
 
         Returns:
             The answer, with one entry per row.
@@ -266,7 +268,8 @@ class FittedModel:
         with own_settings(), matmul_precision(probe_matmul()):
             answer = ask(
                 self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
-                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision, run=self.name,
+                keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision,
+                only_missing=only_missing, run=self.name,
             )  # fmt: skip
         shown = self.program.encoded if given is None else given
         seen = [n for n in shown if self.program.modality(n).role == "modality" and n not in want]

@@ -21,6 +21,7 @@ from ..errors import UsageError
 from .answer import Answer
 from .draws import autocast, draw, in_chunks
 from .evidence import evidence, importance_weights
+from .imputation import WHOLE, given_with_own, keep_observed
 from .memory import MEMORY, chunk, estimate
 from .predictive import PredictiveAccumulator, resample
 from .psis import smooth
@@ -42,6 +43,7 @@ def ask(
     quantiles: Sequence[float] = (0.05, 0.5, 0.95),
     memory: int | str = MEMORY,
     precision: Literal["fp32", "bf16"] | str = "fp32",
+    only_missing: bool = False,
     run: str = "",
 ) -> Answer:
     """Ask a program about every row of a data set.
@@ -67,6 +69,8 @@ def ask(
             the memory for their weights and, with quantiles or `keep_draws`, for what is wanted.
         precision: "bf16" computes the matrix products of the networks in bfloat16, and sums and densities still in
             float32.
+        only_missing: if True, cells that a row has stay as they are (mean, quantiles and draws are the value, std is
+            0), what a row has of a wanted modality is given too, and "imputed" says which cells are predicted.
         run: the name of the model, for the answer.
 
     Returns:
@@ -83,7 +87,8 @@ def ask(
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
     with turn():
-        question = Question.of(program, dataset, given, want, draws, method, seed, keep_draws, quantiles, precision)
+        shown = given_with_own(program, given, want) if only_missing else given
+        question = Question.of(program, dataset, shown, want, draws, method, seed, keep_draws, quantiles, precision)
         refuse_unseen(dataset.findings, [*question.given, *(question.targets() if "evidence" in question.want else ())])
         size = chunk(
             lambda draws: _trial(question, draws), estimate(program), len(dataset), question.draws, question.held(),
@@ -103,18 +108,19 @@ def ask(
         _name_the_most(found[name], list(program.encoded))
         features[name] = program.encoded
     warnings = _warnings(question, found)
+    if only_missing:
+        keep_observed(found, program, dataset)
     for m in program.modalities:
-        if m.name in found and m.name in dataset.present:
+        if m.name in found and m.name in dataset.present and m.sequence:
             _blank(found[m.name], dataset.present[m.name].numpy(), dataset.observed[m.name].numpy())
     return Answer(run, None if given is None else list(given), dataset.ids, found, warnings, features)
 
 
 def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> None:
-    """Put NaN (of classes -1 or "") where an element of the row is known not to exist, such as beyond the length of a
-    sequence."""
+    """Put NaN (of classes -1 or "") where a step of a sequence is known not to exist, beyond the length of the row."""
     known = observed.reshape(-1, *[1] * (present.ndim - 1))
     for key, value in parts.items():
-        if key in ("ess", "khat", "classes"):
+        if key in WHOLE:
             continue
         absent = known & ~present
         absent = absent[:, None] if key == "draws" else absent

@@ -50,6 +50,8 @@ class Modality:
             learned scale is one per F features, and the steps share it.
         missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
             ones.
+        gaps: whether training rows lack single elements (cells). Encoders then see 2·size numbers, the values (0 where
+            they are missing) and, after them, 1 for each element that is there; of classes K·size + size.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
 
@@ -81,11 +83,14 @@ class Modality:
     input_scaling: Scaling | None = None
     sequence: bool = False
     missing: tuple[str, ...] | None = None
+    gaps: bool = False
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if any(length < 1 for length in self.shape) or self.size > LARGEST:
             raise UsageError(f"{self.name}: no sample has the shape {self.shape}; give whole numbers from 1 on.")
+        if self.gaps and (self.sequence or not self.shape):
+            raise UsageError(f"{self.name}: gaps are of vectors and arrays; a number or sequence lacks whole rows.")
         if self.sequence and len(self.shape) != 2:
             raise UsageError(f"{self.name}: a sequence has the shape (steps, features), not {self.shape}; reshape it.")
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
@@ -100,6 +105,11 @@ class Modality:
         if family := LIKELIHOODS.get(self.likelihood):  # that of a run may become known only when its program is loaded
             if self.sequence and not family.elements:
                 raise UsageError(f"{self.name}: {self.likelihood} scores no single steps of a sequence; choose normal.")
+            if self.gaps and not family.elements:
+                raise UsageError(
+                    f"{self.name}: {self.likelihood} scores whole rows only, and some lack cells; choose normal, or "
+                    f"mask these rows (mask_{self.name})."
+                )
             family.check(self)
 
     def check_learnt(self) -> None:
@@ -147,8 +157,9 @@ class Modality:
 
     @property
     def input_size(self) -> int:
-        """The width of `as_input`: one per feature, or one per feature and class, and one per step of a sequence."""
-        return self.family.input_size(self) + (self.shape[0] if self.sequence else 0)
+        """The width of `as_input`: one per feature, or one per feature and class; and one per step of a sequence, or
+        per feature where there are gaps."""
+        return self.family.input_size(self) + (self.shape[0] if self.sequence else self.size if self.gaps else 0)
 
     @property
     def step(self) -> Modality:
@@ -179,12 +190,13 @@ class Modality:
 
         Returns:
             (B, input_size) floats. Of a sequence they are the flattened (T, F + 1) steps (F·K + 1 with K classes): its
-            features, and 1 where the step exists.
+            features, and 1 where the step exists. With `gaps` they are followed by 1 for each element that is there.
         """
         return self.masked_input(self.family.as_input(self, value), present)
 
     def masked_input(self, columns: Tensor, present: Tensor | None = None) -> Tensor:
-        """Blank the columns of elements that do not exist, and add those that say which steps of a sequence do.
+        """Blank the columns of elements that do not exist, and add those that say which steps of a sequence, or
+        elements where there are gaps, do.
 
         Args:
             columns: (B, size), or (B, size · classes), as an encoder sees the values.
@@ -193,12 +205,14 @@ class Modality:
         Returns:
             (B, input_size) floats.
         """
-        if present is None and not self.sequence:
+        if present is None and not (self.sequence or self.gaps):
             return columns
         there = torch.ones(1, *self.shape, dtype=torch.bool, device=columns.device) if present is None else present
         there = there.expand(len(columns), *self.shape)
         of_each = columns.shape[1] // self.size
         columns = torch.where(there.flatten(1).repeat_interleave(of_each, -1), columns, 0.0)
+        if self.gaps:
+            return torch.cat([columns, there.flatten(1).to(columns.dtype)], -1)
         if not self.sequence:
             return columns
         steps = there.any(-1, keepdim=True).to(columns.dtype)
@@ -267,8 +281,9 @@ class Modality:
         for name in ("features", "input_scaling", "missing"):  # None is neither in the file nor in the fingerprint
             if kept[name] is None:
                 del kept[name]
-        if not self.sequence:
-            del kept["sequence"]
+        for name in ("sequence", "gaps"):
+            if not kept[name]:
+                del kept[name]
         if self.input_scaling is not None:
             kept["input_scaling"] = self.input_scaling.to_json()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}

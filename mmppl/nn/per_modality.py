@@ -51,6 +51,10 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
     """
 
     def encoder(m: Modality, options: NetworkOptions) -> nn.Module:
+        if m.gaps and (_is_image(m, options.networks) or _is_text(m, options.networks) or _of_steps(m, options)):
+            raise UsageError(
+                f"{m.name}: networks={options.networks} take no missing cells; choose networks=mlp, or fill them."
+            )
         if (series := sequence_encoder(m, outputs, options)) is not None:
             return series
         if _is_image(m, options.networks):
@@ -175,6 +179,11 @@ def is_series(m: Modality) -> bool:
     """Whether networks over steps take a modality: a sequence, numbers of shape (steps, features), or classes of shape
     (steps,)."""
     return m.sequence or len(m.shape) == (1 if m.n_classes else 2)
+
+
+def _of_steps(m: Modality, options: NetworkOptions) -> bool:
+    """Whether these networks go over the steps of a modality."""
+    return options.networks in SERIES and is_series(m)
 
 
 def without_fit(modalities: Sequence[Modality], networks: Networks) -> list[str]:

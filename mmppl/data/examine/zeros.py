@@ -47,10 +47,8 @@ def _single(name: str, size: int, rows: np.ndarray) -> Iterator[Finding]:
     share = 1 - np.count_nonzero(rows) / rows.size
     low = float(rows[rows > 0].min())
     if share * rows.size >= 2 and _apart(low, float(np.quantile(positive, 0.99))) and len(np.unique(positive)) > 2:
-        what = (
-            f"if it means missing: --missing {name}=0" if size == 1 else
-            f"if it means missing: --missing {name}=0 takes out every row with one; or give its columns one by one"
-        )  # fmt: skip
+        cells = " masks these cells" if size > 1 else ""
+        what = f"if it means missing: --missing {name}=0{cells}"
         yield Finding(
             "zeros", name,
             f"{name}: 0 in {share:.1%} of the numbers, the others from {low:.3g} on; taken for measured, {what}", True,

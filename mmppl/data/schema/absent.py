@@ -1,4 +1,4 @@
-"""Values that stand for "missing" become missing rows: those that the user names, and those that are unmistakable."""
+"""Values that stand for "missing" become missing cells: those that the user names, and those that are unmistakable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import UsageError, suggest
 from ..examine.finding import Finding
 from ..readers.cells import with_masks
-from .arrays import chunks
+from .chunks import chunks
 from .lengths import PREFIX
 
 ZERO_ROWS = "zero-rows"  # the word for rows whose numbers are all 0
@@ -21,7 +21,7 @@ Missing = Mapping[str, Sequence[str | float | int]]
 def with_absent(
     arrays: Mapping[str, np.ndarray], missing: Missing, sequences: Collection[str] = ()
 ) -> tuple[dict[str, np.ndarray], list[Finding]]:
-    """Mask the rows that hold a value which stands for "missing". A row that holds it in one column is masked whole.
+    """Mask the cells that hold a value which stands for "missing"; of sequences the rows.
 
     Args:
         arrays: name → (N, *shape), with masks.
@@ -56,23 +56,28 @@ def with_absent(
         if name in sequences:
             array = _without_padding(array, arrays.get(f"{PREFIX}{name}"))
         if name in missing:
-            gaps[name] = _rows(name, array, missing[name])
+            gaps[name] = _cells(name, array, missing[name], name in sequences)
             continue
         mask = arrays.get(f"mask_{name}")
-        seen = (
-            mask.astype(bool) if mask is not None and mask.shape == (len(array),) and mask.dtype.kind in "biu" else None
-        )
-        values = _unambiguous(array if seen is None else array[seen])
+        usual = mask is not None and mask.shape in (array.shape, array.shape[:1]) and mask.dtype.kind in "biu"
+        seen = mask.astype(bool) if mask is not None and usual else np.ones(len(array), dtype=bool)
+        values = _unambiguous(array if seen.all() else _seen(array, seen))
         if values:
-            gaps[name] = _rows(name, array, values)
-            gap = gaps[name] if seen is None else gaps[name] & seen
-            count = int(gap.sum())
+            gaps[name] = gap = _cells(name, array, values, name in sequences)
+            count = int((gap & seen.reshape(len(seen), *[1] * (gap.ndim - 1)) if seen.ndim == 1 else gap & seen).sum())
             what = " and ".join(repr(v) if isinstance(v, str) else f"{int(v)}" for v in values)
-            rows = f"{count:,} row{'s' * (count != 1)}"
+            where = f"{count:,} {'row' if gap.ndim == 1 else 'cell'}{'s' * (count != 1)}"
             told.append(
-                Finding("missing", name, f"{name}: {what} in {rows} is taken for missing; --missing {name}= keeps it.")
+                Finding("missing", name, f"{name}: {what} in {where} is taken for missing; --missing {name}= keeps it.")
             )
     return with_masks(dict(arrays), gaps), told
+
+
+def _seen(array: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """What a mask of rows or cells leaves, some value of the array standing in for the other cells of a row."""
+    if seen.ndim == 1 or not seen.any():
+        return array[seen] if seen.ndim == 1 else array[:0]
+    return np.where(seen, array, array[seen][0])
 
 
 def _without_padding(array: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
@@ -104,20 +109,22 @@ def _unambiguous(array: np.ndarray) -> list[str | float]:
     return [lowest]
 
 
-def _rows(name: str, array: np.ndarray, values: Sequence[str | float | int]) -> np.ndarray:
-    """(N,) bool, True where a row holds one of the values."""
-    found = np.zeros(len(array), dtype=bool)
+def _cells(name: str, array: np.ndarray, values: Sequence[str | float | int], of_rows: bool) -> np.ndarray:
+    """Bool, True where a cell, (N, *shape), holds one of the values; of one column or `of_rows` where a row, (N,),
+    does."""
+    found = np.zeros(array.shape, dtype=bool)
     if array.dtype.kind == "U":
-        wanted = [str(value) for value in values]
-        return np.asarray(np.isin(array, wanted).reshape(len(array), -1).any(1)) if wanted else found
-    numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
-    for rows in chunks(array):
-        part = array[rows].reshape(len(array[rows]), -1)
-        for number in numbers:
-            found[rows] |= (part == np.asarray(number).astype(part.dtype, copy=False)).any(1) & _holds(part, number)
-        if ZERO_ROWS in values:
-            found[rows] |= (part == 0).all(1)
-    return found
+        found |= np.isin(array, [str(value) for value in values])
+    else:
+        numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
+        for rows in chunks(array):
+            part = array[rows]
+            for number in numbers:
+                found[rows] |= (part == np.asarray(number).astype(part.dtype, copy=False)) & _holds(part, number)
+            if ZERO_ROWS in values:
+                found[rows] |= (part == 0).reshape(len(part), -1).all(1).reshape(-1, *[1] * (part.ndim - 1))
+    flat = found.reshape(len(array), -1)
+    return flat.any(1) if of_rows or (flat.any(1) == flat.all(1)).all() else found
 
 
 def _holds(part: np.ndarray, number: float) -> bool:

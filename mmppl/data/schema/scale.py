@@ -12,7 +12,8 @@ from ...errors import DataError
 from ...modalities.modality import Modality
 from ...modalities.transforms import TRANSFORMS, Scaling, Transform
 from ..missing import mask_at_random
-from .arrays import Table, chunks
+from .arrays import Table
+from .chunks import chunks
 
 
 def observed_after_masking(
