@@ -192,8 +192,8 @@ def fit_classifier(
     given, pattern = torch.cat(inputs), torch.cat(patterns)
     if not len(given):
         return
-    target, there = (of.get(label.name) for of in (batch.values, batch.present))
-    target, there = (None if of is None else of[pattern[:, 0]] for of in (target, there))
+    target, there = batch.values[label.name][pattern[:, 0]], batch.present.get(label.name)
+    there = None if there is None else there[pattern[:, 0]]
     _, same, counts = torch.unique(pattern, dim=0, return_inverse=True, return_counts=True)
     share = 1 / counts[same].double()  # sets that show the same of a row count once
     weight = torch.zeros_like(classifier.weight, dtype=torch.float64).requires_grad_()

@@ -93,10 +93,10 @@ def present_cells(table: Table, name: str, mask: np.ndarray | None) -> tuple[np.
         DataError: a cell that is not masked is infinite; the message names it.
     """
     array = table.arrays[name]
-    rows = np.ones(len(array), dtype=bool)
+    rows: np.ndarray = np.ones(len(array), dtype=bool)
     cells: np.ndarray | None = None
     if mask is not None:
-        rows = mask.reshape(len(array), -1).any(1)
+        rows = np.logical_or.reduce(mask.reshape(len(array), -1), 1)
         cells = mask if mask.shape == array.shape and not (mask.reshape(len(array), -1).all(1) == rows).all() else None
     found = False
     for part in chunks(array) if array.dtype.kind == "f" else []:
@@ -215,4 +215,5 @@ def told_of_gaps(table: Table, schema: Sequence[Modality]) -> list[Finding]:
 
 def _whole(there: np.ndarray) -> np.ndarray:
     """(N,) bool, the rows that have every cell."""
-    return there.reshape(len(there), -1).all(1)
+    found: np.ndarray = np.logical_and.reduce(there.reshape(len(there), -1), 1)
+    return found

@@ -143,5 +143,5 @@ def grouped(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np
         raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of one kind.")
     if any(value.dtype.kind == "f" for value in values):  # floats get no mask, so every gap must be NaN
         values = [np.where(gap, np.nan, value) for value, gap in columns]
-    rows = missing.all(1)
+    rows: np.ndarray = np.logical_and.reduce(missing, 1)
     return np.stack(values, -1), rows if (missing.any(1) == rows).all() else missing
