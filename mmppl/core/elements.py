@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from ..errors import UsageError
 from ..modalities.modality import Modality
@@ -33,3 +35,26 @@ def check_elements(program: Program, modalities: Sequence[Modality]) -> None:
             f"{type(program).__name__}: {', '.join(gaps)}: it takes no single missing cells; fill them, mask these "
             "rows whole, or choose another program."
         )
+
+
+def check_cells(program: Program, observed: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
+    """Check that rows lack no cells that a program takes for measured.
+
+    Args:
+        program: the program.
+        observed: name → (N,) bool.
+        present: name → bool, broadcastable to (N, *shape), the elements that rows have.
+
+    Raises:
+        UsageError: a row lacks some, and the program takes none (`Program.takes_gaps`); the message names the modality.
+    """
+    if program.takes_gaps:
+        return
+    for m in program.modalities:
+        there = None if m.sequence else present.get(m.name)
+        rows = 0 if there is None else int((observed[m.name] & ~there.flatten(1).all(1)).sum())
+        if rows:
+            raise UsageError(
+                f"{type(program).__name__}: {m.name}: {rows:,} rows lack some of its cells, and it takes no gaps; fill "
+                "them, or mask these rows whole."
+            )

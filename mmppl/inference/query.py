@@ -14,6 +14,7 @@ from ..base.parsing import names as names_in
 from ..base.parsing import size as size_in
 from ..base.turns import taking_turns, turn
 from ..core.batch import Batch
+from ..core.elements import check_cells
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
@@ -86,6 +87,7 @@ def ask(
     memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
     if memory < 1:
         raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
+    check_cells(program, dataset.observed, dataset.present)
     with turn():
         shown = given_with_own(program, given, want) if only_missing else given
         question = Question.of(program, dataset, shown, want, draws, method, seed, keep_draws, quantiles, precision)

@@ -1,5 +1,7 @@
 """Single missing cells in programs: what is not there matters nowhere, and what is there is all used."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,11 @@ def test_what_takes_no_gaps_says_so():
 
     with pytest.raises(UsageError, match="Whole: image, signal, word: it takes no single missing cells"):
         Whole(data.modalities)
+    whole = [replace(m, gaps=False) for m in data.modalities]
+    with pytest.raises(UsageError, match="^Whole: image: .* rows lack some of its cells, and it takes no gaps; fill"):
+        mmppl.FittedModel(Whole(whole, latent_dim=2, hidden=8), data=replace(data, modalities=tuple(whole))).query(
+            want="z"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +103,27 @@ def test_the_posterior_is_that_of_the_cells_there_are(imputed):
         )
         np.testing.assert_allclose(found["std"][row][at], (sd.detach().numpy() * spread)[at], rtol=1e-3)
     assert len(arrays) == 2
+
+
+def test_the_evidence_is_that_of_the_cells_there_are(imputed):
+    """−½ (d ln 2π + ln |Σ| + Mahalanobis) of what a row has, in the units of the input; the guide is the posterior."""
+    run, arrays, _, _ = imputed
+    program, data = run.program, run.data()
+    nats = run.query(want=["evidence"], split="all", rows=slice(5), draws=4)["evidence"]["nats"]
+    weight, bias = (
+        torch.cat([getattr(program.linear(n), part) for n in ("lab", "other")]) for part in ("weight", "bias")
+    )
+    noise = torch.cat([program._variance(n) for n in ("lab", "other")])
+    spread = torch.tensor([*data.modalities[0].spread, *data.modalities[1].spread]).double()
+    shift = torch.tensor([*data.modalities[0].shift, *data.modalities[1].shift]).double()
+    values = torch.from_numpy(np.concatenate([arrays["lab"], arrays["other"]], 1))
+    for row in range(5):
+        known = ~values[row].isnan()
+        w = (weight.double() * spread[:, None])[known].detach()
+        law = torch.distributions.MultivariateNormal(
+            (shift + spread * bias.double())[known].detach(), w @ w.T + (noise * spread**2)[known].detach().diag()
+        )
+        assert nats[row] == pytest.approx(float(law.log_prob(values[row][known])), abs=2e-3)
 
 
 def test_only_missing_cells_are_answered(imputed):

@@ -124,8 +124,8 @@ def _cells(name: str, array: np.ndarray, values: Sequence[str | float | int], of
             if ZERO_ROWS in values:
                 found[rows] |= (part == 0).reshape(len(part), -1).all(1).reshape(-1, *[1] * (part.ndim - 1))
     flat = found.reshape(len(array), -1)
-    rows: np.ndarray = np.logical_or.reduce(flat, 1)
-    return rows if of_rows or (rows == flat.all(1)).all() else found
+    held: np.ndarray = np.logical_or.reduce(flat, 1)
+    return held if of_rows or (held == flat.all(1)).all() else found
 
 
 def _holds(part: np.ndarray, number: float) -> bool:
