@@ -12,7 +12,10 @@ from ...core.program import Program
 from ...errors import UsageError
 from ...inference.predictive import quantile_name
 from ...modalities.modality import Modality
-from ..cells import (
+from ..registry import family
+from ..scores import SMALLEST, coverage, error_rate, r_squared, rmse
+from ..study import Study
+from .hidden_cells import (
     AFFORDABLE,
     GIVEN,
     LEVELS,
@@ -23,9 +26,6 @@ from ..cells import (
     imputer_seconds,
     training_means,
 )
-from ..registry import family
-from ..scores import SMALLEST, coverage, error_rate, r_squared, rmse
-from ..study import Study
 
 NUMBERS = ("rmse", "rmse_global", "rmse_imputer", "r2", "nats", *(f"coverage{level}" for level in LEVELS))
 CLASSES = ("error", "nats")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..base.quiet import without_warnings
-from ..data.dataset import Dataset
-from ..modalities.modality import Modality
-from .study import Study
+from ...base.quiet import without_warnings
+from ...data.dataset import Dataset
+from ...modalities.modality import Modality
+from ..study import Study
 
 GIVEN = "the rest of its row"  # what a hidden cell is answered from
 LEVELS = (50, 80, 90, 95)  # per cent, of the central intervals whose coverage is told
