@@ -99,6 +99,8 @@ def _text(found: dict[str, Any]) -> str:
         shape = "×".join(map(str, m["shape"])) or "one number"
         if "lengths" in m:
             shown = f"sequence of {_steps(m['lengths'])}{'; ' * bool(shown)}{shown}"
+        if m.get("cells", 1) < 1:
+            shown = f"{m['cells']:.1%} of the cells{'; ' * bool(shown)}{shown}"
         rows.append([m["name"], m["role"], shape, kind, m["transform"], f"{m['observed']:.1%}", shown])
     patterns = [[name.replace("+", " + "), number(count)] for name, count in found["patterns"].items()]
     if found["empty_rows"]:

@@ -58,9 +58,12 @@ def depend(
 
 
 def _numbers(dataset: "Dataset", m: "Modality") -> "Tensor":
-    """(N, columns) as an encoder sees them; NaN in rows that lack the modality."""
-    here = dataset.observed[m.name].unsqueeze(-1)
-    columns = m.as_input(dataset.values[m.name], dataset.present.get(m.name))
+    """(N, columns) as an encoder sees them; NaN in rows that lack the modality or cells of it."""
+    here, present = dataset.observed[m.name].unsqueeze(-1), dataset.present.get(m.name)
+    if present is not None and not m.sequence:  # the mask of cells is no column
+        columns = m.family.as_input(m, dataset.values[m.name])
+        return columns.where(here & present.flatten(1).all(1, keepdim=True), float("nan"))
+    columns = m.as_input(dataset.values[m.name], present)
     return columns.where(here, float("nan"))
 
 

@@ -69,6 +69,9 @@ def fit(
     missing: Missing = [],
     strict: Strict = False,
     schema: Schema = None,
+    hide_cells: Annotated[
+        float, typer.Option("--hide-cells", metavar="RATE", help="Hide this share of the single cells, and score them.")
+    ] = 0.0,
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, all taken.")] = None,
     steps: Annotated[
@@ -155,6 +158,7 @@ def fit(
                 log=log,
                 root=root,
                 hide=hide,
+                hide_cells=hide_cells,
                 download=download,
                 use=use,
                 strict=strict,

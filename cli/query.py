@@ -51,6 +51,10 @@ def query(
     precision: Annotated[
         str, typer.Option(metavar="fp32|bf16", help="Of the networks' matrix products; bf16 is faster, less exact.")
     ] = "fp32",
+    only_missing: Annotated[
+        bool,
+        typer.Option("--only-missing", help="Keep what rows have; predict only what they lack, from all they have."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"Write the answer to a file ({', '.join(WRITERS)}).")
     ] = None,
@@ -74,6 +78,7 @@ def query(
     mmppl query runs/cmmd --data mine.npz --out answer.npz
     mmppl query runs/fmwvae --given label --want image --set style=another
     mmppl query runs/mvae --given gene --want gene --set-condition batch=A
+    mmppl query runs/mine --want prot --only-missing --out imputed.csv
     """
     choice("--method", method, METHODS)
     choice("--precision", precision, PRECISIONS)
@@ -88,7 +93,7 @@ def query(
     seen = names(",".join(given)) if given else None  # an option may be repeated, so the names are joined
     asked: dict[str, Any] = dict(
         given=seen,
-        want=names(",".join(want)) if want else default_want(loaded, seen),
+        want=names(",".join(want)) if want else default_want(loaded, [] if only_missing else seen),
         draws=draws,
         method=method,
         seed=seed,
@@ -98,6 +103,7 @@ def query(
         split=split,
         rows=chosen,
         root=root,
+        only_missing=only_missing,
     )
     if out is not None and not json and out.suffix in BLOCK_WRITERS:  # block after block, however many they are
         answer = mmppl.write_blocks(out, loaded.query_blocks(data, **asked))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CODE = {"torch": "", "triton": "_triton"}  # what is generated from a formula → suffix of its file
 
+
 def show(
     what: Annotated[str, typer.Argument(metavar="PROGRAM|RUN", help="A program (name or file) or a run folder.")],
     kernels: Annotated[
@@ -161,7 +162,7 @@ def _run_text(path: Path, record: "RunRecord") -> str:
         ["  " + m.name, m.role, "×".join(map(str, m.shape)) or "one number", m.likelihood, f"transform {m.transform}"]
         for m in record.modalities
     ]
-    asked = {"root": data.root, "as": data.declared, "hide": data.hide}
+    asked = {"root": data.root, "as": data.declared, "hide": data.hide, "hide_cells": data.hide_cells}
     options = {name: value for name, value in asked.items() if value}
     rows = [
         ["program", f"{record.program.name} (sha256 {record.program.sha256[:12]})"],

@@ -87,8 +87,8 @@ from .objectives.elbo import elbo as elbo
 from .objectives.elbo import kl as kl
 from .objectives.elbo import nll as nll
 from .objectives.factor_analysis import FactorFit as FactorFit
-from .objectives.factor_analysis import FactorView as FactorView
 from .objectives.factor_analysis import fit_factors as fit_factors
+from .objectives.factors.view import FactorView as FactorView
 from .objectives.from_pyro import from_pyro as from_pyro
 from .objectives.heads import fit_classifier as fit_classifier
 from .objectives.heads import fit_head as fit_head

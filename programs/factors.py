@@ -50,12 +50,12 @@ class Factors(Program):
     third as many as training rows. The second fits the decoders of other likelihoods to draws from the posterior given
     all modalities, those of labels to draws given all, each one alone, and all but one; and classifiers to the means.
 
-    Exact, given the parameters: the posterior, the evidence, and what is predicted of Normals, given any Normals. Not
-    exact: the posterior given another modality (a Bernoulli's pixels, or a label), which takes its inputs for Gaussian;
-    `--method importance` corrects it. A label's probabilities are those of the classifier, an amortised ∫ p(y | z)
-    p(z | x) that is linear in E z for each set of modalities: discrete classes make p(z | x) less Gaussian than the
-    model says. `--method importance`, the evidence, and draws take p(y | z) itself. The noise of a Normal holds what is
-    not known of W and b, at an average z.
+    Exact, given the parameters: the posterior, the evidence, and what is predicted of Normals, given any cells of any
+    Normals. Not exact: the posterior given another modality (a Bernoulli's pixels, or a label), which takes its inputs
+    for Gaussian; `--method importance` corrects it. A label's probabilities are those of the classifier, an amortised
+    ∫ p(y | z) p(z | x) that is linear in E z for each set of modalities: discrete classes make p(z | x) less Gaussian
+    than the model says. `--method importance`, the evidence, and draws take p(y | z) itself. The noise of a Normal
+    holds what is not known of W and b, at an average z.
 
     Where there are labels, z holds behind the factors one latent for each feature of the smaller modalities, which
     carries 9/10 of that feature's noise. p(x) is the same with it and without; but a label can be told from a feature
@@ -74,7 +74,7 @@ class Factors(Program):
 
     default_data = "digits-three"
     default_rows = (0, 1_000)
-    takes_elements = False  # the updates know whole rows only
+    takes_elements = False  # a series would have a weight for every step
     holds_out = False  # the bound says when to stop, and the noise has its posterior
     training = dict(epochs=2)
 
@@ -97,7 +97,7 @@ class Factors(Program):
         self.noise, self.tolerance, self.passes = noise, tolerance, passes
         self.ridge, self.draws, self.shrink = ridge, draws, shrink
         self.encoded = tuple(m.name for m in modalities)
-        inputs = {m.name: m.size if m.family.is_gaussian(m) else m.input_size for m in self.modalities}
+        inputs = {m.name: m.size if m.family.is_gaussian(m) else m.family.input_size(m) for m in self.modalities}
         self.factors = latent_dim or min(sum(inputs.values()), FACTORS)
         self.specific = self._specific()
         self.latent_dim = size = self.factors + sum(end - begin for begin, end in self.specific.values())
@@ -150,12 +150,14 @@ class Factors(Program):
         Args:
             batch: B rows.
             elements: name → (B, d_m) bool, the features that are known where the modality is seen; all others are
-                taken to be missing, and their values do not matter. Names that are absent: all features are known.
+                taken to be missing, and their values do not matter. Names that are absent: those that rows have
+                (`Batch.present`).
 
         Returns:
             A Gaussian with a full covariance, of the batch shape of `batch.seen` without its last axis.
         """
-        views = [self._view(name, batch, elements.get(name)) for name in self.encoded]
+        known = {name: self.elements(name, batch) for name in self.encoded} | dict(elements)
+        views = [self._view(name, batch, known[name]) for name in self.encoded]
         return linear_posterior(views, batch.seen, self.latent_dim, self.progress.dtype)
 
     def _view(self, name: str, batch: Batch, elements: Tensor | None = None) -> LinearView:
@@ -169,8 +171,17 @@ class Factors(Program):
 
     def numbers(self, name: str, batch: Batch) -> Tensor:
         """(B, d) what is linear in z: a Normal's values, or another modality's inputs."""
-        surrogate = name in self.surrogates
-        return batch.input(self.modality(name)) if surrogate else batch.value(name).reshape(len(batch), -1)
+        m, value = self.modality(name), batch.value(name)
+        return m.family.as_input(m, value) if name in self.surrogates else value.reshape(len(batch), -1)
+
+    def elements(self, name: str, batch: Batch) -> Tensor | None:
+        """(B, d) bool, which of these numbers rows have; None: all."""
+        if name not in batch.present:
+            return None
+        m = self.modality(name)
+        there = batch.present[name].expand(len(batch), *m.shape).reshape(len(batch), -1)
+        each = m.family.input_size(m) // m.size if name in self.surrogates else 1
+        return there.repeat_interleave(each, -1)
 
     def _variance(self, name: str) -> Tensor:
         """(d,) variance of the noise, float64."""
@@ -229,7 +240,8 @@ def find_factors(program: Any, batches: Iterable[Batch]) -> None:
         own = m.name in program.surrogates
         shared = m.scale == "shared" or (program.noise == "modality" and not own)
         scale = None if own else program._scale(m.name)
-        views[m.name] = FactorView(program.numbers(m.name, batch), batch.observed[m.name], scale, shared)
+        elements = program.elements(m.name, batch)
+        views[m.name] = FactorView(program.numbers(m.name, batch), batch.observed[m.name], scale, shared, elements)
     size = max(1, min(program.factors, len(batch) // 3))
     found = fit_factors(views, size, tolerance=program.tolerance, most=program.passes)
     gains = [(one.weight.square() / one.variance[:, None]).sum(0) for one in found.loadings.values()]
@@ -253,16 +265,19 @@ def find_factors(program: Any, batches: Iterable[Batch]) -> None:
 def find_decoders(program: Any, batches: Iterable[Batch]) -> None:
     """The second stage: the decoders of labels and of all other likelihoods that are no Normals."""
     batch = whole_batch(batches)
-    posteriors = {given: program.posterior(batch.seeing(given)) for given in shown_sets(program.shown)}
-    draws = {given: q.antithetic(program.draws) for given, q in posteriors.items()}
+    draws: dict[tuple[str, ...], Tensor] = {}
+    centres: dict[tuple[str, ...], Tensor] = {}
+    for given in shown_sets(program.shown):  # with gaps every row has a covariance of its own: none is kept
+        q = program.posterior(batch.seeing(given))
+        draws[given], centres[given] = q.antithetic(program.draws), q.mean
     for name in program.surrogates:
         m = program.modality(name)
         learned = program.likelihood_parameters[name].parameters() if name in program.likelihood_parameters else []
         shown = draws if m.role == "label" else {program.shown: draws[program.shown][:2]}
         fit_head(m, program.decoders[name], list(learned), batch, shown, program.ridge)
     seen = torch.stack([batch.observed[name] for name in program.shown], -1)
-    names = {given: torch.tensor([name in given for name in program.shown]) for given in posteriors}
-    means = {given: (q.mean, seen & names[given].to(seen.device)) for given, q in posteriors.items()}
+    names = {given: torch.tensor([name in given for name in program.shown]) for given in centres}
+    means = {given: (mean, seen & names[given].to(seen.device)) for given, mean in centres.items()}
     for name, classifier in program.classifiers.items():
         fit_classifier(program.modality(name), classifier, batch, means, _gram(program), program.shrink)
 

@@ -220,7 +220,7 @@ def mappings() -> Iterator[Case]:
         "nothing": lambda: [],
         "no columns": lambda: np.zeros((12, 0)),
         "masked, of no rows": lambda: np.ma.masked_all((0, 2)),
-        "masked in part": lambda: np.ma.masked_equal(np.arange(24.0).reshape(12, 2), 3),
+        "masked in part, and infinite": lambda: np.ma.masked_equal(np.r_[np.arange(23.0), np.inf].reshape(12, 2), 3),
         "a sparse tensor": lambda: torch.eye(12).to_sparse(),
         "a complex tensor": lambda: torch.ones(12, dtype=torch.complex64),
         "a tensor of no device": lambda: torch.ones(12, device="meta"),

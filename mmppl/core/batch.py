@@ -26,7 +26,8 @@ class Batch:
         values: name → (B, *shape). What stands where `observed` is False never matters, not even NaN.
         observed: name → (B,) bool.
         present: name → bool, broadcastable to (B, *shape), the elements that an observed row has: (B, T, 1) of a
-            sequence. What stands elsewhere never matters, either. A name that is absent: all elements.
+            sequence, (B, *shape) with gaps. What stands elsewhere never matters, either. A name that is absent: all
+            elements.
         index: (B,) row numbers.
         size: N, the number of rows that the batch stands for (the size of Pyro's "data" plate).
         encoded: the M names that a guide may see, in the order of the last axis of `seen`.
@@ -122,7 +123,8 @@ class Batch:
 
         Returns:
             (B, input_size) floats; of a sequence the flattened (T, F + 1) steps, whose last number says whether the
-            step exists (`Modality.as_input`). The columns of its covariates come last, whether it is observed or not.
+            step exists, and with gaps the mask behind the values (`Modality.as_input`). The columns of its covariates
+            come last, whether it is observed or not.
         """
         columns = modality.as_input(self.values[modality.name], self.present.get(modality.name))
         columns = torch.where(self.observed[modality.name].unsqueeze(-1), columns, 0.0)
@@ -143,7 +145,7 @@ class Batch:
             if decoded and m.name in self.instead:
                 found.append(m.as_input(self.instead[m.name].unsqueeze(0)).expand(len(self), -1))
             else:
-                columns = m.as_input(self.values[m.name])
+                columns = m.as_input(self.values[m.name], self.present.get(m.name))
                 found.append(torch.where(self.observed[m.name].unsqueeze(-1), columns, 0.0))
         return torch.cat(found, -1)
 

@@ -28,14 +28,13 @@ def installed_programs() -> dict[str, Path]:
     return {f.stem: f for f in files if not f.stem.startswith("_")}
 
 
-def default_program(rows: int, elements: bool = False, schema: Sequence[Modality] = ()) -> tuple[str, str]:
+def default_program(rows: int, schema: Sequence[Modality] = ()) -> tuple[str, str]:
     """Choose the program that is fitted where none is named.
 
     Args:
         rows: the number of training rows.
-        elements: whether rows may lack elements of a modality, as of sequences; then it is a program that takes them,
-            of those for any number of rows above.
-        schema: of the data; conditions (role "condition") in it count in the same way.
+        schema: of the data. Where there are sequences or conditions, it is a program that takes them, of those for any
+            number of rows above.
 
     Returns:
         The name of the installed program whose `default_rows` hold that number, and a line that says so.
@@ -46,6 +45,7 @@ def default_program(rows: int, elements: bool = False, schema: Sequence[Modality
         >>> default_program(1000)
         ('mvae', 'No program is named: mvae, as there are 1,000 training rows, at least 1,000.')
     """
+    elements = any(m.sequence for m in schema)
     conditions = any(m.role == "condition" for m in schema)
     for name, path in installed_programs().items():
         found = load_program(path)

@@ -18,6 +18,7 @@ from ..modalities.likelihoods.state import LikelihoodState
 from ..modalities.modality import Modality
 from .batch import Batch
 from .covariates import bind_covariates, binding_covariates
+from .elements import check_elements
 from .hyperparameters import hyper_parameters, taking_fields
 from .observe import observe
 from .pyro_method import PyroMethod
@@ -42,8 +43,9 @@ class Program(nn.Module):
         holds_out: whether rows that are held out tell a fit when to stop or how to calibrate; else none is drawn.
         query_options: names of hyper-parameters on which answers depend, but no weight: a fitted run may be asked with
             other values (`Run.with_options`, or `--set` of a query).
-        takes_elements: whether it takes modalities of which a row may lack elements, such as sequences of unequal
-            length. `observe` and `Batch.input` see to it; a program that computes with values itself may not.
+        takes_elements: whether it takes sequences, whose rows may have unequal lengths.
+        takes_gaps: whether it takes modalities of which rows lack single cells. `observe` and `Batch.input` see to
+            both; a program that computes with values itself may not.
         takes_covariates: whether it takes conditions (role "condition"). `encoders`, `decoders` and `JointEncoder` make
             networks that see them; a program whose decoders have other networks adds `Modality.covariate_size` to the
             width of what they decode, and says so here.
@@ -91,6 +93,7 @@ class Program(nn.Module):
     holds_out: ClassVar[bool] = True
     query_options: ClassVar[tuple[str, ...]] = ()
     takes_elements: ClassVar[bool] = True
+    takes_gaps: ClassVar[bool] = True
     takes_covariates: ClassVar[bool] = False
     quantities: ClassVar[tuple[str, ...]] = ()
     stage: str = ""
@@ -114,10 +117,7 @@ class Program(nn.Module):
     def __init__(self, modalities: Sequence[Modality]) -> None:
         super().__init__()
         modalities = bind_covariates(self, modalities)  # where no subclass has a constructor
-        if not self.takes_elements and (series := [m.name for m in modalities if m.sequence]):
-            raise UsageError(
-                f"{type(self).__name__}: {', '.join(series)}: it takes no sequences; choose another program."
-            )
+        check_elements(self, modalities)
         states = {m.name: LikelihoodState(m.family.parameters(m), m.family.calibration(m)) for m in modalities}
         bound: dict[str, Any] = {n: s for n, s in states.items() if s.names or s.calibration is not None}
         self.likelihood_parameters = nn.ModuleDict(bound)

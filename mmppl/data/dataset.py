@@ -20,7 +20,7 @@ from ..modalities.modality import Modality
 from .annotations import check_annotations, describe_annotations, digest_of
 from .examine.finding import Finding
 from .fingerprint import dataset_fingerprint, row_digests
-from .missing import mask_at_random
+from .missing import hidden_cells, mask_at_random
 from .splits import PARTS
 
 
@@ -35,7 +35,8 @@ class Dataset:
             the modality is missing.
         observed: name → (N,) bool, True where the row has the modality.
         present: name → bool, broadcastable to (N, *shape), the elements that each row has, of modalities of which a row
-            may lack some: (N, T, 1) of every sequence. None where the row lacks the modality. Values elsewhere are 0.
+            may lack some: (N, T, 1) of every sequence, and (N, *shape) of what rows lack single cells of. None where
+            the row lacks the modality. Values elsewhere are 0.
         ids: (N,) int64 or str row ids; every answer returns them.
         split: (N,) int8 codes of the parts: 0 train, 1 valid, 2 test.
         has_split: True if the split comes from the file or the recipe, False if it was drawn.
@@ -43,7 +44,8 @@ class Dataset:
             rows that a fit may learn from; False if the file or the recipe says which they are.
         refresh: a function (seed, epoch) → fresh values of the train rows, (N_train, *shape) each, in the order of
             `rows("train")`; the same arguments give the same values. None if the values never change.
-        whole: the same rows before `read(hide=…)` masked some of their modalities; None if it masked nothing.
+        whole: the same rows before `read(hide=…, hide_cells=…)` masked some of their modalities or cells; None if it
+            masked nothing.
         scaled_on_all: the schema with the scaling learnt from all train rows, masked or not, if the scaling was learnt
             when these data were read; None if their units were given.
         annotations: name → (N,) bool, integers, floats or strings: what is known of the rows that no program ever sees,
@@ -196,6 +198,29 @@ class Dataset:
         present = {
             name: there & observed[name].reshape(-1, *[1] * (there.ndim - 1)) for name, there in self.present.items()
         }
+        return self._masked(observed, present)
+
+    def mask_cells_at_random(self, rate: float, *, seed: int = 0) -> Dataset:
+        """Mask single cells at random, in modalities of several cells that are neither labels nor sequences.
+
+        A row keeps one cell of every modality that it has. Use `read(data, hide_cells=…)` if masked values must not
+        influence the scaling, and if encoders are to see what is masked.
+
+        Args:
+            rate: the share of the cells that is masked.
+            seed: the seed of the draw.
+
+        Returns:
+            A new data set; this one is not changed.
+
+        Raises:
+            UsageError: the rate is outside [0, 1), or no modality has several cells.
+        """
+        left = hidden_cells(self.modalities, self.observed, self.present, rate, seed)
+        return self._masked(self.observed, self.present | left)
+
+    def _masked(self, observed: dict[str, Tensor], present: dict[str, Tensor]) -> Dataset:
+        """Return the same rows with zeros where these masks leave nothing."""
         train = self.rows("train")
         fresh = self.refresh
 
@@ -268,7 +293,8 @@ class Dataset:
         Returns:
             The name, the number of rows in total and in each part, the schema, and `patterns`: how many rows have which
             modalities, with the names joined by "+". Rows without any modality are counted in `empty_rows`. A sequence
-            has `lengths`, the least, the median and the most steps of the rows that have it.
+            has `lengths`, the least, the median and the most steps of the rows that have it; of what rows lack single
+            cells of, `cells` is the share that the rows that have it have.
             `annotations` are described as by `describe_annotations`; `notes` say what was left out, and `findings` what
             is suspicious.
         """
@@ -292,6 +318,7 @@ class Dataset:
                     "classes": None if m.classes is None else list(m.classes),
                     "observed": float(self.observed[m.name].double().mean()),
                     **({"lengths": self._lengths(m.name)} if m.sequence else {}),
+                    **({"cells": self._cells(m.name)} if m.name in self.present and not m.sequence else {}),
                 }
                 for m in self.modalities
             ],
@@ -306,6 +333,10 @@ class Dataset:
         """The least, the median and the most steps of the rows that have a sequence; [] if none has it."""
         counts = self.present[name][self.observed[name]].flatten(1).sum(1).double()
         return [float(number(counts)) for number in (torch.min, torch.median, torch.max)] if len(counts) else []
+
+    def _cells(self, name: str) -> float:
+        """The share of its cells that the rows with a modality have."""
+        return float(self.present[name][self.observed[name]].double().mean())
 
 
 def _blank(

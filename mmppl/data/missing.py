@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..base.random import generator
 from ..errors import UsageError, suggest
+from ..modalities.modality import Modality
 
 
 def mask_at_random(
@@ -61,6 +62,48 @@ def mask_at_random(
             odds = observed[stripped] * (1 - rates + 1e-9)
             keep[stripped, torch.multinomial(odds, 1, generator=draw).squeeze(-1)] = True
     return keep
+
+
+def hidden_cells(
+    modalities: Sequence[Modality],
+    observed: Mapping[str, Tensor],
+    present: Mapping[str, Tensor],
+    rate: float,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Choose which cells stay when some are masked at random, in modalities of several cells that are no sequences.
+
+    Args:
+        modalities: the schema; labels lose nothing.
+        observed: name → (N,) bool.
+        present: name → bool, broadcastable to (N, *shape), of modalities of which rows lack cells.
+        rate: the probability that a cell is masked. A row keeps one cell of every modality that it has.
+        seed: the seed of the draw.
+
+    Returns:
+        name → (N, *shape) bool, the cells that rows still have; without the modalities that lose none.
+
+    Raises:
+        UsageError: the rate is outside [0, 1), or there is no modality of several cells.
+    """
+    if not rate:
+        return {}
+    if not 0 <= rate < 1:
+        raise UsageError(f"hide_cells: {rate} is no share of the cells; give a number from 0 to below 1.")
+    found = {}
+    own = [m for m in modalities if m.role == "modality" and m.size > 1 and not m.sequence and m.family.elements]
+    if not own:
+        raise UsageError("hide_cells: no modality has several cells; hide modalities (hide).")
+    for m in own:
+        draw = generator(seed, "hide-cells", m.name)
+        there = observed[m.name].reshape(-1, *[1] * len(m.shape)).expand(-1, *m.shape)
+        there = (there & present[m.name].reshape(-1, *m.shape) if m.name in present else there).flatten(1)
+        chance = torch.where(there, torch.rand(there.shape, generator=draw, dtype=torch.float64), -1.0)
+        last = torch.zeros_like(there).scatter_(1, chance.argmax(1, keepdim=True), True)
+        left = there & ((chance >= rate) | last)
+        if not torch.equal(left, there):
+            found[m.name] = left.reshape(-1, *m.shape)
+    return found
 
 
 def _rates(rate: float | Mapping[str, float], names: Sequence[str]) -> list[float]:

@@ -38,6 +38,7 @@ def read(
     seed: int = 0,
     hide: float = 0.0,
     hide_seed: int = 0,
+    hide_cells: float = 0.0,
     download: bool = False,
     missing: Mapping[str, Sequence[Any]] = {},
     target: str | Sequence[str] | None = None,
@@ -79,7 +80,9 @@ def read(
         hide: the share of the modalities to mask at random, as `Dataset.mask_at_random` does. Masked values do not
             influence the scaling, unless the units come from a recipe, a `Dataset` or `schema`. The unmasked rows are
             kept in `Dataset.whole`.
-        hide_seed: the seed of that mask.
+        hide_seed: the seed of that mask, and of the next.
+        hide_cells: the share of the single cells to mask at random, in modalities of several cells
+            (`Dataset.mask_cells_at_random`), which `evaluate` scores. As of `hide`, they influence no scaling.
         download: if True, a recipe may download its files into `root`.
         missing: name → the values that stand for "missing" in an array, such as [-9, -99] or ["Unknown"], or
             "zero-rows" for rows of zeros alone; [] keeps everything. By default, text like "" and "NA" in one column
@@ -126,9 +129,9 @@ def read(
         with errors_naming(found.name if found.table else ""):
             dataset = from_arrays(
                 found.arrays, name=found.name, features=found.features, as_={**found.as_, **texts}, schema=schema,
-                seed=seed, hide=hide, hide_seed=hide_seed, annotations=found.annotations, notes=found.notes,
-                missing=missing, target=targets, levels=found.levels, understood=found.told, tabular=found.table,
-                split=parts,
+                seed=seed, hide=hide, hide_seed=hide_seed, hide_cells=hide_cells, annotations=found.annotations,
+                notes=found.notes, missing=missing, target=targets, levels=found.levels, understood=found.told,
+                tabular=found.table, split=parts,
             )  # fmt: skip
         if strict:
             refuse_suspected(dataset)
@@ -137,7 +140,8 @@ def read(
         raise UsageError(f"--missing: {found.name} is in the units of the model already; mask its rows instead.")
     if parts is not None:
         found = with_parts(found, parts)
-    return with_mask(with_schema(found, as_=texts, schema=schema, target=targets), hide, hide_seed)
+    changed = with_schema(found, as_=texts, schema=schema, target=targets)
+    return with_mask(changed, hide, hide_seed, cells=hide_cells, fixed=schema is not None)
 
 
 def _read_source(source: Any, request: Request) -> Arrays | Dataset:

@@ -16,8 +16,10 @@ from ..modalities.modality import Modality
 from .anchors import seconds
 from .conditioning import default_conditioning_sets
 from .evaluate import evaluate, metric_names
+from .metrics.hidden_cells import LEVELS
 
 DRAWS = 16  # per test row
+COVERAGES = tuple(f"coverage{level}" for level in LEVELS)  # of cells that were hidden
 SHARE = 0.1  # of the time of the fit that anchors may take
 PER_STEP, PER_WEIGHT = 5e-3, 6e-10  # seconds of one core: of a step by itself, and of one weight for one row
 
@@ -68,7 +70,8 @@ def after_fit(
 def _names(m: Modality, ways: list[str]) -> list[str]:
     own = "auc" if kind(m) == "tags" else m.family.error_metric
     more = ["r2"] if own == "rmse" else []
-    return [f"{name}.{m.name}" for name in (own, *(f"{own}_{way}" for way in ways), *more)]
+    cells = [f"cells_{name}" for name in ("error", "rmse", "rmse_global", "r2", "nats", *COVERAGES)] if m.gaps else []
+    return [f"{name}.{m.name}" for name in (own, *(f"{own}_{way}" for way in ways), *more, *cells)]
 
 
 def _affordable(program: Program, targets: list[Modality], dataset: Dataset, epochs: int, batch_size: int) -> list[str]:

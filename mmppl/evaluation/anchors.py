@@ -2,8 +2,8 @@
 
 Features are what an encoder would see (classes one-hot), beside one indicator per given modality that says whether it
 is missing; of a sequence the mean and the standard deviation of each feature over its steps, and their number. A step
-that a training row lacks counts as the mean of that step over the rows that have it. An anchor learns from the train
-rows that have the target and any of what is given.
+or cell that a training row lacks counts as the mean of that step or cell over the rows that have it. An anchor learns
+from the train rows that have the target and any of what is given.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def predict(
             "mean": (centre + spread * mean).reshape(len(rows), *target.shape),
             "std": (spread * std).reshape(target.shape) * factor,
         }
-    mean = np.stack([_boosted_numbers(known, asked, column, seed) for column in columns.T], 1)
+    own = _there(train, target, learnt).reshape(columns.shape)
+    of_each = [_boosted_numbers(known[there], asked, column[there], seed) for column, there in zip(columns.T, own.T)]
+    mean = np.stack(of_each, 1)
     return {"mean": (centre + spread * mean).reshape(len(rows), *target.shape)}
 
 
@@ -142,24 +144,31 @@ def _has(way: str, target: Modality) -> bool:
 
 
 def _values(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:
-    """(n, *shape) class codes, or numbers in input units in float64. Steps that a row lacks are NONE, or the mean
-    of that step."""
-    values = data.values[m.name].numpy()[rows]
+    """(n, *shape) class codes, or numbers in input units in float64. Steps and cells that a row lacks are NONE, or the
+    mean of that step or cell."""
+    values, there = data.values[m.name].numpy()[rows], _there(data, m, rows)
     if m.family.values == "classes":
-        return np.where(data.present[m.name].numpy()[rows], values, NONE) if m.sequence else values
+        return np.where(there, values, NONE) if m.name in data.present else values
     values = np.asarray(m.value_in_input_units(values), np.float64)
-    if not m.sequence:
+    if m.name not in data.present:
         return values
-    there = np.broadcast_to(data.present[m.name].numpy()[rows], values.shape)
     with without_warnings(RuntimeWarning):  # steps that no row has
         mean = np.where(there, values, np.nan)
         mean = np.where(there.any(0), np.nanmean(mean, 0), np.nanmean(mean, (0, 1)))
     return np.where(there, values, mean)
 
 
+def _there(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:
+    """(n, *shape) bool, the elements that rows have, of rows that have the modality."""
+    shape = (len(rows), *m.shape)
+    if m.name not in data.present:
+        return np.ones(shape, dtype=bool)
+    return np.broadcast_to(data.present[m.name].numpy()[rows], shape)
+
+
 def _spread(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray | float:
-    """The factor by which filled-in steps make the spread of each step too small."""
-    if not m.sequence:
+    """The factor by which what is filled in makes the spread of each step or cell too small."""
+    if m.name not in data.present:
         return 1.0
     return np.sqrt(len(rows) / np.maximum(data.present[m.name].numpy()[rows].sum(0), 1))
 
@@ -197,13 +206,16 @@ def features(data: Dataset, given: Sequence[Modality], rows: np.ndarray) -> np.n
         rows: (n,) row numbers.
 
     Returns:
-        (n, p): of each modality its columns, NaN where it is missing, and whether it is missing.
+        (n, p): of each modality its columns, NaN where it or a cell of it is missing, and whether it is missing.
     """
     columns = []
     for m in given:
         missing = ~data.observed[m.name].numpy()[rows]
-        values = _pooled(data, m, rows) if m.sequence else m.as_input(data.values[m.name][rows]).numpy()
+        values = _pooled(data, m, rows) if m.sequence else m.family.as_input(m, data.values[m.name][rows]).numpy()
         values = values.astype(np.float32)
+        if m.name in data.present and not m.sequence:
+            there = _there(data, m, rows).reshape(len(rows), -1)
+            values[~there.repeat(values.shape[1] // m.size, 1)] = np.nan
         values[missing] = np.nan
         columns += [values, missing[:, None].astype(np.float32)]
     return np.concatenate(columns, 1)
@@ -211,7 +223,7 @@ def features(data: Dataset, given: Sequence[Modality], rows: np.ndarray) -> np.n
 
 def _columns(m: Modality) -> int:
     """The number of features that an anchor takes of a modality."""
-    return 2 * (m.input_size // m.shape[0] - 1) + 1 if m.sequence else m.input_size
+    return 2 * (m.input_size // m.shape[0] - 1) + 1 if m.sequence else m.family.input_size(m)
 
 
 def _pooled(data: Dataset, m: Modality, rows: np.ndarray) -> np.ndarray:
@@ -258,8 +270,11 @@ def _class_probabilities(
     n_classes: int,
     seed: int,
 ) -> np.ndarray:
-    """(n, K); a class that no training row has gets 0."""
+    """(n, K); a class that no training row has gets 0. Rows whose code is NONE do not count."""
     prob = np.zeros((len(asked), n_classes))
+    known, codes = known[codes != NONE], codes[codes != NONE]
+    if not len(codes):
+        return prob + 1 / n_classes
     if len(np.unique(codes)) == 1:
         prob[:, codes[0]] = 1
         return prob

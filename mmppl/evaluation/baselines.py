@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from ..data.dataset import Dataset
 from ..modalities.modality import Modality
+from ..modalities.transforms import TRANSFORMS
 
 
 def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modality | None) -> dict[str, float]:
@@ -37,6 +40,8 @@ def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modalit
         learnt, asked = (
             at.unsqueeze(-1).expand(steps.shape)[steps] for at, steps in ((learnt, of_train), (asked, of_test))
         )
+    elif target.name in train.present or target.name in test.present:
+        return _of_columns(train, test, target, label)
     overall = family.negative_log_likelihood(target, truth, family.baseline_parameters(target, train_values))
     found = {"nll_global": float(overall.sum() / rows)}
     if "nll_floor" in family.anchors:
@@ -54,3 +59,35 @@ def nll_of_means(train: Dataset, test: Dataset, target: Modality, label: Modalit
                 by_class[of_code] = family.negative_log_likelihood(target, truth[of_code], parameters)
         found["nll_class"] = float(by_class.sum() / rows)
     return found
+
+
+def _of_columns(train: Dataset, test: Dataset, target: Modality, label: Modality | None) -> dict[str, float]:
+    """The same where rows lack single cells: the sum over columns, each of the rows that have it, per row."""
+    column = replace(
+        target, shape=(), gaps=False, features=None, input_scaling=None, shift=None, spread=None,
+        transform="none" if TRANSFORMS[target.transform].learns else target.transform,
+    )  # fmt: skip
+    parts = [_columns(part, target) for part in (train, test)]
+    rows, total = int(test.observed[target.name].sum()), dict[str, float]()
+    for place in range(target.size):
+        of = [
+            replace(
+                part, modalities=tuple(column if m.name == target.name else m for m in part.modalities),
+                values=part.values | {target.name: values[:, place]},
+                observed=part.observed | {target.name: there[:, place]},
+                present={name: of for name, of in part.present.items() if name != target.name},
+            )
+            for part, (values, there) in zip((train, test), parts)
+        ]  # fmt: skip
+        number = int(of[1].observed[target.name].sum())
+        for name, nats in nll_of_means(of[0], of[1], column, label).items():
+            total[name] = total.get(name, 0.0) + nats * number / rows
+    return total
+
+
+def _columns(part: Dataset, m: Modality) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, size) values, and which of them rows have."""
+    there = part.observed[m.name].unsqueeze(-1).expand(-1, m.size)
+    if m.name in part.present:
+        there = there & part.present[m.name].flatten(1)
+    return part.values[m.name].flatten(1), there

@@ -100,7 +100,8 @@ def predict(classifier: nn.Module, inputs: Tensor) -> np.ndarray:
 
 
 def classifier_network(m: Modality, classes: int) -> nn.Module:
-    """Build an untrained classifier: convolutions over an image or along a sequence of classes, else two hidden layers.
+    """Build an untrained classifier: convolutions over an image or along a sequence of classes, else (and where
+    cells are missing) two hidden layers.
 
     Args:
         m: the modality that it sees.
@@ -109,6 +110,8 @@ def classifier_network(m: Modality, classes: int) -> nn.Module:
     Returns:
         A network (n, input_size) → (n, classes) logits.
     """
+    if m.gaps:  # the mask stands behind the values
+        return mlp(m.input_size, 256, classes, layers=2, norm=True)
     if m.classes is not None and m.shape and not m.sequence:
         return Rows(
             nn.Unflatten(1, (m.size, m.n_classes)), Moved(-1, 1),

@@ -13,7 +13,7 @@ from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest
 from ..inference.fitted import FittedModel
-from ..modalities.modality import members
+from ..modalities.groups import members
 
 BLOCK = 2500  # rows asked about at once, with one draw each; the outputs of convolutions take the most memory
 NUMBERS, LEAST = 2**22, 1000  # of a modality in all rows that are evaluated, and rows, of data that are kept on disk

@@ -119,6 +119,11 @@ def evaluate(
     evidence_se and evidence_distrusted. Such an estimate is a lower bound on average, and a difference of two of them,
     as every conditional evidence is, is no bound.
 
+    Of data read with `hide_cells`, of the hidden cells of a modality X of numbers, answered from all that is left of
+    their rows (see `metrics.cells`): cells_rmse.X beside cells_rmse_global.X (training means) and, where that takes
+    seconds, cells_rmse_imputer.X (chained ridge regressions), cells_r2.X, cells_nats.X per cell, and
+    cells_coverage50.X, 80, 90 and 95; of classes cells_error.X and cells_nats.X.
+
     `warnings` says in a line each what the numbers show (see `findings`): answers that are no better than the mean,
     modalities that make an answer worse, and pairs that no training row has together.
 

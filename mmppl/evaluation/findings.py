@@ -44,7 +44,7 @@ def _losses(target: Target, answer: Mapping[str, np.ndarray]) -> dict[str, np.nd
 
     def of_rows(entries: np.ndarray) -> np.ndarray:
         means = entries.reshape(n, -1).mean(1)
-        if not target.modality.sequence:
+        if not target.in_parts:
             return means
         row = target.row_of_each
         return np.bincount(row, means) / np.bincount(row)

@@ -106,7 +106,7 @@ class Target:
         modality: the modality that is asked about.
         given: the names that are given.
         truth: (n, *shape) true values of the rows that have it, in input units, or class codes. Of a sequence the n
-            steps that these rows have, (n, F).
+            steps that these rows have, (n, F), and of what rows lack single cells of the n cells that they have, (n,).
         answer: "mean", "std", quantiles or "prob" of the same rows or steps; empty if the program was not asked.
         rows: the same rows of the data set, which anchors predict.
 
@@ -149,13 +149,19 @@ class Target:
     @property
     def row_of_each(self) -> np.ndarray:
         """(n,) numbers of the rows that the truth belongs to, from 0 on: of a sequence several steps to a row."""
-        if self.rows is None or not self.modality.sequence:
+        if self.rows is None or not self.in_parts:
             return np.arange(len(self.truth))
-        return np.nonzero(self.rows.present[self.modality.name][..., 0].numpy())[0]
+        return np.nonzero(_parts(self.rows, self.modality))[0]
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether several entries of the truth belong to a row: the steps of a sequence, or the cells that rows have of
+        a modality of which some lack some."""
+        return self.modality.sequence or (self.rows is not None and self.modality.name in self.rows.present)
 
 
 def existing(rows: Dataset, m: Modality, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Keep what exists: of a sequence the steps that rows have.
+    """Keep what exists: of a sequence the steps that rows have, and the cells of a modality of which rows lack some.
 
     Args:
         rows: n rows that have the modality.
@@ -163,13 +169,19 @@ def existing(rows: Dataset, m: Modality, arrays: Mapping[str, np.ndarray]) -> di
         arrays: of (n, *shape), or (*shape) where they are the same in every row.
 
     Returns:
-        The same arrays; of a sequence (steps, F) each, of all rows one after the other.
+        The same arrays; of a sequence (steps, F) each, and of cells (cells,), of all rows one after the other.
     """
-    if not m.sequence:
+    if m.name not in rows.present:
         return dict(arrays)
-    there = rows.present[m.name][..., 0].numpy()
-    whole = {k: np.broadcast_to(x, (len(rows), *x.shape)) if x.ndim == 2 else x for k, x in arrays.items()}
+    there, same = _parts(rows, m), len(m.shape)
+    whole = {k: np.broadcast_to(x, (len(rows), *x.shape)) if x.ndim == same else x for k, x in arrays.items()}
     return {key: array[there] for key, array in whole.items()}
+
+
+def _parts(rows: Dataset, m: Modality) -> np.ndarray:
+    """(n, T) bool, the steps of a sequence, or (n, *shape) bool, the cells that rows have."""
+    there = rows.present[m.name].numpy()
+    return there[..., 0] if m.sequence else there
 
 
 def point(modality: Modality, answer: Mapping[str, np.ndarray]) -> np.ndarray:

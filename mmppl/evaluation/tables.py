@@ -9,7 +9,7 @@ from ..base.text import columns, number, printable
 
 SHARES = (
     "error", "balanced_accuracy", "coverage", "calibration_error", "probe", "precision", "coherence", "judge_accuracy",
-    "evidence_distrusted", "a2", "a7",
+    "evidence_distrusted", "a2", "a7", "cells_coverage", "cells_error",
 )  # fmt: skip
 ELSEWHERE = ("collapse", "calibration.", "left_out")  # these have no row in the table
 

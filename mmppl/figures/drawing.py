@@ -69,12 +69,12 @@ def true_values(data: Dataset, m: Modality) -> list[Any]:
         m: the modality.
 
     Returns:
-        N values in input units (class names for classes), None where one is missing. Steps that a row of a sequence
+        N values in input units (class names for classes), None where one is missing. Steps and cells that a row
         lacks are NaN, of classes "" or -1.
     """
     value = data.values[m.name].numpy()
     value = np.asarray(m.classes)[value] if m.classes is not None else m.value_in_input_units(value)
-    if m.sequence:
+    if m.name in data.present:
         filler: Any = np.nan if m.classes is None else "" if value.dtype.kind == "U" else -1
         value = np.where(data.present[m.name].numpy(), value, filler)
     return [x if seen else None for x, seen in zip(value, data.observed[m.name].numpy())]

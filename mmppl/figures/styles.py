@@ -12,7 +12,7 @@ from ..core.roles import class_label
 from ..data.dataset import Dataset
 from ..inference.decode import decode
 from ..inference.fitted import FittedModel
-from ..inference.question import latent_sizes
+from ..inference.questions.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, class_codes, example_rows, limits, mosaic, quoted, true_values

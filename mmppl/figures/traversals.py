@@ -15,7 +15,7 @@ from ..data.dataset import Dataset
 from ..evaluation.conditioning import default_conditioning_sets, set_name
 from ..evaluation.scores import gaussian_kl
 from ..inference.decode import decode
-from ..inference.question import latent_sizes
+from ..inference.questions.question import latent_sizes
 from ..modalities.images import pixels
 from ..modalities.modality import Modality
 from .drawing import caption, example_rows, limits, mosaic, quoted

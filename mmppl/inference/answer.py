@@ -24,7 +24,8 @@ class Answer:
         ids: (n,) row ids, in the order of the rows.
         want: name → {"mean", "std", "q05", "q50", "q95", ...: (n, *shape)} in the units of the input; for classes
             {"prob": (n, *shape, K), "classes": names, "predicted": (n, *shape) names}; for tags (a label of
-            probabilities) also "predicted", 1 where the mean is at least ½, else 0; for "evidence" {"nats", "se",
+            probabilities) also "predicted", 1 where the mean is at least ½, else 0; where only missing cells were
+            asked for "imputed", (n, *shape) bool, too; for "evidence" {"nats", "se",
             "ess", "khat": (n,)}, with "se" NaN where k̂ is above 0.7; for "importance" {"value": (n, M), 0 where a
             modality is missing or not given, "modalities": their M names, "most": (n,) the name of the one that is
             trusted most, "" where nothing is given or several are trusted alike}.
@@ -180,14 +181,24 @@ class Answer:
         for i in range(min(rows, self.n)):
             lines.append(f"row {printable(self.ids[i])}")
             for name, parts in self.want.items():
-                lines.append(f"  {printable(name):<12} {printable(_brief(parts, i))}")
+                lines.append(f"  {printable(name):<12} {printable(_brief(parts, i, self.features.get(name, ())))}")
         if self.n > rows:
             lines.append(f"... {self.n - rows} more rows (--out FILE.csv, .parquet or the like keeps all)")
         lines += map(printable, self.summary())
         return "\n".join(lines)
 
 
-def _brief(parts: dict[str, Any], i: int) -> str:
+def _brief_of_imputed(parts: dict[str, Any], i: int, features: tuple[str, ...] = ()) -> str:
+    """The first few cells that are imputed, and how many are."""
+    imputed = parts["imputed"][i].ravel()
+    at = np.flatnonzero(imputed)
+    mean, std = parts["mean"][i].ravel(), parts["std"][i].ravel()
+    names = features if len(features) == len(imputed) else range(len(imputed))
+    cells = [f"{names[k]} {mean[k]:.4g} ± {std[k]:.2g}" for k in at[:6]]
+    return f"{len(at)} of {len(imputed)} missing{': ' * bool(cells)}{', '.join(cells)}{' ...' * (len(at) > 6)}"
+
+
+def _brief(parts: dict[str, Any], i: int, features: tuple[str, ...] = ()) -> str:
     if "nats" in parts:
         khat = parts["khat"][i]
         error = "distrusted" if khat > MAX_KHAT else f"± {parts['se'][i]:.2g}"
@@ -202,6 +213,8 @@ def _brief(parts: dict[str, Any], i: int) -> str:
             order = prob.argsort()[::-1][:3]
             return ", ".join(f"{parts['classes'][k]} {prob[k]:.1%}" for k in order)
         return "".join(str(c) for c in np.asarray(parts["predicted"][i]).ravel())
+    if "imputed" in parts and parts["imputed"][i].size > 1 and "mean" in parts:
+        return _brief_of_imputed(parts, i, features)
     mean, std = np.asarray(parts["mean"][i]), np.asarray(parts["std"][i])
     if mean.size == 1:
         low, high = (f"{np.asarray(parts[q][i]).item():.4g}" for q in ("q05", "q95")) if "q05" in parts else ("", "")

@@ -19,7 +19,7 @@ from ..errors import UsageError
 from ..objectives.traces import is_random
 from .draws import draw, in_chunks
 from .psis import MAX_KHAT, ROUNDING, smooth
-from .question import Question
+from .questions.question import Question
 
 
 class Estimate(NamedTuple):

@@ -23,7 +23,8 @@ from ..data.schema.column_names import ID
 from ..data.splits import GROUP
 from ..data.time_order import TIME
 from ..errors import DataError, UsageError
-from ..modalities.modality import Modality, members
+from ..modalities.groups import members
+from ..modalities.modality import Modality
 from .answer import Answer
 from .memory import MEMORY
 from .query import ask, ask_in_blocks
@@ -40,7 +41,7 @@ class FittedModel:
         name: the name of the model in answers, figures and messages.
         data: the data that it was fitted on, if they are at hand.
         ignored: the names of arrays that the fit left out; they are left out of other data too.
-        annotations: the names of arrays that the fit took for annotations (`Dataset.annotations`); so do its answers.
+        annotations: the names of arrays that the fit took for annotations; so do its answers.
         group: the name of the array that the fit took for the group of its rows, if it is another name.
         ids: the name of the column that the fit took for the ids of its rows, if it was told.
         time: the name of the array by whose order the fit split its rows, if there is one.
@@ -79,8 +80,8 @@ class FittedModel:
         self.modalities = tuple(program.schema if modalities is None else modalities)
         self.hyper, self.name, self.options = dict(hyper), name, dict[str, Any]()
         self.fitted_on, self.unseen = data, dict(unseen)
-        self.annotations, self.group, self.ids, self.time = tuple(annotations), group, ids, time
-        self.ignored = tuple(ignored)
+        self.ignored, self.annotations = tuple(ignored), tuple(annotations)
+        self.group, self.ids, self.time = group, ids, time
         self._history = list(history)
 
     @property
@@ -171,8 +172,7 @@ class FittedModel:
         as_: dict[str, str] = {}
         if not isinstance(data, Dataset):
             as_ = dict.fromkeys(self.ignored, "ignore") | dict.fromkeys(self.annotations, WORD)
-            words = ((GROUP, self.group), (TIME, self.time), (ID, self.ids))
-            as_ |= {name: word for word, name in words if name is not None}
+            as_ |= {n: word for n, word in ((self.group, GROUP), (self.time, TIME), (self.ids, ID)) if n is not None}
         dataset = read(data, root=root, as_=as_, schema=self.modalities)
         if not dataset.has_split:
             dataset = self._with_split(dataset)
@@ -238,6 +238,7 @@ class FittedModel:
         memory: int | str = MEMORY,
         precision: str = "fp32",
         set_condition: Mapping[str, Any] = {},
+        only_missing: bool = False,
     ) -> Answer:
         """Ask what follows from what is given; see `mmppl.inference.query.ask` for details.
 
@@ -256,6 +257,7 @@ class FittedModel:
             memory: the memory that the work may take, in bytes or as a text such as "500MB".
             precision: "fp32" or "bf16".
             set_condition: condition → the value under which what is wanted is predicted, in all rows.
+            only_missing: keep what rows have as it is, and predict what they lack from all that they have.
 
         Returns:
             The answer, with one entry per row.
@@ -270,7 +272,7 @@ class FittedModel:
             answer = ask(
                 self.program, dataset.take(chosen), given=given, want=want, draws=draws, method=method, seed=seed,
                 keep_draws=keep_draws, quantiles=quantiles, memory=memory, precision=precision,
-                set_condition=set_condition, run=self.name,
+                set_condition=set_condition, only_missing=only_missing, run=self.name,
             )  # fmt: skip
         answer.warnings[:0] = self._warnings_of(dataset, given, want, left_out)
         return answer
@@ -286,8 +288,8 @@ class FittedModel:
             split: the part of the data.
             rows: which rows of it.
             root: the folder with the files that a recipe needs.
-            options: `given`, `want`, `draws`, `method`, `seed`, `keep_draws`, `quantiles`, `memory`, `precision` and
-                `set_condition`.
+            options: `given`, `want`, `draws`, `method`, `seed`, `keep_draws`, `quantiles`, `memory`, `precision`,
+                `set_condition` and `only_missing`.
 
         Yields:
             The answers of blocks of rows, in the order of the rows, the same to the bit as those of `query`. The last

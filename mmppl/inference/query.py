@@ -13,21 +13,19 @@ from torch import Tensor
 from ..base.parsing import names as names_in
 from ..base.parsing import size as size_in
 from ..base.turns import taking_turns, turn
-from ..core.batch import Batch
+from ..core.elements import check_cells
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..data.examine.report import refuse_unseen
 from ..errors import UsageError
+from ..modalities.groups import members
 from ..modalities.kinds import kind
-from ..modalities.modality import members
 from .answer import Answer
-from .draws import autocast, draw, in_chunks
-from .evidence import evidence, importance_weights
 from .memory import MEMORY, chunk, estimate
-from .predictive import PredictiveAccumulator, resample
-from .psis import smooth
-from .question import Question
-from .set_conditions import about_conditions
+from .questions.imputation import WHOLE, given_with_own, keep_observed
+from .questions.question import Question
+from .questions.set_conditions import about_conditions
+from .rows import answer_rows
 from .warnings import infinite_rows, not_finite, nothing_given, nothing_scored, untrusted_weights
 
 BLOCK = 2**25  # bytes of the answers of a block, about
@@ -47,6 +45,7 @@ def ask(
     memory: int | str = MEMORY,
     precision: Literal["fp32", "bf16"] | str = "fp32",
     set_condition: Mapping[str, Any] = {},
+    only_missing: bool = False,
     run: str = "",
 ) -> Answer:
     """Ask a program about every row of a data set.
@@ -74,6 +73,8 @@ def ask(
             float32.
         set_condition: condition → the class or number under which what is wanted is predicted in all rows, "as if
             measured there" ({"batch": "A"}). Latents are read under each row's own conditions.
+        only_missing: if True, cells that a row has stay as they are (mean, quantiles and draws are the value, std is
+            0), what a row has of a wanted modality is given too, and "imputed" says which cells are predicted.
         run: the name of the model, for the answer.
 
     Returns:
@@ -88,6 +89,7 @@ def ask(
     blocks = Blocks(
         program, dataset, given=given, want=want, draws=draws, method=method, seed=seed, keep_draws=keep_draws,
         quantiles=quantiles, memory=memory, precision=precision, set_condition=set_condition,
+        only_missing=only_missing,
     )  # fmt: skip
     found: dict[str, dict[str, Any]] = {name: {} for name in blocks.question.want}
     with turn():
@@ -157,16 +159,19 @@ class Blocks:
         memory: int | str = MEMORY,
         precision: str = "fp32",
         set_condition: Mapping[str, Any] = {},
+        only_missing: bool = False,
     ) -> None:
         self.given = None if given is None else members(program.modalities, names_in(given))
-        self._set_condition = set_condition
+        self._set_condition, self._only_missing = set_condition, only_missing
         memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
         if memory < 1:
             raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
         wanted = members(program.modalities, names_in(want))
         how = (draws, method, seed, keep_draws, quantiles, precision)
+        check_cells(program, dataset.observed, dataset.present)
         with turn(), torch.no_grad():
-            self.question = question = Question.of(program, dataset, self.given, wanted, *how, set_condition)
+            shown = given_with_own(program, self.given, wanted) if only_missing else self.given
+            self.question = question = Question.of(program, dataset, shown, wanted, *how, set_condition)
             scored = question.targets() if "evidence" in question.want else ()
             refuse_unseen(dataset.findings, [*question.given, *scored])
             size = chunk(
@@ -181,7 +186,7 @@ class Blocks:
     def answered(self, rows: Tensor) -> dict[str, dict[str, Any]]:
         """Answer the question for a chunk, each once: name → parts, as in `Answer.want`."""
         program, data = self.question.program, self.question.dataset
-        found: dict[str, dict[str, Any]] = dict(_answer(self.question, rows, self._draws))
+        found: dict[str, dict[str, Any]] = dict(answer_rows(self.question, rows, self._draws))
         found = {name: found[name] for name in self.question.want}
         tags = {m.name for m in program.modalities if kind(m) == "tags"}
         for name, parts in found.items():
@@ -195,8 +200,10 @@ class Blocks:
             _name_the_most(found[name], list(program.encoded))
         self._wrong.append(infinite_rows(found, len(rows)))
         self._khats.append({name: parts["khat"] for name, parts in found.items() if "khat" in parts})
+        if self._only_missing:
+            keep_observed(found, program, data.take(rows))
         for m in program.modalities:
-            if m.name in found and m.name in data.present:
+            if m.name in found and m.name in data.present and m.sequence:
                 _blank(found[m.name], data.present[m.name][rows].numpy(), data.observed[m.name][rows].numpy())
         return found
 
@@ -225,11 +232,10 @@ class Blocks:
 
 
 def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> None:
-    """Put NaN (of classes -1 or "") where an element of the row is known not to exist, such as beyond the length of a
-    sequence."""
+    """Put NaN (of classes -1 or "") where a step of a sequence is known not to exist, beyond the length of the row."""
     known = observed.reshape(-1, *[1] * (present.ndim - 1))
     for key, value in parts.items():
-        if key in ("ess", "khat", "classes"):
+        if key in WHOLE:
             continue
         absent = known & ~present
         absent = absent[:, None] if key == "draws" else absent
@@ -252,29 +258,7 @@ def _fill(found: dict[str, dict[str, Any]], part: dict[str, dict[str, Any]], row
 
 def _trial(question: Question, draws: int) -> None:
     """Ask the question about the first row with so many draws, to measure how much memory that takes."""
-    _answer(dataclasses.replace(question, draws=draws), torch.tensor([0]), draws)
-
-
-def _answer(question: Question, rows: Tensor, step: int) -> dict[str, dict[str, np.ndarray]]:
-    """Answer everything that is wanted for some rows, `step` draws at a time."""
-    batch = question.dataset.batch(rows, question.program.encoded)
-    ids = question.dataset.ids[rows.numpy()]
-    of_modalities = [n for n in question.want if n in question.program.quantities]
-    names = [n for n in question.want if n not in (*of_modalities, "evidence")]
-    found = _describe(question, names, batch, ids, step) if names else {}
-    if "evidence" in question.want:
-        found["evidence"] = evidence(question, batch, ids, step)
-    for name in of_modalities:
-        found[name] = {"value": _quantity(question, name, batch)}
-    return found
-
-
-def _quantity(question: Question, name: str, batch: Batch) -> np.ndarray:
-    """(B, M) numbers that the program has of the modalities that it encodes; 0 for those that are not given."""
-    with autocast(question.precision):
-        values = question.program.quantity(name, batch.seeing(question.given))
-    zero = torch.zeros(len(batch))
-    return torch.stack([values.get(n, zero) for n in question.program.encoded], -1).numpy()
+    answer_rows(dataclasses.replace(question, draws=draws), torch.tensor([0]), draws)
 
 
 def _name_the_most(parts: dict[str, Any], modalities: list[str]) -> None:
@@ -283,66 +267,3 @@ def _name_the_most(parts: dict[str, Any], modalities: list[str]) -> None:
     parts["modalities"] = modalities
     alone = (value == value.max(-1, keepdims=True)).sum(-1) == 1
     parts["most"] = np.where(alone & value.any(-1), np.asarray(modalities)[value.argmax(-1)], "")
-
-
-def _describe(
-    question: Question, names: list[str], batch: Batch, ids: np.ndarray, step: int
-) -> dict[str, dict[str, np.ndarray]]:
-    """Compute moments, quantiles and probabilities of sites over their draws.
-
-    With importance sampling the weights are computed first, and keyed noise repeats the draws afterwards, so that no
-    decoder output has to be kept until then.
-    """
-    program, latents = question.program, question.latents
-    weighted = None
-    if question.method == "importance":
-        weighted = smooth(*importance_weights(question, batch, ids, question.given, question.given, step))
-    weights = None if weighted is None else weighted.weights
-    batch = dataclasses.replace(batch, instead=question.instead)  # the weights are those of the rows' own conditions
-    accumulators = {
-        name: PredictiveAccumulator(
-            None if name in latents else program.modality(name), question.draws, weights, question.holds(name)
-        )
-        for name in names
-    }
-    exact: Mapping[str, Any] = {}
-    if question.method == "guide":
-        exact = program.predictive(batch.seeing(question.given), [n for n in names if n not in latents])
-    for draws in taking_turns(in_chunks(question.draws, step)):
-        _accumulate(question, accumulators, batch, ids, draws, exact)
-    found: dict[str, dict[str, np.ndarray]] = {}
-    indices = None if weights is None else resample(weights, question.seed, ids)
-    for name, of in accumulators.items():
-        if indices is not None:
-            of.resample(indices)
-        kept = {"draws": of.kept()} if question.keep_draws else {}
-        found[name] = of.moments() | of.quantiles(question.quantiles) | kept
-        if weighted is not None:
-            found[name] |= {"ess": weighted.ess.numpy(), "khat": weighted.khat.numpy()}
-    return found
-
-
-def _accumulate(
-    question: Question,
-    accumulators: dict[str, PredictiveAccumulator],
-    batch: Batch,
-    ids: np.ndarray,
-    draws: range,
-    exact: Mapping[str, Any],
-) -> None:
-    """Add some draws, and where the predictive distribution is known, that for each of them.
-
-    This is a function of its own so that the traces of a chunk are freed.
-    """
-    names = list(accumulators)
-    sampled = [n for n in names if n not in question.latents and n not in question.program.conditions]
-    unread = [n for n in names if not question.holds(n)]
-    traces = draw(
-        question.program, batch, ids, draws, given=question.given, sampled=sampled, seed=question.seed,
-        unread=unread, precision=question.precision,
-    )  # fmt: skip
-    for name, into in accumulators.items():
-        site = (traces.guide if name in question.latents else traces.model).nodes[name]
-        if name in exact:
-            site = {"fn": exact[name].expand((len(draws), len(batch))), "value": site["value"]}
-        into.add(site, draws.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -60,6 +60,8 @@ class Modality:
             ones.
         size_factor: of counts whose means are proportional to their row's total, the mean and the squared coefficient
             of variation of the training rows' size factors (see `CountLikelihood`); None: the rows have no size.
+        gaps: whether training rows lack single elements (cells). Encoders then see 2·size numbers, the values (0 where
+            they are missing) and, after them, 1 for each element that is there; of classes K·size + size.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
             them.
         covariates: the conditions that encoders and decoders of this modality see beside it. The program binds them.
@@ -95,12 +97,15 @@ class Modality:
     size_factor: tuple[float, ...] | None = None
     event: str | None = None
     group: str | None = None
+    gaps: bool = False
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
     covariates: tuple[Modality, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if any(length < 1 for length in self.shape) or self.size > LARGEST:
             raise UsageError(f"{self.name}: no sample has the shape {self.shape}; give whole numbers from 1 on.")
+        if self.gaps and (self.sequence or not self.shape):
+            raise UsageError(f"{self.name}: gaps are of vectors and arrays; a number or sequence lacks whole rows.")
         if self.sequence and len(self.shape) != 2:
             raise UsageError(f"{self.name}: a sequence has the shape (steps, features), not {self.shape}; reshape it.")
         if self.sequence and self.role == "condition":
@@ -121,6 +126,11 @@ class Modality:
         if family := LIKELIHOODS.get(self.likelihood):  # that of a run may become known only when its program is loaded
             if self.sequence and not family.elements:
                 raise UsageError(f"{self.name}: {self.likelihood} scores no single steps of a sequence; choose normal.")
+            if self.gaps and not family.elements:
+                raise UsageError(
+                    f"{self.name}: {self.likelihood} scores whole rows only, and some lack cells; choose normal, or "
+                    f"mask these rows (mask_{self.name})."
+                )
             family.check(self)
 
     def check_learnt(self) -> None:
@@ -168,10 +178,11 @@ class Modality:
 
     @property
     def input_size(self) -> int:
-        """The width of an encoder's input: one per feature, or one per feature and class, and one per step of a
-        sequence, and beside them the columns of the covariates.
+        """The width of an encoder's input: one per feature, or one per feature and class; one per step of a sequence,
+        or per feature where there are gaps; and beside them the columns of the covariates.
         """
-        return self.family.input_size(self) + (self.shape[0] if self.sequence else 0) + self.covariate_size
+        masks = self.shape[0] if self.sequence else self.size if self.gaps else 0
+        return self.family.input_size(self) + masks + self.covariate_size
 
     @property
     def covariate_size(self) -> int:
@@ -213,12 +224,14 @@ class Modality:
 
         Returns:
             (B, input_size) floats, without covariates. Of a sequence they are the flattened (T, F + 1) steps (F·K + 1
-            with K classes): its features, and 1 where the step exists.
+            with K classes): its features, and 1 where the step exists. With `gaps` they are followed by 1 for each
+            element that is there.
         """
         return self.masked_input(self.family.as_input(self, value), present)
 
     def masked_input(self, columns: Tensor, present: Tensor | None = None) -> Tensor:
-        """Blank the columns of elements that do not exist, and add those that say which steps of a sequence do.
+        """Blank the columns of elements that do not exist, and add those that say which steps of a sequence, or
+        elements where there are gaps, do.
 
         Args:
             columns: (B, size), or (B, size · classes), as an encoder sees the values.
@@ -227,12 +240,14 @@ class Modality:
         Returns:
             (B, input_size) floats.
         """
-        if present is None and not self.sequence:
+        if present is None and not (self.sequence or self.gaps):
             return columns
         there = torch.ones(1, *self.shape, dtype=torch.bool, device=columns.device) if present is None else present
         there = there.expand(len(columns), *self.shape)
         of_each = columns.shape[1] // self.size
         columns = torch.where(there.flatten(1).repeat_interleave(of_each, -1), columns, 0.0)
+        if self.gaps:
+            return torch.cat([columns, there.flatten(1).to(columns.dtype)], -1)
         if not self.sequence:
             return columns
         steps = there.any(-1, keepdim=True).to(columns.dtype)
@@ -304,8 +319,9 @@ class Modality:
         for name in ("features", "input_scaling", "event", "group", "missing", "size_factor"):
             if kept[name] is None:
                 del kept[name]
-        if not self.sequence:
-            del kept["sequence"]
+        for name in ("sequence", "gaps"):
+            if not kept[name]:
+                del kept[name]
         if self.input_scaling is not None:
             kept["input_scaling"] = self.input_scaling.to_json()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
@@ -323,23 +339,3 @@ class Modality:
             if scaling is not None:
                 scaling.check_numbers(found.name)
         return found
-
-
-def members(modalities: Sequence[Modality], names: Sequence[str]) -> list[str]:
-    """Replace the names of groups by those of their parts.
-
-    Args:
-        modalities: the schema.
-        names: names of modalities, groups, and anything else.
-
-    Returns:
-        The names, each once; those that are no group as they are.
-
-    Example:
-        >>> clinic = [Modality("clin_numbers", (2,), group="clin"), Modality("clin_sex", (), group="clin")]
-        >>> members(clinic, ["z", "clin"])
-        ['z', 'clin_numbers', 'clin_sex']
-    """
-    own = {m.name for m in modalities}
-    parts = {name: [m.name for m in modalities if m.group == name] for name in names if name not in own}
-    return list(dict.fromkeys(one for name in names for one in parts.get(name) or [name]))

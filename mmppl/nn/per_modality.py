@@ -52,6 +52,10 @@ def encoders(modalities: Sequence[Modality], outputs: int, options: NetworkOptio
     """
 
     def encoder(m: Modality, options: NetworkOptions) -> nn.Module:
+        if m.gaps and (_is_image(m, options.networks) or _is_text(m, options.networks) or _of_steps(m, options)):
+            raise UsageError(
+                f"{m.name}: networks={options.networks} take no missing cells; choose networks=mlp, or fill them."
+            )
         if m.covariates and (features := _structured(m.alone, _width(options), options)) is not None:
             head = _mlp(_width(options) + m.covariate_size, outputs, replace(options, layers=1), gain=ENCODER_GAIN)
             return CovariateEncoder(features, m.alone.input_size, head)
@@ -209,6 +213,11 @@ def is_series(m: Modality) -> bool:
     """Whether networks over steps take a modality: a sequence, numbers of shape (steps, features), or classes of shape
     (steps,)."""
     return m.sequence or len(m.shape) == (1 if m.n_classes else 2)
+
+
+def _of_steps(m: Modality, options: NetworkOptions) -> bool:
+    """Whether these networks go over the steps of a modality."""
+    return options.networks in SERIES and is_series(m)
 
 
 def without_fit(modalities: Sequence[Modality], networks: Networks) -> list[str]:

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from ..core.batch import Batch
 from ..core.program import Program
 from ..core.terms import Terms, Weight
+from ..modalities.modality import Modality
 from .traces import Traces, _mean_over_rows, _scored
 
 NOISE = "program.likelihood_parameters."
@@ -75,7 +76,7 @@ def cross_likelihood(
         if seen is not None and m.family.density:
             number = _number(batch, name)  # 0 leaves nothing of the term
             before = seen[f"nll.{name}"][0].detach() * len(batch) / _number(traces.batch, name).clamp_min(1)
-            excess, half = value * len(batch) / number.clamp_min(1) - before, 0.5 * m.size
+            excess, half = value * len(batch) / number.clamp_min(1) - before, 0.5 * _features(batch, m)
             grown = torch.where(excess > 0, half * torch.log1p(excess.clamp_min(0.0) / half), excess)
             found[name] = number / len(batch) * (before + grown)
     return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
@@ -85,6 +86,16 @@ def _number(batch: Batch, name: str) -> Tensor:
     """How often a modality is scored, over rows and subsets."""
     scored = batch.scored[name] if batch.active is None else batch.scored[name] & batch.active
     return scored.sum()
+
+
+def _features(batch: Batch, m: Modality) -> Tensor | float:
+    """How many features a row that is scored has, on average."""
+    if not m.gaps:
+        return float(m.size)
+    scored = batch.scored[m.name] if batch.active is None else batch.scored[m.name] & batch.active
+    weight = scored.reshape(-1, len(batch)).sum(0).to(torch.get_default_dtype())
+    present = batch.present.get(m.name, torch.ones_like(batch.values[m.name], dtype=torch.bool))
+    return (weight * present.flatten(1).sum(1)).sum() / weight.sum().clamp_min(1)
 
 
 class _Model(nn.Module):

@@ -84,6 +84,7 @@ class PyroProgram(Program):
     """The base class of what `from_pyro` makes. Its sites are Pyro's own, which would score steps that do not exist."""
 
     takes_elements = False
+    takes_gaps = False
     pair: Any
 
     def __init__(self, modalities: Sequence[Modality]) -> None:

@@ -95,7 +95,8 @@ def fit_head(
     if not observed.any():
         return
     own = observed.nonzero().squeeze(-1)
-    target = batch.values[modality.name][own]
+    target, there = batch.values[modality.name][own], batch.present.get(modality.name)
+    there = None if there is None else there[own]
     shown = {given: torch.stack([batch.observed[n] for n in given]).any(0)[own] for given in draws}
     count = torch.stack(list(shown.values())).sum(0).clamp_min(1)  # sets of each row
     total = sum(len(z) for z in draws.values()) * len(own) * head.out_features
@@ -105,14 +106,16 @@ def fit_head(
         rows = shown[given].nonzero().squeeze(-1)
         if len(rows):
             kept = z[: max(1, len(z) // thin)]
-            parts.append((kept[:, own[rows]].double(), target[rows], 1 / count[rows].double()))
+            known = None if there is None else there[rows]
+            parts.append((kept[:, own[rows]].double(), target[rows], known, 1 / count[rows].double()))
     weight, bias = (p.detach().double().clone().requires_grad_() for p in (head.weight, head.bias))
     moving = [weight, bias, *learned]
 
     def loss() -> Tensor:
         total = ridge / 2 * weight.square().sum()
-        for z, x, share in parts:
-            log_p = modality.family(modality, z @ weight.T + bias).log_prob(x)
+        for z, x, known, share in parts:
+            made = modality.family(modality, z @ weight.T + bias)
+            log_p = (made if known is None else made.of_elements(known)).log_prob(x)
             joint = torch.logsumexp(log_p, 0) - math.log(len(z)) if modality.role == "label" else log_p.mean(0)
             total = total - joint @ share
         return total
@@ -189,14 +192,16 @@ def fit_classifier(
     given, pattern = torch.cat(inputs), torch.cat(patterns)
     if not len(given):
         return
-    target = batch.values[label.name][pattern[:, 0]]
+    target, there = batch.values[label.name][pattern[:, 0]], batch.present.get(label.name)
+    there = None if there is None else there[pattern[:, 0]]
     _, same, counts = torch.unique(pattern, dim=0, return_inverse=True, return_counts=True)
     share = 1 / counts[same].double()  # sets that show the same of a row count once
     weight = torch.zeros_like(classifier.weight, dtype=torch.float64).requires_grad_()
     bias = torch.zeros_like(classifier.bias, dtype=torch.float64).requires_grad_()
 
     def loss() -> Tensor:
-        log_p = label.family(label, given @ weight.T + bias).log_prob(target)
+        made = label.family(label, given @ weight.T + bias)
+        log_p = (made if there is None else made.of_elements(there)).log_prob(target)
         return ridge / 2 * weight.square().sum() - log_p @ share
 
     _minimise([weight, bias], loss)

@@ -14,7 +14,9 @@ MAX_DIFFERENCES = 6  # differences that one line tells
 def settings(record: RunRecord) -> dict[str, tuple[Any, str]]:
     """Name → (what is compared, the same in words). Of what is hidden the rate counts: which entries, the seed says."""
     program, data = record.program, record.data
-    numbers = json.loads(json.dumps({**record.hyper, **record.training, "hide": data.hide}))  # JSON knows no tuples
+    numbers = json.loads(
+        json.dumps({**record.hyper, **record.training, "hide": data.hide, "hide_cells": data.hide_cells})
+    )  # JSON knows no tuples
     return {
         "program": (program.name, program.name),
         "source of the program": (program.sha256, f"{program.sha256[:8]}…"),

@@ -73,6 +73,7 @@ class DataRecord:
         root: folder of the files that a recipe needs; None: $MMPPL_DATA.
         declared: name → likelihood, as `as_` of the fit declared it, or `as_` of `read` before it.
         hide: share of the modalities that was hidden at random.
+        hide_cells: share of the single cells that was.
         unseen: label → its classes that no training row has.
         target: the names of the labels, where the fit named them.
     """
@@ -86,12 +87,14 @@ class DataRecord:
     root: str | None = None
     declared: dict[str, str] = field(default_factory=dict)
     hide: float = 0.0
+    hide_cells: float = 0.0
     unseen: dict[str, tuple[str | int, ...]] = field(default_factory=dict)
     target: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check(0 <= self.n < 2**53, "n", self.n, "a number of rows")
-        _check(0 <= self.hide < 1, "hide", self.hide, "a share from 0 to below 1")
+        for name in ("hide", "hide_cells"):
+            _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share from 0 to below 1")
         for name in ("fingerprint", "as_read", "unhidden"):
             _check(HASH.fullmatch(getattr(self, name)), name, getattr(self, name), "64 hexadecimal digits")
         for name in ("spec", "root"):

@@ -168,14 +168,17 @@ class Run(FittedModel):
 
         Args:
             root: folder of the files of a recipe.
-            hidden: False: with what `fit(hide=…)` hid from it; as they are where that cannot be read again.
+            hidden: False: with what `fit(hide=…, hide_cells=…)` hid from it; as they are where that cannot be read
+                again.
 
         Raises:
             DataError: the data have changed.
             UsageError: they were arrays in memory, or files that a run which was fitted elsewhere names.
         """
         stored, here = self.record.data, self.fitted_on
-        if here is not None and (hidden or not stored.hide or here.whole is not None or stored.spec is None):
+        if here is not None and (
+            hidden or not (stored.hide or stored.hide_cells) or here.whole is not None or stored.spec is None
+        ):
             return here if hidden else here.whole or here
         if stored.spec is None:
             raise UsageError(f"{self.name}: fitted on arrays in memory; name the data (--data FILE).")
@@ -188,7 +191,7 @@ class Run(FittedModel):
             root = stored.root
         missing = {m.name: m.missing for m in self.modalities if m.missing is not None}
         how: dict[str, Any] = dict(as_=stored.declared, hide=stored.hide, hide_seed=self.record.seed)
-        how |= dict(missing=missing, target=stored.target)
+        how |= dict(missing=missing, target=stored.target, hide_cells=stored.hide_cells)
         data = read(stored.spec, root=root, **how)
         if not hidden:
             data = data.whole or data

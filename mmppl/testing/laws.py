@@ -19,7 +19,7 @@ from ..data.dataset import Dataset
 from ..distributions.delta import is_deterministic
 from ..errors import UsageError
 from ..inference.query import ask
-from ..inference.question import latents_of
+from ..inference.questions.question import latents_of
 from ..objectives.traces import is_random
 from .linear_gaussian import World, exact
 from .samples import overwritten, turned

@@ -80,6 +80,7 @@ def fit(
     root: str | Path | None = None,
     as_: Mapping[str, Any] = {},
     hide: float = 0.0,
+    hide_cells: float = 0.0,
     download: bool = False,
     use: Sequence[str | Path] = (),
     missing: Mapping[str, Sequence[Any]] = {},
@@ -103,22 +104,19 @@ def fit(
         lr: learning rate of the groups of parameters that name none.
         schedule: of the learning rate over each stage.
         clip: bound of the norm of each group's gradient.
-        patience: stop after so many epochs (lines of metrics.jsonl) without a better validation loss, and keep the best
-            epoch's weights instead of the last one's.
+        patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights.
         validation: share to hold out of the rows that are no test rows, where the data bring no validation rows of
             their own; 0: nothing is held out, and all steps are taken. Default: the validation rows that were drawn
             when the data were read, a tenth; with few rows they are held out in folds.
         folds: number of the folds that are held out in turn to choose the number of steps. Default: 5 where there are
             fewer than 200 rows and a refit follows, else 1, the validation rows alone.
-        refit: whether all rows that are no test rows are fitted for the number of steps that was chosen. Default: where
-            the number is chosen on rows that the data did not bring as validation rows.
-        calibrate: whether noise, temperatures of labels and exponents of experts are fitted to the validation rows
-            after training (`mmppl.train.calibration`); by default they are.
+        refit: whether all rows that are no test rows are then fitted for that number. Default: if the data did not
+            bring the rows that it was chosen on as validation rows.
+        calibrate: whether validation rows calibrate the answers (`mmppl.train.calibration`), as by default.
         seed: of all random draws.
         device: "auto" is the GPU where there is a usable one.
         precision: "bf16" runs the networks under autocast.
-        threads: of the processor that share one computation. None: one where the networks are small, which more would
-            slow down, else PyTorch's number; of a resumed fit those that it began with. Other numbers give other bits.
+        threads: of the processor; other numbers give other bits. None: see `mmppl.train.threads`.
         out: the run folder; None: everything stays in memory, until `save` of the run.
         resume: go on where a killed fit in `out` stopped.
         callbacks: of one's own, called at each step and epoch.
@@ -128,6 +126,7 @@ def fit(
         root: passed to `mmppl.read`, as are `as_`, `download`, `missing`, `target` and `strict`.
         as_: name → likelihood, or columns; as of `read`.
         hide: share of the modalities to hide at random (seeded).
+        hide_cells: share of the single cells to hide at random (seeded), which are then scored.
         download: let a recipe fetch its files.
         use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
         missing: name → the values that stand for "missing".
@@ -157,13 +156,13 @@ def fit(
                 log(message)
 
     how: dict[str, Any] = dict(root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
-    how |= dict(missing=missing, target=target, strict=strict)
+    how |= dict(missing=missing, target=target, strict=strict, hide_cells=hide_cells)
     dataset = None
     if program is None:
         if data is None:
             raise UsageError("fit: name a program or data; for data alone, one is chosen.")
         dataset = read(data, **how)
-        program, why = default_program(len(dataset.rows("train")), bool(dataset.present), dataset.modalities)
+        program, why = default_program(len(dataset.rows("train")), dataset.modalities)
         inform(why)
     cls = load_program(program)
     added = specs_of(terms)
@@ -187,6 +186,7 @@ def fit(
         root=os.path.abspath(root) if root else None,
         declared={**as_, **dataset.declared},  # the names of columns as text
         hide=hide,
+        hide_cells=hide_cells,
         target=None if target is None else tuple(names_in(target)),
     )
     source = source_of(cls)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..base.random import generator
 from ..core.batch import Batch
+from ..core.elements import check_cells
 from ..core.program import Program
 from ..core.row_selection import MissingnessPatterns
 from ..data.dataset import Dataset
@@ -57,6 +58,7 @@ class Rows:
         like: Tensor | None = None,
         key: str = "",
     ) -> None:
+        check_cells(program, dataset.observed, dataset.present)
         self.program, self.dataset, self.device, self.key, self.steps = program, dataset, device, key, steps
         self.numbers = fold.train
         self.valid = dataset.take(fold.valid)

@@ -116,7 +116,7 @@ OF_A_PROGRAM = (
 )  # fmt: skip
 """What a program, a preset or a call may set."""
 
-OF_THE_FIT = (*OF_A_PROGRAM, *OF_THE_RECORD, "gradient_rule", "version", "data", "program", "hide")
+OF_THE_FIT = (*OF_A_PROGRAM, *OF_THE_RECORD, "gradient_rule", "version", "data", "program", "hide", "hide_cells")
 """What a run is told apart by beside its hyper-parameters, none of which can have one of these names."""
 
 

@@ -249,8 +249,11 @@ def test_a_frame():
     assert (data.split[2::3] == 2).all() and (data.split == 1).sum() == 4  # a tenth of 40 train rows
 
     frame.loc[5, "gene:a"] = np.nan
-    with pytest.raises(DataError, match=r"'gene', row 5 \(id 'p5'\), column 1 \(a\): nan"):
+    assert read(frame).present["gene"][5].tolist() == [True, False, True]
+    frame.loc[5, "gene:a"] = np.inf
+    with pytest.raises(DataError, match=r"'gene', row 5 \(id 'p5'\), column 1 \(a\): inf"):
         read(frame)
+    frame.loc[5, "gene:a"] = np.nan
     with pytest.raises(DataError, match="'gene' is a column and also a group"):
         read(frame.assign(gene=1.0))
     with pytest.raises(DataError, match="'id', row 7 is empty"):

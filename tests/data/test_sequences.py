@@ -247,7 +247,7 @@ def test_what_stands_for_missing_counts_within_lengths_alone():
     flat = {"x": np.arange(2.0 * N).reshape(N, 2), "length_x": np.ones(N)}
     flat["x"][3, 1] = -9
     found = mmppl.read(flat, as_={"length_x": "normal"}, missing={"x": [-9]})  # no lengths, and so no padding
-    assert not found.observed["x"][3]
+    assert found.present["x"][3].tolist() == [True, False]
 
 
 def test_lengths_of_what_is_ignored_are_told():

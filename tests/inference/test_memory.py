@@ -12,7 +12,7 @@ from mmppl.core.loading import load_program
 from mmppl.inference import memory
 from mmppl.inference.memory import Chunk, Estimate, chunk, estimate
 from mmppl.inference.query import _trial, ask
-from mmppl.inference.question import Question, latent_sizes
+from mmppl.inference.questions.question import Question, latent_sizes
 
 MLP = dict(hidden=32, latent_dim=4)
 

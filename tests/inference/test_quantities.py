@@ -16,7 +16,7 @@ from mmppl import FittedModel, Program, UsageError, fit, load_program, read
 from mmppl.cli.main import main
 from mmppl.evaluation.evaluate import evaluate
 from mmppl.inference.draws import draw
-from mmppl.inference.question import QUANTITIES
+from mmppl.inference.questions.question import QUANTITIES
 
 SMALL = dict(hidden=16, latent_dim=4, layers=1)
 

@@ -20,7 +20,7 @@ def constant(data: Examined) -> Iterator[Finding]:
         train = np.flatnonzero(data.observed[m.name] & (data.split == 0))
         if len(train) < 2:
             continue
-        array = data.arrays[m.name].reshape(len(data.split), -1)
+        array = data.filled(m.name).reshape(len(data.split), -1)
         first = array[train[0]]
         alike = np.flatnonzero((first == array[train[1]]) & (first == array[train[-1]]))  # few, looked at whole
         same = [int(place) for place in alike if (array[train, place] == first[place]).all()]

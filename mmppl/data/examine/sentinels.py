@@ -38,7 +38,7 @@ def sentinels(data: Examined) -> Iterator[Finding]:
                 if apart(rows[:, place], value):
                     found.setdefault(value, []).append(int(place))
         for value, places in found.items():
-            cells = int((rows[:, places] == value).sum())
+            cells = data.count(m, places, value)
             kept = rows[:, places]
             rest = kept[kept != value]
             where = data.columns(m, places)

@@ -58,10 +58,8 @@ def _single(name: str, size: int, rows: np.ndarray) -> Iterator[Finding]:
         filled, lows = filled + int(np.count_nonzero(part)), [*lows, *([float(above.min())] if above.size else [])]
     share, low = 1 - filled / rows.size, min(lows)
     if share * rows.size >= 2 and _apart(low, float(np.quantile(positive, 0.99))) and len(np.unique(positive)) > 2:
-        what = (
-            f"if it means missing: --missing {name}=0" if size == 1 else
-            f"if it means missing: --missing {name}=0 takes out every row with one; or give its columns one by one"
-        )  # fmt: skip
+        cells = " masks these cells" if size > 1 else ""
+        what = f"if it means missing: --missing {name}=0{cells}"
         yield Finding(
             "zeros", name,
             f"{name}: 0 in {share:.1%} of the numbers, the others from {low:.3g} on; taken for measured, {what}", True,

@@ -19,7 +19,9 @@ from .npz import NpzSource, map_npy
 from .parquet import ParquetSource
 from .store import on_disk
 
-SOURCES: dict[str, type[NpzSource] | type[ParquetSource]] = {".npz": NpzSource, ".parquet": ParquetSource, ".pq": ParquetSource}
+SOURCES: dict[str, type[NpzSource] | type[ParquetSource]] = {
+    ".npz": NpzSource, ".parquet": ParquetSource, ".pq": ParquetSource,
+}  # fmt: skip
 GROWTH = {".npz": RATIO, ".npy": 1}  # what a file becomes at most in memory; of Parquet files the metadata tell
 
 

@@ -22,7 +22,7 @@ def with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) ->
 
     Args:
         arrays: the arrays by name.
-        gaps: name → (N,) bool, True where the row is missing.
+        gaps: name → bool, True where the row, (N,), or the cell, (N, *shape), is missing.
 
     Returns:
         The arrays, with `mask_<name>` for each name whose array has gaps.
@@ -30,8 +30,11 @@ def with_masks(arrays: dict[str, np.ndarray], gaps: Mapping[str, np.ndarray]) ->
     for name, gap in gaps.items():
         if gap.any():
             own = arrays.get(f"mask_{name}")
-            if own is not None and own.shape != gap.shape:
+            if own is not None and own.shape not in (arrays[name].shape, gap.shape[:1]):
                 continue  # the user's mask is refused for its shape
+            if own is not None and own.ndim != gap.ndim:
+                shape = (len(gap), *[1] * (max(own.ndim, gap.ndim) - 1))
+                own, gap = (part.reshape(shape) if part.ndim == 1 else part for part in (own, gap))
             joined = ~gap if own is None else np.where(gap, False, own)
             arrays = {**arrays, f"mask_{name}": joined}
     return arrays

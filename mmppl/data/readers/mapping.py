@@ -64,7 +64,7 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
         ignored: the names whose contents do not matter; a filler takes their place.
 
     Returns:
-        The arrays by name, with `mask_<name>` where rows are missing that no NaN can mark.
+        The arrays by name, with `mask_<name>` where rows or cells are missing that no NaN can mark.
 
     Raises:
         DataError: rows differ in length, or objects are neither strings nor numbers.
@@ -85,7 +85,7 @@ def read_mapping(data: Mapping[str, Any], ignored: Collection[str] = ()) -> dict
         if f"length_{name}" not in data and (series := _of_unequal_length(name, value)) is not None:
             value, arrays[f"length_{name}"] = series
         if isinstance(value, np.ma.MaskedArray) and value.ndim and value.size:
-            value, masks[name] = _unmasked(name, value)
+            value, masks[name] = _unmasked(value)
         try:
             array = np.asarray(value)
         except (ValueError, TypeError, OverflowError, RuntimeError):
@@ -124,14 +124,9 @@ def _of_tensor(name: str, value: torch.Tensor) -> np.ndarray:
     return array
 
 
-def _unmasked(name: str, array: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Split a masked NumPy array into its values and the rows that are masked."""
-    cells = np.ma.getmaskarray(array).reshape(len(array), -1)
-    missing = cells.all(1)
-    partly = cells.any(1) & ~missing
-    if partly.any():
-        raise DataError(
-            f"{name!r}, row {int(partly.argmax())} is masked in part; a row has all of a modality or nothing: fill the "
-            "cells, mask the row, or give the columns as modalities of their own."
-        )
-    return np.asarray(array.data), missing
+def _unmasked(array: np.ma.MaskedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Split a masked NumPy array into its values and the rows, or cells, that are masked."""
+    cells = np.ma.getmaskarray(array)
+    flat = cells.reshape(len(array), -1)
+    rows = flat.all(1)
+    return np.asarray(array.data), rows if (flat.any(1) == rows).all() else cells

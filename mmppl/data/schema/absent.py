@@ -1,4 +1,4 @@
-"""Values that stand for "missing" become missing rows: those that the user names, and those that are unmistakable."""
+"""Values that stand for "missing" become missing cells: those that the user names, and those that are unmistakable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Missing = Mapping[str, Sequence[str | float | int]]
 def with_absent(
     arrays: Mapping[str, np.ndarray], missing: Missing, sequences: Collection[str] = ()
 ) -> tuple[dict[str, np.ndarray], list[Finding]]:
-    """Mask the rows that hold a value which stands for "missing". A row that holds it in one column is masked whole.
+    """Mask the cells that hold a value which stands for "missing"; of sequences the rows.
 
     Args:
         arrays: name → (N, *shape), with masks.
@@ -56,21 +56,19 @@ def with_absent(
         if name in sequences:
             array = _without_padding(array, arrays.get(f"{PREFIX}{name}"))
         if name in missing:
-            gaps[name] = _rows(name, array, missing[name])
+            gaps[name] = _cells(name, array, missing[name], name in sequences)
             continue
         mask = arrays.get(f"mask_{name}")
-        seen = (
-            mask.astype(bool) if mask is not None and mask.shape == (len(array),) and mask.dtype.kind in "biu" else None
-        )
-        values = _unambiguous(array, seen)
+        usual = mask is not None and mask.shape in (array.shape, array.shape[:1]) and mask.dtype.kind in "biu"
+        seen = mask.astype(bool) if mask is not None and usual else np.ones(len(array), dtype=bool)
+        values = _unambiguous(array, None if seen.all() else seen)
         if values:
-            gaps[name] = _rows(name, array, values)
-            gap = gaps[name] if seen is None else gaps[name] & seen
-            count = int(gap.sum())
+            gaps[name] = gap = _cells(name, array, values, name in sequences)
+            count = int((gap & seen.reshape(len(seen), *[1] * (gap.ndim - 1)) if seen.ndim == 1 else gap & seen).sum())
             what = " and ".join(repr(v) if isinstance(v, str) else f"{int(v)}" for v in values)
-            rows = f"{count:,} row{'s' * (count != 1)}"
+            where = f"{count:,} {'row' if gap.ndim == 1 else 'cell'}{'s' * (count != 1)}"
             told.append(
-                Finding("missing", name, f"{name}: {what} in {rows} is taken for missing; --missing {name}= keeps it.")
+                Finding("missing", name, f"{name}: {what} in {where} is taken for missing; --missing {name}= keeps it.")
             )
     return with_masks(dict(arrays), gaps), told
 
@@ -139,20 +137,23 @@ def _lowest(part: np.ndarray) -> float:
         return float(np.fmin.reduce(part, None)) if np.isnan(low) else low
 
 
-def _rows(name: str, array: np.ndarray, values: Sequence[str | float | int]) -> np.ndarray:
-    """(N,) bool, True where a row holds one of the values."""
-    found = np.zeros(len(array), dtype=bool)
+def _cells(name: str, array: np.ndarray, values: Sequence[str | float | int], of_rows: bool) -> np.ndarray:
+    """Bool, True where a cell, (N, *shape), holds one of the values; of one column or `of_rows` where a row, (N,),
+    does."""
+    found = np.zeros(array.shape, dtype=bool)
     if array.dtype.kind == "U":
-        wanted = [str(value) for value in values]
-        return np.asarray(np.isin(array, wanted).reshape(len(array), -1).any(1)) if wanted else found
-    numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
-    for rows in row_blocks(array):
-        part = array[rows].reshape(len(array[rows]), -1)
-        for number in numbers:
-            found[rows] |= (part == np.asarray(number).astype(part.dtype, copy=False)).any(1) & _holds(part, number)
-        if ZERO_ROWS in values:
-            found[rows] |= (part == 0).all(1)
-    return found
+        found |= np.isin(array, [str(value) for value in values])
+    else:
+        numbers = [_number(name, value) for value in values if value != ZERO_ROWS]
+        for rows in row_blocks(array):
+            part = array[rows]
+            for number in numbers:
+                found[rows] |= (part == np.asarray(number).astype(part.dtype, copy=False)) & _holds(part, number)
+            if ZERO_ROWS in values:
+                found[rows] |= (part == 0).reshape(len(part), -1).all(1).reshape(-1, *[1] * (part.ndim - 1))
+    flat = found.reshape(len(array), -1)
+    held: np.ndarray = np.logical_or.reduce(flat, 1)
+    return held if of_rows or (held == flat.all(1)).all() else found
 
 
 def _holds(part: np.ndarray, number: float) -> bool:

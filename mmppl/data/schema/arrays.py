@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ import torch
 from ...base.maps import row_blocks
 from ...errors import DataError, obeyed, suggest
 from ..splits import PART_OF, PARTS
+from .gaps import cells_of_mask, present_cells
 from .lengths import PREFIX, padded
 
 LONGEST = 1_000  # characters of the name of an array or column
@@ -32,9 +33,10 @@ class Table:
         named: True if the source brought the ids, False if they are row numbers.
         split: (N,) int8, or None.
         features: name → the names of its columns, for arrays that have them.
-        gaps: the names of the arrays in which a NaN, rather than a mask, marks missing rows.
+        gaps: the names of the arrays in which a NaN, rather than a mask, marks what is missing.
         present: name → bool, broadcastable to (N, *shape), the elements that a row has, where rows may lack some: of a
-            sequence (N, T, 1). None of a row that is not observed.
+            sequence (N, T, 1), its steps, else (N, *shape), its cells. None of a row that is not observed.
+        sequences: the names of the arrays that are sequences.
         notes: lines about what was left out.
         levels: name → the classes of an ordered column in their order.
     """
@@ -49,6 +51,7 @@ class Table:
     present: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     levels: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
+    sequences: Collection[str] = ()
 
     def there(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Return which elements of some rows are observed.
@@ -65,10 +68,12 @@ class Table:
         return self.observed[name][rows].reshape(-1, *[1] * (self.arrays[name].ndim - 1))
 
     def seen(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        """Return the observed values of some rows: (n, *shape), or the steps of a sequence, (n, F)."""
+        """Return the observed values of some rows: (n, *shape), or the steps of a sequence, (n, F), or the cells of
+        rows that lack some, (n,)."""
         if name not in self.present:
             return self.arrays[name][rows][self.observed[name][rows]]
-        return self.arrays[name][rows][self.present[name][rows, :, 0]]
+        there = self.present[name][rows]
+        return self.arrays[name][rows][there[..., 0] if name in self.sequences else there]
 
     def place(self, name: str, row: int, column: Sequence[int] = ()) -> str:
         """Name a place for an error message, such as "'gene', row 3 (id 'p7'), column 5".
@@ -151,23 +156,23 @@ def parse_arrays(
             row = int(np.flatnonzero(~arrays[name].astype(bool))[0])
             raise DataError(f"{name[5:]!r}, row {row} is empty; fill it.")
     n = len(next(iter(kept.values())))
-    table = Table(kept, {}, _ids(arrays["id"]) if "id" in arrays else np.arange(n), "id" in arrays, None, features)
+    table = Table(
+        kept, {}, _ids(arrays["id"]) if "id" in arrays else np.arange(n), "id" in arrays, None, features,
+        sequences=tuple(sequences),
+    )  # fmt: skip
     split = _split(table, arrays["split"]) if "split" in arrays else None
     for name in special:
         if name.startswith("mask_") and name[5:] not in kept:
             raise DataError(f"{name!r} masks no array; there are {', '.join(kept)}.{suggest(name[5:], list(kept))}")
     for name, array in kept.items():
-        observed = _mask(name, arrays[f"mask_{name}"]) if f"mask_{name}" in arrays else np.ones(n, dtype=bool)
+        mask = arrays.get(f"mask_{name}")
         if name in sequences:
-            of_rows = arrays.get(f"{PREFIX}{name}")
-            kept[name], table.present[name] = padded(name, array, of_rows, observed, sequences[name])
-            if empty := int((observed & ~table.present[name].any((1, 2))).sum()):
-                table.notes.append(f"{name}: {empty} rows of length 0 lack it")
-        table.observed[name] = _present(table, name, kept[name], observed)
-        if name in sequences:
-            table.present[name] &= table.observed[name][:, None, None]
-        if (observed & ~table.observed[name]).any():
-            table.gaps.add(name)
+            _add_sequence(table, name, mask, arrays.get(f"{PREFIX}{name}"), sequences[name])
+            continue
+        cells = None if mask is None else cells_of_mask(name, mask, array.shape)
+        table.observed[name], there, gaps = present_cells(table, name, cells)
+        table.present.update({} if there is None else {name: there})
+        table.gaps.update([name] * gaps)
     return dataclasses.replace(table, split=split)
 
 
@@ -223,18 +228,25 @@ def _split(table: Table, array: np.ndarray) -> np.ndarray:
     return np.select([array == name for name in PART_OF], [PARTS.index(p) for p in PART_OF.values()]).astype(np.int8)
 
 
-def _mask(name: str, mask: np.ndarray) -> np.ndarray:
-    if mask.ndim != 1 or mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
-        raise DataError(f"'mask_{name}' is {mask.dtype} of shape {mask.shape}; give one true or false per row.")
-    return mask.astype(bool)
+def _add_sequence(
+    table: Table, name: str, mask: np.ndarray | None, lengths: np.ndarray | None, most: int | None
+) -> None:
+    """Put a sequence with its steps into the table. It lacks whole steps only, those beyond the length of a row."""
+    array = table.arrays[name]
+    observed = np.ones(len(array), dtype=bool) if mask is None else cells_of_mask(name, mask, array.shape[:1])
+    table.arrays[name], there = padded(name, array, lengths, observed, most)
+    if empty := int((observed & ~there.any((1, 2))).sum()):
+        table.notes.append(f"{name}: {empty} rows of length 0 lack it")
+    table.observed[name] = _with_numbers(table, name, there, observed & there.any((1, 2)))
+    table.present[name] = there & table.observed[name][:, None, None]
+    if (observed & ~table.observed[name]).any():
+        table.gaps.add(name)
 
 
-def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Return `observed` without the rows that are all NaN, or have no steps. Any other NaN or Inf in an observed row is
-    an error."""
-    there = table.present.get(name)
-    if there is not None:
-        observed = observed & there.any((1, 2))
+def _with_numbers(table: Table, name: str, there: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return `observed` without the rows whose steps are all NaN. Any other NaN or Inf in an observed row is an
+    error."""
+    array = table.arrays[name]
     if array.dtype.kind != "f":
         return observed
     observed = observed.copy()
@@ -243,9 +255,7 @@ def _present(table: Table, name: str, array: np.ndarray, observed: np.ndarray) -
         bad = ~np.isfinite(flat)
         if not bad.any():
             continue
-        empty = np.isnan(flat)
-        if there is not None:
-            empty |= ~np.broadcast_to(there[rows], array[rows].shape).reshape(flat.shape)
+        empty = np.isnan(flat) | ~np.broadcast_to(there[rows], array[rows].shape).reshape(flat.shape)
         observed[rows] &= ~empty.all(1)
         bad &= observed[rows, None]
         if bad.any():

@@ -19,6 +19,7 @@ from .arrays import Table
 from .counts import with_size_factor
 from .encode import encode_table
 from .events import refuse_other_times
+from .gaps import told_of_gaps
 from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
 from .order import in_given_order, orders_taken
@@ -66,10 +67,12 @@ def with_schema(
         after = tuple(schema)
     refuse_other_times(before, after)
     plain = before.keys() - dataset.present.keys()
+    whole = {m.name for m in after if m.name in before and before[m.name].sequence and not m.sequence}  # of all steps
     table = Table(
         {}, {m.name: dataset.observed[m.name].numpy() for m in before.values()}, dataset.ids, True, dataset.split,
         {m.name: m.features for m in before.values() if m.features},
-        present={key: there.numpy() for key, there in dataset.present.items() if key in before},
+        present={key: there.numpy() for key, there in dataset.present.items() if key in before and key not in whole},
+        sequences=[m.name for m in before.values() if m.sequence],
     )  # fmt: skip
     refuse_shorter_rows(dataset, after)
     same = {m.name for m in after if m.name in before and _alike(m, before[m.name])}
@@ -79,9 +82,10 @@ def with_schema(
         arrays = {key: dataset.values[key].numpy() for key in before if key in same} | table.arrays
         told = check_schema(arrays, schema, table.features, same)
         table, unseen = with_known_classes(in_order(table, schema), schema)
-        whole = without_lengths({m.name: dataset.values[m.name] for m in schema if m.sequence and m.name in plain})
-        told += [*not_missing(dataset, schema), *whole, *unseen]
+        series = without_lengths({m.name: dataset.values[m.name] for m in schema if m.sequence and m.name in plain})
+        told += [*not_missing(dataset, schema), *series, *unseen, *told_of_gaps(table, schema)]
     moved = encode_table(table, tuple(m for m in after if m.name not in same), dataset.name, dataset.split)
+    present = {key: there for key, there in dataset.present.items() if key in same} | moved.present
     fresh = dataset.refresh
 
     def refresh(seed: int, epoch: int) -> dict[str, Tensor]:
@@ -93,7 +97,7 @@ def with_schema(
         modalities=after,
         values={m.name: (dataset if m.name in same else moved).values[m.name] for m in after},
         observed={m.name: (dataset if m.name in same else moved).observed[m.name] for m in after},
-        present={m.name: (dataset if m.name in same else moved).present[m.name] for m in after if m.sequence},
+        present=present,
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),

@@ -116,8 +116,9 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     """The likelihood that the rows prefer to a Normal, and why; "" where it stays a Normal."""
     array = table.arrays[m.name]
     facts = ArrayFacts(
-        m.name, m.shape, array.dtype, array.dtype.kind, False, lambda: (table.seen(m.name, at) for at in row_blocks(array))
-    )
+        m.name, m.shape, array.dtype, array.dtype.kind, False,
+        lambda: (table.seen(m.name, at) for at in row_blocks(array)),
+    )  # fmt: skip
     counts = _are_counts(m, facts)
     if use.sum() < FEWEST or not (counts or _are_shares(m, facts)):
         return m, ""

@@ -64,7 +64,9 @@ def encode_table(
         modalities=tuple(modalities),
         values={m.name: _tensor(m, table) for m in modalities},
         observed={m.name: torch.from_numpy(table.observed.get(m.name, nowhere).copy()) for m in modalities},
-        present={m.name: torch.from_numpy(_steps(m, table)) for m in modalities if m.sequence},
+        present={
+            m.name: torch.from_numpy(_elements(m, table)) for m in modalities if m.sequence or m.name in table.present
+        },
         ids=table.ids,
         split=split,
         has_split=table.split is not None,
@@ -74,10 +76,11 @@ def encode_table(
     )
 
 
-def _steps(m: Modality, table: Table) -> np.ndarray:
-    """(N, T, 1) bool, the steps of a sequence that exist."""
+def _elements(m: Modality, table: Table) -> np.ndarray:
+    """(N, T, 1) bool, the steps of a sequence that exist, or (N, *shape), the cells that rows have."""
     if m.name in table.present:
-        return table.present[m.name].copy()
+        there = table.present[m.name]
+        return (there if m.sequence else there.reshape(len(there), *m.shape)).copy()
     rows = table.observed.get(m.name, np.zeros(len(table.ids), dtype=bool))  # without lengths a row has all steps
     return np.repeat(rows[:, None, None], m.shape[0], 1)
 
@@ -110,6 +113,8 @@ def _tensor(m: Modality, table: Table) -> Tensor:
 def _there(m: Modality, table: Table, rows: slice) -> np.ndarray:
     """The elements that are observed: bool, broadcastable to (n, *shape), also where the array has another shape."""
     there = table.there(m.name, rows)
+    if m.name in table.present:
+        return there if m.sequence else there.reshape(len(there), *m.shape)
     return there if there.ndim == 1 + len(m.shape) else there.reshape(-1, *[1] * len(m.shape))
 
 

@@ -33,6 +33,7 @@ def infer_modality(
     gaps: bool = False,
     columns: bool = False,
     seen: Callable[[slice], np.ndarray] | None = None,
+    sequence: bool = False,
     target: Collection[str] | None = None,
 ) -> Modality:
     """Infer the schema of one array, except for its classes and the numbers of its scaling.
@@ -42,9 +43,11 @@ def infer_modality(
         array: (N, *shape) bool, integers, floats or strings; finite where observed.
         observed: (N,) bool.
         override: what the user says about it; None if nothing.
-        gaps: True if a NaN marks missing rows; whole numbers may then be floats for no other reason.
+        gaps: True if a NaN marks what is missing; whole numbers may then be floats for no other reason.
         columns: True if the array consists of columns of a DataFrame.
-        seen: of a sequence, whose array is (N, T, F): returns the steps of some rows that exist, (n, F).
+        seen: of an array of which rows may lack elements: returns those of some rows that exist, (n, F) steps of a
+            sequence, else (n,) cells.
+        sequence: whether the array is a sequence, (N, T, F).
         target: the names that are labels; None goes by names, as `is_label_name` does.
 
     Returns:
@@ -54,10 +57,9 @@ def infer_modality(
         UsageError: the override does not fit the array.
         DataError: no likelihood claims the array, or strings look like free text.
     """
-    sequence = seen is not None  # it is no image, and no label, whatever its shape and name
     seen = seen or (lambda rows: array[rows][observed[rows]])
     is_condition = override is not None and override.role == CONDITION  # whole numbers are codes, as those of labels
-    facts = ArrayFacts(
+    facts = ArrayFacts(  # a sequence is no image, and no label, whatever its shape and name
         name, (array[0].size,) if sequence else array.shape[1:], array.dtype, array.dtype.kind,
         (_named_label(name, target) or is_condition) and not sequence,
         lambda: (seen(rows) for rows in row_blocks(array)),
@@ -175,7 +177,7 @@ def infer_schema(
         seen = partial(table.seen, name) if name in table.present else None
         modality = infer_modality(
             name, array, observed, overrides.get(name), gaps=name in table.gaps, columns=framed, seen=seen,
-            target=target,
+            sequence=name in table.sequences, target=target,
         )  # fmt: skip
         found: dict[str, Any] = {"features": tuple(columns)} if (columns := table.features.get(name)) else {}
         if name in missing:

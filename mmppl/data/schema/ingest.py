@@ -23,6 +23,7 @@ from .columns import with_columns
 from .counts import learnt_size, settled
 from .encode import encode_table, stratification_groups
 from .events import events_of, times_in, with_events
+from .gaps import told_of_gaps, with_gaps, with_observed, without_cells
 from .infer import infer_schema
 from .lengths import PREFIX, sequences_in, without_lengths
 from .match import (
@@ -49,6 +50,7 @@ def from_arrays(
     seed: int = 0,
     hide: float = 0.0,
     hide_seed: int = 0,
+    hide_cells: float = 0.0,
     annotations: Collection[str] = (),
     notes: Sequence[str] = (),
     missing: Missing = {},
@@ -69,6 +71,7 @@ def from_arrays(
         seed: the seed of the split.
         hide: the share of the modalities to mask at random.
         hide_seed: the seed of that mask.
+        hide_cells: the share of the single cells to mask at random, in modalities of several.
         annotations: the names of arrays that are annotations unless an override says what else they are; see `Dataset`.
         notes: see `Dataset`.
         missing: name → the values that stand for "missing"; see `absent`. Those of `schema` come first.
@@ -96,6 +99,7 @@ def from_arrays(
     declared = made.declared | declared_aside(overrides)
     if schema is None:  # other data of a run need not have what its fit left out or set aside
         check_known(overrides, arrays, "array")
+    arrays = with_observed(arrays, overrides, schema)
     for word in (GROUP, TIME):
         arrays, overrides = _with_word(arrays, overrides, word)
     beside, dropped, empty = annotations_among(arrays, overrides, annotations, schema, target)
@@ -128,21 +132,25 @@ def from_arrays(
         parts = _split_of_file(table, modalities, seed, annotated)
         encoded = encode_table(table, modalities, name, parts, annotated, notes)
         whole = without_lengths({key: arrays[key] for key in sequences if f"{PREFIX}{key}" not in arrays})
-        findings = (*more, *whole, *(f if f.kind == UNSEEN else dataclasses.replace(f, kind=TOLD) for f in told))
-        return with_mask(dataclasses.replace(encoded, findings=findings, declared=declared), hide, hide_seed)
+        more = [*more, *whole, *told_of_gaps(table, modalities)]
+        findings = (*more, *(f if f.kind == UNSEEN else dataclasses.replace(f, kind=TOLD) for f in told))
+        encoded = dataclasses.replace(encoded, findings=findings, declared=declared)
+        return with_mask(encoded, hide, hide_seed, cells=hide_cells, fixed=True)
     _check_enough(table)
     unscaled = infer_schema(table, overrides, missing=missing, target=target)
     unscaled = tuple(dataclasses.replace(m, group=taken.group_of.get(m.name)) for m in unscaled)
     parts = _split_of_fit(table, unscaled, seed, annotated)
-    left = observed_after_masking(table, unscaled, hide, hide_seed) if hide else table.observed
-    use = {m.name: (parts == 0) & left[m.name] for m in unscaled}
-    unscaled, preferred = settled(table, unscaled, use, overrides)
+    unscaled = with_gaps(unscaled, table, parts)
+    left, hidden = without_cells(table, unscaled, hide_cells, hide_seed) if hide_cells else (table, unscaled)
+    seen = observed_after_masking(left, hidden, hide, hide_seed) if hide else left.observed
+    hidden, preferred = settled(left, hidden, {m.name: (parts == 0) & seen[m.name] for m in hidden}, overrides)
+    unscaled = tuple(dataclasses.replace(m, gaps=before.gaps) for m, before in zip(hidden, unscaled))
     on_all = _with_scaling(table, unscaled, parts, table.observed)
-    modalities = _with_scaling(table, unscaled, parts, left) if hide else on_all
+    modalities = _with_scaling(left, hidden, parts, seen) if hide or hide_cells else on_all
     encoded = encode_table(table, modalities, name, parts, annotated, notes)
     found = (*orders_taken(modalities, overrides), *examined(encoded, times_in(table.arrays, modalities)))
     encoded = dataclasses.replace(encoded, findings=(*told, *preferred, *found), declared=declared)
-    return with_mask(encoded, hide, hide_seed, scaled_on_all=on_all)
+    return with_mask(encoded, hide, hide_seed, cells=hide_cells, scaled_on_all=on_all)
 
 
 def _with_word(
@@ -167,14 +175,22 @@ def _missing(
 
 
 def with_mask(
-    dataset: Dataset, hide: float, seed: int, *, scaled_on_all: tuple[Modality, ...] | None = None
+    dataset: Dataset,
+    hide: float,
+    seed: int,
+    *,
+    cells: float = 0.0,
+    fixed: bool = False,
+    scaled_on_all: tuple[Modality, ...] | None = None,
 ) -> Dataset:
-    """Mask a share of the modalities at random, and keep the unmasked rows in `whole`.
+    """Mask a share of the cells and of the modalities at random, and keep the unmasked rows in `whole`.
 
     Args:
         dataset: the data; it is not changed.
-        hide: the share to mask; 0 masks nothing.
-        seed: the seed of the mask.
+        hide: the share of the modalities to mask; 0 masks none.
+        seed: the seed of the masks.
+        cells: the share of the cells to mask; 0 masks none.
+        fixed: whether the schema is that of a run; else modalities of which cells are masked have gaps from now on.
         scaled_on_all: see `Dataset`.
 
     Returns:
@@ -184,9 +200,17 @@ def with_mask(
         UsageError: the share is outside [0, 1].
     """
     whole = dataclasses.replace(dataset, whole=None, scaled_on_all=scaled_on_all)
-    if not hide:
+    if not hide and not cells:
         return whole
-    return dataclasses.replace(whole.mask_at_random(rate=hide, seed=seed), whole=whole, scaled_on_all=scaled_on_all)
+    masked = whole.mask_cells_at_random(cells, seed=seed) if cells else whole
+    if cells and not fixed:
+        modalities = tuple(
+            dataclasses.replace(m, gaps=m.gaps or (m.name in masked.present and not m.sequence))
+            for m in whole.modalities
+        )
+        whole, masked = (dataclasses.replace(part, modalities=modalities) for part in (whole, masked))
+    masked = masked.mask_at_random(rate=hide, seed=seed) if hide else masked
+    return dataclasses.replace(masked, whole=whole, scaled_on_all=scaled_on_all)
 
 
 def _matched(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Finding]]:

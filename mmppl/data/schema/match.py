@@ -175,18 +175,22 @@ def in_order(table: Table, schema: Sequence[Modality]) -> Table:
     Returns:
         The table in the run's order.
     """
-    arrays, features = dict(table.arrays), dict(table.features)
+    arrays, features, present = dict(table.arrays), dict(table.features), dict(table.present)
     for m in schema:
         found = features.get(m.name, ())
         if not m.features or not found or m.name not in arrays or tuple(found) == m.features:
             continue
         place = {feature: i for i, feature in enumerate(found)}
-        array = arrays[m.name]
-        flat = array.reshape(len(array), -1)
-        moved = _columns(flat, [place[feature] for feature in m.features])
-        arrays[m.name] = moved.reshape(len(array), *m.shape)
+        order = [place[feature] for feature in m.features]
+        for of in (arrays, present) if m.name in present and not m.sequence else (arrays,):
+            flat = of[m.name].reshape(len(table.ids), -1)
+            of[m.name] = _columns(flat, order).reshape(len(flat), *m.shape)
         features[m.name] = m.features
-    return dataclasses.replace(table, arrays=arrays, features=features)
+    observed = dict(table.observed)
+    for m in schema:  # a row may lack all cells that are left
+        if m.name in present and not m.sequence:
+            observed[m.name] = observed[m.name] & present[m.name].reshape(len(table.ids), -1).any(1)
+    return dataclasses.replace(table, arrays=arrays, features=features, present=present, observed=observed)
 
 
 def _columns(array: np.ndarray, places: Sequence[int]) -> np.ndarray:
@@ -209,7 +213,8 @@ def refuse_shorter_rows(dataset: Dataset, after: Sequence[Modality]) -> None:
     """
     for m in after:
         there = dataset.present.get(m.name)
-        if there is not None and not m.sequence and not there[dataset.observed[m.name]].all():
+        series = there is not None and any(own.sequence for own in dataset.modalities if own.name == m.name)
+        if there is not None and series and not m.sequence and not there[dataset.observed[m.name]].all():
             raise DataError(
                 f"{m.name}: it is a sequence with rows of fewer than {there.shape[1]} steps, and the run knows no "
                 "lengths; leave it out, or fit anew with lengths."

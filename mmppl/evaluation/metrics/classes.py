@@ -89,7 +89,7 @@ def expected_calibration_error(target: Target) -> float:
 @metric("error_whole", of="sequence")
 def error_of_whole(target: Target) -> float:
     """Share of rows in which any position is wrong."""
-    if target.modality.sequence:
-        wrong = (target.truth != target.answer["prob"].argmax(-1)).any(1)
+    if target.in_parts:
+        wrong = (target.truth != target.answer["prob"].argmax(-1)).reshape(len(target.truth), -1).any(1)
         return float((np.bincount(target.row_of_each, wrong) > 0).mean())
     return whole_error_rate(target.truth, target.answer["prob"].argmax(-1))

@@ -15,7 +15,7 @@ from ...modalities.likelihoods.noise import LOWEST, SPEED
 from ...runs.calibration import Calibration
 from .exponents import best_log_exponents
 from .noise import Residuals, noise_factors
-from .questions import Asked, counted, log_predictive, predictions, questions, values_of
+from .questions import Asked, cells, counted, log_predictive, predictions, questions, values_of
 from .temperature import Guesses, best_log_temperature, held_out_loss
 
 ROWS, DRAWS = 500, 16  # at most: of the held-out rows, evenly spaced; latents of each
@@ -122,18 +122,21 @@ class _Held:
                 flat = truth[some].reshape(int(some.sum()), -1)
                 if values == "classes":
                     logits = fn.logits.unflatten(-2, fn.modality.shape) if fn.modality.sequence else fn.logits
-                    guesses.setdefault(name, {})[given] = Guesses(torch.log_softmax(logits[:, some], -1), flat)
+                    log_p = torch.log_softmax(logits[:, some], -1)
+                    if (there := cells(fn, some)) is not None:  # each cell is a row of one position
+                        log_p, flat = log_p[:, there].unsqueeze(2), flat[there].unsqueeze(1)
+                    guesses.setdefault(name, {})[given] = Guesses(log_p, flat)
                     rows_of[given, name] = int(counts.sum())
                 else:
                     mean, variance = (t[:, some].reshape(len(t), *flat.shape) for t in (fn.mean, fn.variance))
-                    residuals.setdefault(name, {})[given] = Residuals.of(mean, variance, flat)
+                    residuals.setdefault(name, {})[given] = Residuals.of(mean, variance, flat, cells(fn, some))
         before = {given: _mean(values.values()) for given, values in known.items()}
         found: dict[str, Tensor] = {}
         for name, sets in residuals.items():
             factor = noise_factors([*sets.values()], shared=not names[name].ndim)
             found[name] = factor
             for given, of_set in sets.items():
-                known[given][name] = float(of_set.log_density(factor).double().mean())
+                known[given][name] = of_set.mean_log_density(factor)
         for name, guessed in guesses.items():
             log_temperature = best_log_temperature([*guessed.values()])
             found[name] = torch.tensor(log_temperature)

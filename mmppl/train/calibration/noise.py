@@ -26,14 +26,16 @@ class Residuals:
         squared: (B, D) squares of the truth less the predictive mean.
         spread: (B, D) predictive variance that is due to the latent.
         noise: (B, D) variance of the noise.
+        there: (B, D) bool, the features that rows have; None: all.
     """
 
     squared: Tensor
     spread: Tensor
     noise: Tensor
+    there: Tensor | None = None
 
     @classmethod
-    def of(cls, mean: Tensor, variance: Tensor, truth: Tensor) -> Residuals:
+    def of(cls, mean: Tensor, variance: Tensor, truth: Tensor, there: Tensor | None = None) -> Residuals:
         """Compare the truth with K draws.
 
         The variance of the means is that of a new draw around the mean of K: (1 + 1/K) times the unbiased estimate.
@@ -42,17 +44,19 @@ class Residuals:
             mean: (K, B, D) means, given each draw.
             variance: the same of variances.
             truth: (B, D).
+            there: (B, D) bool, the features that rows have; None: all.
 
         Returns:
             The residuals.
         """
         draws = len(mean)
         spread = mean.var(0) * (1 + 1 / draws) if draws > 1 else torch.zeros_like(mean[0])
-        return cls((truth.to(mean.dtype) - mean.mean(0)).square(), spread, variance.mean(0))
+        return cls((truth.to(mean.dtype) - mean.mean(0)).square(), spread, variance.mean(0), there)
 
     def of_features(self, some: Tensor) -> Residuals:
         """Return those of some features, (D,) bool."""
-        return Residuals(self.squared[:, some], self.spread[:, some], self.noise[:, some])
+        there = None if self.there is None else self.there[:, some]
+        return Residuals(self.squared[:, some], self.spread[:, some], self.noise[:, some], there)
 
     def log_density(self, log_factors: Tensor | float = 0.0) -> Tensor:
         """The log-density of the Normal with the moments of the mixture over draws (Dawid & Sebastiani 1999).
@@ -64,11 +68,17 @@ class Residuals:
             log_factors: of the noise's standard deviation, (D,) or 0-d.
 
         Returns:
-            (B, D) nats.
+            (B, D) nats; 0 for features that a row lacks.
         """
         noise = self.noise * torch.as_tensor(log_factors, dtype=self.noise.dtype).mul(2).exp()
         total = (self.spread + noise).clamp_min(torch.finfo(self.noise.dtype).tiny)
-        return -0.5 * (self.squared / total + total.log() + math.log(2 * math.pi))
+        log_p = -0.5 * (self.squared / total + total.log() + math.log(2 * math.pi))
+        return log_p if self.there is None else torch.where(self.there, log_p, 0.0)
+
+    def mean_log_density(self, log_factors: Tensor | float = 0.0) -> float:
+        """The mean of `log_density` over the features that rows have."""
+        log_p = self.log_density(log_factors).double()
+        return float(log_p.mean() if self.there is None else log_p.sum() / self.there.sum().clamp_min(1))
 
 
 def best_log_factors(questions: Sequence[Residuals], *, pooled: bool) -> tuple[Tensor, Tensor]:
@@ -108,6 +118,7 @@ def _derivatives(questions: Sequence[Residuals], c: Tensor, pooled: bool) -> tup
         total = (of.spread.double() + noise).clamp_min(1e-300)
         share = noise / total
         for into, part in ((slope, share * (of.squared.double() / total - 1)), (information, 2 * share.square())):
+            part = part if of.there is None else torch.where(of.there, part, 0.0)
             into += (part.sum() if pooled else part.sum(0)) / len(questions)
         count += (of.squared.numel() if pooled else len(of.squared)) / len(questions)
     return slope, information, count

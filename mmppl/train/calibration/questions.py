@@ -166,3 +166,19 @@ def counted(fn: Any, rows: Tensor) -> Tensor:
         return rows
     there = rows.reshape(-1, 1, 1) if fn.present is None else fn.present & rows.reshape(-1, 1, 1)
     return there.expand(len(rows), *fn.modality.shape)[..., 0]
+
+
+def cells(fn: Any, rows: Tensor) -> Tensor | None:
+    """Find the cells that rows have, of a modality of which some lack some.
+
+    Args:
+        fn: likelihood of batch shape (K, B).
+        rows: (B,) bool, the rows that count.
+
+    Returns:
+        (n, D) bool, of these rows; None: they have all, or are steps of a sequence.
+    """
+    if fn.modality.sequence or fn.present is None:
+        return None
+    found: Tensor = fn.present.expand(len(rows), *fn.modality.shape).flatten(1)[rows]
+    return found

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ....base.maps import row_blocks
 from ....base.memory import check_room
 from ....errors import DataError
-from ....base.maps import row_blocks
 from ..parts.hdf5 import attribute
 
 FORMATS = {"csr": sparse.csr_matrix, "csc": sparse.csc_matrix}

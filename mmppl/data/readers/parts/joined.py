@@ -81,7 +81,7 @@ def _placed(
         arrays[name], gaps[name], columns = _values(name, frame)
         if place:
             at = np.array([place[label] for label in indices[name].tolist()])
-            missing = np.ones(len(place), bool)
+            missing = np.ones((len(place), *gaps[name].shape[1:]), bool)
             missing[at] = gaps[name]
             arrays[name], gaps[name] = _spread(arrays[name], at, len(place)), missing
         if columns:
@@ -95,7 +95,7 @@ def _is_row_numbers(index: np.ndarray) -> bool:
 
 
 def _values(name: str, frame: Any) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return the values of a DataFrame or Series, the rows in which all is missing, and the names of its columns."""
+    """Return the values of a DataFrame or Series, the rows or cells that are missing, and the names of its columns."""
     if not hasattr(frame, "columns"):
         values, missing = cells_of(name, frame)
         return plain_array(name, values), missing, ()

@@ -223,20 +223,17 @@ def grouped(name: str, columns: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np
         columns: values and missing cells of each, as `cells_of` returns them.
 
     Returns:
-        (N, features) values, and (N,) bool, True where all columns are missing.
+        (N, features) values, with NaN in the missing cells of floats; and bool, True where they are missing: (N,) rows
+        if each has all columns or none, else (N, features).
 
     Raises:
-        DataError: the columns mix numbers and strings, or a row of strings lacks some.
+        DataError: the columns mix numbers and strings.
     """
     values, missing = [value for value, _ in columns], np.stack([gap for _, gap in columns], -1)
     strings = [value.dtype.kind in "UO" for value in values]
     if any(strings) and not all(strings):
         raise DataError(f"DataFrame: the columns of {name!r} mix numbers and strings; group only columns of one kind.")
-    partly = missing.any(1) & ~missing.all(1)
-    if partly.any() and any(strings):
-        row = int(np.flatnonzero(partly)[0])
-        raise DataError(f"DataFrame: {name!r}, row {row} lacks some of its columns; fill them, or empty them all.")
-    floats = any(value.dtype.kind == "f" for value in values)
-    if partly.any() or (floats and missing.any()):  # floats get no mask, so every gap must be NaN
-        values = [np.where(gap, np.nan, value) for value, gap in columns]  # ingest reports the cell
-    return np.stack(values, -1), np.logical_and.reduce(missing, 1)
+    if any(value.dtype.kind == "f" for value in values):  # floats get no mask, so every gap must be NaN
+        values = [np.where(gap, np.nan, value) for value, gap in columns]
+    rows: np.ndarray = np.logical_and.reduce(missing, 1)
+    return np.stack(values, -1), rows if (missing.any(1) == rows).all() else missing

@@ -10,14 +10,14 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from ..base.choices import METHODS, PRECISIONS, choice
-from ..base.parsing import whole
-from ..core.program import Program
-from ..data.dataset import Dataset
-from ..distributions.delta import is_deterministic
-from ..errors import UsageError, suggest
-from ..objectives.traces import is_random
-from .predictive import quantile_name
+from ...base.choices import METHODS, PRECISIONS, choice
+from ...base.parsing import whole
+from ...core.program import Program
+from ...data.dataset import Dataset
+from ...distributions.delta import is_deterministic
+from ...errors import UsageError, suggest
+from ...objectives.traces import is_random
+from ..predictive import quantile_name
 from .set_conditions import set_conditions
 
 QUANTITIES = ("importance",)  # that programs may have (`Program.quantities`): a program without it says so

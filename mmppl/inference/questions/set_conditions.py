@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.program import Program
-from ..data.dataset import Dataset
-from ..errors import UsageError, suggest
-from ..modalities.modality import Modality
+from ...core.program import Program
+from ...data.dataset import Dataset
+from ...errors import UsageError, suggest
+from ...modalities.modality import Modality
 
 
 def set_conditions(program: Program, values: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,0 +1,72 @@
+"""Answers that keep what was observed, and predict only what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...core.program import Program
+from ...data.dataset import Dataset
+from ...errors import UsageError
+
+WHOLE = ("ess", "khat", "classes")  # parts of an answer that are not of single cells
+
+
+def given_with_own(program: Program, given: Sequence[str] | None, want: Sequence[str]) -> list[str]:
+    """Find what an imputation conditions on: what is given, and what rows have of the modalities that are wanted.
+
+    Args:
+        program: the program.
+        given: the names that the user gives; None: all modalities.
+        want: the names that are wanted.
+
+    Returns:
+        The names that may be conditioned on.
+
+    Raises:
+        UsageError: no modality or label is wanted.
+    """
+    roles = {m.name: m.role for m in program.modalities}
+    if not any(name in roles for name in want):
+        raise UsageError(
+            "query: nothing wanted can be missing in part; want a modality or label, or ask for everything."
+        )
+    inputs = [name for name in program.encoded if roles[name] == "modality"]
+    if given is None:
+        return inputs
+    return [*given, *(name for name in want if name in inputs and name not in given)]
+
+
+def keep_observed(found: dict[str, dict[str, Any]], program: Program, dataset: Dataset) -> None:
+    """Put what was observed in place of what was answered, with no spread, and say where it was not ("imputed").
+
+    Args:
+        found: name → parts of the answer, which are changed.
+        program: the program.
+        dataset: the rows, in its schema.
+    """
+    for m in program.modalities:
+        if m.name not in found:
+            continue
+        parts, value = found[m.name], dataset.values[m.name].numpy()
+        known = dataset.observed[m.name].numpy().reshape(-1, *[1] * len(m.shape))
+        if m.name in dataset.present:
+            known = known & dataset.present[m.name].numpy()
+        known = np.broadcast_to(known, value.shape)
+        own = np.asarray(m.classes)[value] if m.classes else m.value_in_input_units(value)
+        for key, part in parts.items():
+            if key in WHOLE:
+                continue
+            if key == "prob":
+                sure = value[..., None] == np.arange(m.n_classes)
+                parts[key] = np.where(known[..., None], sure, part).astype(part.dtype)
+            elif key == "std":
+                parts[key] = np.where(known, 0, part).astype(part.dtype)
+            elif key == "draws":
+                kept = value if m.classes else own  # draws of classes are codes
+                parts[key] = np.where(known[:, None], kept[:, None], part).astype(part.dtype)
+            else:
+                parts[key] = np.where(known, own, part).astype(part.dtype)
+        parts["imputed"] = ~known
