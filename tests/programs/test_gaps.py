@@ -65,7 +65,7 @@ def test_what_takes_no_gaps_says_so():
     whole = [replace(m, gaps=False) for m in data.modalities]
     with pytest.raises(UsageError, match="^Whole: image: .* rows lack some of its cells, and it takes no gaps; fill"):
         mmppl.FittedModel(Whole(whole, latent_dim=2, hidden=8), data=replace(data, modalities=tuple(whole))).query(
-            want="z"
+            want="z", split="all"
         )
 
 
