@@ -43,7 +43,7 @@ class FittedModel:
         ignored: the names of arrays that the fit left out; they are left out of other data too.
         annotations: the names of arrays that the fit took for annotations; so do its answers.
         group: the name of the array that the fit took for the group of its rows, if it is another name.
-        ids: the name of the column that the fit took for the ids of its rows, if it was told.
+        ids: the name of the column that it took for the ids of its rows, if it was told.
         time: the name of the array by whose order the fit split its rows, if there is one.
         unseen: label → the classes that no training row had.
         history: one dict per epoch, as in metrics.jsonl.
@@ -213,8 +213,8 @@ class FittedModel:
         Returns:
             One line per warning.
         """
-        names = [m.name for m in self.modalities]
-        absent = [n for n in names if (seen is None or n in seen) and not dataset.observed[n].any()]
+        shown = [m.name for m in self.modalities if seen is None or m.name in seen]
+        absent = [n for n in shown if not dataset.observed[n].any()]
         return [
             *([f"{dataset.name}: no row has {', '.join(absent)}."] if absent else []),
             *(f.text for f in dataset.findings if f.kind in (TOLD, UNSEEN)),

@@ -180,7 +180,8 @@ def test_other_likelihoods_are_refused():
 def test_which_program_takes_sequences():
     with pytest.raises(UsageError, match="Factors: watch, bits, words: it takes no sequences"):
         load_program("factors")(small_series(rows=4).modalities)
-    assert default_program(50, [Modality("x", (4, 2), sequence=True)]) == ("mvae", "No program is named: mvae, as there are sequences.")
+    schema = [Modality("x", (4, 2), sequence=True)]
+    assert default_program(50, schema) == ("mvae", "No program is named: mvae, as there are sequences.")
 
 
 def test_no_bit_of_a_fit_depends_on_fillers(runs):

@@ -13,7 +13,7 @@ from ..readers.papers.multibench import of_words
 from ..readers.parts.archive import RATIO
 from ..readers.parts.by_part import joined_parts
 from ..readers.registry import Arrays, Request
-from .blocks import Source, loaded
+from .blocks import Source
 from .kept import kept_arrays
 from .npz import NpzSource, map_npy
 from .parquet import ParquetSource
@@ -53,18 +53,13 @@ def read_large(source: Any, request: Request) -> Arrays | None:
     try:
         contents = made.contents()
     except DataError:
-        if suffix == ".npz":  # its reader says what is wrong
-            return None
-        raise
+        return None  # its reader says what is wrong
     if not on_disk(contents.size):
-        if suffix == ".npz":
-            return None
-        arrays, contents = loaded(made)
-        notes: tuple[str, ...] = ()
-    else:
-        arrays, contents = kept_arrays(path, made, [suffix, sorted(request.ignored)])
-        notes = (f"{size_in_words(sum(array.nbytes for array in arrays.values()))} of it are kept on disk.",)
+        return None
+    arrays, contents = kept_arrays(path, made, [suffix, sorted(request.ignored)])
+    notes = (f"{size_in_words(sum(array.nbytes for array in arrays.values()))} of it are kept on disk.",)
     if suffix == ".npz" and (words := of_words(arrays, path.name)) is not None:
         return words
     arrays = joined_parts(arrays) | dict.fromkeys(request.ignored, NOTHING)
-    return Arrays(arrays, path.name, contents.features, notes=(*contents.notes, *notes))
+    features, table = contents.features, suffix != ".npz"
+    return Arrays(arrays, path.name, features, notes=(*contents.notes, *notes), table=table)

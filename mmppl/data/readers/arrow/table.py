@@ -70,7 +70,7 @@ def read_tables(files: Sequence[TableFile], request: Request, *, name: str, plac
             times.append(key)
             notes.append(f"{key}: times, kept as an annotation that no program sees")
     rows = sum(file.rows for file in files)
-    return Arrays(_with_ids(with_masks(arrays, gaps), index, rows), name, features, times, notes)
+    return Arrays(_with_ids(with_masks(arrays, gaps), index, rows), name, features, times, notes, table=True)
 
 
 def _index(files: Sequence[TableFile], place: Path | str) -> Index:

@@ -21,6 +21,7 @@ from ...schema.column_names import legal_name, owners
 from ...schema.infer import is_label_name
 from ...splits import GROUP
 from ..cells import NOTHING
+from ..manifest.files import with_files
 from ..npz import no_such_file
 from ..parts.files import errors_naming
 from ..registry import Arrays, Request, reader
@@ -62,7 +63,7 @@ class CsvReader:
         if path.parent.is_dir() and not os.path.lexists(path):
             raise no_such_file(path)
         with errors_naming(path):
-            return read_csv(path, request)
+            return with_files(read_csv(path, request), path, request)
 
 
 def read_csv(path: Path, request: Request = Request()) -> Arrays:
