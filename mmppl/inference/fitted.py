@@ -307,9 +307,8 @@ class FittedModel:
             359
         """
         dataset, chosen, left_out = self._asked(data, split, rows, root)
-        asked = dataset.take(chosen)
+        asked, done = dataset.take(chosen), 0
         blocks = ask_in_blocks(self.program, asked, run=self.name, **options)
-        done = 0
         while done < len(asked):
             with own_settings(), matmul_precision(probe_matmul()):  # not while the caller looks at a block
                 answer = next(blocks)
