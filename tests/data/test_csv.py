@@ -106,6 +106,17 @@ def test_ids_keep_their_value(tmp_path):
     assert "id" not in numbers.arrays and of_r.arrays["id"][8] == "r8" and of_r.arrays["y"][1] == 1.25
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_first_column_that_counts_the_rows_names_them(tmp_path, first):
+    table = "patient,x\n" + "".join(f"{i + first},{i}.5\n" for i in range(9))
+    found = text(tmp_path, table)
+    assert found.arrays["id"].tolist() == [*range(first, first + 9)] and "patient" not in found.arrays
+    assert found.told[0].text == "patient: counts the rows, and so names them; --as patient=normal makes an input of it."
+    for other in ("x,patient\n" + "".join(f"{i}.5,{i}\n" for i in range(9)), table.replace("3,", "33,")):
+        assert {"patient", "x"} <= {*text(tmp_path, other).arrays}
+    assert "patient" in text(tmp_path, table, as_={"patient": "normal"}).arrays
+
+
 def test_an_id_that_repeats_is_suspected(tmp_path):
     found = text(tmp_path, "patient_id,x\n" + "".join(f"{i // 2},{i}.5\n" for i in range(9)))
     assert "id" not in found.arrays and found.told[0].suspected and "--as patient_id=group" in found.told[0].text

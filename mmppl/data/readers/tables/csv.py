@@ -39,6 +39,7 @@ REPEATED = (
     "their rows together, and --as {0}=ignore leaves it out."
 )
 Cells = dict[str, tuple[np.ndarray, np.ndarray]]  # column → its values and which of them are missing
+COUNTED = 8  # rows from which on a first column of 0, 1, 2, … is no chance
 OF_COLUMN = 4_000  # bytes that are kept of each column while it is read
 
 
@@ -72,7 +73,7 @@ def read_csv(path: Path, request: Request = Request()) -> Arrays:
     The delimiter, the encoding and the decimal sign of each column are found out. Columns `modality:feature` become one
     array, as in a DataFrame. An empty cell is missing, and in columns of numbers so are words such as NA. Columns of
     true and false (or yes and no) become bool, and columns of dates annotations. The rows are named by a column `id`,
-    by the only column whose name ends so and whose values differ, or by a first column without a name.
+    by the only column whose name ends so and whose values differ, or by a first column that has no name or counts them.
 
     Args:
         path: the path of the file.
@@ -247,12 +248,25 @@ def _with_ids(
     if index is not None:
         return {"id": index, **cells}, INDEX, []
     if guessed is None or guessed.name not in cells:
-        return cells, None, []
+        first = next(iter(cells), "")
+        aside = {*request.as_, *(request.target or ()), *_known(request)}
+        if ":" in first or first in aside or "id" in cells or not _counts_rows(*cells[first]):
+            return cells, None, []
+        text = f"{first}: counts the rows, and so names them; --as {first}=normal makes an input of it."
+        told = Finding("table", "id", text)
+        return {("id" if name == first else name): of for name, of in cells.items()}, first, [told]
     name = guessed.name
     if len(np.unique(cells[name][0])) < rows:
         return cells, None, [Finding("table", name, REPEATED.format(name), suspected=True)]
     told = Finding("table", "id", f"{name}: names the rows; --as {name}=normal makes an input of it.")
     return {("id" if column == name else column): of for column, of in cells.items()}, name, [told]
+
+
+def _counts_rows(values: np.ndarray, missing: np.ndarray) -> bool:
+    """Whether a column is 0, 1, 2, … or 1, 2, 3, …, as an index that was written with a name of its own."""
+    if values.dtype.kind not in "iu" or len(values) < COUNTED or missing.any() or values[0] not in (0, 1):
+        return False
+    return bool((np.diff(values) == 1).all())
 
 
 def _told_of_unread(columns: Iterable[Column]) -> list[Finding]:
