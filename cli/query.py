@@ -11,8 +11,7 @@ from mmppl.errors import MMPPLError
 from ..base.choices import METHODS, PRECISIONS, SPLITS, choice
 from ..base.text import printable
 from ..inference.defaults import default_want, labels_and_modalities
-from ..inference.formats.files import WRITERS, check_file
-from ..inference.formats.written import BLOCK_WRITERS
+from ..inference.formats.files import IN_BLOCKS, WRITERS, check_file
 from .options import Cache, Json, OwnProgram, QueryOptions, Root, RunFolder, Store, Trust, Use, names, pairs, rows, size
 from .output import as_json
 from .progress import say
@@ -105,7 +104,7 @@ def query(
         root=root,
         only_missing=only_missing,
     )
-    if out is not None and not json and out.suffix in BLOCK_WRITERS:  # block after block, however many they are
+    if out is not None and not json and out.suffix in IN_BLOCKS:  # block after block, however many they are
         answer = mmppl.write_blocks(out, loaded.query_blocks(data, **asked))
     else:
         answer = loaded.query(data, **asked)

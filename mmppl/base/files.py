@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from ..errors import DataError
-from .parts import part_in, sweep
+from .disk.parts import part_in, sweep
 
 
 def sha256(data: bytes) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,11 @@ import torch
 from torch import Tensor
 
 from ..base.choices import SPLITS, Split, choice
-from ..base.maps import empty_like, is_mapped, relieve, row_blocks, rows_where
+from ..base.disk.maps import empty_like, is_mapped, relieve, row_blocks, rows_where
 from ..core.batch import Batch
 from ..modalities.modality import Modality
-from .annotations import check_annotations, describe_annotations, digest_of
+from .annotations import check_annotations, digest_of
+from .description import described
 from .examine.finding import Finding
 from .fingerprint import dataset_fingerprint, row_digests
 from .missing import hidden_cells, mask_at_random
@@ -298,45 +298,7 @@ class Dataset:
             `annotations` are described as by `describe_annotations`; `notes` say what was left out, and `findings` what
             is suspicious.
         """
-        inputs = [m.name for m in self.modalities if m.role == "modality"]
-        seen = np.stack([self.observed[name].numpy() for name in inputs], -1)
-        patterns = Counter("+".join(n for n, there in zip(inputs, row) if there) for row in seen.tolist())
-        empty = patterns.pop("", 0)
-        return {
-            "name": self.name,
-            "n": len(self),
-            "split": {part: int((self.split == code).sum()) for code, part in enumerate(PARTS)},
-            "has_split": self.has_split,
-            "modalities": [
-                {
-                    "name": m.name,
-                    "shape": list(m.shape),
-                    "likelihood": m.likelihood,
-                    "scale": m.scale,
-                    "role": m.role,
-                    "transform": m.transform,
-                    "classes": None if m.classes is None else list(m.classes),
-                    "observed": float(self.observed[m.name].double().mean()),
-                    **({"lengths": self._lengths(m.name)} if m.sequence else {}),
-                    **({"cells": self._cells(m.name)} if m.name in self.present and not m.sequence else {}),
-                }
-                for m in self.modalities
-            ],
-            "patterns": dict(patterns.most_common()),
-            "empty_rows": empty,
-            "annotations": describe_annotations(self.annotations),
-            "notes": list(self.notes),
-            "findings": [finding.to_json() for finding in self.findings],
-        }
-
-    def _lengths(self, name: str) -> list[float]:
-        """The least, the median and the most steps of the rows that have a sequence; [] if none has it."""
-        counts = self.present[name][self.observed[name]].flatten(1).sum(1).double()
-        return [float(number(counts)) for number in (torch.min, torch.median, torch.max)] if len(counts) else []
-
-    def _cells(self, name: str) -> float:
-        """The share of its cells that the rows with a modality have."""
-        return float(self.present[name][self.observed[name]].double().mean())
+        return described(self)
 
 
 def _blank(

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.maps import row_blocks
+from ..base.disk.maps import row_blocks
 
 if TYPE_CHECKING:
     from ..modalities.modality import Modality

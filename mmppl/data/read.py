@@ -23,7 +23,7 @@ from .readers.parts.files import errors_naming
 from .readers.refusal import refusal
 from .readers.registry import Arrays, Request, reader_of
 from .schema.changed import with_schema
-from .schema.column_names import as_text
+from .schema.grouping.column_names import as_text
 from .schema.ingest import from_arrays, with_mask
 from .schema.parts import checked_parts, with_parts
 from .schema.schema_file import read_schema

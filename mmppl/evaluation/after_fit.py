@@ -16,7 +16,7 @@ from ..modalities.modality import Modality
 from .anchors import seconds
 from .conditioning import default_conditioning_sets
 from .evaluate import evaluate, metric_names
-from .metrics.hidden_cells import LEVELS
+from .imputation.hidden_cells import LEVELS
 
 DRAWS = 16  # per test row
 COVERAGES = tuple(f"coverage{level}" for level in LEVELS)  # of cells that were hidden

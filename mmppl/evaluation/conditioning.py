@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from ..base.maps import is_mapped
+from ..base.disk.maps import is_mapped
 from ..core.program import Program
 from ..data.dataset import Dataset
 from ..errors import DataError, UsageError, suggest

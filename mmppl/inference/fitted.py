@@ -19,7 +19,7 @@ from ..data.annotations import WORD
 from ..data.dataset import Dataset
 from ..data.examine.report import TOLD, UNSEEN
 from ..data.read import read
-from ..data.schema.column_names import ID
+from ..data.schema.grouping.column_names import ID
 from ..data.splits import GROUP
 from ..data.time_order import TIME
 from ..errors import DataError, UsageError

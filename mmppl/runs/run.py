@@ -18,7 +18,7 @@ from ..data.read import read
 from ..data.readers.omics.mudata import with_options_of
 from ..data.readers.tokens import UTTERANCE, utterance_split
 from ..data.recipes.registry import needs
-from ..data.schema.column_names import ID
+from ..data.schema.grouping.column_names import ID
 from ..data.split_rules import SplitRules
 from ..data.splits import GROUP
 from ..data.time_order import TIME

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from ..base.disk.parts import sweep
 from ..base.files import read_regular, sha256, write
-from ..base.parts import sweep
 from ..errors import DataError, LockedError, UsageError
 from .compare import differing, in_words
 from .own import remember

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..base.disk.parts import part_in, remove
 from ..base.files import _sync_folder, pack, sha256, unpack, write, write_json
-from ..base.parts import part_in, remove
 from ..base.typed_json import from_json
 from ..core.program import Program
 from ..errors import DataError

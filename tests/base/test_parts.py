@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmppl.base import parts
+from mmppl.base.disk import parts
 from mmppl.base.files import write
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from mmppl.base import memory
 from mmppl.data.read import read
 from mmppl.data.readers.parts.named_columns import with_named_columns
-from mmppl.data.schema.step_masks import with_lengths_of_masks
+from mmppl.data.schema.missing.step_masks import with_lengths_of_masks
 from mmppl.errors import DataError
 
 N = 12

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import mmppl
-from mmppl.data.schema.column_names import as_text, matched, names_columns, parted
+from mmppl.data.schema.grouping.column_names import as_text, matched, names_columns, parted
 
 N = 60
 RNG = np.random.default_rng(3)

@@ -111,7 +111,7 @@ def test_a_first_column_that_counts_the_rows_names_them(tmp_path, first):
     table = "patient,x\n" + "".join(f"{i + first},{i}.5\n" for i in range(9))
     found = text(tmp_path, table)
     assert found.arrays["id"].tolist() == [*range(first, first + 9)] and "patient" not in found.arrays
-    assert found.told[0].text == "patient: counts the rows, and so names them; --as patient=normal makes an input of it."
+    assert found.told[0].text.startswith("patient: counts the rows, and so names them; --as patient=normal")
     for other in ("x,patient\n" + "".join(f"{i}.5,{i}\n" for i in range(9)), table.replace("3,", "33,")):
         assert {"patient", "x"} <= {*text(tmp_path, other).arrays}
     assert "patient" in text(tmp_path, table, as_={"patient": "normal"}).arrays

@@ -11,7 +11,7 @@ import torch
 
 import mmppl
 from mmppl import DataError, UsageError, read
-from mmppl.base import maps
+from mmppl.base.disk import maps
 from mmppl.data.mapped import kept
 from mmppl.data.mapped.blocks import Column, Contents
 from mmppl.data.mapped.npz import NpzSource

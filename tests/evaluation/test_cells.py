@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 import mmppl
 from mmppl.evaluation.after_fit import after_fit
-from mmppl.evaluation.metrics.hidden_cells import GIVEN
+from mmppl.evaluation.imputation.hidden_cells import GIVEN
 
 
 @pytest.fixture(scope="module")

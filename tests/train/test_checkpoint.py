@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from mmppl.base.disk.parts import part_in
 from mmppl.base.files import pack, sha256, unpack, write
-from mmppl.base.parts import part_in
 from mmppl.core.stages import Group
 from mmppl.errors import DataError
 from mmppl.train.checkpoint import Counters, save_state, sweep
@@ -172,7 +172,7 @@ def test_a_state_folder_that_is_a_link_is_refused(run, tmp_path_factory):
 
 
 def test_a_write_goes_through_no_link_and_a_sweep_neither(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmppl.base.parts._numbers", itertools.repeat(7))
+    monkeypatch.setattr("mmppl.base.disk.parts._numbers", itertools.repeat(7))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "text").write_text("mine")
     (tmp_path / "run").mkdir()

@@ -201,7 +201,7 @@ def test_a_resumed_fit_goes_back_to_the_weights_of_its_state(data, tmp_path, mon
 
 
 def test_what_the_dead_left_is_swept_by_the_next_load(run):
-    from mmppl.base.parts import _place
+    from mmppl.base.disk.parts import _place
 
     for folder in (run, run / "state", run / "figures"):
         folder.mkdir(exist_ok=True)

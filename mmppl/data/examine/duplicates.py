@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ...base.maps import rows_where
+from ...base.disk.maps import rows_where
 from ..fingerprint import row_digests
 from .finding import Finding
 from .registry import Examined, examination

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from ...base.maps import row_blocks, rows_where
+from ...base.disk.maps import row_blocks, rows_where
 from ...base.registry import Registry
 from .finding import Finding, listed
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...base.maps import row_blocks, rows_where
+from ...base.disk.maps import row_blocks, rows_where
 from .finding import Finding
 from .registry import Examined, examination
 

@@ -21,9 +21,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from ...base.disk.maps import no_room, open_map
+from ...base.disk.parts import part_in, remove, sweep
 from ...base.files import check_regular, read_regular
-from ...base.maps import no_room, open_map
-from ...base.parts import part_in, remove, sweep
 from ...errors import DataError
 from ...kernels.codegen.cache import cache_folder, distrusted
 from ..readers.parts.archive import Damaged

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...base.maps import open_map
+from ...base.disk.maps import open_map
 from ...errors import DataError
 from ..readers.cells import plain_array
 from ..readers.npz import MOST, not_whole

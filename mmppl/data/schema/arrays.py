@@ -10,11 +10,11 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from ...base.maps import row_blocks
+from ...base.disk.maps import row_blocks
 from ...errors import DataError, obeyed, suggest
 from ..splits import PART_OF, PARTS
-from .gaps import cells_of_mask, present_cells
-from .lengths import PREFIX, padded
+from .missing.gaps import cells_of_mask, present_cells
+from .missing.lengths import PREFIX, padded
 
 LONGEST = 1_000  # characters of the name of an array or column
 # Names that programs use themselves: Pyro's plates, the latent, and what a query may ask for.

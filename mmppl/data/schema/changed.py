@@ -19,9 +19,9 @@ from .arrays import Table
 from .counts import with_size_factor
 from .encode import encode_table
 from .events import refuse_other_times
-from .gaps import told_of_gaps
-from .lengths import without_lengths
 from .match import aligned, check_schema, in_order, not_missing, refuse_shorter_rows, with_known_classes
+from .missing.gaps import told_of_gaps
+from .missing.lengths import without_lengths
 from .order import in_given_order, orders_taken
 from .overrides import CONDITION, Override, check_known, declared_aside, parse_overrides
 from .scale import with_input_scaling

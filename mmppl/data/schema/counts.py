@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...base.maps import row_blocks
+from ...base.disk.maps import row_blocks
 from ...modalities.array_facts import FEW, ArrayFacts
 from ...modalities.likelihoods.counts.count import CountLikelihood
 from ...modalities.likelihoods.registry import LIKELIHOODS
@@ -74,11 +74,11 @@ def with_size_factor(m: Modality, value: np.ndarray, there: np.ndarray) -> Modal
         The modality with both numbers.
     """
     flat = value.reshape(len(value), -1)
-    factors = CountLikelihood.size_factors(m, flat, np.broadcast_to(there, value.shape).reshape(flat.shape))
-    if not len(factors):
+    sizes = CountLikelihood.size_factors(m, flat, np.broadcast_to(there, value.shape).reshape(flat.shape))
+    if not len(sizes):
         return m
-    mean = float(factors.mean())
-    return replace(m, size_factor=(mean, max(float(factors.var()) / mean**2, 1e-4)))
+    mean = float(sizes.mean())
+    return replace(m, size_factor=(mean, max(float(sizes.var()) / mean**2, 1e-4)))
 
 
 def learnt_size(m: Modality, table: Table, use: np.ndarray) -> Modality:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...base.maps import empty_like, row_blocks
+from ...base.disk.maps import empty_like, row_blocks
 from ...modalities.modality import Modality
 from ..dataset import Dataset
 from ..splits import combined, stratifying

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...base.maps import row_blocks
+from ...base.disk.maps import row_blocks
 from ...errors import DataError, UsageError
 from ...modalities.array_facts import ArrayFacts
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
-from .absent import Missing
 from .arrays import Table
 from .events import events_of
+from .missing.absent import Missing
 from .order import in_given_order
 from .overrides import CONDITION, Override
 from .targets import with_targets

@@ -16,28 +16,28 @@ from ..examine.report import TOLD, UNSEEN, examined
 from ..split_rules import SplitRules
 from ..splits import GROUP
 from ..time_order import TIME
-from .absent import Missing, with_absent, without_words
 from .arrays import Table, parse_arrays
 from .beside import annotations_among
-from .columns import with_columns
 from .counts import learnt_size, settled
 from .encode import encode_table, stratification_groups
 from .events import events_of, times_in, with_events
-from .gaps import told_of_gaps, with_gaps, with_observed, without_cells
+from .grouping.columns import with_columns
+from .grouping.mixed import taken_apart
 from .infer import infer_schema
-from .lengths import PREFIX, sequences_in, without_lengths
 from .match import (
     check_schema,
     in_order,
     steps_in_order,
     with_known_classes,
 )
-from .mixed import taken_apart
+from .missing.absent import Missing, with_absent, without_words
+from .missing.gaps import told_of_gaps, with_gaps, with_observed, without_cells
+from .missing.lengths import PREFIX, sequences_in, without_lengths
+from .missing.step_masks import with_lengths_of_masks
 from .order import orders_taken
 from .overrides import Override, check_known, declared_aside, parse_overrides
 from .parts import of_parts
 from .scale import learn_scaling, observed_after_masking
-from .step_masks import with_lengths_of_masks
 
 
 def from_arrays(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...base.maps import empty_like, row_blocks
+from ...base.disk.maps import empty_like, row_blocks
 from ...errors import DataError, suggest
 from ...modalities.modality import Modality
 from ..examine.finding import Finding, listed

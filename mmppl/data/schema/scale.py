@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 
-from ...base.maps import row_blocks
+from ...base.disk.maps import row_blocks
 from ...errors import DataError
 from ...modalities.modality import Modality
 from ...modalities.scaling import Scaling

@@ -17,7 +17,7 @@ from ...errors import DataError, MMPPLError, UsageError, suggest
 from ..annotations import WORD
 from ..readers.parts.files import contents
 from ..splits import GROUP
-from .column_names import ID, OTHERS, as_text
+from .grouping.column_names import ID, OTHERS, as_text
 from .overrides import Override, parse_overrides
 
 if TYPE_CHECKING:

@@ -12,10 +12,7 @@ from ...core.program import Program
 from ...errors import UsageError
 from ...inference.predictive import quantile_name
 from ...modalities.modality import Modality
-from ..registry import family
-from ..scores import SMALLEST, coverage, error_rate, r_squared, rmse
-from ..study import Study
-from .hidden_cells import (
+from ..imputation.hidden_cells import (
     AFFORDABLE,
     GIVEN,
     LEVELS,
@@ -26,6 +23,9 @@ from .hidden_cells import (
     imputer_seconds,
     training_means,
 )
+from ..registry import family
+from ..scores import SMALLEST, coverage, error_rate, r_squared, rmse
+from ..study import Study
 
 NUMBERS = ("rmse", "rmse_global", "rmse_imputer", "r2", "nats", *(f"coverage{level}" for level in LEVELS))
 CLASSES = ("error", "nats")

@@ -19,6 +19,7 @@ WRITERS = {  # suffix → the module whose function save_<suffix> writes it
     ".h5ad": "omics",
     ".h5mu": "omics",
 }
+IN_BLOCKS = (".npz", ".csv", ".parquet")  # those that `written` writes block after block
 
 
 def check_file(path: Path, option: str = "") -> None:

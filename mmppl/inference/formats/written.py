@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...base.disk.parts import part_in, remove, sweep
 from ...base.extras import extra
-from ...base.parts import part_in, remove, sweep
 from ...errors import UsageError
 from ..answer import Answer
 from .columns import columns_of

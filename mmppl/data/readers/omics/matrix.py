@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ....base.maps import row_blocks
+from ....base.disk.maps import row_blocks
 from ....base.memory import check_room
 from ....errors import DataError
 from ..parts.hdf5 import attribute

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ....base.maps import empty_like, is_mapped, row_blocks
+from ....base.disk.maps import empty_like, is_mapped, row_blocks
 from ....errors import DataError
 from ...splits import PART_OF, PARTS
 

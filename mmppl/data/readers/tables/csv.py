@@ -17,7 +17,7 @@ from ....modalities.likelihoods.registry import LIKELIHOODS
 from ...annotations import WORD
 from ...examine.finding import Finding, listed
 from ...examine.report import UNSEEN
-from ...schema.column_names import legal_name, owners
+from ...schema.grouping.column_names import legal_name, owners
 from ...schema.infer import is_label_name
 from ...splits import GROUP
 from ..cells import NOTHING

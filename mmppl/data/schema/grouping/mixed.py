@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...modalities.likelihoods.registry import LIKELIHOODS
-from ...modalities.modality import Modality
-from ..annotations import WORD
-from ..splits import GROUP
+from ....errors import DataError, UsageError
+from ....modalities.likelihoods.registry import LIKELIHOODS
+from ....modalities.modality import Modality
+from ...annotations import WORD
+from ...splits import GROUP
 
 NUMBERS = "numbers"
 

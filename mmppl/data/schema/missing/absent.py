@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...base.maps import row_blocks
-from ...errors import UsageError, suggest
-from ..examine.finding import Finding
-from ..readers.cells import with_masks
+from ....base.disk.maps import row_blocks
+from ....errors import UsageError, suggest
+from ...examine.finding import Finding
+from ...readers.cells import with_masks
 from .lengths import PREFIX
 
 ZERO_ROWS = "zero-rows"  # the word for rows whose numbers are all 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...errors import DataError
+from ....errors import DataError
 from .lengths import PREFIX
 
 

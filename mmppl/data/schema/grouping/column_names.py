@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ...errors import UsageError, suggest
-from ...modalities.likelihoods.registry import LIKELIHOODS
-from ...modalities.modality import Modality
-from ..annotations import WORD
-from ..splits import GROUP
-from .arrays import SIGNS, is_taken
+from ....errors import UsageError, suggest
+from ....modalities.likelihoods.registry import LIKELIHOODS
+from ....modalities.modality import Modality
+from ...annotations import WORD
+from ...splits import GROUP
+from ..arrays import SIGNS, is_taken
 
 ID = "id"  # what `--as NAME=…` calls the column that names the rows
 ASIDE = ("ignore", WORD, GROUP, ID)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ...modalities.modality import Modality
-from ..examine.finding import Finding
-from ..examine.report import TOLD
+from ....errors import DataError
+from ....modalities.modality import Modality
+from ...examine.finding import Finding
+from ...examine.report import TOLD
 
 PREFIX = "length_"
 

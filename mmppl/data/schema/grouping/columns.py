@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError, UsageError
-from ...modalities.array_facts import FEW
-from ...modalities.modality import Modality
-from ...modalities.subsets import MAX_MODALITIES
-from ..examine.finding import Finding, listed
-from ..readers.tables.frame import grouped
-from ..splits import GROUP
+from ....errors import DataError, UsageError
+from ....modalities.array_facts import FEW
+from ....modalities.modality import Modality
+from ....modalities.subsets import MAX_MODALITIES
+from ...examine.finding import Finding, listed
+from ...readers.tables.frame import grouped
+from ...splits import GROUP
+from ..infer import is_label_name
 from .column_names import ID, OTHERS, legal_name, matched, names_columns, parted
-from .infer import is_label_name
 
 TABLE = "table"  # the modality of the many columns of numbers of a table that names no modalities
 PREFIXES = ("mask_", "length_")

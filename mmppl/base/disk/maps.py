@@ -22,9 +22,9 @@ from typing import IO, Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import DataError
-from ..kernels.codegen.cache import cache_folder
-from .text import size_in_words
+from ...errors import DataError
+from ...kernels.codegen.cache import cache_folder
+from ..text import size_in_words
 
 SMALL = 2**24  # bytes up to which what is taken from a mapped array is kept in memory
 PAGES = 2**28  # bytes of files that a process may hold in memory before it lets them go

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...base.maps import row_blocks
-from ...errors import DataError
-from ...modalities.modality import Modality
-from ..examine.finding import Finding
-from ..examine.report import TOLD
-from ..missing import hidden_cells
+from ....base.disk.maps import row_blocks
+from ....errors import DataError
+from ....modalities.modality import Modality
+from ...examine.finding import Finding
+from ...examine.report import TOLD
+from ...missing import hidden_cells
 
 if TYPE_CHECKING:
-    from .arrays import Table
+    from ..arrays import Table
 
 SUFFIX = "_observed"
 

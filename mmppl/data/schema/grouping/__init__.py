@@ -1,0 +1,1 @@
+"""Which columns are a modality together."""

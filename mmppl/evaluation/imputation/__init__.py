@@ -1,0 +1,1 @@
+"""How well single cells that were hidden are imputed."""
