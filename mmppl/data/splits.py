@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..base.random import generator
+from ..modalities.kinds import kind
 
 if TYPE_CHECKING:
     from ..modalities.modality import Modality
@@ -80,7 +81,7 @@ def stratifying(modalities: Sequence[Modality]) -> list[Modality]:
     """
     return [
         m for m in modalities
-        if m.role == "label" and (m.size == 1 if m.classes else m.likelihood == "bernoulli" and not m.sequence)
+        if m.role == "label" and (m.size == 1 if m.classes else kind(m) == "tags")
     ]  # fmt: skip
 
 

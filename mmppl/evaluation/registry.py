@@ -58,7 +58,7 @@ class TargetMetric:
     Args:
         name: its name; "error" becomes "error.label".
         of: the kinds of modality that have it (see `mmppl.modalities.kinds.kind`; "score" is a label that is one
-            number, and "ordinal" classes that have an order).
+            number, and "ranks" classes that have an order).
         score: the function target → number, or a dict of lists of numbers for a curve; NaN means that there is none.
         asks: whether it needs the program's answer (`target.answer` is empty otherwise).
         quantiles: the quantiles of the answer that it needs, in (0, 1).

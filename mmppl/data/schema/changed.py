@@ -154,7 +154,7 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
     again = dataclasses.replace(
         m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None
     )
-    if family.kind == "ordinal":
+    if family.kind == "ranks":
         again = dataclasses.replace(again, classes=in_given_order(m.name, m.classes or (), override.order))
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)
     value, present = dataset.values[m.name].numpy(), dataset.present.get(m.name)

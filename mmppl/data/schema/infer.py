@@ -186,7 +186,7 @@ def infer_schema(
             found["event"] = events_of(overrides, None)[name]
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
-            if modality.family.kind == "ordinal":
+            if modality.family.kind == "ranks":
                 found["classes"] = in_given_order(name, found["classes"], overrides[name].order)
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
     modalities = list(with_targets(modalities, target, dict(overrides)))

@@ -60,7 +60,7 @@ def orders_taken(modalities: Sequence[Modality], overrides: Mapping[str, Overrid
     """
     for m in modalities:
         given = m.name in overrides and overrides[m.name].order is not None
-        if m.family.kind != "ordinal" or given or None not in map(_number, m.classes or ()):
+        if m.family.kind != "ranks" or given or None not in map(_number, m.classes or ()):
             continue
         taken = " < ".join(str(one) for one in m.classes or ())
         way = f"--as {m.name}={m.likelihood}:order=LOWEST/…/HIGHEST"

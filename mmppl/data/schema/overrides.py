@@ -103,7 +103,7 @@ def _parse(name: str, text: str) -> Override:
             raise UsageError(f"--as {name}: {likelihood} takes no keys, not {part!r}; leave it out.")
         if key == "missing":
             found[key] = tuple(filter(None, value.split("/")))
-        elif key == "order" and LIKELIHOODS[likelihood].kind == "ordinal":
+        elif key == "order" and LIKELIHOODS[likelihood].kind == "ranks":
             found[key] = tuple(value.split("<" if "<" in value else "/"))
         elif key == "event" and LIKELIHOODS[likelihood].kind == "survival":
             found[key] = value

@@ -25,7 +25,7 @@ def median_class(prob: np.ndarray) -> np.ndarray:
     return (below < 0.5 * below[..., -1:]).sum(-1)
 
 
-@metric("rank_error", of="ordinal")
+@metric("rank_error", of="ranks")
 def rank_error(target: Target) -> float:
     """Mean distance of the median class from the true one, in ranks."""
     return float(np.abs(median_class(target.answer["prob"]) - target.truth).mean())
@@ -38,4 +38,4 @@ def rank_error_of(way: str, target: Target) -> float:
 
 
 for way in ("global", "linear", "boosting"):
-    metric(f"rank_error_{way}", of="ordinal", asks=False)(partial(rank_error_of, way))
+    metric(f"rank_error_{way}", of="ranks", asks=False)(partial(rank_error_of, way))

@@ -39,7 +39,7 @@ class Likelihood(LearnedParts, TorchDistribution):
     Attributes:
         values: "numbers", "counts" (whole numbers from 0 on, scored as they are) or "classes" (codes into
             `modality.classes`).
-        kind: the kind of metrics that it has of its own, such as "ordinal"; "": those of its values only.
+        kind: the kind of metrics that it has of its own, such as "ranks"; "": those of its values only.
         density: whether `log_prob` is a log-density, which changes with the units, and not a log-probability.
         default_scale: the scale where the modality names none, a number or one of `scales`; see `scale_of`.
         scales: the words that `Modality.scale` may be instead of a number.

@@ -29,7 +29,7 @@ class OrdinalLikelihood(CategoricalLikelihood):
         (1, torch.Size([1, 2]))
     """
 
-    kind = "ordinal"
+    kind = "ranks"
 
     @classmethod
     def claims(cls, facts: ArrayFacts) -> Claim | None:

@@ -14,6 +14,7 @@ from ....errors import DataError
 from ..cells import parse_column
 from ..parts.hdf5 import attribute, own, whole
 
+CODED = "categorical"  # what AnnData calls codes with their categories
 Column = tuple[np.ndarray, np.ndarray]  # (m,) values, and (m,) bool, True where they are missing
 
 
@@ -80,7 +81,7 @@ def columns_in(group: Any, path: Path) -> dict[str, Column | None]:
 def _column(group: Any, name: str, path: Path) -> Column | None:
     found = own(group, name, path)
     kind = str(attribute(found, "encoding-type", "array"))
-    if kind == "categorical":
+    if kind == CODED:
         return _of_codes(own(found, "codes", path)[()], _plain(own(found, "categories", path)))
     if kind.startswith("nullable-"):
         values, missing = own(found, "values", path), own(found, "mask", path)[()].astype(bool)

@@ -163,9 +163,9 @@ def _expected(name: str, owner: str, request: Request) -> Expected | None:
         if m.name == owner:
             return "text" if m.classes is not None and isinstance(m.classes[0], str) else "numbers"
     how = request.as_.get(name, request.as_.get(legal_name(name), "")).partition(":")[0]
-    if how in ("id", GROUP, "categorical"):
-        return "classes"
-    return "anything" if how == WORD else "numbers" if how in LIKELIHOODS else None
+    if how in LIKELIHOODS:
+        return "classes" if LIKELIHOODS[how].values == "classes" else "numbers"
+    return "classes" if how in ("id", GROUP) else "anything" if how == WORD else None
 
 
 def _numbers_of_run(owner: str, request: Request) -> bool:
