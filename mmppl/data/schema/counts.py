@@ -7,13 +7,14 @@ whole number, so that it compares with likelihoods of counts. The choice depends
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ...base.disk.maps import row_blocks
 from ...modalities.array_facts import FEW, ArrayFacts
+from ...modalities.likelihoods.contest import contenders, of_library_size
 from ...modalities.likelihoods.counts.count import CountLikelihood
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
@@ -26,13 +27,8 @@ ROWS, NUMBERS = 2000, 1_000_000  # that are looked at, at most
 SIZED = 50  # columns of counts, from which a row's total may be its library size
 LARGEST = 2**24  # counts above are no whole numbers in float32
 ENDS = 0.01  # share of exact zeros and ones, from which proportions are no Betas
-R_RANGE = (1e-3, 1e4)  # of inverse dispersions
 MARGIN = 0.01  # nats a number by which a Normal has to lose; less would hang on single rows
 TO_LEARN = (1.0, 1.0)  # a size factor whose numbers are not learned yet
-OF_SIZES = "nb of a library size"
-ABOUT = np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8])
-LEAST = 1e-3  # the least standard deviation, in logs or as a share
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def settled(
@@ -52,7 +48,7 @@ def settled(
     found, told = [], []
     for m in modalities:
         how, why = overrides.get(m.name), ""
-        if how is None and m.likelihood == "normal" and m.role == "modality":
+        if how is None and m.role == "modality" and {"counts", "shares"} <= {*getattr(m.family, "contests", ())}:
             m, why = _chosen(m, table, use[m.name])
         elif how is not None and issubclass(m.family, CountLikelihood):
             m, why = _sized(m, table, use[m.name], how.size)
@@ -124,22 +120,26 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
         return m, ""
     halves = _halves(*_rows(m, table, use))
     scored = max(int(halves[3].sum()), 1)
-    fits = OF_COUNTS if counts else OF_SHARES
+    fits = contenders("counts" if counts else "shares")
     nats = {name: float(np.where(halves[3], fit(*halves), 0.0).sum()) / scored for name, fit in fits.items()}
+    own = [name for name in nats if name.partition(" ")[0] == m.likelihood]
+    of_sizes = ""
     if counts and m.size >= SIZED:
-        nats[OF_SIZES] = _of_sizes(*halves) / scored
+        name, total = of_library_size(*halves)
+        of_sizes = f"{name} of a library size"
+        nats[of_sizes] = total / scored
     best = max(nats, key=lambda name: nats[name])
-    if nats[best] < MARGIN + max(value for name, value in nats.items() if name.startswith("normal")):
+    if nats[best] < MARGIN + max(nats[name] for name in own):
         return m, ""
     others = [f"by {nats[best] - nats[name]:.2g} to {name}" for name in nats if name != best]
     what = "whole numbers that are counts" if counts else "proportions"
     why = (
         f"{m.name}: {what}, taken for {best}, which held-out training rows prefer ({', '.join(others)}, in nats a "
-        f"number); --as {m.name}=normal takes {'logs' if counts else 'any number'}"
+        f"number); --as {m.name}={m.likelihood} takes {'logs' if counts else 'any number'}"
     )
-    if best == OF_SIZES:
-        m, best = replace(m, size_factor=TO_LEARN), "nb"
-        why = f"{why}, --as {m.name}=nb:size=none takes rows as they are"
+    if best == of_sizes:
+        m, best = replace(m, size_factor=TO_LEARN), best.partition(" ")[0]
+        why = f"{why}, --as {m.name}={best}:size=none takes rows as they are"
     return replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
 
 
@@ -170,97 +170,12 @@ def _sized(m: Modality, table: Table, use: np.ndarray, wanted: str | None) -> tu
         return m, ""
     x, there, y, kept = _halves(*_rows(m, table, use))
     scored = max(int(kept.sum()), 1)
-    plain = np.where(kept, _of_nb(x, there, y, kept), 0.0).sum() / scored
-    with_size = _of_sizes(x, there, y, kept) / scored
+    name, total = of_library_size(x, there, y, kept)
+    plain = np.where(kept, contenders("counts")[name](x, there, y, kept), 0.0).sum() / scored
+    with_size = total / scored
     if not with_size > plain:
         return m, ""
     return to_learn, (
         f"{m.name}: a row's total is its library size, to which its means are proportional; held-out training rows "
         f"prefer it (by {with_size - plain:.2g} nats a number); --as {m.name}={m.likelihood}:size=none leaves it out"
     )
-
-
-def _moments(x: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number, mean and variance of each feature."""
-    number = np.maximum(there.sum(0), 1)
-    mean = np.where(there, x, 0.0).sum(0) / number
-    return number, mean, np.where(there, (x - mean) ** 2, 0.0).sum(0) / number
-
-
-def _of_logs(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """A Normal on ln(1 + x): nats of the unit around each count, or of the density where that is too small."""
-    from scipy.special import ndtr
-
-    _, mean, variance = _moments(np.log1p(x), there)
-    sd = np.maximum(np.sqrt(variance), LEAST)
-    ends = [ndtr((np.log1p(y + half) - mean) / sd) for half in (-0.5, 0.5)]
-    far = -0.5 * ((np.log1p(y) - mean) / sd) ** 2 - np.log(sd * (1 + y)) - 0.5 * np.log(2 * np.pi)
-    share = ends[1] - ends[0]
-    return np.where(share > 1e-12, np.log(np.maximum(share, 1e-12)), far)
-
-
-def _of_poisson(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    from scipy.special import gammaln, xlogy
-
-    number, mean, _ = _moments(x, there)
-    mean = np.maximum(mean, 0.5 / number)
-    return xlogy(y, mean) - mean - gammaln(y + 1)
-
-
-def _nb(y: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
-    from scipy.special import gammaln, xlogy
-
-    coefficient = gammaln(y + r) - gammaln(r) - gammaln(y + 1)
-    return coefficient - r * np.log1p(mean / r) + xlogy(y, mean / (r + mean))
-
-
-def _of_nb(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The inverse dispersion is that of the moments, or the likeliest of some about it: few rows hold the tail."""
-    number, mean, variance = _moments(x, there)
-    mean = np.maximum(mean, 0.5 / number)
-    tried = np.clip(np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE) * ABOUT[:, None], *R_RANGE)
-    nats = np.stack([np.where(there, _nb(x, mean, r), 0.0).sum(0) for r in tried])
-    return _nb(y, mean, np.take_along_axis(tried, nats.argmax(0)[None], 0)[0])
-
-
-def _of_sizes(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> float:
-    """An NB for the rows' totals, and NBs whose means are proportional to them: nats of all."""
-    number, mean, _ = _moments(x, there)
-    mean = np.maximum(mean, 0.5 / number)
-    sizes = [np.maximum(t.sum(1), 0.5) / np.maximum((k * mean).sum(1), 1e-12) for t, k in ((x, there), (y, kept))]
-    s, of_test = (one[:, None] for one in sizes)
-    share = np.maximum(np.where(there, x, 0.0).sum(0) / np.maximum((there * s).sum(0), 1e-12), 0.5 / number)
-    expected = s * share
-    above = np.where(there, (x - expected) ** 2 - expected, 0.0).sum(0)
-    square = np.where(there, expected**2, 0.0).sum(0)
-    r = np.clip(square / np.maximum(above, 1e-12), *R_RANGE)
-    of_counts = np.where(kept, _nb(y, of_test * share, r), 0.0).sum()
-    average = s.mean()
-    spread = np.clip(s.var() / average**2, 1e-4, 1e3)
-    return float(of_counts + _nb(y.sum(1), average * (kept * mean).sum(1), 1 / spread).sum())
-
-
-def _of_normal(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """A Normal on the numbers themselves; of whole numbers its density is about the probability of the unit."""
-    _, mean, variance = _moments(x, there)
-    sd = np.maximum(np.sqrt(variance), LEAST)
-    return -0.5 * ((y - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
-
-
-def _of_beta(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    from scipy.special import betaln
-
-    from ...kernels.likelihood import EDGE
-
-    _, mean, variance = _moments(x, there)
-    mean = np.clip(mean, EDGE, 1 - EDGE)
-    total = np.clip(mean * (1 - mean) / np.maximum(variance, LEAST**2) - 1, 1e-2, 1e5)
-    a, b = total * mean, total * (1 - mean)
-    inside = np.clip(y, EDGE, 1 - EDGE)
-    return (a - 1) * np.log(inside) + (b - 1) * np.log1p(-inside) - betaln(a, b)
-
-
-OF_COUNTS: dict[str, Fit] = {
-    "normal on ln(1 + x)": _of_logs, "normal": _of_normal, "poisson": _of_poisson, "nb": _of_nb
-}  # fmt: skip
-OF_SHARES: dict[str, Fit] = {"normal": _of_normal, "beta": _of_beta}

@@ -13,6 +13,7 @@ from ...base.random import off_the_ends
 from ...kernels.likelihood import EDGE, LOGIT_RANGE, beta, beta_log_density
 from ..array_facts import ArrayFacts
 from ..modality import Modality
+from .contest import moments
 from .likelihood import Likelihood
 from .noise import SPEED
 from .registry import likelihood
@@ -21,6 +22,20 @@ CONCENTRATION = "log_concentration"
 LOWEST, HIGHEST, FIRST = math.log(1e-2), math.log(1e5), math.log(10.0)
 """Bounds of the log of a learned concentration, and where it begins."""
 SLACK = 0.01  # how far beyond 0 and 1 a value may lie, as the rounding of a pipeline leaves it
+
+
+LEAST = 1e-3  # the least standard deviation of a fit to some rows
+
+
+def _of_beta(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    from scipy.special import betaln
+
+    _, mean, variance = moments(x, there)
+    mean = np.clip(mean, EDGE, 1 - EDGE)
+    total = np.clip(mean * (1 - mean) / np.maximum(variance, LEAST**2) - 1, 1e-2, 1e5)
+    a, b = total * mean, total * (1 - mean)
+    inside = np.clip(y, EDGE, 1 - EDGE)
+    return (a - 1) * np.log(inside) + (b - 1) * np.log1p(-inside) - betaln(a, b)
 
 
 @likelihood("beta")
@@ -32,6 +47,7 @@ class BetaLikelihood(Likelihood):
     """
 
     values = "numbers"
+    contests = {"shares": {"": _of_beta}}
     default_scale = "learned"
     scales = ("learned", "shared")
     masks = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
@@ -17,8 +18,30 @@ from ...kernels.likelihood import (
 )
 from ..array_facts import ArrayFacts, Claim
 from ..modality import Modality
+from .contest import moments
 from .likelihood import Likelihood
 from .registry import likelihood
+
+LEAST = 1e-3  # the least standard deviation of a fit to some rows, in logs or as a share
+
+
+def _of_logs(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """A Normal on ln(1 + x): nats of the unit around each count, or of the density where that is too small."""
+    from scipy.special import ndtr
+
+    _, mean, variance = moments(np.log1p(x), there)
+    sd = np.maximum(np.sqrt(variance), LEAST)
+    ends = [ndtr((np.log1p(y + half) - mean) / sd) for half in (-0.5, 0.5)]
+    far = -0.5 * ((np.log1p(y) - mean) / sd) ** 2 - np.log(sd * (1 + y)) - 0.5 * np.log(2 * np.pi)
+    share = ends[1] - ends[0]
+    return np.where(share > 1e-12, np.log(np.maximum(share, 1e-12)), far)
+
+
+def _of_numbers(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """A Normal on the numbers themselves; of whole numbers its density is about the probability of the unit."""
+    _, mean, variance = moments(x, there)
+    sd = np.maximum(np.sqrt(variance), LEAST)
+    return -0.5 * ((y - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
 
 
 @likelihood("normal")
@@ -30,6 +53,7 @@ class NormalLikelihood(Likelihood):
 
     values = "numbers"
     calibrates_noise = True
+    contests = {"counts": {"on ln(1 + x)": _of_logs, "": _of_numbers}, "shares": {"": _of_numbers}}
     default_scale = "learned"
     scales = ("learned", "shared", "predicted")
     masks = True

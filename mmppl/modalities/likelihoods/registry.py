@@ -20,7 +20,7 @@ LIKELIHOODS: Registry[type[Likelihood]] = Registry(
     "likelihood",
     __package__,
     folders=("counts",),
-    aside=("registry", "likelihood", "noise", "state", "count", "quantiles"),
+    aside=("registry", "contest", "likelihood", "noise", "state", "count", "quantiles"),
     lacks=_lacks,
 )
 

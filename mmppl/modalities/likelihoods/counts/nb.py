@@ -4,17 +4,56 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ....kernels.counts import nb, nb_log_density
 from ...modality import Modality
+from ..contest import moments
 from ..registry import likelihood
 from .count import CountLikelihood
 
 INVERSE_DISPERSION = "log_inverse_dispersion"
 LOWEST, HIGHEST = math.log(1e-3), math.log(1e4)
 """Bounds of the log of a learned inverse dispersion: beyond the upper one it is a Poisson for all that data tell."""
+
+
+R_RANGE = (1e-3, 1e4)  # of inverse dispersions that are fitted to some rows
+ABOUT = np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8])  # times that of the moments, which are tried
+
+
+def _nb(y: np.ndarray, mean: np.ndarray, r: np.ndarray) -> np.ndarray:
+    from scipy.special import gammaln, xlogy
+
+    coefficient = gammaln(y + r) - gammaln(r) - gammaln(y + 1)
+    return coefficient - r * np.log1p(mean / r) + xlogy(y, mean / (r + mean))
+
+
+def _of_nb(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The inverse dispersion is that of the moments, or the likeliest of some about it: few rows hold the tail."""
+    number, mean, variance = moments(x, there)
+    mean = np.maximum(mean, 0.5 / number)
+    tried = np.clip(np.clip(mean**2 / np.maximum(variance - mean, 1e-12), *R_RANGE) * ABOUT[:, None], *R_RANGE)
+    nats = np.stack([np.where(there, _nb(x, mean, r), 0.0).sum(0) for r in tried])
+    return _nb(y, mean, np.take_along_axis(tried, nats.argmax(0)[None], 0)[0])
+
+
+def _of_sizes(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> float:
+    """An NB for the rows' totals, and NBs whose means are proportional to them: nats of all."""
+    number, mean, _ = moments(x, there)
+    mean = np.maximum(mean, 0.5 / number)
+    sizes = [np.maximum(t.sum(1), 0.5) / np.maximum((k * mean).sum(1), 1e-12) for t, k in ((x, there), (y, kept))]
+    s, of_test = (one[:, None] for one in sizes)
+    share = np.maximum(np.where(there, x, 0.0).sum(0) / np.maximum((there * s).sum(0), 1e-12), 0.5 / number)
+    expected = s * share
+    above = np.where(there, (x - expected) ** 2 - expected, 0.0).sum(0)
+    square = np.where(there, expected**2, 0.0).sum(0)
+    r = np.clip(square / np.maximum(above, 1e-12), *R_RANGE)
+    of_counts = np.where(kept, _nb(y, of_test * share, r), 0.0).sum()
+    average = s.mean()
+    spread = np.clip(s.var() / average**2, 1e-4, 1e3)
+    return float(of_counts + _nb(y.sum(1), average * (kept * mean).sum(1), 1 / spread).sum())
 
 
 @likelihood("nb")
@@ -24,6 +63,8 @@ class NegativeBinomialLikelihood(CountLikelihood):
     """
 
     default_scale = "learned"
+    contests = {"counts": {"": _of_nb}}
+    sized_nats = staticmethod(_of_sizes)
     scales = ("learned", "shared")
 
     @classmethod

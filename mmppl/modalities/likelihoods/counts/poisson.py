@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ....kernels.counts import poisson_log_density
 from ...modality import Modality
+from ..contest import moments
 from ..registry import likelihood
 from .count import CountLikelihood
+
+
+def _of_poisson(x: np.ndarray, there: np.ndarray, y: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    from scipy.special import gammaln, xlogy
+
+    number, mean, _ = moments(x, there)
+    mean = np.maximum(mean, 0.5 / number)
+    return xlogy(y, mean) - mean - gammaln(y + 1)
 
 
 @likelihood("poisson")
 class PoissonLikelihood(CountLikelihood):
     """Independent Poissons, whose variance is their mean."""
+
+    contests = {"counts": {"": _of_poisson}}
 
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
