@@ -287,9 +287,9 @@ def test_truncated_npz(mmppl, fitted, tmp_path):
         mmppl(*words).failed(5, str(file), "truncated")
 
 
-def test_nan_in_an_observed_row(mmppl, tmp_path):
+def test_an_infinite_cell_of_an_observed_row(mmppl, tmp_path):
     values = np.random.default_rng(0).normal(size=(20, 3))
-    values[4, 1] = np.nan
+    values[4, 1] = np.inf
     np.savez(tmp_path / "mine.npz", x=values)
     mmppl("data", tmp_path / "mine.npz").failed(5, "'x'", "row 4", "column 1")
 
