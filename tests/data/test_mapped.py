@@ -64,7 +64,17 @@ def assert_same(one, other):
             assert torch.equal(tensor, getattr(other, of)[name]), (of, name)
 
 
-@pytest.mark.parametrize("how", [{}, {"hide": 0.3}, {"as_": {"words": "categorical", "image": "ignore"}}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"hide": 0.3},
+        {"hide_cells": 0.1},
+        {"as_": {"words": "categorical", "image": "ignore"}},
+        {"as_": {"gene": "normal", "counts": "normal", "*": "ignore"}},
+    ],
+    ids=str,
+)
 def test_on_disk_is_as_in_memory(folder, tmp_path, how):
     path = tmp_path / "a.npz"
     np.savez(path, **arrays())
