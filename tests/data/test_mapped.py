@@ -135,6 +135,26 @@ def test_a_fit_and_its_answers_are_the_same_to_the_bit(folder, tmp_path, monkeyp
     assert answers[0].warnings == answers[1].warnings
 
 
+class StopInTheSecondEpoch(mmppl.Callback):
+    def on_step(self, fit, progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_stopped_fit_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{name: arrays()[name] for name in ("gene", "id", "label")})
+    monkeypatch.setattr(maps, "PAGES", 2**28)
+    how = dict(hyper={"hidden": 4, "layers": 1, "latent_dim": 2}, epochs=3, batch_size=16, refit=False, calibrate=False)
+    memory, disk = both(path)
+    with pytest.raises(KeyboardInterrupt):
+        mmppl.fit("mvae", disk, out=tmp_path / "run", callbacks=[StopInTheSecondEpoch()], **how)
+    resumed = mmppl.fit("mvae", read(path, store="disk"), out=tmp_path / "run", resume=True, **how)
+    state = mmppl.fit("mvae", memory, **how).program.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in resumed.program.state_dict().items())
+
+
 def test_a_changed_source_is_converted_anew(folder, tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, **arrays())
