@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmppl.errors import UsageError, suggest
+from mmppl.errors import DataError, UsageError, suggest
 
 from ..base.text import number
 from .options import As, Download, Json, Root, names, pairs
 from .output import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from mmppl import Dataset, Modality
@@ -49,6 +51,7 @@ def depend(
     if len(set(wanted)) < max(2, len(wanted)):
         raise UsageError(f"--between {','.join(wanted)}: name two different modalities, or more.")
     arrays = [_numbers(dataset, known[name]) for name in wanted]
+    _check_whole(arrays, wanted)
     kept = dataset.has_split or GROUP in dataset.annotations  # rows of a group lie in one part of any split
     fresh = dataset.split == PARTS.index("test") if kept else None
     found = dataclasses.asdict(
@@ -65,6 +68,21 @@ def _numbers(dataset: "Dataset", m: "Modality") -> "Tensor":
         return columns.where(here & present.flatten(1).all(1, keepdim=True), float("nan"))
     columns = m.as_input(dataset.values[m.name], present)
     return columns.where(here, float("nan"))
+
+
+def _check_whole(arrays: "Sequence[Tensor]", wanted: "Sequence[str]") -> None:
+    """Refuse too few rows that lack nothing, and say what they lack."""
+    from mmppl.objectives.dependence.estimate import FEWEST
+
+    lacking = [array.isnan().any(1) for array in arrays]
+    whole = sum(int(not any(row)) for row in zip(*(rows.tolist() for rows in lacking)))
+    counts = {name: int(rows.sum()) for name, rows in zip(wanted, lacking) if rows.any()}
+    if whole < FEWEST and counts:
+        told = ", ".join(f"{name} in {count:,} rows" for name, count in counts.items())
+        raise DataError(
+            f"--between {','.join(wanted)}: {whole:,} rows of {len(arrays[0]):,} have every cell, and a critic needs "
+            f"{FEWEST}; cells are missing of {told}. Leave that out, or fill its cells."
+        )
 
 
 def _text(found: dict[str, object], wanted: list[str]) -> str:

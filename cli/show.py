@@ -19,7 +19,7 @@ from .output import as_json
 from .query import example
 
 if TYPE_CHECKING:
-    from mmppl import Program
+    from mmppl import Modality, Program
     from mmppl.kernels.codegen.generate import Formula
     from mmppl.runs.calibration import Calibration
     from mmppl.runs.record import RunRecord
@@ -159,7 +159,14 @@ def _program_text(found: dict[str, Any]) -> str:
 def _run_text(path: Path, record: "RunRecord") -> str:
     data, result = record.data, record.result
     schema = [
-        ["  " + m.name, m.role, "×".join(map(str, m.shape)) or "one number", m.likelihood, f"transform {m.transform}"]
+        [
+            f"  {m.name}",
+            m.role,
+            "×".join(map(str, m.shape)) or "one number",
+            m.likelihood,
+            f"transform {m.transform}",
+            _particulars(m),
+        ]
         for m in record.modalities
     ]
     asked = {"root": data.root, "as": data.declared, "hide": data.hide, "hide_cells": data.hide_cells}
@@ -182,6 +189,17 @@ def _run_text(path: Path, record: "RunRecord") -> str:
         if result.calibration is not None:
             rows += _calibration(result.calibration)
     return f"{printable(path)}\n{columns(rows)}\n\nmodalities\n{columns(schema)}\n\n{_how_to_ask(path)}"
+
+
+def _particulars(m: "Modality") -> str:
+    """What else is to be known of a modality, in a few words."""
+    words = ["a sequence"] if m.sequence else []
+    words += ["lacks single cells"] if m.gaps else []
+    words += [f"size factor, mean {number(m.size_factor[0])}"] if m.size_factor is not None else []
+    words += [f"order {' < '.join(map(str, m.classes))}"] if m.likelihood == "ordinal" and m.classes else []
+    words += [f"event in {m.event}"] if m.event else []
+    words += [f"part of {m.group}"] if m.group else []
+    return printable("; ".join(words))
 
 
 def _calibration(found: "Calibration") -> list[list[str]]:

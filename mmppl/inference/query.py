@@ -232,7 +232,8 @@ class Blocks:
 
 
 def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> None:
-    """Put NaN (of classes -1 or "") where a step of a sequence is known not to exist, beyond the length of the row."""
+    """Put NaN (of classes -1 or "", of marks False) where a step of a sequence is known not to exist, beyond the length
+    of the row."""
     known = observed.reshape(-1, *[1] * (present.ndim - 1))
     for key, value in parts.items():
         if key in WHOLE:
@@ -240,7 +241,7 @@ def _blank(parts: dict[str, Any], present: np.ndarray, observed: np.ndarray) -> 
         absent = known & ~present
         absent = absent[:, None] if key == "draws" else absent
         absent = absent.reshape(*absent.shape, *[1] * (value.ndim - absent.ndim))
-        parts[key] = np.where(absent, {"f": np.nan, "i": -1}.get(value.dtype.kind, ""), value)
+        parts[key] = np.where(absent, {"f": np.nan, "i": -1, "b": False}.get(value.dtype.kind, ""), value)
 
 
 def _fill(found: dict[str, dict[str, Any]], part: dict[str, dict[str, Any]], rows: Tensor, number: int) -> None:

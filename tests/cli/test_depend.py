@@ -51,3 +51,12 @@ def test_lengths_alone_are_dependence(mmppl, tmp_path):
              b=(length + 0.1 * r.normal(size=1500))[:, None])  # fmt: skip
     found = json.loads(mmppl("depend", tmp_path / "l.npz", "--between", "a,b", "--steps", "150", "--json").out)
     assert found["tc"] > 0.7  # of ln 4 = 1.39
+
+
+def test_the_refusal_names_what_lacks_cells(mmppl, tmp_path):
+    rng = np.random.default_rng(0)
+    lab = rng.normal(size=(300, 2))
+    lab[50:, 1] = np.nan
+    np.savez(tmp_path / "gaps.npz", lab=lab, audio=rng.normal(size=(300, 1)))
+    found = mmppl("depend", str(tmp_path / "gaps.npz"), "--between", "lab,audio")
+    assert found.code and "50 rows of 300 have every cell" in found.err and "missing of lab in 250 rows." in found.err

@@ -2,8 +2,9 @@ import json
 import subprocess
 import sys
 
+from mmppl import Modality
 from mmppl.cli import main
-from mmppl.cli.show import _docstring
+from mmppl.cli.show import _docstring, _particulars
 
 DOC = """What it is.
 
@@ -29,6 +30,17 @@ def test_docstring():
     }
     assert _docstring("Only this.") == ("Only this.", {})
     assert _docstring("") == ("", {})
+
+
+def test_particulars_of_a_modality():
+    assert _particulars(Modality("x", (2,))) == ""
+    assert _particulars(Modality("x", (2,), gaps=True)) == "lacks single cells"
+    assert _particulars(Modality("x", (4, 2), sequence=True)) == "a sequence"
+    stage = Modality("stage", (), "ordinal", classes=("low", "high"), group="clinic")
+    assert _particulars(stage) == "order low < high; part of clinic"
+    counts = Modality("rna", (2,), "negative_binomial", size_factor=(20.0, 0.5))
+    assert _particulars(counts) == "size factor, mean 20"
+    assert _particulars(Modality("days", (), "weibull", event="died")) == "event in died"
 
 
 def test_a_bare_program_is_shown_as_it_is(tmp_path, capsys):

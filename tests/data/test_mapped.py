@@ -64,7 +64,17 @@ def assert_same(one, other):
             assert torch.equal(tensor, getattr(other, of)[name]), (of, name)
 
 
-@pytest.mark.parametrize("how", [{}, {"hide": 0.3}, {"as_": {"words": "categorical", "image": "ignore"}}], ids=str)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"hide": 0.3},
+        {"hide_cells": 0.1},
+        {"as_": {"words": "categorical", "image": "ignore"}},
+        {"as_": {"gene": "normal", "counts": "normal", "*": "ignore"}},
+    ],
+    ids=str,
+)
 def test_on_disk_is_as_in_memory(folder, tmp_path, how):
     path = tmp_path / "a.npz"
     np.savez(path, **arrays())
@@ -123,6 +133,26 @@ def test_a_fit_and_its_answers_are_the_same_to_the_bit(folder, tmp_path, monkeyp
     for name, parts in answers[0].want.items():
         assert all(np.array_equal(value, answers[1][name][key]) for key, value in parts.items()), name
     assert answers[0].warnings == answers[1].warnings
+
+
+class StopInTheSecondEpoch(mmppl.Callback):
+    def on_step(self, fit, progress):
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_stopped_fit_goes_on_to_the_same_weights(folder, tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    np.savez(path, **{name: arrays()[name] for name in ("gene", "id", "label")})
+    monkeypatch.setattr(maps, "PAGES", 2**28)
+    how = dict(hyper={"hidden": 4, "layers": 1, "latent_dim": 2}, epochs=3, batch_size=16, refit=False, calibrate=False)
+    memory, disk = both(path)
+    with pytest.raises(KeyboardInterrupt):
+        mmppl.fit("mvae", disk, out=tmp_path / "run", callbacks=[StopInTheSecondEpoch()], **how)
+    resumed = mmppl.fit("mvae", read(path, store="disk"), out=tmp_path / "run", resume=True, **how)
+    state = mmppl.fit("mvae", memory, **how).program.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in resumed.program.state_dict().items())
 
 
 def test_a_changed_source_is_converted_anew(folder, tmp_path):

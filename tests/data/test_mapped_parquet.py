@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from mmppl import DataError, read
 from mmppl.data.mapped import parquet
@@ -41,8 +42,9 @@ def table():
 def test_arrays_are_those_of_a_frame(tmp_path):
     path = written(tmp_path / "a.parquet", table())
     found, contents = loaded(ParquetSource(path))
-    wanted, features = read_frame(pd.read_parquet(path, dtype_backend="numpy_nullable").astype({"dose": float}))
-    assert contents.features == {"rna": ("g0", "g1", "g2"), "counts": ("c0", "c1")} == features
+    frame = read_frame(pd.read_parquet(path, dtype_backend="numpy_nullable").astype({"dose": float}))
+    wanted = frame.arrays
+    assert contents.features == {"rna": ("g0", "g1", "g2"), "counts": ("c0", "c1")} == frame.features
     for name in ("dose", "smokes", "label", "id"):
         assert np.array_equal(found[name], wanted[name]), name
     assert found["rna"].dtype == np.float32 and found["counts"].dtype == np.int64
@@ -97,10 +99,104 @@ def test_a_mask_of_ones_own_is_kept(tmp_path):
     assert found["mask_n"].tolist() == [True, False, False, True]
 
 
+def some(of, every=5):
+    """The values, of which each fifth is null."""
+    return pa.array([None if i % every == 0 else v for i, v in enumerate(of.tolist())])
+
+
+def kinds_of_tables():
+    """Small tables of each kind: name → columns, and what is asked of them."""
+    rng = np.random.default_rng(1)
+    x = pa.array(rng.normal(size=N))
+    numbers, whole = rng.normal(size=(N, 4)), rng.integers(0, 5, (N, 3))
+    some_cells = [[None if (i + j) % 7 == 0 else float(v) for j, v in enumerate(row)] for i, row in enumerate(numbers)]
+    wide = {f"c{i}": some(rng.normal(size=N), 4 + i) for i in range(14)}
+    yield "gaps in a group", {f"lab:{f}": some(rng.normal(size=N), 4 + i) for i, f in enumerate("abc")}, {}
+    yield "gaps of counts", {f"n:{f}": some(rng.poisson(9, N), 4 + i) for i, f in enumerate("abc")}, {}
+    yield "many columns", wide, {}
+    yield "the others ignored", wide | {"x": x}, {"as_": {"g": "c1,c2", "x": "normal", "*": "ignore"}}
+    yield "null lists", {"v": some(numbers), "x": x}, {}
+    yield "null cells of lists", {"v": pa.array(some_cells), "x": x}, {}
+    cells = [[None, 2] if i % 4 == 0 else row[:2] for i, row in enumerate(whole.tolist())]
+    yield "null cells of lists of whole numbers", {"v": pa.array(cells), "x": x}, {}
+    yield "empty lists", {"v": pa.array([row if i % 6 else [] for i, row in enumerate(whole.tolist())]), "x": x}, {}
+    lists = [None if i == 9 else row[: i % 4] for i, row in enumerate(numbers.tolist())]
+    yield "lists of unequal length", {"v": pa.array(lists), "x": x}, {}
+    texts = [[f"text {v}" for v in row] for row in whole.tolist()]
+    yield "lists of texts", {"v": pa.array(texts), "x": x}, {}
+    yield "strings", {"s": some(rng.choice(["a", "bb", "ccc"], N)), "b": some(rng.random(N) < 0.5), "x": x}, {}
+    yield "ids", {"id": pa.array([f"p{i}" for i in range(N)]), "x": x, "y": x}, {}
+    yield "masks of rows", {"x": x, "mask_x": pa.array(rng.random(N) < 0.7), "y": x}, {}
+    masks = {f"mask_v:{f}": pa.array(rng.random(N) < 0.7) for f in "ab"}
+    yield "masks of cells", {"v:a": x, "v:b": some(rng.normal(size=N))} | masks | {"y": x}, {}
+    yield "a split", {"x": x, "y": x, "split": pa.array(rng.choice(["train", "valid", "test"], N))}, {}
+
+
+def assert_same(path, **how):
+    one, other = (read(path, store=store, **how) for store in ("memory", "disk"))
+    assert one.modalities == other.modalities
+    assert one.fingerprint() == other.fingerprint() and one.fingerprints() == other.fingerprints()
+    assert one.ids.tolist() == other.ids.tolist() and one.split.tolist() == other.split.tolist()
+    for of in ("values", "observed", "present"):
+        mine, theirs = getattr(one, of), getattr(other, of)
+        assert mine.keys() == theirs.keys(), of
+        for name in mine:
+            assert torch.equal(mine[name], theirs[name]), (of, name)
+    assert one.annotations.keys() == other.annotations.keys()
+    assert all(np.array_equal(one.annotations[name], other.annotations[name]) for name in one.annotations)
+    assert one.findings == other.findings
+    assert [note for note in other.notes if "kept on disk" not in note] == list(one.notes) != list(other.notes)
+
+
+@pytest.mark.parametrize("columns, asked", [pytest.param(*rest, id=name) for name, *rest in kinds_of_tables()])
+def test_every_kind_of_table_is_on_disk_as_in_memory(tmp_path, monkeypatch, columns, asked):
+    monkeypatch.setattr("mmppl.data.mapped.kept.cache_folder", lambda: tmp_path)
+    path = written(tmp_path / "a.parquet", columns)
+    assert_same(path, **asked)
+
+
+@pytest.mark.parametrize("how", [{"hide": 0.3}, {"hide_cells": 0.1}], ids=str)
+@pytest.mark.parametrize("name", ["gaps of counts", "null cells of lists", "masks of cells"])
+def test_the_same_cells_are_hidden_on_disk(tmp_path, monkeypatch, name, how):
+    monkeypatch.setattr("mmppl.data.mapped.kept.cache_folder", lambda: tmp_path)
+    columns = next(columns for of, columns, _ in kinds_of_tables() if of == name)
+    assert_same(written(tmp_path / "a.parquet", columns), **how)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.RangeIndex(100, 100 + 2 * N, 2),
+        pd.Index(range(7, 7 + N), name="patient"),
+        pd.Index([f"p{i}" for i in range(N)]),
+        pd.Index(np.arange(N) / 4),
+        pd.date_range("2024-01-01", periods=N),
+        pd.MultiIndex.from_product([range(N // 2), ["first", "last"]], names=["patient", "visit"]),
+    ],
+    ids=["range", "whole numbers", "texts", "floats", "days", "two levels"],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_the_index_names_the_rows_and_is_no_data(tmp_path, monkeypatch, index, own):
+    monkeypatch.setattr("mmppl.data.mapped.kept.cache_folder", lambda: tmp_path)
+    frame = pd.DataFrame({"x": np.linspace(0, 1, N), "y": np.linspace(1, 3, N) ** 2}, index=index)
+    if own:
+        frame["id"] = np.arange(N) * 3
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert_same(tmp_path / "a.parquet")
+    assert [m.name for m in read(tmp_path / "a.parquet", store="disk").modalities] == ["x", "y"]
+
+
+def test_columns_in_two_levels_are_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmppl.data.mapped.kept.cache_folder", lambda: tmp_path)
+    columns = pd.MultiIndex.from_product([["rna", "lab"], ["a", "b"]])
+    pd.DataFrame(np.random.default_rng(0).normal(size=(N, 4)), columns=columns).to_parquet(tmp_path / "a.parquet")
+    assert_same(tmp_path / "a.parquet")
+
+
 @pytest.mark.parametrize(
     "columns, words",
     [
-        ({"x": pa.array([[1.0], [1.0, 2.0]])}, "'x', row 1 has 2 numbers, and rows before it 1"),
+        ({"x": pa.array([["u"], ["v"], [None]])}, "'x', row 2: null in place of a text"),
         ({"x:a": [1, 2], "x:b": ["u", "v"]}, "mix numbers and strings"),
         ({"x:a": [1, 2], "x": [1, 2]}, "is a column and also a group"),
         ({"x:a": ["u", None], "x:b": ["u", "v"]}, "'x', row 1 lacks some of its columns"),
@@ -121,7 +217,7 @@ def test_what_is_refused(tmp_path, columns, words):
 def test_a_file_that_is_cut_off_is_refused(tmp_path, keep):
     path = written(tmp_path / "a.parquet", table())
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match="not a whole Parquet file"):
+    with pytest.raises(DataError, match="an empty file|cannot be read"):
         read(path)
 
 
@@ -130,5 +226,5 @@ def test_damaged_pages_are_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[20:200] = bytes(180)
     path.write_bytes(data)
-    with pytest.raises(DataError, match="not a whole Parquet file"):
+    with pytest.raises(DataError, match="an empty file|cannot be read"):
         read(path)

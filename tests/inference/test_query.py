@@ -15,7 +15,7 @@ from mmppl.bench.harness import peak_memory
 from mmppl.inference.keyed_noise import uniforms
 from mmppl.inference.memory import chunk
 from mmppl.inference.predictive import PredictiveAccumulator, quantile, resample
-from mmppl.inference.query import ask
+from mmppl.inference.query import _blank, ask
 from mmppl.modalities.likelihoods.registry import LIKELIHOODS
 
 
@@ -479,3 +479,11 @@ def test_left_out_rows_and_unfinished_fits_are_reported(tmp_path):
     run.record = dataclasses.replace(run.record, status="running")
     (warning,) = run.query(other, given="a", want="b").warnings
     assert "the fit is not finished" in warning and "--resume" in warning
+
+
+def test_marks_of_steps_that_do_not_exist_stay_marks():
+    present = np.array([[True, True], [True, False]])
+    parts = {"mean": np.ones((2, 2, 1)), "imputed": np.ones((2, 2, 1), bool), "predicted": np.ones((2, 2, 1), int)}
+    _blank(parts, present, np.ones(2, bool))
+    assert parts["imputed"].dtype == bool and parts["imputed"][..., 0].tolist() == present.tolist()
+    assert np.isnan(parts["mean"][1, 1, 0]) and parts["predicted"][1, 1, 0] == -1

@@ -51,7 +51,13 @@ class Contents:
 
 
 class Source(Protocol):
-    """A source of rows, with what it reads beforehand and what it reads in one pass."""
+    """A source of rows, with what it reads beforehand and what it reads in one pass.
+
+    Args:
+        left_out: the names of arrays that it has and that are not read; known after `contents`.
+    """
+
+    left_out: set[str]
 
     def contents(self) -> Contents:
         """Say what is in it.

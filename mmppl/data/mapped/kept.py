@@ -30,7 +30,7 @@ from ..readers.parts.archive import Damaged
 from ..readers.parts.npy import read_header
 from .blocks import Contents, OtherType, Source
 
-FORMAT = 1  # of the folder; another one is not read
+FORMAT = 2  # of the folder; another one is not read
 CONTENTS = "contents.json"
 log = logging.getLogger("mmppl")
 

@@ -29,6 +29,7 @@ class NpzSource:
 
     def __init__(self, path: Path, ignored: Collection[str] = ()) -> None:
         self.path, self.ignored = path, frozenset(ignored)
+        self.left_out: set[str] = set()  # the names that are ignored and that it has; known after `contents`
 
     def contents(self) -> Contents:
         """Say what is in it, from the headers of its arrays.
@@ -77,7 +78,9 @@ class NpzSource:
             raise DataError(
                 f"{self.path}: a zip file, but {foreign[0]!r} in it is no array; write it with numpy.savez."
             )
-        return [name.removesuffix(".npy") for name in archive.names if name.removesuffix(".npy") not in self.ignored]
+        names = [name.removesuffix(".npy") for name in archive.names]
+        self.left_out.update(name for name in names if name in self.ignored)
+        return [name for name in names if name not in self.ignored]
 
     @contextmanager
     def _archive(self) -> Iterator[Archive]:

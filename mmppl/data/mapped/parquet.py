@@ -1,12 +1,12 @@
 """Parquet files, read in blocks of rows.
 
-Columns `modality:feature` are one array, a column of lists of one length is an array, any other column stands for
-itself. A null is a missing row: NaN among floats, and a mask beside whole numbers, bools and strings.
+Columns `modality:feature` are one array, a column of lists is an array, with `length_<name>` where they differ in
+length, any other column stands for itself. A null is a missing row: NaN among floats, and a mask beside whole numbers,
+bools and strings. Without a column `id`, the index that pandas has written becomes the ids of rows.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +15,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ..readers.arrow.columns import in_one_level
+from ..readers.arrow.row_names import Index, index_of
 from ..readers.cells import plain_array
 from .blocks import BLOCK, Column, Contents, OtherType
+from .row_ids import ids_in, longest_id
 
 BUFFER = 2**16  # bytes of each column of the file that are held at once
 
@@ -31,7 +34,12 @@ class ParquetSource:
 
     def __init__(self, path: Path, ignored: Collection[str] = ()) -> None:
         self.path, self.ignored = path, frozenset(ignored)
+        self.left_out: set[str] = set()  # the names that are ignored and that it has; known after `contents`
         self._floats: set[str] = set()  # groups of whole numbers of which a row has some and lacks others
+        self._uneven: set[str] = set()  # lists of several lengths, 0 among them
+        self._ragged: set[str] = set()  # lists of several lengths, empty ones aside
+        self._index = Index()
+        self._labels: tuple[str, ...] = ()  # columns of the index whose texts become the ids
 
     def contents(self) -> Contents:
         """Say what is in it, from its schema and, of strings, from their lengths.
@@ -41,9 +49,11 @@ class ParquetSource:
         """
         with self._opened() as file:
             rows, schema = file.metadata.num_rows, file.schema_arrow
-            self._parts = self._groups(schema.names, _index(schema))
+            self._index = index_of(schema.metadata, schema.names)
+            self._parts = self._groups(schema)
             widths = self._widths(file)
             columns: dict[str, Column] = {}
+            notes: list[str] = []
             for name, parts in self._parts.items():
                 types = [schema.field(part).type for part in parts]
                 width = None if name in self._features else self._length(file, parts[0], types[0])
@@ -55,9 +65,21 @@ class ParquetSource:
                 dtype = np.result_type(*dtypes, np.float64) if name in self._floats else np.result_type(*dtypes)
                 shape = (len(parts),) if name in self._features else () if width is None else (width,)
                 columns[name] = Column((rows, *shape), dtype)
-                if dtype.kind != "f" and any(self._has_gaps(file, part) for part in parts):
+                if dtype.kind != "f" and (name in self._uneven or any(self._has_gaps(file, part) for part in parts)):
                     columns.setdefault(f"mask_{name}", Column((rows,), np.dtype(bool)))
-        return Contents(columns, dict(self._features))
+                if name in self._uneven:
+                    lengths = self._lengths(file, name)
+                    columns[name] = Column((rows, int(lengths.max())), dtype)
+                    if len(np.unique(lengths[lengths > 0])) > 1:
+                        self._ragged.add(name)
+                        columns[f"length_{name}"] = Column((rows,), np.dtype(np.int64))
+                    elif empty := int((lengths == 0).sum()):
+                        notes.append(f"{name}: {empty:,} empty lists among those of one length are missing rows")
+            if self._labels:
+                columns["id"] = Column((rows,), np.dtype(f"U{longest_id(self.path, file, self._labels)}"))
+            elif "id" not in columns and (self._index.start, self._index.step) != (0, 1):
+                columns["id"] = Column((rows,), np.dtype(np.int64))
+        return Contents(columns, dict(self._features), notes)
 
     def blocks(self, contents: Contents) -> Iterator[Mapping[str, np.ndarray]]:
         """Go through the rows.
@@ -66,10 +88,10 @@ class ParquetSource:
             name → (n, *shape), of all arrays.
 
         Raises:
-            DataError: a list has another length, or a row of strings lacks some.
-            OtherType: a row of whole numbers lacks some, for which they have to be floats.
+            DataError: a row of strings lacks some.
+            OtherType: a row of whole numbers lacks some, for which they have to be floats; or lists differ in length.
         """
-        wanted = [part for parts in self._parts.values() for part in parts]
+        wanted = [*(part for parts in self._parts.values() for part in parts), *self._labels]
         step = max(1, BLOCK // max(1, sum(np.prod(c.shape[1:], dtype=int) for c in contents.columns.values())))
         start = 0
         with self._opened() as file:
@@ -86,7 +108,15 @@ class ParquetSource:
             missing = np.zeros((batch.num_rows, len(parts)), bool)
             for place, part in enumerate(parts):
                 into = values[:, place] if name in self._features else values
-                missing[:, place] = self._fill(into, batch.column(part), part, start)
+                cells = batch.column(part)
+                if _is_list(cells.type):
+                    lengths = self._fill_lists(into, cells, name, start)
+                    if name in self._ragged:
+                        found[f"length_{name}"] = lengths
+                    else:
+                        missing[:, place] = lengths == 0
+                else:
+                    missing[:, place] = _fill(into, cells)
             gap = missing.all(1)
             partly = missing.any(1) & ~gap
             if partly.any() and column.dtype.kind == "U":
@@ -102,48 +132,59 @@ class ParquetSource:
         for name, gap in gaps.items():
             if f"mask_{name}" in contents.columns:
                 own = found.get(f"mask_{name}")
+                if own is not None:
+                    gap = gap.reshape(-1, *[1] * (own.ndim - 1))
                 found[f"mask_{name}"] = np.asarray(~gap if own is None else np.where(gap, False, own))
+        if self._labels:
+            found["id"] = np.array(ids_in(self.path, batch, self._labels)).astype(contents.columns["id"].dtype)
+        elif "id" in contents.columns and "id" not in found:
+            found["id"] = self._index.start + self._index.step * np.arange(start, start + batch.num_rows)
         return found
 
-    def _fill(self, into: np.ndarray, cells: Any, name: str, start: int) -> np.ndarray:
-        """Put the cells of a column in their place, and return which of them are missing."""
-        import pyarrow as pa
+    def _fill_lists(self, into: np.ndarray, cells: Any, name: str, start: int) -> np.ndarray:
+        """Put the lists of a column in their place, and return how long each is, 0 where it is missing."""
         import pyarrow.compute as pc
 
-        missing = np.asarray(cells.is_null())
-        if _is_list(cells.type):
-            lengths = np.asarray(pc.list_value_length(cells).fill_null(into.shape[1]))
-            if (lengths != into.shape[1]).any():
-                row = int((lengths != into.shape[1]).argmax())
-                raise DataError(
-                    f"{self.path}: {name!r}, row {start + row} has {lengths[row]} numbers, and rows before it "
-                    f"{into.shape[1]}; give every row as many."
-                )
-            inside = cells.filter(pc.is_valid(cells)).flatten() if missing.any() else cells.flatten()
-            if inside.null_count and into.dtype.kind != "f":
-                self._floats.add(name)
-                raise OtherType
-            into[~missing] = _numbers(inside).reshape(-1, into.shape[1])
-            into[missing] = np.nan if into.dtype.kind == "f" else 0
-        elif into.dtype.kind == "U":
-            texts = cells.cast(pa.large_string()) if pa.types.is_dictionary(cells.type) else cells
-            into[...] = texts.fill_null("").to_numpy(zero_copy_only=False)
-        else:
-            into[...] = _numbers(cells, into.dtype.kind == "f")
-        return missing
+        lengths = np.asarray(pc.list_value_length(cells).fill_null(0)).astype(np.int64)
+        there = np.asarray(cells.is_valid())
+        if name not in self._uneven and (lengths[there] != into.shape[1]).any():
+            self._uneven.add(name)
+            raise OtherType
+        inside = cells.filter(cells.is_valid()).flatten()
+        if inside.null_count and into.dtype.kind == "U":
+            row = start + int(np.searchsorted(np.cumsum(lengths), int(np.asarray(inside.is_null()).argmax()), "right"))
+            raise DataError(
+                f"{self.path}: {name!r}, row {row}: null in place of a text in it; fill it, or empty the row."
+            )
+        if inside.null_count and into.dtype.kind != "f":
+            self._floats.add(name)
+            raise OtherType
+        into[...] = 0 if into.dtype.kind != "U" else ""
+        into[np.arange(into.shape[1]) < lengths[:, None]] = _numbers(inside, into.dtype.kind == "f")
+        if into.dtype.kind == "f" and name not in self._ragged:
+            into[lengths == 0] = np.nan
+        return lengths
 
-    def _groups(self, names: list[str], index: str | None) -> dict[str, list[str]]:
-        """Return name → its columns in the file, and note the names of features."""
+    def _groups(self, schema: Any) -> dict[str, list[str]]:
+        """Return name → its columns in the file, and note the names of features and what becomes the ids."""
+        names = schema.names
         if len(set(names)) < len(names):
             repeated = next(name for name in names if names.count(name) > 1)
             raise DataError(f"{self.path}: column {repeated!r} occurs more than once; rename it.")
+        of_index = self._index.columns
+        ids = of_index if "id" not in names or "id" in of_index else ()
+        plain = len(ids) == 1 and _is_plain(schema.field(ids[0]).type)
+        self._labels = () if plain else ids
         found: dict[str, list[str]] = {}
         self._features: dict[str, tuple[str, ...]] = {}
-        for column in names:
-            name, colon, feature = column.partition(":")
-            if column == index and "id" not in names:
+        for column, called in zip(names, in_one_level(schema.metadata, names)):
+            name, colon, feature = called.partition(":")
+            if column in of_index:
+                if not plain or column not in ids:
+                    continue
                 name, colon = "id", ""
-            if name in self.ignored:
+            elif name in self.ignored:
+                self.left_out.add(name)
                 continue
             if name in found and not (colon and name in self._features):
                 raise DataError(f"{self.path}: {name!r} is a column and also a group {name}:…; rename one of them.")
@@ -156,8 +197,7 @@ class ParquetSource:
         """Return NumPy's type for the numbers or strings of a column."""
         import pyarrow as pa
 
-        if _is_list(kind):
-            kind = kind.value_type
+        kind = _inner(kind)
         if _is_text(kind):
             return np.dtype(f"U{max(1, width)}")
         if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
@@ -175,24 +215,34 @@ class ParquetSource:
         import pyarrow.compute as pc
 
         schema = file.schema_arrow
-        texts = [part for parts in self._parts.values() for part in parts if _is_text(schema.field(part).type)]
+        parts = [part for parts in self._parts.values() for part in parts]
+        texts = [part for part in parts if _is_text(_inner(schema.field(part).type))]
         found = dict.fromkeys(texts, 1)
         for batch in file.iter_batches(batch_size=2**16, columns=texts, use_threads=False) if texts else ():
             for name in texts:
-                cells = batch.column(name)
+                cells = batch.column(name).flatten() if _is_list(batch.column(name).type) else batch.column(name)
                 cells = cells.cast(pa.large_string()) if pa.types.is_dictionary(cells.type) else cells
                 found[name] = max(found[name], pc.max(pc.utf8_length(cells)).as_py() or 0)
         return found
 
     def _length(self, file: Any, name: str, kind: Any) -> int | None:
-        """Return how many numbers each row of a column of lists has, as its first row says; None for other columns."""
+        """Return how many numbers each row of a column of lists has, as the first row says that has any; None for other
+        columns."""
         if not _is_list(kind):
             return None
         for batch in file.iter_batches(batch_size=2**10, columns=[name], use_threads=False):
             for cell in batch.column(0):
-                if cell.is_valid:
+                if cell.is_valid and len(cell):
                     return len(cell)
         raise DataError(f"{self.path}: {name!r} is empty in every row; leave it out (--as {name}=ignore).")
+
+    @staticmethod
+    def _lengths(file: Any, name: str) -> np.ndarray:
+        """Return (N,) how long each list of a column is, −1 where there is none, for which it is read once more."""
+        import pyarrow.compute as pc
+
+        batches = file.iter_batches(batch_size=2**16, columns=[name], use_threads=False)
+        return np.concatenate([np.asarray(pc.list_value_length(b.column(0)).fill_null(-1)) for b in batches])
 
     @staticmethod
     def _has_gaps(file: Any, name: str) -> bool:
@@ -218,14 +268,16 @@ class ParquetSource:
             raise DataError(f"{self.path}: not a whole Parquet file ({reason}); write it again.") from None
 
 
-def _index(schema: Any) -> str | None:
-    """Return the column that was the index of a DataFrame of pandas."""
-    about = (schema.metadata or {}).get(b"pandas")
-    try:
-        found = [] if about is None else json.loads(about).get("index_columns", [])
-    except ValueError:
-        return None
-    return found[0] if len(found) == 1 and isinstance(found[0], str) and found[0] in schema.names else None
+def _fill(into: np.ndarray, cells: Any) -> np.ndarray:
+    """Put the cells of a column in their place, and return which of them are missing."""
+    import pyarrow as pa
+
+    if into.dtype.kind == "U":
+        texts = cells.cast(pa.large_string()) if pa.types.is_dictionary(cells.type) else cells
+        into[...] = texts.fill_null("").to_numpy(zero_copy_only=False)
+    else:
+        into[...] = _numbers(cells, into.dtype.kind == "f")
+    return np.asarray(cells.is_null())
 
 
 def _numbers(cells: Any, floats: bool = False) -> np.ndarray:
@@ -251,8 +303,19 @@ def _is_list(kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def _inner(kind: Any) -> Any:
+    return kind.value_type if _is_list(kind) else kind
+
+
 def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_plain(kind: Any) -> bool:
+    """Say whether ids are kept as a column of the index has them: whole numbers and texts."""
+    import pyarrow as pa
+
+    return _is_text(kind) or bool(pa.types.is_integer(kind))

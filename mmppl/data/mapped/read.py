@@ -60,6 +60,6 @@ def read_large(source: Any, request: Request) -> Arrays | None:
     notes = (f"{size_in_words(sum(array.nbytes for array in arrays.values()))} of it are kept on disk.",)
     if suffix == ".npz" and (words := of_words(arrays, path.name)) is not None:
         return words
-    arrays = joined_parts(arrays) | dict.fromkeys(request.ignored, NOTHING)
+    arrays = joined_parts(arrays) | dict.fromkeys(made.left_out, NOTHING)
     features, table = contents.features, suffix != ".npz"
     return Arrays(arrays, path.name, features, notes=(*contents.notes, *notes), table=table)

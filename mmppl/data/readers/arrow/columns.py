@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Column:
 def modalities_in(file: TableFile, index: Index) -> list[str]:
     """Return the name of the modality that each column belongs to, the index aside."""
     names = [name for name in file.schema.names if name not in index.columns]
-    return [name.partition(":")[0] for name in _in_one_level(file, names)]
+    return [name.partition(":")[0] for name in in_one_level(file.schema.metadata, names)]
 
 
 def columns_of(files: Sequence[TableFile], index: Index, ignored: Collection[str]) -> list[Column]:
@@ -81,6 +81,19 @@ def columns_of(files: Sequence[TableFile], index: Index, ignored: Collection[str
     return list(found.values())
 
 
+def in_one_level(metadata: Mapping[bytes, bytes] | None, names: Sequence[str]) -> list[str]:
+    """Return the names of columns as "modality:feature" where pandas has written the pairs of two levels.
+
+    Args:
+        metadata: the metadata of the schema.
+        names: the names of the columns.
+
+    Returns:
+        A name for each column.
+    """
+    return [_joined(name) for name in names] if columns_in_levels(metadata) else list(names)
+
+
 def _of_file(file: TableFile, index: Index, ignored: Collection[str]) -> Iterator[Column]:
     import pyarrow
 
@@ -89,7 +102,7 @@ def _of_file(file: TableFile, index: Index, ignored: Collection[str]) -> Iterato
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{file.path}: column {twice!r} occurs more than once; rename it.")
     forms: dict[str, str] = {}
-    for field, called in zip(file.schema, _in_one_level(file, names)):
+    for field, called in zip(file.schema, in_one_level(file.schema.metadata, names)):
         place = f"{file.path}: {field.name!r}"
         if field.name in index.columns:
             if "id" not in names or "id" in index.columns:
@@ -110,10 +123,6 @@ def _of_file(file: TableFile, index: Index, ignored: Collection[str]) -> Iterato
         for at, inner in enumerate(field.type):
             kind = kind_of(f"{place}, field {inner.name!r},", inner.type)
             yield Column(name, inner.name, field.name, at, kind)
-
-
-def _in_one_level(file: TableFile, names: Sequence[str]) -> list[str]:
-    return [_joined(name) for name in names] if columns_in_levels(file.schema.metadata) else list(names)
 
 
 def _joined(name: str) -> str:
