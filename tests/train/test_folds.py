@@ -43,7 +43,7 @@ def test_what_is_wrong_is_said_in_a_line():
 def test_folds_learn_no_scale_from_hidden_cells():
     """Those of a fold are the means of what its training rows still show."""
     gaps = ARRAYS | {"x": np.where(RNG.random((N, 3)) < 0.1, np.nan, ARRAYS["x"])}
-    found, asked = [], dict(hyper={"passes": 3, "latent_dim": 1}, metrics=["cells_rmse.x"], draws=2, calibrate=False)
+    found, asked = [], dict(metrics=["cells_rmse.x"], draws=2, **SMALL)
 
     @functools.wraps(fit)
     def fitted(program, dataset, **settings):
@@ -52,7 +52,7 @@ def test_folds_learn_no_scale_from_hidden_cells():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmppl.train.folds.evaluate_folds.fit", fitted)
-        told = mmppl.evaluate_folds("factors", gaps, folds=2, hide_cells=0.3, **asked)
+        told = mmppl.evaluate_folds("mvae", gaps, folds=2, hide_cells=0.3, **asked)
     assert told["mean"]["cells_rmse.x"] and len(found) == 2
     for dataset in found:
         rows = dataset.rows("train").numpy()
