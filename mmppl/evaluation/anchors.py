@@ -2,8 +2,9 @@
 
 Features are what an encoder would see (classes one-hot), beside one indicator per given modality that says whether it
 is missing; of a sequence the mean and the standard deviation of each feature over its steps, and their number. A step
-or cell that a training row lacks counts as the mean of that step or cell over the rows that have it. An anchor learns
-from the train rows that have the target and any of what is given.
+or cell of numbers that a training row lacks counts as the mean of that step or cell over the rows that have it; a tag
+or class is learnt from the rows that have it. An anchor learns from the train rows that have the target and any of what
+is given.
 """
 
 from __future__ import annotations
@@ -88,9 +89,10 @@ def predict(
         fit = _logistic if way == "linear" else _boosted_classes
         probs = [_class_probabilities(fit, known, asked, column, target.n_classes, seed) for column in columns.T]
         return {"prob": np.stack(probs, 1).reshape(len(rows), *target.shape, target.n_classes)}
-    if kind(target) == "tags" and np.isin(columns, (0, 1)).all():
-        fit = _logistic if way == "linear" else _boosted_classes
-        yes = [_class_probabilities(fit, known, asked, column.astype(int), 2, seed)[:, 1] for column in columns.T]
+    own = _there(train, target, learnt).reshape(columns.shape)
+    if kind(target) == "tags" and np.isin(columns[own], (0, 1)).all():
+        fit, codes = _logistic if way == "linear" else _boosted_classes, np.where(own, columns, NONE).astype(int)
+        yes = [_class_probabilities(fit, known, asked, column, 2, seed)[:, 1] for column in codes.T]
         return {"mean": np.stack(yes, 1).reshape(len(rows), *target.shape)}
     centre, spread = columns.mean(0), columns.std(0)
     spread[spread == 0] = 1
@@ -101,7 +103,6 @@ def predict(
             "mean": (centre + spread * mean).reshape(len(rows), *target.shape),
             "std": (spread * std).reshape(target.shape) * factor,
         }
-    own = _there(train, target, learnt).reshape(columns.shape)
     of_each = [_boosted_numbers(known[there], asked, column[there], seed) for column, there in zip(columns.T, own.T)]
     mean = np.stack(of_each, 1)
     return {"mean": (centre + spread * mean).reshape(len(rows), *target.shape)}

@@ -154,6 +154,14 @@ class Target:
         return np.nonzero(_parts(self.rows, self.modality))[0]
 
     @property
+    def column_of_each(self) -> np.ndarray | None:
+        """(n,) numbers of the columns that the cells of the truth belong to, from 0 on; None where the truth still has
+        its columns, (n, *shape)."""
+        if self.rows is None or self.modality.sequence or not self.in_parts:
+            return None
+        return np.nonzero(_parts(self.rows, self.modality).reshape(len(self.rows), -1))[1]
+
+    @property
     def in_parts(self) -> bool:
         """Whether several entries of the truth belong to a row: the steps of a sequence, or the cells that rows have of
         a modality of which some lack some."""

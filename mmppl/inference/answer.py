@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,10 @@ class Answer:
             known = list(self.want)
             raise KeyError(f"no answer about {name!r}; there is {', '.join(known)}.{suggest(str(name), known)}")
         return self.want[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names that were wanted, as a dict does."""
+        return iter(self.want)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `mmppl query --json` prints: nested lists with one entry per row."""

@@ -74,7 +74,8 @@ def ask(
         set_condition: condition → the class or number under which what is wanted is predicted in all rows, "as if
             measured there" ({"batch": "A"}). Latents are read under each row's own conditions.
         only_missing: if True, cells that a row has stay as they are (mean, quantiles and draws are the value, std is
-            0), what a row has of a wanted modality is given too, and "imputed" says which cells are predicted.
+            0), what a row has of a wanted modality is given too, and "imputed" says which cells are predicted. Censored
+            survival times are predicted like missing ones, not given that they are longer. Not with `set_condition`.
         run: the name of the model, for the answer.
 
     Returns:
@@ -166,6 +167,11 @@ class Blocks:
         memory = size_in("query: memory", memory) if isinstance(memory, str) else memory
         if memory < 1:
             raise UsageError(f"query: {memory} bytes of memory; take some, such as 2_000_000_000.")
+        if only_missing and set_condition:
+            raise UsageError(
+                "query: --only-missing keeps what was measured under each row's own conditions; leave out "
+                "--set-condition."
+            )
         wanted = members(program.modalities, names_in(want))
         how = (draws, method, seed, keep_draws, quantiles, precision)
         check_cells(program, dataset.observed, dataset.present)

@@ -126,7 +126,7 @@ def fit(
         root: passed to `mmppl.read`, as are `as_`, `download`, `missing`, `target` and `strict`.
         as_: name → likelihood, or columns; as of `read`.
         hide: share of the modalities to hide at random (seeded).
-        hide_cells: share of the single cells to hide at random (seeded), which are then scored.
+        hide_cells: share of the single cells to hide (seeded), which are then scored; of a Dataset, whose scales stay.
         download: let a recipe fetch its files.
         use: Python files that register likelihoods, readers, recipes, metrics or figures; their hashes are stored.
         missing: name → the values that stand for "missing".

@@ -8,6 +8,7 @@ import pytest
 import torch
 from reference.asked import asked as as_model
 from reference.linear_gaussian import World, exact_mvae
+from scipy.stats import poisson
 
 import mmppl
 from mmppl import evaluate
@@ -134,3 +135,24 @@ def test_what_lies_under_the_mask_does_not_matter(world):
         evaluate(as_model(exact_mvae(world), d), metrics=["nll", "evidence"])["metrics"] for d in (data, filled)
     )
     assert before == after and before["nll.c"]["a"] > 0
+
+
+@pytest.mark.parametrize("kind", ["poisson", "nb", "beta"])
+def test_counts_and_shares_of_one_column_and_with_gaps(kind):
+    """The baselines of scalars, and of columns of which rows lack cells: sums over columns of −ln p."""
+    rng = np.random.default_rng(0)
+    y = rng.poisson(4, (60, 2)).astype(float) if kind != "beta" else rng.beta(2, 3, (60, 2))
+    y[::7, 0] = np.nan
+    split = np.array(["train"] * 30 + ["valid"] * 10 + ["test"] * 20)
+
+    def anchor(array):
+        data = mmppl.read({"y": array, "split": split, "x": rng.normal(size=(60, 2))}, as_={"y": kind})
+        train, test = data.take(data.rows("train")), data.take(data.rows("test"))
+        of, rows = {m.name: m for m in data.modalities}, int(test.observed["y"].sum())
+        return baselines.nll_of_means(train, test, of["y"], None)["nll_global"] * rows, rows
+
+    (first, _), (second, _), (both, rows) = anchor(y[:, 0]), anchor(y[:, 1]), anchor(y)
+    assert rows == 20 and both == pytest.approx(first + second, rel=1e-6)
+    if kind == "poisson":
+        train, test = (part[~np.isnan(part)] for part in (y[:30, 0], y[40:, 0]))
+        assert first == pytest.approx(-poisson.logpmf(test, (train.sum() + 0.5) / len(train)).sum(), rel=1e-6)

@@ -110,3 +110,16 @@ def test_anchors_and_held_out_nats_know_censoring(run):
     d = bound.family(bound, output)
     truth = test.values["os"]
     torch.testing.assert_close(log_predictive(d, truth), d.log_prob(truth)[0])
+
+
+def test_only_missing_predicts_censored_times(run):
+    """What is known of them is a bound, which is no answer."""
+    data = run.data()
+    signed = data.values["os"].numpy()
+    asked = dict(want=["os"], split="all", draws=8)
+    found, whole = (run.query(only_missing=some, **asked)["os"] for some in (True, False))
+    assert np.array_equal(found["imputed"], signed < 0) and (signed < 0).any()
+    for key in ("mean", "std", "q05", "q50"):
+        np.testing.assert_array_equal(found[key][signed < 0], whole[key][signed < 0])
+    np.testing.assert_allclose(found["mean"][signed > 0], signed[signed > 0], rtol=1e-6)
+    assert (found["std"][signed > 0] == 0).all()

@@ -103,3 +103,26 @@ def test_tags_are_answered_and_scored(data):
     entries = log_loss(truth.ravel(), mean.ravel().astype(float))
     assert own["log_loss"] == pytest.approx(entries, rel=1e-6) and entries < own["log_loss_global"]
     assert sum(own["calibration"]["rows"]) == pytest.approx(1)
+
+
+def test_missing_cells_leave_every_column_to_itself():
+    """Scores and anchors of tags of very different shares, of which single cells are missing."""
+    r = np.random.default_rng(2)
+    arrays = {"image": r.normal(size=(N, 3))}
+    truth = (arrays["image"][:, :1] + r.logistic(size=(N, 3)) > [2.0, 0.0, -2.0]).astype(float)
+    truth[r.random(truth.shape) < 0.1] = np.nan
+    holes = mmppl.read(arrays | {"tags": truth}, as_={"tags": "bernoulli:role=label"})
+    train, test = (holes.take(holes.rows(part)) for part in ("train", "test"))
+    m, share = holes.modalities[-1], r.random((len(test), 3))
+    known = test.present["tags"].numpy()
+    target = dataclasses.replace(target_of(truth[holes.rows("test")][known], share[known], m), rows=test)
+    columns = list(zip(truth[holes.rows("test")].T, share.T, known.T))
+    want = [roc_auc_score(t[k], s[k]) for t, s, k in columns]
+    assert SCORES["auc"](columns_of(target, share[known])) == pytest.approx(np.mean(want))
+    entries = np.concatenate([t[k] for t, _, k in columns]), np.concatenate([s[k] for _, s, k in columns])
+    assert SCORES["auc_micro"](columns_of(target, share[known])) == pytest.approx(roc_auc_score(*entries))
+    scale, found = StandardScaler(), predict("linear", train, test, holes.modalities[:1], m)["mean"]
+    x, y = scale.fit_transform(train.values["image"]), scale.transform(test.values["image"])
+    for i, there in enumerate(train.present["tags"].numpy().T):
+        fitted = LogisticRegression(max_iter=200).fit(x[there], train.values["tags"][there, i].numpy())
+        np.testing.assert_allclose(found[:, i], fitted.predict_proba(y)[:, 1], atol=2e-3)

@@ -1,16 +1,19 @@
 """Answers in blocks of rows: the same to the bit as all at once, and files that are there when they are whole."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import mmppl
-from mmppl import UsageError, load_program, read
+from mmppl import Modality, UsageError, load_program, read
 from mmppl.inference import query as queries
 from mmppl.inference.formats import written
 from mmppl.inference.formats.columns import columns_of
 from mmppl.inference.memory import Chunk
+from mmppl.testing.samples import overwritten, small_gaps
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +116,27 @@ def test_another_suffix_is_refused(model, tmp_path):
 def test_csv_of_a_single_block(model, tmp_path):
     mmppl.write_blocks(tmp_path / "a.csv", [model.query(want="label", rows=slice(0, 3))])
     assert next(csv.reader((tmp_path / "a.csv").read_text().splitlines()))[0] == "id"
+
+
+@pytest.mark.parametrize(
+    "options", [{"set_condition": {"site": 1}}, {"only_missing": True, "keep_draws": True}], ids=str
+)
+def test_blocks_with_conditions_and_gaps_are_the_whole(small, options):
+    """Also where what lies under a mask is no class: the answer does not depend on it."""
+    gaps = small_gaps(30)
+    site = Modality("site", (), "categorical", role="condition", classes=(0, 1))
+    data = dataclasses.replace(
+        gaps, modalities=(*gaps.modalities, site), values=gaps.values | {"site": torch.arange(30) % 2},
+        observed=gaps.observed | {"site": torch.arange(30) > 3},
+    )  # fmt: skip
+    program = load_program("mvae")(data.modalities, latent_dim=3, hidden=8, layers=1)
+    model = mmppl.FittedModel(program, data=data)
+    asked = {"want": ["word", "signal", "label"], "split": "all", "draws": 4} | options
+    whole, filled = model.query(data, **asked), model.query(overwritten(data, 1e30), **asked)
+    blocks = list(model.query_blocks(data, **asked))
+    assert len(blocks) > 1 and blocks[-1].warnings == whole.warnings and list(whole) == asked["want"]
+    for name in whole:
+        for key, value in whole[name].items():
+            if key != "classes":
+                assert same(np.concatenate([block[name][key] for block in blocks]), value), (name, key)
+                assert same(filled[name][key], value), (name, key)

@@ -108,6 +108,19 @@ def test_networks_that_are_no_mlps_see_conditions_too(networks):
     laws.fillers(program, data)
 
 
+def test_rows_that_lack_one_cell_of_a_condition_are_told():
+    torch.set_default_dtype(torch.float32)
+    data = with_conditions()
+    gaps = tuple(dataclasses.replace(m, gaps=m.name == "age") for m in data.modalities)
+    there = data.observed["age"].unsqueeze(-1).repeat(1, 2)
+    there[int(there[:, 0].nonzero()[0]), 0] = False
+    data = dataclasses.replace(data, modalities=gaps, present={"age": there})
+    program = load_program("mvae")(data.modalities, hidden=8, layers=1, latent_dim=2).eval()
+    warnings = ask(program, data, given="image", want="signal", draws=2).warnings
+    lacking = int((~data.observed["age"]).sum()) + 1
+    assert any(line.startswith(f"age: {lacking} of {len(data)} rows lack this condition or cells") for line in warnings)
+
+
 def test_conditions_are_not_asked_about_and_unknown_ones_are_told():
     torch.set_default_dtype(torch.float32)
     data = with_conditions()
@@ -125,6 +138,7 @@ def test_conditions_are_not_asked_about_and_unknown_ones_are_told():
         (dict(want="signal", set_condition={"age": "1,old"}), "expected numbers"),
         (dict(given="image", want="evidence", set_condition={"site": "p"}), "under their own conditions"),
         (dict(want="z", set_condition={"site": "p"}), "only latents are wanted"),
+        (dict(want="signal", set_condition={"site": "p"}, only_missing=True), "leave out --set-condition"),
     ):
         with pytest.raises(UsageError, match=words):
             model.query(split="all", draws=2, **asked)

@@ -1,10 +1,13 @@
 """Cross-validation: every row is tested once, by a fit that is kept and never done twice."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import mmppl
 from mmppl import UsageError
+from mmppl.train.fit import fit
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -35,3 +38,24 @@ def test_what_is_wrong_is_said_in_a_line():
         mmppl.evaluate_folds("mvae", ARRAYS, epoch=1)
     with pytest.raises(UsageError, match="50 folds: too few groups"):
         mmppl.evaluate_folds("mvae", ARRAYS, folds=50, as_={"person": "group"}, **SMALL)
+
+
+def test_folds_learn_no_scale_from_hidden_cells():
+    """Those of a fold are the means of what its training rows still show."""
+    gaps = ARRAYS | {"x": np.where(RNG.random((N, 3)) < 0.1, np.nan, ARRAYS["x"])}
+    found, asked = [], dict(metrics=["cells_rmse.x"], draws=2, **SMALL)
+
+    @functools.wraps(fit)
+    def fitted(program, dataset, **settings):
+        found.append(dataset)
+        return fit(program, dataset, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmppl.train.folds.evaluate_folds.fit", fitted)
+        told = mmppl.evaluate_folds("mvae", gaps, folds=2, hide_cells=0.3, **asked)
+    assert told["mean"]["cells_rmse.x"] and len(found) == 2
+    for dataset in found:
+        rows = dataset.rows("train").numpy()
+        shown = np.where(dataset.present["x"].numpy(), gaps["x"], np.nan)[rows]
+        shift = next(m.shift for m in dataset.modalities if m.name == "x")
+        np.testing.assert_allclose(shift, np.nanmean(shown, 0), rtol=1e-5)

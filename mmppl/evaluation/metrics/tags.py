@@ -15,10 +15,14 @@ Columns = list[tuple[np.ndarray, np.ndarray]]
 
 def columns_of(target: Target, mean: np.ndarray) -> Columns:
     """Return the truth (bool) and the probability of each column, over the rows where it is known to be yes or no."""
-    truth = target.truth.reshape(len(target.truth), -1)
-    mean = np.broadcast_to(mean, target.truth.shape).reshape(truth.shape)
-    known = (truth == 0) | (truth == 1)
-    return [(t[k] == 1, p[k].astype(np.float64)) for t, p, k in zip(truth.T, mean.T, known.T)]
+    truth, mean = target.truth, np.broadcast_to(mean, target.truth.shape)
+    column = target.column_of_each
+    if column is None:
+        pairs = list(zip(*(array.reshape(len(truth), -1).T for array in (truth, mean))))
+    else:
+        pairs = [(truth[column == i], mean[column == i]) for i in range(target.modality.size)]
+    known = [(t == 0) | (t == 1) for t, _ in pairs]
+    return [(t[k] == 1, p[k].astype(np.float64)) for (t, p), k in zip(pairs, known)]
 
 
 def of_each(score: Callable[[np.ndarray, np.ndarray], float], columns: Columns) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...errors import UsageError
+from ...modalities.kinds import kind
 
 WHOLE = ("ess", "khat", "classes")  # parts of an answer that are not of single cells
 
@@ -42,6 +43,9 @@ def given_with_own(program: Program, given: Sequence[str] | None, want: Sequence
 def keep_observed(found: dict[str, dict[str, Any]], program: Program, dataset: Dataset) -> None:
     """Put what was observed in place of what was answered, with no spread, and say where it was not ("imputed").
 
+    A censored survival time T > t is not observed: it is predicted, from what else the row has and not given T > t, so
+    that a prediction may lie below t.
+
     Args:
         found: name → parts of the answer, which are changed.
         program: the program.
@@ -55,6 +59,9 @@ def keep_observed(found: dict[str, dict[str, Any]], program: Program, dataset: D
         if m.name in dataset.present:
             known = known & dataset.present[m.name].numpy()
         known = np.broadcast_to(known, value.shape)
+        value = np.where(known, value, 0)  # what lies under a mask may be no class
+        if kind(m) == "survival":
+            known = known & (value > 0)  # censored times are negative
         own = np.asarray(m.classes)[value] if m.classes else m.value_in_input_units(value)
         for key, part in parts.items():
             if key in WHOLE:

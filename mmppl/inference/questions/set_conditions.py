@@ -97,10 +97,14 @@ def about_conditions(program: Program, dataset: Dataset, values: Mapping[str, An
         for name, value in values.items()
     ]
     for m in program.covariates:
-        lacking = int((~dataset.observed[m.name]).sum())
+        missing = ~dataset.observed[m.name]
+        if m.name in dataset.present:
+            missing |= ~dataset.present[m.name].reshape(len(dataset), -1).all(1)
+        lacking = int(missing.sum())
         if lacking:
+            cells = " or cells of it" if m.size > 1 else ""
             what = "as no class" if m.classes else "as the mean of the fit"
             lines.append(
-                f"{m.name}: {lacking} of {len(dataset)} rows lack this condition, which is taken {what} there."
+                f"{m.name}: {lacking} of {len(dataset)} rows lack this condition{cells}, which is taken {what} there."
             )
     return lines

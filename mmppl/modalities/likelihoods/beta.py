@@ -92,7 +92,7 @@ class BetaLikelihood(Likelihood):
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
         """Logit of the mean, and log-concentration, of each feature, by moments."""
-        x = value.flatten(1).double()
+        x = value.reshape(-1, modality.size).double()
         mean = x.mean(0).clamp(EDGE, 1 - EDGE)
         variance = (x - mean).square().mean(0).clamp_min(1e-12)
         total = (mean * (1 - mean) / variance - 1).clamp(math.exp(LOWEST), math.exp(HIGHEST))
@@ -101,7 +101,7 @@ class BetaLikelihood(Likelihood):
     @classmethod
     def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
         assert parameters is not None  # there is no nll_floor
-        return -beta.formula.value(value.flatten(1).double(), *parameters.chunk(2)).sum(1)
+        return -beta.formula.value(value.reshape(-1, modality.size).double(), *parameters.chunk(2)).sum(1)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         x = self._features(value)

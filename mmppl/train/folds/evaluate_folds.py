@@ -17,7 +17,7 @@ from ...evaluation.summary import summarise
 from ..fit import fit
 
 SEED = 0  # of the division into folds, which like a split does not depend on the seed of the fit
-OF_DATA = ("root", "as_", "hide", "download", "missing", "target", "strict")
+OF_DATA = ("root", "as_", "hide", "hide_cells", "download", "missing", "target", "strict")
 OURS = ("program", "data", "out", "resume", "seed", "log", *OF_DATA)
 
 
@@ -36,6 +36,7 @@ def evaluate_folds(
     root: str | Path | None = None,
     as_: Mapping[str, str] = {},
     hide: float = 0.0,
+    hide_cells: float = 0.0,
     download: bool = False,
     missing: Mapping[str, Sequence[Any]] = {},
     target: str | Sequence[str] | None = None,
@@ -57,7 +58,7 @@ def evaluate_folds(
         seed: of the fits, and of the draws that metrics need.
         metrics: see `mmppl.evaluate`, as are `conditioning_sets`, `draws` and `evidence_draws`.
         log: receives one line per fold, besides those of fits and evaluations.
-        root: see `mmppl.read`, as are `as_`, `hide`, `download`, `missing`, `target` and `strict`.
+        root: see `mmppl.read`, as are `as_`, `hide`, `hide_cells`, `download`, `missing`, `target` and `strict`.
         settings: further keyword arguments of `mmppl.fit`, such as `hyper`, `preset` and `epochs`.
 
     Returns:
@@ -86,10 +87,10 @@ def evaluate_folds(
             )
     inform = log or (lambda line: None)
     how: dict[str, Any] = dict(root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
-    how |= dict(missing=missing, target=target, strict=strict)
+    how |= dict(missing=missing, target=target, strict=strict, hide_cells=hide_cells)
     for file in settings.get("use", ()):
         use_file(file)  # it may register the reader
-    whole = read(data, **(how | {"hide": 0.0}))
+    whole = read(data, **(how | {"hide": 0.0, "hide_cells": 0.0}))
     if whole.has_split:
         inform(f"{whole.name}: its own parts are put aside; all rows are dealt into folds.")
     rules, results = SplitRules.of(whole), []
@@ -103,6 +104,7 @@ def evaluate_folds(
         where = "" if place is None else f", in {place}"
         inform(f"fold {number} of {folds}: {learnt:,} rows to learn from, {tested:,} to test{where}")
         run = fit(program, dataset, seed=seed, out=place, resume=kept, log=log, **settings)
+        run.fitted_on = dataset  # with what was hidden, which metrics of hidden cells ask for
         found = evaluate(
             run, metrics=metrics, conditioning_sets=conditioning_sets, draws=draws, evidence_draws=evidence_draws,
             seed=seed, log=log,

@@ -75,7 +75,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
         """Mean and inverse dispersion of each feature, by moments; ½ is added to the total, so that no mean is 0."""
-        x = value.flatten(1).double()
+        x = value.reshape(-1, modality.size).double()
         mean = (x.sum(0) + 0.5) / len(x)
         above = ((x - mean).square().mean(0) - mean).clamp_min(1e-12)
         return torch.cat([mean, (mean.square() / above).clamp(math.exp(LOWEST), math.exp(HIGHEST))])
@@ -84,7 +84,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
     def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
         assert parameters is not None  # there is no nll_floor
         mean, inverse = parameters.chunk(2)
-        return -nb.formula.value(value.flatten(1).double(), mean.log(), inverse.log()).sum(1)
+        return -nb.formula.value(value.reshape(-1, modality.size).double(), mean.log(), inverse.log()).sum(1)
 
     def log_prob(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
         x, output, of_total = self._scored(value)

@@ -30,11 +30,11 @@ class PoissonLikelihood(CountLikelihood):
     @classmethod
     def baseline_parameters(cls, modality: Modality, value: Tensor) -> Tensor:
         """The mean of each feature. ½ is added to the total, so that no mean is 0."""
-        return (value.flatten(1).sum(0, dtype=torch.float64) + 0.5) / len(value)
+        return (value.reshape(-1, modality.size).sum(0, dtype=torch.float64) + 0.5) / len(value)
 
     @classmethod
     def negative_log_likelihood(cls, modality: Modality, value: Tensor, parameters: Tensor | None) -> Tensor:
-        x = value.flatten(1).double()
+        x = value.reshape(-1, modality.size).double()
         mean = x if parameters is None else parameters
         return -(torch.xlogy(x, mean) - mean - torch.lgamma(x + 1)).sum(1)
 
