@@ -9,6 +9,7 @@ import torch
 import mmppl
 from mmppl import Batch, Modality, UsageError, fit, load_program
 from mmppl.core.loading import installed_programs
+from mmppl.inference.formats.columns import columns_of
 from mmppl.testing import check_program, laws
 from mmppl.testing.samples import small_gaps
 
@@ -135,7 +136,7 @@ def test_only_missing_cells_are_answered(imputed):
         np.testing.assert_allclose(found[key][~hole], lab[~hole], rtol=1e-5, atol=1e-6)
     assert (found["std"][~hole] == 0).all() and (found["std"][hole] > 0).all()
     assert np.sqrt(((found["mean"] - lab)[hole] ** 2).mean()) < 0.45  # 0.3 is noise; the column means have 1.4
-    assert " of 8 missing: " in answer.table() and "lab.imputed.0" in answer._columns()
+    assert " of 8 missing: " in answer.table() and "lab.imputed.0" in columns_of(answer)
     given = run.query(arrays, given=["other"], want=["lab"], split="all", only_missing=True)["lab"]
     np.testing.assert_allclose(
         given["mean"], found["mean"], rtol=1e-5, atol=1e-6
