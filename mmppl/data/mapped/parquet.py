@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import DataError
 from ..readers.cells import plain_array
+from ..readers.tables.ordered import one_order, order_in
 from .blocks import BLOCK, Column, Contents, OtherType
 
 BUFFER = 2**16  # bytes of each column of the file that are held at once
@@ -31,7 +32,9 @@ class ParquetSource:
 
     def __init__(self, path: Path, ignored: Collection[str] = ()) -> None:
         self.path, self.ignored = path, frozenset(ignored)
-        self._floats: set[str] = set()  # groups of whole numbers of which a row has some and lacks others
+        self._floats: set[str] = set()  # lists of whole numbers of which a row has some and lacks others
+        self._cells: set[str] = set()  # groups of which a row has some columns and lacks others, no floats
+        self.levels: dict[str, tuple[str | int, ...]] = {}  # column → its classes in their order, once there are any
 
     def contents(self) -> Contents:
         """Say what is in it, from its schema and, of strings, from their lengths.
@@ -57,6 +60,8 @@ class ParquetSource:
                 columns[name] = Column((rows, *shape), dtype)
                 if dtype.kind != "f" and any(self._has_gaps(file, part) for part in parts):
                     columns.setdefault(f"mask_{name}", Column((rows,), np.dtype(bool)))
+            for name in self._cells:
+                columns[f"mask_{name}"] = Column((rows, len(self._parts[name])), np.dtype(bool))
         return Contents(columns, dict(self._features))
 
     def blocks(self, contents: Contents) -> Iterator[Mapping[str, np.ndarray]]:
@@ -66,8 +71,9 @@ class ParquetSource:
             name → (n, *shape), of all arrays.
 
         Raises:
-            DataError: a list has another length, or a row of strings lacks some.
-            OtherType: a row of whole numbers lacks some, for which they have to be floats.
+            DataError: a list has another length.
+            OtherType: a list of whole numbers lacks some, for which they have to be floats, or a row of a group lacks
+                some columns, for which its mask has to be one of cells.
         """
         wanted = [part for parts in self._parts.values() for part in parts]
         step = max(1, BLOCK // max(1, sum(np.prod(c.shape[1:], dtype=int) for c in contents.columns.values())))
@@ -89,19 +95,18 @@ class ParquetSource:
                 missing[:, place] = self._fill(into, batch.column(part), part, start)
             gap = missing.all(1)
             partly = missing.any(1) & ~gap
-            if partly.any() and column.dtype.kind == "U":
-                raise DataError(
-                    f"{self.path}: {name!r}, row {start + int(partly.argmax())} lacks some of its columns; fill them, "
-                    "or empty them all."
-                )
-            if partly.any() and column.dtype.kind != "f":
-                self._floats.add(name)
+            if name in self._cells:
+                gap = missing
+            elif partly.any() and column.dtype.kind != "f":
+                self._cells.add(name)
                 raise OtherType
             found[name] = plain_array(name, values)
             gaps[name] = np.asarray(gap)
         for name, gap in gaps.items():
             if f"mask_{name}" in contents.columns:
                 own = found.get(f"mask_{name}")
+                if own is not None and own.ndim < gap.ndim:
+                    own = own[:, None]
                 found[f"mask_{name}"] = np.asarray(~gap if own is None else np.where(gap, False, own))
         return found
 
@@ -170,18 +175,23 @@ class ParquetSource:
         )
 
     def _widths(self, file: Any) -> dict[str, int]:
-        """Return the length of the longest string of each column of strings, for which they are read once more."""
+        """Return the length of the longest string of each column of strings, for which they are read once more, and
+        note the order of their classes."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
         schema = file.schema_arrow
         texts = [part for parts in self._parts.values() for part in parts if _is_text(schema.field(part).type)]
         found = dict.fromkeys(texts, 1)
+        orders: dict[str, dict[tuple[str | int, ...], None]] = {}
         for batch in file.iter_batches(batch_size=2**16, columns=texts, use_threads=False) if texts else ():
             for name in texts:
                 cells = batch.column(name)
+                if name in self._parts and (order := order_in(cells)) is not None:
+                    orders.setdefault(name, {})[order] = None
                 cells = cells.cast(pa.large_string()) if pa.types.is_dictionary(cells.type) else cells
                 found[name] = max(found[name], pc.max(pc.utf8_length(cells)).as_py() or 0)
+        self.levels = {name: order for name, of in orders.items() if (order := one_order([*of])) is not None}
         return found
 
     def _length(self, file: Any, name: str, kind: Any) -> int | None:

@@ -148,7 +148,8 @@ def from_arrays(
     on_all = _with_scaling(table, unscaled, parts, table.observed)
     modalities = _with_scaling(left, hidden, parts, seen) if hide or hide_cells else on_all
     encoded = encode_table(table, modalities, name, parts, annotated, notes)
-    found = (*orders_taken(modalities, overrides), *examined(encoded, times_in(table.arrays, modalities)))
+    of_alphabet = [m for m in modalities if m.name not in levels]
+    found = (*orders_taken(of_alphabet, overrides), *examined(encoded, times_in(table.arrays, modalities)))
     encoded = dataclasses.replace(encoded, findings=(*told, *preferred, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, cells=hide_cells, scaled_on_all=on_all)
 
