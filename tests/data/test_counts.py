@@ -59,6 +59,18 @@ def test_the_choice_does_not_hang_on_other_rows_or_on_masked_ones():
                          if "prefer" in f.text]  # fmt: skip
 
 
+def test_odd_values_in_other_rows_are_told_and_refuse_nothing():
+    """A proportion that rounding left outside changes nothing; a test row that no count can have keeps the Normal."""
+    shares, counts = RNG.beta(0.8, 6, (N, 5)), RNG.negative_binomial(1.5, 0.1, (N, 4)).astype(float)
+    shares[-1, 0] = 1.003
+    assert read({"a": shares, "x": X, "split": SPLIT}).modalities[0].likelihood == "beta"
+    counts[-1, 2] = 2.5
+    data = read({"a": counts, "x": X, "split": SPLIT})
+    assert data.modalities[0].likelihood == "normal"
+    (line,) = [finding.text for finding in data.findings if "prefer" in finding.text]
+    assert line == "a: training rows prefer nb to normal, which stays, because 'a', row 999, column 2: 2.5 is no count"
+
+
 def test_few_rows_and_labels_and_what_is_named_stay():
     counts = RNG.negative_binomial(1.5, 0.1, (N, 4))
     assert read({"a": counts[:90], "x": X[:90]}).modalities[0].likelihood == "normal"

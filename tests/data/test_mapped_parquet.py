@@ -88,7 +88,8 @@ def test_lists_dictionaries_and_the_index(tmp_path):
 def test_whole_numbers_of_which_a_row_lacks_some_have_a_mask_of_cells(tmp_path):
     columns = {"n:a": pa.array([1, None, 3, None]), "n:b": pa.array([5, None, 7, 8])}
     found, _ = loaded(ParquetSource(written(tmp_path / "a.parquet", columns)))
-    assert found["n"].dtype == np.int64 and found["mask_n"].tolist() == [[True] * 2, [False] * 2, [True] * 2, [False, True]]
+    assert found["n"].dtype == np.int64
+    assert found["mask_n"].tolist() == [[True] * 2, [False] * 2, [True] * 2, [False, True]]
     assert found["n"][found["mask_n"]].tolist() == [1, 5, 3, 7, 8]
 
 
