@@ -52,9 +52,9 @@ def _microseconds(text: str, row: int) -> int:
         year, month, day, hour, rest = parts.groups()
         padded = f"{year}-{month:0>2}-{day:0>2}" + (f"T{hour:0>2}{rest}" if hour else "")
     try:
-        found = np.datetime64(padded if parts else text, "us")
+        found = np.array(padded if parts else text, "datetime64[us]")
     except ValueError:
-        found = np.datetime64("NaT")
+        found = np.array("NaT", "datetime64[us]")
     if np.isnat(found):
         raise DataError(
             f"{TIME}, row {row}: {text[:40]!r} is no date that can be read; write dates as 2024-05-31, or give numbers."

@@ -136,7 +136,8 @@ def test_dates_that_rows_lack_are_left_out_and_told():
 
 
 def test_a_text_among_the_numbers_of_a_run_is_missing_and_told():
-    frame = pd.DataFrame({"clin:age": np.arange(40.0), "clin:bmi": np.arange(40) % 7 / 3, "gene": np.arange(40) % 5 / 7})
+    numbers = np.arange(40.0)
+    frame = pd.DataFrame({"clin:age": numbers, "clin:bmi": numbers % 7 / 3, "gene": numbers % 5 / 7})
     run = mmppl.read(frame).modalities
     odd = frame.assign(**{"clin:bmi": [25.0, "n/a", None, "24.5", *range(36)]})
     data = mmppl.read(odd, schema=run)
