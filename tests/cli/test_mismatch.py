@@ -52,7 +52,7 @@ def saved(folder, arrays, **changed):
         ({"alpha": np.ones((N, 5))}, ["'alpha' has shape (5,), not (4,)"]),
         ({"beta": None, "betta": np.ones((N, 2))}, ["'beta' is missing", "'betta' is not in it (Did you mean beta?)"]),
         ({"label": np.array(["x", "y", "z"])[np.arange(N) % 3]}, ["'label' holds strings, not numbers"]),
-        ({"alpha": np.full((N, 4), 3)}, ["'alpha', row 0, column 0: 3 lies outside [0, 1]", "fit it as normal"]),
+        ({"alpha": np.full((N, 4), 3)}, ["'alpha', row 0, column 0: 3 lies outside [0, 1]", "correct or mask it"]),
     ],
 )
 @pytest.mark.parametrize("command", ["query", "evaluate"])

@@ -120,13 +120,23 @@ def test_a_table_is_read_as_its_data_frame_is(tmp_path):
             "few:a": pd.array([1, None] * 6, dtype="Int64"), "few:b": pd.array([1, None, None, 4] * 3, dtype="Int64"),
             "both:a": pd.array([1, None] * 6, dtype="Int64"), "both:b": pd.array([7, None] * 6, dtype="Int64"),
             "word:a": ["x", None] * 6, "word:b": ["y", None] * 6, "yes": [True, False] * 6,
+            "some:a": ["x", None, "y"] * 4, "some:b": ["y", None] * 6, "clin:age": [1.0, None, 3.0] * 4,
+            "clin:sex": ["f", "m", None, "f"] * 3, "clin:bmi": np.arange(N),
+            "stage": pd.Categorical(["low", "high"] * 6, ["low", "mid", "high"], ordered=True),
+            "when": pd.date_range("2020-01-01", periods=N), "late": [pd.NaT, *pd.date_range("2020", periods=N - 1)],
         },
         index=[f"p{row}" for row in range(N)],
     )  # fmt: skip
     frame.to_parquet(tmp_path / "a.parquet")
     found, wanted = arrays_of(tmp_path / "a.parquet"), reader_of(frame)[1].read(frame, Request())
     assert found.arrays.keys() == wanted.arrays.keys() and dict(found.features) == dict(wanted.features)
+    assert found.arrays["mask_some"].shape == (N, 2) and "clin:sex" in found.arrays and "late" not in found.arrays
+    assert (found.levels, found.as_) == (wanted.levels, wanted.as_) == ({"stage": ("low", "mid", "high")}, found.as_)
+    assert found.told == [finding for finding in wanted.told if finding.name == "late"]
+    assert [*found.annotations] == ["when"]
     for name, array in wanted.arrays.items():
+        if name == "when":  # the texts of times differ: Arrow writes the hour, too
+            continue
         there = wanted.arrays.get(f"mask_{name}", np.ones(N, bool)).astype(bool)
         assert found.arrays[name].dtype.kind == array.dtype.kind, name
         equal = np.array_equal(found.arrays[name][there], array[there], equal_nan=array.dtype.kind == "f")
@@ -148,6 +158,30 @@ def test_the_index_of_pandas_becomes_ids(tmp_path, index, ids):
     arrays = arrays_of(tmp_path / "a.parquet").arrays
     assert {*arrays} - {"id"} == {"x", "y"}
     assert ("id" not in arrays) if ids is None else arrays["id"][:2].tolist() == ids
+
+
+@pytest.mark.parametrize("write", ["to_parquet", "to_feather"])
+def test_classes_keep_their_order(tmp_path, write):
+    frame = pd.DataFrame({"x": ROWS[:, 0], "stage": pd.Categorical(["low", "high"] * 6, ["low", "high"], ordered=True)})
+    getattr(frame, write)(tmp_path / "a.table")
+    m = read(tmp_path / "a.table").modalities[1]
+    assert (m.likelihood, m.classes) == ("ordinal", ("low", "high"))
+
+
+def test_parts_that_order_classes_differently_bring_no_order(tmp_path):
+    for number, order in enumerate((["low", "high"], ["high", "low"])):
+        stage = pd.Categorical(["low", "high"] * 6, order, ordered=True)
+        pd.DataFrame({"x": ROWS[:, 0], "stage": stage}).to_parquet(tmp_path / f"{number}.parquet")
+    found = arrays_of(tmp_path)
+    assert not found.levels and not found.as_
+    assert any("stage: its parts order the classes differently" in note for note in found.notes)
+
+
+def test_a_time_that_was_asked_for_must_be_in_every_row(tmp_path):
+    path = written(tmp_path / "a.parquet", {"t": pa.array([None, *pd.date_range("2020", periods=11)]), "x": ROWS[:, 0]})
+    assert [m.name for m in read(path).modalities] == ["x"]
+    with pytest.raises(DataError, match="'t', row 0 has no time"):
+        read(path, as_={"t": "time"})
 
 
 def test_columns_in_two_levels(tmp_path):
@@ -316,7 +350,6 @@ BAD = [
     ("a.parquet", middle, "a.parquet: cannot be read"),
     ("a.parquet", twice, "a.parquet: column 'x' occurs more than once"),
     ("a.parquet", parquet(x=pa.array([b"\0"] * N)), "'x' is binary; store numbers or texts"),
-    ("a.parquet", parquet(x=pa.array([None, *pd.date_range("2020", periods=11)])), "'x', row 0 has no time"),
     ("a.parquet", parquet(x=pa.array([3] * N, pa.duration("s"))), "'x' is duration[s]; store numbers or texts"),
     ("a.parquet", parquet(x=pa.array([[("a", 1)]] * N, pa.map_(pa.string(), pa.int64()))), "'x' is map<string, int64"),
     ("a.parquet", parquet(x=pa.array([[{"a": 1}]] * N)), "'x' is struct<a: int64> in lists; store numbers"),
@@ -326,9 +359,6 @@ BAD = [
     ("a.parquet", parquet(x=pa.array([["a", "b"], ["c", None]])), "'x', row 1: null in place of a text"),
     ("a.parquet", parquet(x=pa.array([[[[1.0]]], [[[1.0]], [[2.0]]]])), "'x': rows 0 and 1 have the shapes (1, 1, 1)"),
     ("a.parquet", parquet(x=pa.array([[2**60, None], [1, 2]])), "'x': whole numbers of 16 digits and more beside gaps"),
-    ("a.parquet", parquet(**{"x:a": [2**60, 1], "x:b": [None, 2]}), "'x': whole numbers of 16 digits and more"),
-    ("a.parquet", parquet(**{"x:a": [1.0, 2.0], "x:b": ["a", "b"]}), "'x': its columns mix numbers and texts"),
-    ("a.parquet", parquet(**{"x:a": ["a", None], "x:b": ["a", "b"]}), "'x', row 1 lacks some of its columns"),
     ("a.parquet", parquet(**{"x:a": [[1.0], [2.0]], "x:b": [1, 2]}), "'x': 'a' holds lists"),
     ("a.parquet", parquet(**{"x:a": [1.0, 2.0], "x": [1, 2]}), "'x' is a column and also a group x:…"),
     ("a.parquet", parquet(**{"x:a": [{"b": 1}] * 2}), "'x:a' holds records, and so cannot be part of a group"),

@@ -1,9 +1,13 @@
 """Which likelihood whole numbers and proportions are taken for, and counts with a library size, at the door."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
 
 from mmppl import DataError, UsageError, read
+from mmppl.data.examine.report import UNSEEN, refuse_unseen
 
 RNG = np.random.default_rng(0)
 N = 1000
@@ -59,6 +63,18 @@ def test_the_choice_does_not_hang_on_other_rows_or_on_masked_ones():
                          if "prefer" in f.text]  # fmt: skip
 
 
+def test_odd_values_in_other_rows_are_told_and_refuse_nothing():
+    """A proportion that rounding left outside changes nothing; a test row that no count can have keeps the Normal."""
+    shares, counts = RNG.beta(0.8, 6, (N, 5)), RNG.negative_binomial(1.5, 0.1, (N, 4)).astype(float)
+    shares[-1, 0] = 1.003
+    assert read({"a": shares, "x": X, "split": SPLIT}).modalities[0].likelihood == "beta"
+    counts[-1, 2] = 2.5
+    data = read({"a": counts, "x": X, "split": SPLIT})
+    assert data.modalities[0].likelihood == "normal"
+    (line,) = [finding.text for finding in data.findings if "prefer" in finding.text]
+    assert line == "a: training rows prefer nb to normal, which stays, because 'a', row 999, column 2: 2.5 is no count"
+
+
 def test_few_rows_and_labels_and_what_is_named_stay():
     counts = RNG.negative_binomial(1.5, 0.1, (N, 4))
     assert read({"a": counts[:90], "x": X[:90]}).modalities[0].likelihood == "normal"
@@ -110,6 +126,17 @@ def test_later_proportions_that_rounding_left_outside_are_answered():
     assert data.modalities[0].likelihood == "beta"
     again = read({"a": later, "x": X}, schema=data.modalities)
     assert again.values["a"][3, 2] == 1 and again.values["a"][4, 1] == 0
-    with pytest.raises(DataError, match="'a', row 3, column 2: 1.2 lies outside"):
-        later[3, 2] = 1.2
-        read({"a": later, "x": X}, schema=data.modalities)
+    assert [f.text for f in again.findings] == [
+        "'a', row 3, column 2: 1.003 is clipped to the nearest value that beta has, in 2 such rows."
+    ]
+    later[3, 2] = 1.2  # refuses only questions about it
+    odd = read({"a": later, "x": X}, schema=data.modalities)
+    assert not odd.observed["a"][3] and odd.observed["a"].sum() == N - 1 and not odd.values["a"][3].any()
+    assert torch.equal(odd.values["x"], again.values["x"])
+    text = "'a', row 3, column 2: 1.2 lies outside [0, 1], where a Beta lives"
+    assert [f.text for f in odd.findings if f.kind == UNSEEN] == [f"{text}; taken for missing in 1 such row."]
+    refuse_unseen(odd.findings, ["x"])
+    with pytest.raises(DataError, match=re.escape(text)):
+        refuse_unseen(odd.findings, ["a"])
+    with pytest.raises(DataError, match="'a', row 0, column 0: 7.0 lies outside"):
+        read({"a": np.full((4, 5), 7.0)}, schema=data.modalities)

@@ -133,3 +133,15 @@ def test_dates_that_rows_lack_are_left_out_and_told():
     data = mmppl.read(frame)
     assert [m.name for m in data.modalities] == ["x"] and not data.annotations
     assert data.findings[0].text.startswith("seen: dates that some rows lack, left out")
+
+
+def test_a_text_among_the_numbers_of_a_run_is_missing_and_told():
+    numbers = np.arange(40.0)
+    frame = pd.DataFrame({"clin:age": numbers, "clin:bmi": numbers % 7 / 3, "gene": numbers % 5 / 7})
+    run = mmppl.read(frame).modalities
+    odd = frame.assign(**{"clin:bmi": [25.0, "n/a", None, "24.5", *range(36)]})
+    data = mmppl.read(odd, schema=run)
+    assert data.present["clin"][:5].tolist() == [[True, True], [True, False], [True, False], [True, True], [True, True]]
+    (told,) = [f for f in data.findings if f.kind == "unseen-level"]
+    assert told.name == "clin"
+    assert told.text == "'clin:bmi', row 1: 'n/a' is no number; taken for missing in 1 such row."

@@ -108,6 +108,15 @@ def test_parts_that_are_frames_by_row_numbers_agree_in_their_columns():
         read(parts | {"x_test": parts["x_test"][["b", "a", "c"]]})
 
 
+def test_a_frame_that_mixes_numbers_and_texts_is_taken_apart_as_in_one_frame():
+    clin = pd.DataFrame({"age": np.arange(40.0), "sex": ["f", "m"] * 20}, index=IDS)
+    apart = read({"clin": clin, "rna": RNA.set_axis(IDS).iloc[::-1]})
+    whole = read(pd.concat({"clin": clin, "rna": RNA.set_axis(IDS)}, axis=1))
+    assert [m.name for m in apart.modalities] == [m.name for m in whole.modalities]
+    for name, values in whole.values.items():
+        assert torch.equal(apart.values[name], values)
+
+
 @pytest.mark.parametrize("index", [range(40), IDS], ids=["row numbers", "names"])
 def test_empty_cells_and_a_mask_are_both_missing(index):
     words = pd.Series(["u", "v"] * 19 + ["u", None], index=index)

@@ -102,6 +102,14 @@ def test_parts_and_sequences(folder, tmp_path):
         assert_same(*both(path))
 
 
+def test_names_of_columns_beside_an_array(folder, tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays(), gene_features=np.array(list("abcde")))
+    one, other = both(path)
+    assert_same(one, other)
+    assert other.modalities[0].features == tuple("abcde")
+
+
 def test_a_run_reads_other_data_the_same_way(folder, tmp_path):
     path, other = tmp_path / "a.npz", tmp_path / "b.npz"
     np.savez(path, **arrays())

@@ -6,7 +6,7 @@ import torch
 
 from mmppl import DataError, read
 from mmppl.data.mapped import parquet
-from mmppl.data.mapped.blocks import loaded
+from mmppl.data.mapped.blocks import OtherType, loaded
 from mmppl.data.mapped.parquet import ParquetSource
 from mmppl.data.readers.tables.frame import read_frame
 
@@ -86,11 +86,12 @@ def test_lists_dictionaries_and_the_index(tmp_path):
     assert not contents.features
 
 
-def test_whole_numbers_of_which_a_row_lacks_some_become_floats(tmp_path):
+def test_whole_numbers_of_which_a_row_lacks_some_have_a_mask_of_cells(tmp_path):
     columns = {"n:a": pa.array([1, None, 3, None]), "n:b": pa.array([5, None, 7, 8])}
     found, _ = loaded(ParquetSource(written(tmp_path / "a.parquet", columns)))
-    assert np.array_equal(found["n"], [[1, 5], [np.nan, np.nan], [3, 7], [np.nan, 8]], equal_nan=True)
-    assert "mask_n" not in found
+    assert found["n"].dtype == np.int64
+    assert found["mask_n"].tolist() == [[True] * 2, [False] * 2, [True] * 2, [False, True]]
+    assert found["n"][found["mask_n"]].tolist() == [1, 5, 3, 7, 8]
 
 
 def test_a_mask_of_ones_own_is_kept(tmp_path):
@@ -193,18 +194,28 @@ def test_columns_in_two_levels_are_groups(tmp_path, monkeypatch):
     assert_same(tmp_path / "a.parquet")
 
 
+def test_texts_with_single_empty_cells_and_classes_in_an_order(tmp_path):
+    order = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0], pa.int8()), ["low", "high"], ordered=True)
+    columns = {"x:a": ["u", None, "w"], "x:b": ["u", "v", "w"], "s": order}
+    source = ParquetSource(written(tmp_path / "a.parquet", columns))
+    with pytest.raises(OtherType):
+        list(source.blocks(source.contents()))
+    found, _ = loaded(source)
+    assert found["mask_x"].tolist() == [[True, True], [False, True], [True, True]]
+    assert source.levels == {"s": ("low", "high")}
+
+
 @pytest.mark.parametrize(
     "columns, words",
     [
         ({"x": pa.array([["u"], ["v"], [None]])}, "'x', row 2: null in place of a text"),
         ({"x:a": [1, 2], "x:b": ["u", "v"]}, "mix numbers and strings"),
         ({"x:a": [1, 2], "x": [1, 2]}, "is a column and also a group"),
-        ({"x:a": ["u", None], "x:b": ["u", "v"]}, "'x', row 1 lacks some of its columns"),
         ({"x": pa.array([1, 2], pa.timestamp("ms"))}, r"column 'x' is timestamp\[ms\]; store numbers.*--as x=ignore"),
         ({"x": pa.array([[[1.0]], [[2.0]]])}, "column 'x' is list.*; store numbers"),
         ({"x": pa.array([None, None], pa.list_(pa.float32()))}, "'x' is empty in every row"),
     ],
-    ids=range(7),
+    ids=range(6),
 )
 def test_what_is_refused(tmp_path, columns, words):
     path = written(tmp_path / "a.parquet", columns)
@@ -218,6 +229,9 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, keep):
     path = written(tmp_path / "a.parquet", table())
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match="an empty file|cannot be read"):
+
+
+    with pytest.raises(DataError, match="a.parquet: (an empty file|cannot be read)"):
         read(path)
 
 
@@ -227,4 +241,7 @@ def test_damaged_pages_are_refused(tmp_path):
     data[20:200] = bytes(180)
     path.write_bytes(data)
     with pytest.raises(DataError, match="an empty file|cannot be read"):
+
+
+    with pytest.raises(DataError, match="a.parquet: cannot be read"):
         read(path)

@@ -32,6 +32,7 @@ def test_rows_of_the_same_time_stay_together_and_dates_sort_as_dates():
     part = by_time(order_of(times), (0.7, 0.1, 0.2))
     assert all(len(set(part[times == time])) == 1 for time in range(6)) and part[-1] == 2 and part[0] == 0
     assert order_of(np.array(["2024-05", "2024-01-31", "2023-12-31T23:59"])).tolist() == [2, 1, 0]
+    assert order_of(np.array(["2024-5-1", "2024-01-01 0:00", "2024-1-1 9:30", "2024-10-02"])).tolist() == [2, 0, 1, 3]
 
 
 def test_a_person_lies_in_one_part_by_time_too():
@@ -45,7 +46,10 @@ def test_a_person_lies_in_one_part_by_time_too():
 
 @pytest.mark.parametrize(
     ("times", "words"),
-    [(["1/2/2024", "2/2/2024"], "write dates as 2024-05-31"), (["2024-01-01"] * 2, "all rows have the same time")],
+    [
+        (["1/2/2024", "2/2/2024"], "time, row 0: '1/2/2024' is no date that can be read; write dates as 2024-05-31"),
+        (["2024-01-01"] * 2, "all rows have the same time"),
+    ],
 )
 def test_what_is_no_time_is_said_in_a_line(times, words):
     with pytest.raises(DataError, match=words):

@@ -18,6 +18,7 @@ from ...errors import DataError
 from ..readers.arrow.columns import in_one_level
 from ..readers.arrow.row_names import Index, index_of
 from ..readers.cells import plain_array
+from ..readers.tables.ordered import one_order, order_in
 from .blocks import BLOCK, Column, Contents, OtherType
 from .row_ids import ids_in, longest_id
 
@@ -35,11 +36,13 @@ class ParquetSource:
     def __init__(self, path: Path, ignored: Collection[str] = ()) -> None:
         self.path, self.ignored = path, frozenset(ignored)
         self.left_out: set[str] = set()  # the names that are ignored and that it has; known after `contents`
-        self._floats: set[str] = set()  # groups of whole numbers of which a row has some and lacks others
+        self._floats: set[str] = set()  # lists of whole numbers of which a row has some and lacks others
+        self._cells: set[str] = set()  # groups of which a row has some columns and lacks others, no floats
         self._uneven: set[str] = set()  # lists of several lengths, 0 among them
         self._ragged: set[str] = set()  # lists of several lengths, empty ones aside
         self._index = Index()
         self._labels: tuple[str, ...] = ()  # columns of the index whose texts become the ids
+        self.levels: dict[str, tuple[str | int, ...]] = {}  # column → its classes in their order, once there are any
 
     def contents(self) -> Contents:
         """Say what is in it, from its schema and, of strings, from their lengths.
@@ -75,6 +78,8 @@ class ParquetSource:
                         columns[f"length_{name}"] = Column((rows,), np.dtype(np.int64))
                     elif empty := int((lengths == 0).sum()):
                         notes.append(f"{name}: {empty:,} empty lists among those of one length are missing rows")
+            for name in self._cells:
+                columns[f"mask_{name}"] = Column((rows, len(self._parts[name])), np.dtype(bool))
             if self._labels:
                 columns["id"] = Column((rows,), np.dtype(f"U{longest_id(self.path, file, self._labels)}"))
             elif "id" not in columns and (self._index.start, self._index.step) != (0, 1):
@@ -88,8 +93,9 @@ class ParquetSource:
             name → (n, *shape), of all arrays.
 
         Raises:
-            DataError: a row of strings lacks some.
-            OtherType: a row of whole numbers lacks some, for which they have to be floats; or lists differ in length.
+            DataError: a list of texts lacks some.
+            OtherType: a list of whole numbers lacks some, for which they have to be floats; lists differ in length; or
+                a row of a group lacks some columns, for which its mask has to be one of cells.
         """
         wanted = [*(part for parts in self._parts.values() for part in parts), *self._labels]
         step = max(1, BLOCK // max(1, sum(np.prod(c.shape[1:], dtype=int) for c in contents.columns.values())))
@@ -119,21 +125,20 @@ class ParquetSource:
                     missing[:, place] = _fill(into, cells)
             gap = missing.all(1)
             partly = missing.any(1) & ~gap
-            if partly.any() and column.dtype.kind == "U":
-                raise DataError(
-                    f"{self.path}: {name!r}, row {start + int(partly.argmax())} lacks some of its columns; fill them, "
-                    "or empty them all."
-                )
-            if partly.any() and column.dtype.kind != "f":
-                self._floats.add(name)
+            if name in self._cells:
+                gap = missing
+            elif partly.any() and column.dtype.kind != "f":
+                self._cells.add(name)
                 raise OtherType
             found[name] = plain_array(name, values)
             gaps[name] = np.asarray(gap)
         for name, gap in gaps.items():
             if f"mask_{name}" in contents.columns:
                 own = found.get(f"mask_{name}")
-                if own is not None:
-                    gap = gap.reshape(-1, *[1] * (own.ndim - 1))
+                if own is not None and own.ndim < gap.ndim:
+                    own = own[:, None]
+                elif own is not None:
+                    gap = gap.reshape(len(gap), *gap.shape[1:], *[1] * (own.ndim - gap.ndim))
                 found[f"mask_{name}"] = np.asarray(~gap if own is None else np.where(gap, False, own))
         if self._labels:
             found["id"] = np.array(ids_in(self.path, batch, self._labels)).astype(contents.columns["id"].dtype)
@@ -210,7 +215,8 @@ class ParquetSource:
         )
 
     def _widths(self, file: Any) -> dict[str, int]:
-        """Return the length of the longest string of each column of strings, for which they are read once more."""
+        """Return the length of the longest string of each column of strings, for which they are read once more, and
+        note the order of their classes."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -218,11 +224,16 @@ class ParquetSource:
         parts = [part for parts in self._parts.values() for part in parts]
         texts = [part for part in parts if _is_text(_inner(schema.field(part).type))]
         found = dict.fromkeys(texts, 1)
+        orders: dict[str, dict[tuple[str | int, ...], None]] = {}
         for batch in file.iter_batches(batch_size=2**16, columns=texts, use_threads=False) if texts else ():
             for name in texts:
-                cells = batch.column(name).flatten() if _is_list(batch.column(name).type) else batch.column(name)
+                cells = batch.column(name)
+                if name in self._parts and (order := order_in(cells)) is not None:
+                    orders.setdefault(name, {})[order] = None
+                cells = cells.flatten() if _is_list(cells.type) else cells
                 cells = cells.cast(pa.large_string()) if pa.types.is_dictionary(cells.type) else cells
                 found[name] = max(found[name], pc.max(pc.utf8_length(cells)).as_py() or 0)
+        self.levels = {name: order for name, of in orders.items() if (order := one_order([*of])) is not None}
         return found
 
     def _length(self, file: Any, name: str, kind: Any) -> int | None:

@@ -12,7 +12,9 @@ from ..readers.cells import NOTHING
 from ..readers.papers.multibench import of_words
 from ..readers.parts.archive import RATIO
 from ..readers.parts.by_part import joined_parts
+from ..readers.parts.named_columns import with_named_columns
 from ..readers.registry import Arrays, Request
+from ..readers.tables.ordered import orders_of
 from .blocks import Source
 from .kept import kept_arrays
 from .npz import NpzSource, map_npy
@@ -60,6 +62,11 @@ def read_large(source: Any, request: Request) -> Arrays | None:
     notes = (f"{size_in_words(sum(array.nbytes for array in arrays.values()))} of it are kept on disk.",)
     if suffix == ".npz" and (words := of_words(arrays, path.name)) is not None:
         return words
+    features, levels = dict(contents.features), getattr(made, "levels", {})
+    if suffix == ".npz":
+        arrays, features = with_named_columns(arrays)
     arrays = joined_parts(arrays) | dict.fromkeys(made.left_out, NOTHING)
-    features, table = contents.features, suffix != ".npz"
-    return Arrays(arrays, path.name, features, notes=(*contents.notes, *notes), table=table)
+    return Arrays(
+        arrays, path.name, features, notes=(*contents.notes, *notes), as_=orders_of(levels), levels=levels,
+        table=suffix != ".npz",
+    )  # fmt: skip

@@ -46,7 +46,9 @@ class MappingReader:
         plain = read_mapping(others, request.ignored)
         gaps = {key[5:]: ~mask for key, mask in arrays.items() if key in plain and key[5:] in names}
         arrays = with_masks({**arrays, **plain}, gaps)
-        order = [key for name in source for key in (str(name), f"mask_{name}") if key in arrays]
+        columns = {str(name): [key for key in arrays if key.startswith(f"{name}:")] for name in source}
+        parts = [part for name, of in columns.items() for part in (name, *of)]
+        order = [key for part in parts for key in (part, f"mask_{part}") if key in arrays]
         arrays = {key: arrays[key] for key in dict.fromkeys([*order, *arrays])}
         if (words := of_words(arrays, "arrays")) is not None:
             return words

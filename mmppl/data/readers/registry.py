@@ -156,6 +156,7 @@ READERS: Registry[type[Reader]] = Registry(
         "matrix",
         "mfcc",
         "observations",
+        "of_run",
         "ordered",
         "refusal",
         "registry",

@@ -2,12 +2,13 @@
 
 One half of the training rows fits a distribution without a latent to each feature by its moments, and the other half
 scores it, in nats of the numbers as they are in the input: a Normal counts with the probability of the unit around a
-whole number, so that it compares with likelihoods of counts. The choice depends on nothing but the training rows.
+whole number, so that it compares with likelihoods of counts. Of other rows the choice depends only on whether the
+likelihood can have their values at all: where it cannot, a Normal stays, and the first such value is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -113,7 +114,7 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     array = table.arrays[m.name]
     facts = ArrayFacts(
         m.name, m.shape, array.dtype, array.dtype.kind, False,
-        lambda: (table.seen(m.name, at) for at in row_blocks(array)),
+        lambda: _of_use(m, table, use),
     )  # fmt: skip
     counts = _are_counts(m, facts)
     if use.sum() < FEWEST or not (counts or _are_shares(m, facts)):
@@ -131,6 +132,10 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
     best = max(nats, key=lambda name: nats[name])
     if nats[best] < MARGIN + max(nats[name] for name in own):
         return m, ""
+    likelihood = best.partition(" ")[0]
+    chosen = replace(m, likelihood=likelihood, transform=LIKELIHOODS[likelihood].transforms("none")[0])
+    if (odd := _impossible(chosen, table)) is not None:
+        return m, f"{m.name}: training rows prefer {best} to {m.likelihood}, which stays, because {odd}"
     others = [f"by {nats[best] - nats[name]:.2g} to {name}" for name in nats if name != best]
     what = "whole numbers that are counts" if counts else "proportions"
     why = (
@@ -138,9 +143,38 @@ def _chosen(m: Modality, table: Table, use: np.ndarray) -> tuple[Modality, str]:
         f"number); --as {m.name}={m.likelihood} takes {'logs' if counts else 'any number'}"
     )
     if best == of_sizes:
-        m, best = replace(m, size_factor=TO_LEARN), best.partition(" ")[0]
-        why = f"{why}, --as {m.name}={best}:size=none takes rows as they are"
-    return replace(m, likelihood=best, transform=LIKELIHOODS[best].transforms("none")[0]), why
+        chosen = replace(chosen, size_factor=TO_LEARN)
+        why = f"{why}, --as {m.name}={likelihood}:size=none takes rows as they are"
+    return chosen, why
+
+
+def _of_use(m: Modality, table: Table, use: np.ndarray) -> Iterator[np.ndarray]:
+    """The observed values of the rows to look at, some rows at a time, as `Table.seen` has them."""
+    array = table.arrays[m.name]
+    for at in row_blocks(array):
+        rows = use[at]
+        if m.name in table.present:
+            there = table.present[m.name][at][rows]
+            yield array[at][rows][there[..., 0] if m.sequence else there]
+        else:
+            yield array[at][rows]
+
+
+def _impossible(m: Modality, table: Table) -> str | None:
+    """The first value in any row that the likelihood cannot have, in words; None if there is none."""
+    array = table.arrays[m.name]
+    for at in row_blocks(array):
+        value = array[at].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # masked values may be anything
+            wrong, why = m.family.illegal(value)
+            if m.family.values == "counts":
+                wrong = wrong | (value >= LARGEST)
+        wrong = wrong & table.there(m.name, at)
+        if wrong.any():
+            row, *column = (int(i) for i in np.argwhere(wrong)[0])
+            found = f"{table.place(m.name, at.start + row, column)}: {array[(at.start + row, *column)].item()!r}"
+            return f"{found} {why.partition('; ')[0].partition(',')[0].rstrip('.')}"
+    return None
 
 
 def _are_counts(m: Modality, facts: ArrayFacts) -> bool:

@@ -187,7 +187,8 @@ def infer_schema(
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
             if modality.family.kind == "ranks":
-                found["classes"] = in_given_order(name, found["classes"], overrides[name].order)
+                order = overrides[name].order or table.levels.get(name)  # a column may bring an order of its own
+                found["classes"] = in_given_order(name, found["classes"], order and [str(one) for one in order])
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
     modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):

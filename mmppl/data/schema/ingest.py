@@ -12,7 +12,7 @@ from ...modalities.modality import Modality
 from ..annotations import set_aside
 from ..dataset import Dataset
 from ..examine.finding import Finding
-from ..examine.report import TOLD, UNSEEN, examined
+from ..examine.report import TOLD, UNSEEN, examined, refuse_unseen
 from ..split_rules import SplitRules
 from ..splits import GROUP
 from ..time_order import TIME
@@ -29,6 +29,7 @@ from .match import (
     in_order,
     steps_in_order,
     with_known_classes,
+    with_possible_values,
 )
 from .missing.absent import Missing, with_absent, without_words
 from .missing.gaps import told_of_gaps, with_gaps, with_observed, without_cells
@@ -148,7 +149,8 @@ def from_arrays(
     on_all = _with_scaling(table, unscaled, parts, table.observed)
     modalities = _with_scaling(left, hidden, parts, seen) if hide or hide_cells else on_all
     encoded = encode_table(table, modalities, name, parts, annotated, notes)
-    found = (*orders_taken(modalities, overrides), *examined(encoded, times_in(table.arrays, modalities)))
+    of_alphabet = [m for m in modalities if m.name not in levels]
+    found = (*orders_taken(of_alphabet, overrides), *examined(encoded, times_in(table.arrays, modalities)))
     encoded = dataclasses.replace(encoded, findings=(*told, *preferred, *found), declared=declared)
     return with_mask(encoded, hide, hide_seed, cells=hide_cells, scaled_on_all=on_all)
 
@@ -219,7 +221,10 @@ def _matched(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Find
     table = _with_classes_of(table, schema)
     told = check_schema(table.arrays, schema, table.features)
     table, unseen = with_known_classes(in_order(table, schema), schema)
+    table, odd = with_possible_values(table, schema)
+    unseen += odd
     if not any(observed.any() for observed in table.observed.values()):
+        refuse_unseen(unseen, [m.name for m in schema])
         raise DataError("nothing is observed in any row; check the masks.")
     return table, told + unseen
 

@@ -111,6 +111,65 @@ def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table,
     return dataclasses.replace(table, observed=observed, present=present), told
 
 
+def with_possible_values(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Finding]]:
+    """Make rows of numbers missing where a value is none that the transform or likelihood of the run can have, so that
+    only questions about that modality are refused.
+
+    Args:
+        table: the parsed arrays, checked and in the run's order.
+        schema: the modalities of the run.
+
+    Returns:
+        The table; a finding of the kind `UNSEEN` for each modality with such rows; and one for each with values that
+        the likelihood takes for others, such as proportions that rounding left outside [0, 1], which are clipped.
+    """
+    observed, present, told = dict(table.observed), dict(table.present), []
+    for m in schema:
+        if m.name not in table.arrays or m.family.values == "classes":
+            continue
+        wrong, why, clipped = _odd_values(m, table)
+        if wrong:
+            place, rows = wrong[0][1], [row for row, _ in wrong]
+            observed[m.name] = observed[m.name].copy()
+            observed[m.name][rows] = False
+            if m.name in present:
+                kept = observed[m.name].reshape(-1, *[1] * (present[m.name].ndim - 1))
+                present[m.name] = present[m.name] & kept
+            taken = f"taken for missing in {len(rows):,} such row{'s' * (len(rows) != 1)}"
+            text = f"{place} {why.partition(';')[0].rstrip('.')}; {taken}."
+            told.append(Finding(UNSEEN, m.name, text, rows=tuple(wrong)))
+        if clipped:
+            text = f"{clipped[0][1]} is clipped to the nearest value that {m.likelihood} has"
+            told.append(Finding(TOLD, m.name, f"{text}, in {len(clipped):,} such rows.", rows=tuple(clipped)))
+    return dataclasses.replace(table, observed=observed, present=present), told
+
+
+def _odd_values(m: Modality, table: Table) -> tuple[list[tuple[int, str]], str, list[tuple[int, str]]]:
+    """The rows with observed values that a run cannot take, each with the first of them in words, and why; and the rows
+    with values that are clipped."""
+    array = table.arrays[m.name]
+    wrong: list[tuple[int, str]] = []
+    clipped: list[tuple[int, str]] = []
+    why = ""
+    for at in row_blocks(array):
+        raw = array[at].astype(np.float64).reshape(-1, *m.shape)
+        seen = np.broadcast_to(table.there(m.name, at), array[at].shape).reshape(raw.shape)
+        with np.errstate(all="ignore"):  # masked values may be anything
+            units = m.to_model_units(raw)
+            stored = m.family.as_stored(units)
+            curve, family = m.scaling.curve.illegal(raw), m.family.illegal(stored)
+        cells = (curve[0] | family[0]) & seen
+        moved = (stored != units) & seen & ~cells if m.family.values != "counts" else np.zeros_like(cells)
+        for found, rows in ((cells, wrong), (moved, clipped)):
+            for row in np.flatnonzero(found.reshape(len(raw), -1).any(1)).tolist():
+                column = np.argwhere(found[row].reshape(array.shape[1:]))[0].tolist() if array.ndim > 1 else []
+                number = at.start + row
+                rows.append((number, f"{table.place(m.name, number, column)}: {array[(number, *column)].item()!r}"))
+        if cells.any() and not why:
+            why = curve[1] if (curve[0] & seen).any() else family[1]
+    return wrong, why, clipped
+
+
 def _column_differences(m: Modality, found: Sequence[str]) -> list[str]:
     """Describe how the columns `found` differ from the features of `m`, one phrase each; [] if their order does."""
     features = m.features or ()

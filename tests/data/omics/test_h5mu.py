@@ -8,6 +8,7 @@ from scipy import sparse
 import mmppl
 from mmppl import DataError, UsageError
 from mmppl.data.readers.omics.observations import Observations, columns_of
+from mmppl.data.readers.omics.table import Column
 from mmppl.data.recipes.registry import spec_of
 
 h5py = pytest.importorskip("h5py", reason="pip install mmppl[omics]")
@@ -87,18 +88,31 @@ def test_obs_are_annotations_until_somebody_takes_them(cells):
 
 
 def test_columns_that_agree_are_one():
-    first = Observations("a", np.array([0, 1]), {"x": (np.array([1.5, 2.5]), np.array([False, True]))})
-    second = Observations("b", np.array([1, 2]), {"x": (np.array([7.0, 8.0]), np.array([False, False]))})
-    arrays, names, notes = columns_of([first, second], 4, [], "F")
+    first = Observations("a", np.array([0, 1]), {"x": Column(np.array([1.5, 2.5]), np.array([False, True]))})
+    second = Observations("b", np.array([1, 2]), {"x": Column(np.array([7.0, 8.0]), np.array([False, False]))})
+    arrays, names, notes, _ = columns_of([first, second], 4, [], "F")
     np.testing.assert_array_equal(arrays["x"], [1.5, 7.0, 8.0, np.nan])
     assert names == ["x"] and not notes
-    third = Observations("c", np.array([0]), {"x": (np.array([9.0]), np.array([False]))})
+    third = Observations("c", np.array([0]), {"x": Column(np.array([9.0]), np.array([False]))})
     assert list(columns_of([first, third], 4, [], "F")[0]) == ["a_x", "c_x"]
-    reserved = {name: (np.array([1.5]), np.array([False])) for name in ("id", "split", "mask_q", "rna", "a/b")}
-    arrays, names, _ = columns_of([Observations("", np.array([0]), reserved)], 1, ["rna"], "F")
+    reserved = {name: Column(np.array([1.5]), np.array([False])) for name in ("id", "split", "mask_q", "rna", "a/b")}
+    arrays, names, _, _ = columns_of([Observations("", np.array([0]), reserved)], 1, ["rna"], "F")
     assert names == ["obs_id", "obs_split", "obs_mask_q", "obs_rna", "a_b"]
-    parts = Observations("", np.array([0, 1]), {"split": (np.array(["train", "test"]), np.zeros(2, bool))})
+    parts = Observations("", np.array([0, 1]), {"split": Column(np.array(["train", "test"]), np.zeros(2, bool))})
     assert columns_of([parts], 2, [], "F")[0]["split"].tolist() == ["train", "test"]
+
+
+def test_classes_of_obs_keep_their_order(tmp_path):
+    """Both readers take the order of a column over: "low" comes before "high", not behind it."""
+    anndata, pd = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    stage = pd.Categorical(["low", "high", "low", "high"] * 5, ["low", "high"], ordered=True)
+    obs = pd.DataFrame({"stage": stage}, [f"c{i}" for i in range(20)])
+    adata = anndata.AnnData(np.arange(40.0).reshape(20, 2) / 7, obs)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    for source in (adata, tmp_path / "a.h5ad"):
+        assert mmppl.read(source).annotations.keys() == {"stage"}
+        m = mmppl.read(source, as_={"stage": "ordinal"}).modalities[-1]
+        assert (m.likelihood, m.classes) == ("ordinal", ("low", "high"))
 
 
 def test_layers_and_blocks_on_request(cells):

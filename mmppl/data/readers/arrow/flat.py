@@ -10,6 +10,7 @@ import numpy as np
 from ....base.memory import check_room
 from ....errors import DataError
 from ..cells import WIDEST
+from ..tables.ordered import order_in
 from .kinds import Kind, numbers_in, plain
 
 EXACT = 2**53  # above, floats skip whole numbers
@@ -88,6 +89,7 @@ class Flat:
 
     def __init__(self, place: str, kinds: Sequence[Kind], rows: int, *, single: bool) -> None:
         self.place, self.kinds, self.single = place, kinds, single
+        self.orders: dict[tuple[str | int, ...], None] = {}  # of the classes, as batches have them
         whats = {kind.what for kind in kinds} - {"nothing"}
         if len(whats) > 1:
             raise DataError(f"{place}: its columns mix {' and '.join(sorted(whats))}; group only columns of one kind.")
@@ -114,6 +116,8 @@ class Flat:
             elif not self.texts:
                 self.gaps[rows, which] = True
             return
+        if self.single and (order := order_in(column)) is not None:
+            self.orders[order] = None
         column = plain(column, kind)
         if self.texts:
             self.texts.codes[rows, which] = self.texts.coded(column)
@@ -125,13 +129,14 @@ class Flat:
             self.numbers[rows, which][missing] = np.nan  # a column of whole numbers among floats
 
     def finished(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the values and the rows that are missing, as a DataFrame's columns would give them.
+        """Return the values and what is missing, as a DataFrame's columns would give them.
 
         Returns:
-            (N,) or (N, columns) values, and (N,) bool, or None if a NaN marks what is missing.
+            (N,) or (N, columns) values; and bool, True where they are missing: (N,) rows, or (N, columns) cells
+            where rows have some. None if a NaN marks what is missing.
 
         Raises:
-            DataError: a row of texts lacks some of them.
+            DataError: a text is too long, or whole numbers are too large beside gaps.
         """
         values, missing = self._numbers() if self.texts is None else self._texts(self.texts)
         return (values[:, 0] if self.single else values), missing
@@ -139,19 +144,18 @@ class Flat:
     def _texts(self, texts: Texts) -> tuple[np.ndarray, np.ndarray | None]:
         gaps = texts.codes < 0
         missing: np.ndarray = np.all(gaps, axis=1)
-        partly = gaps.any(1) & ~missing
-        if partly.any():
-            raise DataError(
-                f"{self.place}, row {int(partly.argmax())} lacks some of its columns; fill them, or empty them all."
-            )
         values = texts.values()
-        return values, None if values.dtype.kind == "f" else missing
+        if values.dtype.kind == "f":
+            return values, None
+        return values, missing if (gaps.any(1) == missing).all() else gaps
 
     def _numbers(self) -> tuple[np.ndarray, np.ndarray | None]:
         if self.floats or not self.gaps.any():
             return self.numbers, None
         missing: np.ndarray = np.all(self.gaps, axis=1)
-        if missing.all() or (self.gaps.any(1) & ~missing).any():
+        if (self.gaps.any(1) & ~missing).any():
+            return self.numbers, self.gaps
+        if missing.all():
             values = as_floats(self.numbers, self.place)
             values[self.gaps] = np.nan
             return values, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from ....errors import DataError
 from ..cells import NOTHING, with_masks
 from ..registry import Arrays, Request
+from ..tables.frame import told_of_dates
+from ..tables.ordered import one_order, orders_of
 from .columns import INDEX, Column, columns_of, modalities_in
 from .files import TableFile
 from .flat import Flat
@@ -23,8 +26,9 @@ def read_tables(files: Sequence[TableFile], request: Request, *, name: str, plac
     """Read the columns of files that hold the rows of one table, one file after the other.
 
     Columns `modality:feature`, and the fields of records, become one (N, features) array. A list becomes an array
-    (N, length, …), or a sequence with `length_<name>` where lengths differ. Null is missing. Times become texts, which
-    no program sees. Without a column `id`, the index that pandas has written becomes the ids of rows.
+    (N, length, …), or a sequence with `length_<name>` where lengths differ. Null is missing. Groups that mix numbers
+    and texts stay apart, as `group:column`. Times become texts, which no program sees, where every row has one. Classes
+    in an order are ordinal. Without a column `id`, the index that pandas has written becomes the ids of rows.
 
     Args:
         files: the files, which have the same columns.
@@ -41,7 +45,7 @@ def read_tables(files: Sequence[TableFile], request: Request, *, name: str, plac
     """
     index = _index(files, place)
     groups: dict[str, list[Column]] = {}
-    for column in columns_of(files, index, request.ignored):
+    for column in _apart_where_mixed(columns_of(files, index, request.ignored)):
         groups.setdefault(column.name, []).append(column)
     gatherers = {key: _gatherer(f"{place}: {key.lstrip(INDEX)!r}", group, files) for key, group in groups.items()}
     _gather(files, groups, gatherers)
@@ -49,6 +53,8 @@ def read_tables(files: Sequence[TableFile], request: Request, *, name: str, plac
     arrays = {key: NOTHING for file in files for key in modalities_in(file, index) if key in request.ignored}
     gaps: dict[str, np.ndarray] = {}
     features, times, notes = {}, [], []
+    dropped, levels = [], {}
+    wanted = {*request.as_, *shapeless}
     for key, group in groups.items():
         gatherer = gatherers.pop(key)  # so that what it has gathered is freed where it is copied
         if isinstance(gatherer, Lists):
@@ -61,6 +67,14 @@ def read_tables(files: Sequence[TableFile], request: Request, *, name: str, plac
                 notes.append(f"{key}: {empty:,} empty lists among those of one length are missing rows")
         else:
             values, missing = gatherer.finished()
+            lacking = group[0].kind.what == "times" and missing is not None and bool(missing.any())
+            if lacking and key not in wanted and not key.startswith(INDEX):
+                dropped.append(key)
+                continue
+            if order := one_order([*gatherer.orders]):
+                levels[key] = order
+            elif gatherer.orders:
+                notes.append(f"{key}: its parts order the classes differently; --as {key}=ordinal:order=… says how")
         arrays[key] = values
         gaps |= {} if missing is None else {key: missing}
         if group[0].feature is not None:
@@ -70,7 +84,25 @@ def read_tables(files: Sequence[TableFile], request: Request, *, name: str, plac
             times.append(key)
             notes.append(f"{key}: times, kept as an annotation that no program sees")
     rows = sum(file.rows for file in files)
-    return Arrays(_with_ids(with_masks(arrays, gaps), index, rows), name, features, times, notes, table=True)
+    return Arrays(
+        _with_ids(with_masks(arrays, gaps), index, rows), name, features, times, notes, orders_of(levels), levels,
+        told_of_dates([], dropped), table=True,
+    )  # fmt: skip
+
+
+def _apart_where_mixed(columns: Sequence[Column]) -> list[Column]:
+    """Let the columns of groups that mix numbers and texts stand for themselves; the schema takes such groups apart."""
+    found: dict[str, set[str]] = {}
+    for column in columns:
+        if column.feature is not None:
+            found.setdefault(column.name, set()).add("lists" if column.kind.depth else column.kind.what)
+    mixed = {name for name, whats in found.items() if whats - {"nothing"} == {"numbers", "texts"}}
+    return [
+        dataclasses.replace(column, name=f"{column.name}:{column.feature}", feature=None)
+        if column.name in mixed and column.feature is not None
+        else column
+        for column in columns
+    ]
 
 
 def _index(files: Sequence[TableFile], place: Path | str) -> Index:

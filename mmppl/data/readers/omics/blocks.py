@@ -101,9 +101,11 @@ def arrays_of(source: Blocks, request: Request) -> Arrays:
                 features[name] = _features(name, columns, arrays[name].shape[1], source.place, notes)
     if not arrays:
         raise DataError(f"{source.place}: nothing in it has a matrix X; write one, or name a layer (FILE:layer=NAME).")
-    beside, names, told = columns_of(observations, len(ids), list(arrays), source.place)
+    beside, names, told, levels = columns_of(observations, len(ids), list(arrays), source.place)
     text = np.array(ids)
-    return Arrays(arrays | {"id": text} | beside, source.name, features, annotations=names, notes=[*notes, *told])
+    return Arrays(
+        arrays | {"id": text} | beside, source.name, features, annotations=names, notes=[*notes, *told], levels=levels
+    )
 
 
 def _check_distinct(block: Block, place: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....errors import DataError
 from ..registry import Arrays, Request, reader
-from ..tables.frame import cells_of
+from ..tables.column import cells_of, levels_of
 from .blocks import Block, Blocks, arrays_of
 from .choice import Choice
 from .h5mu import PATH
@@ -76,7 +76,7 @@ def _columns(adata: Any) -> dict[str, Column | None]:
 
 def _column(name: str, series: Any) -> Column | None:
     try:
-        return cells_of(name, series)
+        return Column(*cells_of(name, series), levels_of(series))
     except DataError:  # dates, objects and the like
         return None
 

@@ -6,7 +6,7 @@ Source: "On-disk format" of AnnData's documentation: encodings dataframe, array,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,20 @@ from ..cells import parse_column
 from ..parts.hdf5 import attribute, own, whole
 
 CODED = "categorical"  # what AnnData calls codes with their categories
-Column = tuple[np.ndarray, np.ndarray]  # (m,) values, and (m,) bool, True where they are missing
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Args:
+        values: (m,) numbers or texts.
+        missing: (m,) bool, True where they are missing.
+        levels: its classes in their order, if it has one.
+    """
+
+    values: np.ndarray
+    missing: np.ndarray
+    levels: tuple[str | int, ...] | None = None
 
 
 def table(parent: Any, name: str, path: Path) -> Any:
@@ -54,7 +67,8 @@ def index_of(group: Any, path: Path) -> np.ndarray:
     Raises:
         DataError: a row has no name.
     """
-    values, missing = _column(group, str(attribute(group, "_index")), path) or (np.zeros(0), np.ones(1, bool))
+    names = _column(group, str(attribute(group, "_index")), path)
+    values, missing = (np.zeros(0), np.ones(1, bool)) if names is None else names[:2]
     if missing.any() or values.ndim != 1:
         raise DataError(f"{path}: {group.name!r} does not name each of its rows; write it again.")
     return np.array([str(name) for name in values.tolist()], dtype=str)
@@ -82,16 +96,18 @@ def _column(group: Any, name: str, path: Path) -> Column | None:
     found = own(group, name, path)
     kind = str(attribute(found, "encoding-type", "array"))
     if kind == CODED:
-        return _of_codes(own(found, "codes", path)[()], _plain(own(found, "categories", path)))
+        ordered = bool(attribute(found, "ordered", False))
+        return _of_codes(own(found, "codes", path)[()], _plain(own(found, "categories", path)), ordered)
     if kind.startswith("nullable-"):
         values, missing = own(found, "values", path), own(found, "mask", path)[()].astype(bool)
-        return _plain(values), missing
+        return Column(_plain(values), missing)
     if kind not in ("array", "string-array") or not hasattr(found, "dtype"):
         return None
     if "categories" in found.attrs:  # of AnnData 0.7
-        return _of_codes(found[()], _plain(own(own(group, "__categories", path), name, path)))
+        categories = own(own(group, "__categories", path), name, path)
+        return _of_codes(found[()], _plain(categories), bool(attribute(categories, "ordered", False)))
     try:
-        return parse_column(name, _plain(found))
+        return Column(*parse_column(name, _plain(found)))
     except DataError:
         return None
 
@@ -101,10 +117,11 @@ def _plain(dataset: Any) -> np.ndarray:
     return np.array(array.tolist(), dtype=str) if array.dtype.kind == "O" and array.size else array
 
 
-def _of_codes(codes: np.ndarray, categories: np.ndarray) -> Column:
+def _of_codes(codes: np.ndarray, categories: np.ndarray, ordered: bool) -> Column:
     missing = codes < 0
     if (codes >= len(categories)).any():
         raise ValueError("a code of a category that there is not")
     if not len(categories):
-        return np.full(len(codes), np.nan), np.ones(len(codes), bool)
-    return categories[np.where(missing, 0, codes)], missing
+        return Column(np.full(len(codes), np.nan), np.ones(len(codes), bool))
+    levels = tuple(categories.tolist()) if ordered and categories.dtype.kind in "iuU" else None
+    return Column(categories[np.where(missing, 0, codes)], missing, levels)

@@ -10,7 +10,7 @@ import numpy as np
 from ....errors import DataError
 from ..cells import plain_array, with_masks
 from ..tables.column import cells_of
-from ..tables.frame import grouped
+from ..tables.frame import grouped, mixed
 
 
 def is_indexed(value: Any) -> bool:
@@ -78,14 +78,15 @@ def _placed(
     with their masks, and the names of columns."""
     arrays, gaps, features = {}, {}, {}
     for name, frame in frames.items():
-        arrays[name], gaps[name], columns = _values(name, frame)
-        if place:
-            at = np.array([place[label] for label in indices[name].tolist()])
-            missing = np.ones((len(place), *gaps[name].shape[1:]), bool)
-            missing[at] = gaps[name]
-            arrays[name], gaps[name] = _spread(arrays[name], at, len(place)), missing
-        if columns:
-            features[name] = columns
+        for part, values, gap, columns in _values(name, frame):
+            if place:
+                at = np.array([place[label] for label in indices[name].tolist()])
+                missing = np.ones((len(place), *gap.shape[1:]), bool)
+                missing[at] = gap
+                values, gap = _spread(values, at, len(place)), missing
+            arrays[part], gaps[part] = values, gap
+            if columns:
+                features[part] = columns
     unseen = {name: gap for name, gap in gaps.items() if arrays[name].dtype.kind != "f"}  # a NaN cannot mark these
     return with_masks(arrays, unseen), features
 
@@ -94,17 +95,21 @@ def _is_row_numbers(index: np.ndarray) -> bool:
     return index.dtype.kind != "U" and np.array_equal(index, np.arange(len(index)))
 
 
-def _values(name: str, frame: Any) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Return the values of a DataFrame or Series, the rows or cells that are missing, and the names of its columns."""
+def _values(name: str, frame: Any) -> list[tuple[str, np.ndarray, np.ndarray, tuple[str, ...]]]:
+    """Return the name and the values of a DataFrame or Series, the rows or cells that are missing, and the names of its
+    columns; of a DataFrame that mixes numbers and texts, the same of each column, which is called `name:column`."""
     if not hasattr(frame, "columns"):
         values, missing = cells_of(name, frame)
-        return plain_array(name, values), missing, ()
+        return [(name, plain_array(name, values), missing, ())]
     columns = tuple(str(column) for column in frame.columns)
     if not columns or len(set(columns)) < len(columns):
         raise DataError(f"{name!r}: a DataFrame with columns of the same name, or without any; name each.")
     cells = [cells_of(f"{name}:{column}", frame.iloc[:, at]) for at, column in enumerate(columns)]
+    if mixed(cells):
+        parts = [f"{name}:{column}" for column in columns]
+        return [(part, plain_array(part, values), gap, ()) for part, (values, gap) in zip(parts, cells)]
     values, missing = grouped(name, cells)
-    return plain_array(name, values), missing, columns
+    return [(name, plain_array(name, values), missing, columns)]
 
 
 def _spread(values: np.ndarray, at: np.ndarray, rows: int) -> np.ndarray:

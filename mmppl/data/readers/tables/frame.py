@@ -14,6 +14,7 @@ from ...examine.finding import Finding, listed
 from ..cells import NOTHING, plain_array, with_masks
 from ..registry import Arrays, Request, reader
 from .column import cells_of, dates_of, levels_of
+from .of_run import numbers_of, numbers_of_run
 from .ordered import orders_of
 
 LIBRARIES = (
@@ -43,10 +44,10 @@ class FrameReader:
         Raises:
             DataError: see `read_frame`.
         """
-        return read_frame(source, request.ignored)
+        return read_frame(source, request.ignored, request)
 
 
-def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
+def read_frame(frame: Any, ignored: Collection[str] = (), request: Request = Request()) -> Arrays:
     """Turn the columns of a frame into arrays.
 
     Columns `modality:feature`, or those of a MultiIndex whose first level is the modality, become one (N, features)
@@ -58,6 +59,7 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
     Args:
         frame: a frame of any library that narwhals knows.
         ignored: the names whose contents do not matter; a filler takes their place.
+        request: what the caller asks for. A text among what a run knows as numbers makes its cell missing, and is told.
 
     Returns:
         The arrays by name, and the feature names of those that were grouped.
@@ -74,6 +76,8 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
     cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     levels, dates, dropped, index = {}, [], [], None
     series = list(_columns(frame))
+    numbers = numbers_of_run([column for column, _ in series], request)
+    told: list[Finding] = []
     for column, of_frame in series:
         name, colon, _ = column.partition(":")
         if column in cells or column in dropped:
@@ -91,6 +95,10 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
             dates.append(name)
         elif not colon and (order := levels_of(of_frame)) is not None:
             levels[name] = order
+        if column in numbers and found is None:
+            cells[column], more = numbers_of(column, of_frame, numbers[column])
+            told += more
+            continue
         cells[column] = cells_of(column, of_frame) if found is None else found
     arrays, features = arranged(cells)
     arrays = {name: NOTHING for name in ignored if name in {c.partition(":")[0] for c, _ in series}} | arrays
@@ -99,7 +107,7 @@ def read_frame(frame: Any, ignored: Collection[str] = ()) -> Arrays:
         arrays |= {} if index is None else {"id": index}
     return Arrays(
         arrays, "arrays", features, annotations=dates, as_=orders_of(levels), levels=levels,
-        told=told_of_dates(dates, dropped),
+        told=[*told, *told_of_dates(dates, dropped)],
     )  # fmt: skip
 
 
