@@ -130,7 +130,7 @@ def said_of_each(name: str, text: str, columns: Collection[str]) -> dict[str, st
         {'age': 'normal', 'sex': 'categorical'}
     """
     pairs = [(head, ":".join(rest)) for head, *rest in (_split(part, ":") for part in _split(text, ","))]
-    aside = (*LIKELIHOODS, "ignore", WORD, GROUP)
+    aside = (*LIKELIHOODS, *ASIDE, CONDITION)
     if any(not how or "=" in column or column in aside for column, how in pairs):
         return {}
     if len(pairs) == 1 and not any(column == name or column.startswith(f"{name}:") for column in columns):
