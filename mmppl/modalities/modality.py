@@ -54,6 +54,7 @@ class Modality:
             learned scale is one per F features, and the steps share it.
         event: of a survival time, the name of the array that says whether the event happened (1) or the row was last
             seen without it (0); the time of the latter has a negative sign in the model.
+        event_missing: the values of that array that stand for "missing", as `missing` has those of the time.
         group: the name of the group of columns that it is a part of, where the others are of another kind; a query
             may give and want all of them by that name.
         missing: values of the input that stand for "missing", as texts, where the user named some; None: the usual
@@ -96,6 +97,7 @@ class Modality:
     missing: tuple[str, ...] | None = None
     size_factor: tuple[float, ...] | None = None
     event: str | None = None
+    event_missing: tuple[str, ...] | None = None
     group: str | None = None
     gaps: bool = False
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
@@ -316,7 +318,7 @@ class Modality:
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("learned", "covariates")
         }
         # None is neither in the file nor in the fingerprint
-        for name in ("features", "input_scaling", "event", "group", "missing", "size_factor"):
+        for name in ("features", "input_scaling", "event", "event_missing", "group", "missing", "size_factor"):
             if kept[name] is None:
                 del kept[name]
         for name in ("sequence", "gaps"):

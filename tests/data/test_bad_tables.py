@@ -92,7 +92,7 @@ SCHEMAS = {
     "no TOML": ("likelihood = ", "not a schema file in TOML"),
     "unknown key": (
         'ignored = ["a"]\n',
-        "no key 'ignored'; there are ignore, annotation, id, group, modality.",
+        "no key 'ignored'; there are ignore, annotation, id, group, time, modality.",
     ),
     "unknown key of a modality": ("[modality.crp]\nliklihood = 'normal'\n", "[modality.crp]: no key 'liklihood'"),
     "no modality": ('ignore = ["sex"]\n', "no modality; write tables"),

@@ -126,12 +126,29 @@ SOURCES = {
         "count": RNG.poisson(90, N), "wide": np.exp(4 * RNG.normal(size=(N, 2))),
         "seq": RNG.normal(size=(N, 5, 2)), "length_seq": RNG.integers(1, 6, N),
     },
+    "clinic": {
+        "stage": np.array(["low", "medium", "high"] * (N // 3)), "grade": np.array(["a/b", "c", "d"] * (N // 3)),
+        "rna": RNG.poisson(RNG.gamma(2, 3, (N, 60)) * RNG.gamma(2, 1, (N, 1))), "g": RNG.normal(size=(N, 2)),
+        "os": RNG.gamma(2, 3, N), "event_os": np.arange(N) % 2, "batch": np.array(["a", "b"] * (N // 2)),
+        "when": np.arange(N), "holes": np.where(RNG.random((N, 3)) < 0.2, np.nan, RNG.normal(size=(N, 3))),
+    },
+    "mixed": pd.DataFrame({
+        "clin:age": RNG.integers(20, 90, N), "clin:bmi": RNG.normal(25, 3, N), "clin:sex": ["f", "m"] * (N // 2),
+        "clin:stage": ["low", "medium", "high"] * (N // 3), "x": RNG.normal(size=N),
+    }),
 }  # fmt: skip
 HOWS = {
     "frame": [{}, {"target": "sex"}, {"as_": {"lab": "crp,il6:laplace:scale=2", "alb": "annotation"}},
               {"missing": {"age": ["20"]}, "as_": {"age": "normal", "gene_a": "ignore"}}],
     "headers": [{}, {"as_": {"x": "normal:scale=0.5"}}],
     "arrays": [{}, {"as_": {"who": "group", "frac": "normal"}}, {"target": "count,y"}],
+    "clinic": [{"as_": {"stage": "ordinal:order=low/medium/high", "grade": "ordinal:order=a/b<d<c", "os": "weibull",
+                        "rna": "nb:size=none", "batch": "condition", "when": "time"}},
+               {"as_": {"os": "weibull", "rna": "nb:size=total", "event_os": "bernoulli:missing=7"}},
+               {"as_": {"os": "weibull:event=when", "event_os": "group"}, "missing": {"when": [*range(2, N)]}}],
+    "mixed": [{}, {"target": "clin"}, {"missing": {"clin": ["low", "25"]}, "target": "x"},
+              {"as_": {"clin": "age:normal,bmi:normal,sex:categorical,stage:ordinal:order=low/medium/high"}},
+              {"as_": {"clin": "age:normal:scale=2,stage:ordinal"}, "target": "clin_age"}],
 }  # fmt: skip
 
 
@@ -141,6 +158,39 @@ def test_a_schema_file_gives_the_same_data_again(kind, at, tmp_path):
     mmppl.write_schema(before, tmp_path / "schema.toml")
     after = mmppl.read(SOURCES[kind], schema_file=tmp_path / "schema.toml")
     assert after.fingerprint() == before.fingerprint() and after.modalities == before.modalities
+
+
+def test_the_parts_of_a_group_may_be_edited(tmp_path):
+    file = tmp_path / "schema.toml"
+    mmppl.write_schema(mmppl.read(SOURCES["mixed"]), file)
+    text = file.read_text()
+    file.write_text(text.replace('["age", "bmi"]', '["bmi"]').replace('"categorical"', '"ordinal"', 1))
+    read = mmppl.read(SOURCES["mixed"], schema_file=file)
+    assert {m.name: (m.likelihood, m.features) for m in read.modalities if m.group} == {
+        "clin_numbers": ("normal", ("bmi",)), "clin_sex": ("ordinal", ("sex",)),
+        "clin_stage": ("categorical", ("stage",)),
+    }  # fmt: skip
+    own = mmppl.read(SOURCES["mixed"], schema_file=file, as_={"clin": "age:normal"})
+    assert [m.name for m in own.modalities if m.group] == ["clin_normal"]
+    file.write_text(text.replace("[modality.clin_numbers]", "[modality.numbers]"))
+    with pytest.raises(
+        mmppl.DataError, match=r"numbers\]: a part of the group 'clin' is called after it; call it clin_"
+    ):
+        mmppl.read(SOURCES["mixed"], schema_file=file)
+
+
+def test_a_column_may_be_called_by_the_word_of_what_it_is():
+    arrays = {"time": np.arange(20), "condition": np.array(["a", "b"] * 10), "x": np.arange(20.0) ** 2}
+    data = mmppl.read(arrays, as_={"time": "time", "condition": "condition"})
+    assert [*data.annotations] == ["time"] and {m.name: m.role for m in data.modalities}["condition"] == "condition"
+
+
+@pytest.mark.parametrize("how", [["gene:a", "gene:c"], "gene:a,gene:c:normal", "gene:[ac]"])
+def test_columns_of_another_group_are_called_by_their_addresses(how):
+    frame = pd.DataFrame({f"gene:{name}": RNG.normal(size=20) for name in "abc"} | {"x": np.arange(20.0)})
+    assert {m.name: m.features for m in mmppl.read(frame, as_={"pw": how}).modalities} == {
+        "gene": ("b",), "x": None, "pw": ("gene:a", "gene:c")
+    }  # fmt: skip
 
 
 def test_an_edited_schema_file_counts_and_the_caller_comes_first(table, tmp_path):

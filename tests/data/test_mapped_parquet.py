@@ -228,9 +228,6 @@ def test_what_is_refused(tmp_path, columns, words):
 def test_a_file_that_is_cut_off_is_refused(tmp_path, keep):
     path = written(tmp_path / "a.parquet", table())
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match="an empty file|cannot be read"):
-
-
     with pytest.raises(DataError, match="a.parquet: (an empty file|cannot be read)"):
         read(path)
 
@@ -240,8 +237,5 @@ def test_damaged_pages_are_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[20:200] = bytes(180)
     path.write_bytes(data)
-    with pytest.raises(DataError, match="an empty file|cannot be read"):
-
-
     with pytest.raises(DataError, match="a.parquet: cannot be read"):
         read(path)

@@ -97,6 +97,91 @@ def test_a_wrong_override_is_one_line(how, error, says):
 
 def test_other_misuse_is_one_line():
     with pytest.raises(UsageError, match="--as lab: there are no columns lab:…"):
+        read(frame(), as_={"lab": "age:normal,sex:categorical"})
+    with pytest.raises(UsageError, match="--as lab: no likelihood 'age', nor such a column"):
         read(frame(), as_={"lab": "age:normal"})
     with pytest.raises(DataError, match="'clin_sex' is an array, and also a part of the group 'clin'"):
         read(frame().assign(clin_sex=1.0))
+
+
+def observed(source, schema):
+    data = read(source, schema=schema)
+    return {name: int(seen.sum()) for name, seen in data.observed.items()}, [f.text for f in data.findings]
+
+
+def test_a_plain_column_of_a_query_is_not_taken_for_that_of_a_group_if_it_is_something_else():
+    whole = frame()[["gene:a", "gene:b", "clin:age", "clin:sex"]].assign(age=np.linspace(10, 15, N))
+    few = whole[["age", "gene:a", "gene:b"]].iloc[:5]
+    schema = read(whole).modalities
+    assert observed(few, schema)[0] == {"gene": 5, "age": 5, "clin_numbers": 0, "clin_sex": 0}
+    ignored = read(whole, as_={"age": "ignore"}).modalities  # and a column of the fit that it left out
+    assert read(few.to_dict("series"), schema=ignored, as_={"age": "ignore"}).observed["clin_numbers"].sum() == 0
+    twice = read(frame().assign(**{"lab:crp": 1.0 * np.arange(N), "lab:sex": frame()["clin:sex"]})).modalities
+    assert observed(few.drop(columns="age").assign(crp=2.0), twice)[0]["lab_numbers"] == 0
+    plain = frame()[["clin:age", "clin:sex"]].rename(columns=lambda name: name[5:]).iloc[:5]
+    assert observed(plain, ignored)[0] == {"gene": 0, "clin_numbers": 5, "clin_sex": 5}
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_another_column_of_another_kind_takes_nothing_away(kind):
+    whole = frame() if kind == "numbers" else frame().drop(columns="clin:age")
+    names, more = {"numbers": (["gene:a", "gene:b"], "hello"), "texts": (["t:a", "t:b"], 1.0)}[kind]
+    if kind == "texts":
+        whole = whole.assign(**{"t:a": whole["clin:sex"], "t:b": whole["clin:sex"][::-1].to_numpy()})
+    schema, group = read(whole).modalities, names[0][:-2]
+    few = whole.iloc[:5].copy()
+    few.loc[few.index[2], names[1]] = None
+    data, same = (read(source, schema=schema) for source in (few.assign(**{f"{group}:note": more}), few))
+    assert f"{group}:note: is not in the run, and left out." in [f.text for f in data.findings]
+    for held in ("values", "observed", "present"):
+        a, b = getattr(data, held), getattr(same, held)
+        assert a.keys() == b.keys() and all((a[name] == b[name]).all() for name in a)
+    with pytest.raises(DataError, match="'clin:sexx' is not in the run. Did you mean sex"):
+        read(frame().rename(columns={"clin:sex": "clin:sexx"}), schema=schema)
+
+
+def test_what_is_said_of_a_mixed_group_is_said_of_its_parts():
+    roles = {m.name: m.role for m in read(frame(), as_={"clin": "condition"}).modalities}
+    assert roles == {"gene": "modality", "clin_numbers": "condition", "clin_sex": "condition"}
+    assert [m.name for m in read(frame(), as_={"clin": "ignore"}).modalities] == ["gene"]
+
+
+def test_masks_of_cells_are_parted_with_their_columns():
+    mask = np.ones((N, 2), dtype=bool)
+    mask[5, 0], mask[7, 1] = False, False
+    values = np.stack([frame()["clin:crp"], frame()["clin:smoker"]], -1)
+    arrays = {"clin": values, "mask_clin": mask, "gene": values[:, :1] + 1}
+    how = dict(name="mine", features={"clin": ("crp", "smoker")}, as_={"clin": "crp:normal,smoker:bernoulli"})
+    data = mmppl.data.schema.ingest.from_arrays(arrays, **how)
+    missing = {name: (~seen).nonzero().flatten().tolist() for name, seen in data.observed.items()}
+    assert missing == {"gene": [], "clin_normal": [5], "clin_bernoulli": [7]}
+    with pytest.raises(DataError, match="'mask_clin' has shape"):
+        mmppl.data.schema.ingest.from_arrays(arrays | {"mask_clin": mask[:, :1]}, **how)
+
+
+@pytest.mark.parametrize("kind", ["frame", "csv", "headers"])
+def test_plain_columns_become_a_mixed_group_whose_values_for_missing_are_remembered(kind, tmp_path):
+    columns = frame()[["clin:age", "clin:sex", "clin:crp", "gene:a"]].copy()
+    columns.loc[3, "clin:age"], columns.loc[4, "clin:sex"] = -9, "Unknown"
+    if kind != "headers":
+        columns.columns = [name.partition(":")[2] for name in columns]
+    else:
+        columns = columns.rename(columns={"gene:a": "a"})
+
+    def source(rows, wrong):
+        few = columns.iloc[rows].astype(object)
+        if kind == "frame":
+            return columns.iloc[rows]
+        few.loc[wrong, few.columns[2]] = "<5"
+        few.to_csv(tmp_path / f"{wrong}.csv", index=False)
+        return tmp_path / f"{wrong}.csv"
+
+    how = {"as_": {"clin": "age:normal,crp:normal,sex:categorical"}, "missing": {"clin": ["-9", "Unknown", "<5"]}}
+    data = read(source(slice(None), 7), **how)
+    again = read(source(slice(0, 10), 7), schema=data.modalities)
+    for found in (data, again):
+        absent = (~found.present["clin_normal"]).nonzero().tolist()
+        assert absent == [[3, 0], [7, 1]][: 1 + (kind != "frame")]
+        assert (~found.observed["clin_sex"]).nonzero().flatten().tolist() == [4]
+    for name in data.values:
+        np.testing.assert_array_equal(again.values[name], data.values[name][:10])

@@ -10,6 +10,7 @@ from ...errors import DataError, suggest
 from ...modalities.likelihoods.registry import LIKELIHOODS
 from ...modalities.modality import Modality
 from ..examine.finding import Finding
+from ..examine.report import UNSEEN
 from .overrides import Override
 
 PREFIX = "event_"
@@ -43,11 +44,12 @@ def with_events(
 
     Returns:
         The arrays without those of the events, in which a time without its event is negative, and a row without a time
-        or without a word about its event is masked; and a finding for each time that such rows have.
+        or without a word about its event is masked; and a finding for each time that such rows have. Where nothing is
+        learnt from the rows, a time whose array of events is not there is left out, and told.
 
     Raises:
-        DataError: the array of the events is missing or holds something else than 0 and 1, a time is not positive, or
-            no event happens.
+        DataError: the array of the events is missing and needed, or holds something else than 0 and 1, a time is not
+            positive, or no event happens.
 
     Example:
         >>> arrays, told = with_events({"os": np.array([2.0, 5.0]), "event_os": np.array([1, 0])}, {"os": "event_os"})
@@ -59,6 +61,13 @@ def with_events(
         time = arrays.get(name)
         if time is None or time.dtype.kind not in "iuf" or time.size != len(time):
             continue  # there is none, or it is refused later
+        if event not in arrays and not fresh:
+            found.pop(name)
+            found.pop(f"mask_{name}", None)
+            near = suggest(event, [key for key in arrays if key != name])
+            why = f"no array {event!r} says which times are events, and without it {name} is taken for missing"
+            told.append(Finding(UNSEEN, name, f"{name}: {why}; add it to use the times.{near}"))
+            continue
         if event not in arrays:
             raise DataError(
                 f"{name!r}: no array {event!r} says which times are events (1) and at which a row was last seen "

@@ -183,7 +183,9 @@ def infer_schema(
         if name in missing:
             found["missing"] = tuple(map(str, missing[name]))
         if modality.family.kind == "survival":
-            found["event"] = events_of(overrides, None)[name]
+            found["event"] = event = events_of(overrides, None)[name]
+            if event in missing:
+                found["event_missing"] = tuple(map(str, missing[event]))
         if modality.family.values == "classes":
             found["classes"] = _classes(table, name)
             if modality.family.kind == "ranks":

@@ -122,10 +122,12 @@ def from_arrays(
     missing = _missing(missing, overrides, schema, arrays)
     arrays = with_lengths_of_masks(arrays)
     sequences = sequences_in(arrays, overrides, schema)
-    words = without_words(arrays, missing) if tabular or schema is not None else missing
+    of_text = {*missing} if tabular or schema is not None else {*missing} & {*taken.group_of}  # parts share values
+    kept = {key: values for key, values in missing.items() if key not in of_text}
+    words = kept | without_words(arrays, {key: missing[key] for key in missing if key in of_text})
     arrays, absent = with_absent(arrays, words, sequences)
     arrays, more = with_events(arrays, events_of(overrides, schema), fresh=schema is None)
-    told = [*understood, *made.told, *absent, *more]
+    told = [*understood, *taken.told, *made.told, *absent, *more]
     table = dataclasses.replace(parse_arrays(arrays, features, sequences), levels=levels)
     if schema is not None:
         table, more = _matched(table, schema)
@@ -172,7 +174,8 @@ def _missing(
 ) -> Missing:
     """Return name → the values that stand for "missing": the run's, the user's, or those of `--as`."""
     if schema is not None:
-        return {m.name: m.missing for m in schema if m.missing is not None and m.name in arrays}
+        of = {m.event: m.event_missing for m in schema if m.event} | {m.name: m.missing for m in schema}
+        return {name: values for name, values in of.items() if values is not None and name in arrays}
     return {name: how.missing for name, how in overrides.items() if how.missing is not None} | dict(named)
 
 

@@ -17,7 +17,9 @@ from ...errors import DataError, MMPPLError, UsageError, suggest
 from ..annotations import WORD
 from ..readers.parts.files import contents
 from ..splits import GROUP
-from .grouping.column_names import ID, OTHERS, as_text
+from ..time_order import TIME
+from .grouping.column_names import ID, OTHERS, as_text, quoted
+from .grouping.mixed import NUMBERS
 from .overrides import Override, parse_overrides
 
 if TYPE_CHECKING:
@@ -25,10 +27,11 @@ if TYPE_CHECKING:
     from ..dataset import Dataset
 
 LISTS = ("ignore", WORD)  # keys at the top whose values are lists of names
-NAMES = (ID, GROUP)  # keys at the top whose values are one name
+NAMES = (ID, GROUP, TIME)  # keys at the top whose values are one name
 MODALITY = "modality"  # the key of the tables
 BARE = re.compile("[A-Za-z0-9_-]+")  # keys that TOML takes without quotes
-OWN = ("columns", "missing")
+OWN = ("columns", "group", "missing", "event_missing")
+VALUES = ("missing", "event_missing")  # keys whose values are lists of values
 KEYS = tuple(f.name for f in dataclasses.fields(Override) if f.name not in ("likelihood", *OWN))
 
 
@@ -39,7 +42,7 @@ class SchemaFile:
     Args:
         path: the file.
         tables: the name of a modality → its keys.
-        aside: name → "ignore", "annotation", "id" or "group".
+        aside: name → "ignore", "annotation", "id", "group" or "time".
 
     Example:
         >>> import tempfile
@@ -74,11 +77,34 @@ class SchemaFile:
         own = {name: as_text(how) for name, how in as_.items()}
         found = dict(self.aside)
         for name, keys in self.tables.items():
-            columns = as_text(list(keys["columns"])) if "columns" in keys else ""
+            if keys.get("group") in own:
+                continue
+            columns = as_text(list(keys["columns"])) if "columns" in keys and "group" not in keys else ""
             says = own.pop(name, None) or _likelihood(keys, roles=target is None)
             found[name] = f"{columns}:{says}" if columns and says else columns or says
-        of_file = {name: list(keys["missing"]) for name, keys in self.tables.items() if "missing" in keys}
-        return {"as_": {**found, OTHERS: "ignore", **own}, "missing": {**of_file, **missing}, "target": target}
+        as_ = {**found, **self._groups(), OTHERS: "ignore", **own}
+        return {"as_": as_, "missing": {**self._missing(), **missing}, "target": target}
+
+    def _groups(self) -> dict[str, str]:
+        """Group → what each of its columns is, as `--as` writes it. What the parts are is said of each of them."""
+        said: dict[str, list[str]] = {}
+        for name, keys in self.tables.items():
+            if group := keys.get("group"):
+                how = NUMBERS if name == f"{group}_{NUMBERS}" else keys["likelihood"]
+                apart = ":role=modality" * (keys["columns"] == [name.removeprefix(f"{group}_")])
+                said.setdefault(group, []).extend(f"{quoted(column)}:{how}{apart}" for column in keys["columns"])
+        return {group: ",".join(columns) for group, columns in said.items()}
+
+    def _missing(self) -> dict[str, list[Any]]:
+        """Name → the values that stand for "missing"; those that all parts of a group share are said of the group."""
+        found = {name: list(keys["missing"]) for name, keys in self.tables.items() if "missing" in keys}
+        found |= {k["event"]: list(k["event_missing"]) for k in self.tables.values() if "event_missing" in k}
+        for group in self._groups():
+            parts = [name for name, keys in self.tables.items() if keys.get("group") == group]
+            if parts[0] in found and all(found.get(part) == found[parts[0]] for part in parts):
+                found[group] = found[parts[0]]
+                found = {name: values for name, values in found.items() if name not in parts}
+        return found
 
 
 def _likelihood(keys: Mapping[str, Any], roles: bool = True) -> str:
@@ -144,12 +170,22 @@ def _check_table(path: Path, name: str, keys: Mapping[str, Any]) -> None:
             raise DataError(f"{place}: no key {key!r}; there are {', '.join(known)}.{suggest(key, known)}")
         if key == "columns" and not _names(path, f"columns of {name}", value):
             raise DataError(f"{place}: it has no columns; name some, or take the table out.")
-        if key == "missing" and not (isinstance(value, list) and all(type(v) in (str, int, float) for v in value)):
-            raise DataError(f"{place}: missing = {value!r} is no list of values; write [-9, 'unknown'].")
+        if key in VALUES and not (isinstance(value, list) and all(type(v) in (str, int, float) for v in value)):
+            raise DataError(f"{place}: {key} = {value!r} is no list of values; write [-9, 'unknown'].")
+        if key == "group" and not (isinstance(value, str) and value and "columns" in keys):
+            raise DataError(f"{place}: a part of a group needs its name and columns; write them, or take group out.")
         if key not in OWN and type(value) not in (str, int, float):
             raise DataError(f"{place}: {key} = {value!r} is neither text nor a number; correct it.")
     if "likelihood" not in keys:
         raise DataError(f"{place}: it has no likelihood; write likelihood = 'normal' or another.")
+    if "event_missing" in keys and "event" not in keys:
+        raise DataError(f"{place}: event_missing is of an event; name its array, event = 'NAME'.")
+    if group := keys.get("group"):
+        named = [
+            f"{group}_{one}" for one in (keys["likelihood"], NUMBERS, *keys["columns"][: len(keys["columns"]) == 1])
+        ]
+        if name not in named:
+            raise DataError(f"{place}: a part of the group {group!r} is called after it; call it {' or '.join(named)}.")
     try:
         parse_overrides({name: _likelihood(keys)})
     except UsageError as error:
@@ -205,7 +241,7 @@ def schema_text(dataset: Dataset) -> str:
     """
     of = {how: [name for name, said in dataset.declared.items() if said == how] for how in (*LISTS, *NAMES)}
     of["ignore"] = [name for name in of["ignore"] if name != OTHERS]
-    of[WORD] = [name for name in dataset.annotations if name != GROUP]
+    of[WORD] = [name for name in dataset.annotations if name != GROUP and not (name == TIME and of[TIME])]
     if GROUP in dataset.annotations and not of[GROUP]:
         of[GROUP] = [GROUP]
     lines = [
@@ -222,12 +258,24 @@ def schema_text(dataset: Dataset) -> str:
 def _table(m: Modality, dataset: Dataset) -> list[str]:
     seen = float(dataset.observed[m.name].double().mean())
     about = f"in {seen:.1%} of the rows" + (f", {len(m.classes)} classes" if m.classes else "")
-    keys = {"columns": list(m.features) if m.features else None, "likelihood": m.likelihood}
-    keys |= {key: getattr(m, key, None) for key in KEYS}
-    keys |= {"missing": None if m.missing is None else list(m.missing)}
+    keys: dict[str, Any] = {"columns": list(m.features) if m.features else None, "group": m.group}
+    keys |= {"likelihood": m.likelihood, "scale": m.scale, "role": m.role, "transform": m.transform, "event": m.event}
+    if m.family.values == "counts":
+        keys["size"] = "none" if m.size_factor is None else "total"
+    if m.family.kind == "ranks":
+        keys["order"] = _order(m)
+    keys |= {key: None if (values := getattr(m, key)) is None else list(values) for key in VALUES}
     lines = [f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None]
     key = m.name if BARE.fullmatch(m.name) else _toml(m.name)
     return [f"[{MODALITY}.{key}]  # {about}", *lines]
+
+
+def _order(m: Modality) -> str | None:
+    """The classes from the lowest on as `order` writes them; None where a class has all signs that part them."""
+    classes = [str(one) for one in m.classes or ()]
+    if not any("<" in one for one in classes) and len(classes) > 1:
+        return "<".join(classes) if any("/" in one for one in classes) else "/".join(classes)
+    return None
 
 
 def _toml(value: Any) -> str:

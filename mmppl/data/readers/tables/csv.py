@@ -141,6 +141,7 @@ def _columns(dialect: Dialect, path: Path, request: Request) -> dict[int, Column
         )
     owner = owners(names, request.as_, request.schema)
     missing = {m.name: m.missing for m in request.schema or () if m.missing} | dict(request.missing)
+    missing |= {m.event: m.event_missing for m in request.schema or () if m.event and m.event_missing}
     columns = {}
     for at, name in enumerate(names):
         own = owner.get(name, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from ....errors import UsageError, suggest
@@ -11,12 +11,15 @@ from ....modalities.likelihoods.registry import LIKELIHOODS
 from ....modalities.modality import Modality
 from ...annotations import WORD
 from ...splits import GROUP
+from ...time_order import TIME
 from ..arrays import SIGNS, is_taken
+from ..overrides import CONDITION
 
 ID = "id"  # what `--as NAME=…` calls the column that names the rows
-ASIDE = ("ignore", WORD, GROUP, ID)
+ASIDE = ("ignore", WORD, GROUP, TIME, ID)
 OTHERS = "*"  # the name under which `as_` speaks of all arrays that it does not name
 QUOTED = re.compile(r"[,:*?\[\]]")
+IN_BRACKETS = re.compile(r"\[([,:*?\[\]])\]")
 
 
 def as_text(how: str | Sequence[str]) -> str:
@@ -34,8 +37,24 @@ def as_text(how: str | Sequence[str]) -> str:
     """
     if isinstance(how, str):
         return how
-    names = [QUOTED.sub(lambda sign: f"[{sign[0]}]", name) for name in how]
+    names = [quoted(name) for name in how]
     return ",".join(names) + "," * (len(names) == 1)
+
+
+def quoted(name: str) -> str:
+    """Put the signs of a name that have a meaning in `--as` into brackets.
+
+    Args:
+        name: the name of a column.
+
+    Returns:
+        The name as `--as` takes it.
+
+    Example:
+        >>> quoted("IL-6 (a:b)")
+        'IL-6 (a[:]b)'
+    """
+    return QUOTED.sub(lambda sign: f"[{sign[0]}]", name)
 
 
 def parted(text: str) -> tuple[list[str], str]:
@@ -66,9 +85,57 @@ def names_columns(text: str, arrays: Mapping[str, object]) -> bool:
         True if its part before the first colon is no likelihood, and has a comma or a wildcard, or is a column.
     """
     head = _split(text, ":")[0]
-    if head in LIKELIHOODS or head in ASIDE:
+    if head in LIKELIHOODS or head in (*ASIDE, CONDITION):
         return False
     return any(sign in head for sign in ",*?[") or head in arrays
+
+
+def with_quoted_addresses(text: str, groups: Collection[str]) -> str:
+    """Put the colon of an address, `GROUP:COLUMN`, in brackets, so that it parts no likelihood from a name.
+
+    Args:
+        text: what `--as` says.
+        groups: the names of the groups that there are.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> with_quoted_addresses("gene:a,gene:c:normal", ["gene"])
+        'gene[:]a,gene[:]c:normal'
+    """
+    words = (*LIKELIHOODS, *ASIDE, CONDITION)
+    parts = [_split(part, ":") for part in _split(text, ",")]
+    return ",".join(
+        f"{part[0]}[:]{':'.join(part[1:])}" if len(part) > 1 and part[0] in groups and part[1] not in words
+        else ":".join(part)
+        for part in parts
+    )  # fmt: skip
+
+
+def said_of_each(name: str, text: str, columns: Collection[str]) -> dict[str, str]:
+    """Part "COLUMN:LIKELIHOOD,COLUMN:LIKELIHOOD" into what is said of each column.
+
+    Args:
+        name: the name of the group.
+        text: what `--as` says of it.
+        columns: the names of the arrays, of which those of a group may be called `GROUP:COLUMN`.
+
+    Returns:
+        Column → what it is; empty if the text is of another form, such as "crp,alb:normal". A single plain column needs
+        no group.
+
+    Example:
+        >>> said_of_each("clin", "age:normal,sex:categorical", [])
+        {'age': 'normal', 'sex': 'categorical'}
+    """
+    pairs = [(head, ":".join(rest)) for head, *rest in (_split(part, ":") for part in _split(text, ","))]
+    aside = (*LIKELIHOODS, *ASIDE, CONDITION)
+    if any(not how or "=" in column or column in aside for column, how in pairs):
+        return {}
+    if len(pairs) == 1 and not any(column == name or column.startswith(f"{name}:") for column in columns):
+        return {}
+    return {IN_BRACKETS.sub(r"\1", column): how for column, how in pairs}
 
 
 def matched(name: str, patterns: Sequence[str], columns: Sequence[str], *, strict: bool = True) -> list[str]:
@@ -134,11 +201,18 @@ def owners(columns: Sequence[str], as_: Mapping[str, str], schema: Sequence[Moda
     called = {*as_, *(m.name for m in schema or ())}
     found = {column: legal_name(column) for column in columns if column not in called and legal_name(column) in called}
     found |= {column: column.partition(":")[0] for column in columns if ":" in column}
+    groups = {column.partition(":")[0] for column in columns if ":" in column}
     for name, text in as_.items():
-        if names_columns(text, dict.fromkeys(columns)):
+        text = with_quoted_addresses(text, groups)
+        if each := said_of_each(name, text, columns):
+            found |= {column: name for column in columns if column in each}
+        elif names_columns(text, dict.fromkeys(columns)):
             found |= dict.fromkeys(matched(name, parted(text)[0], columns, strict=False), name)
     named = {m.name for m in schema or ()}
     for m in schema or ():
+        if m.group:
+            own = {f"{m.group}:{feature}" for feature in m.features or ()}
+            found |= {column: m.name for column in columns if column in own}
         found |= {feature: m.name for feature in m.features or () if feature not in named and feature in columns}
     return found
 

@@ -17,7 +17,9 @@ from ....modalities.subsets import MAX_MODALITIES
 from ...examine.finding import Finding, listed
 from ...readers.tables.frame import grouped
 from ...splits import GROUP
+from ..events import events_of
 from ..infer import is_label_name
+from ..overrides import parse_overrides
 from .column_names import ID, OTHERS, legal_name, matched, names_columns, parted
 
 TABLE = "table"  # the modality of the many columns of numbers of a table that names no modalities
@@ -286,7 +288,8 @@ def _others(found: Columns, schema: Sequence[Modality] | None) -> Columns:
     as_ = {name: how for name, how in found.as_.items() if name != OTHERS}
     declared = {**found.declared, OTHERS: found.as_[OTHERS]}
     if schema is None:
-        named = {*as_, *found.declared, *(found.target or ()), "id", "split", GROUP}
+        events = events_of(parse_overrides(as_), None).values()  # a survival time needs its own
+        named = {*as_, *events, *found.declared, *(found.target or ()), "id", "split", GROUP}
         left = [name for name in found.arrays if name not in named and not name.startswith(PREFIXES)]
         as_ |= dict.fromkeys(left, found.as_[OTHERS])
     return dataclasses.replace(found, as_=as_, declared=declared)
