@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,8 @@ def read_large(source: Any, request: Request) -> Arrays | None:
     notes = (f"{size_in_words(sum(array.nbytes for array in arrays.values()))} of it are kept on disk.",)
     if suffix == ".npz" and (words := of_words(arrays, path.name)) is not None:
         return words
-    features, levels = dict(contents.features), getattr(made, "levels", {})
+    features: Mapping[str, Sequence[str]] = contents.features
+    levels = getattr(made, "levels", {})
     if suffix == ".npz":
         arrays, features = with_named_columns(arrays)
     arrays = joined_parts(arrays) | dict.fromkeys(made.left_out, NOTHING)

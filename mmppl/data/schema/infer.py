@@ -190,7 +190,8 @@ def infer_schema(
             found["classes"] = _classes(table, name)
             if modality.family.kind == "ranks":
                 order = overrides[name].order or table.levels.get(name)  # a column may bring an order of its own
-                found["classes"] = in_given_order(name, found["classes"], order and [str(one) for one in order])
+                texts = None if order is None else [str(one) for one in order]
+                found["classes"] = in_given_order(name, found["classes"], texts)
         modalities.append(dataclasses.replace(modality, **found) if found else modality)
     modalities = list(with_targets(modalities, target, dict(overrides)))
     if not any(m.role == "modality" for m in modalities):

@@ -59,7 +59,8 @@ def numbers_of(column: str, series: Any, m: Modality) -> tuple[tuple[np.ndarray,
     else:
         if found[0].dtype.kind != "U":
             return found, []
-        cells = np.where(found[1], None, found[0].astype(object))
+        cells = found[0].astype(object)
+        cells[found[1]] = None
     values, rows = np.full(len(cells), np.nan), []
     for row, cell in enumerate(cells):
         values[row] = _number(cell)

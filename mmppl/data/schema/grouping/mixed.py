@@ -205,8 +205,9 @@ def _columns(found: Parts, group: str) -> dict[str, tuple[np.ndarray, np.ndarray
                 f"'mask_{group}' has shape {mask.shape}; give one value per row, {array.shape[:1]}, or per cell, "
                 f"{array.shape}."
             )
-        of_cells = mask is not None and mask.ndim > 1
-        columns = {name: (array[:, i], mask[:, i] if of_cells else mask) for i, name in enumerate(names)}
+        columns = {
+            name: (array[:, i], mask if mask is None or mask.ndim == 1 else mask[:, i]) for i, name in enumerate(names)
+        }
     for name in [name for name in found.arrays if name.startswith(f"{group}:")]:
         values, mask = found.arrays.pop(name), found.arrays.pop(f"mask_{name}", None)
         columns[name.removeprefix(f"{group}:")] = (values, mask)
