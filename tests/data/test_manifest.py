@@ -84,7 +84,7 @@ def test_columns_that_stay_text(folder):
     column = named("grey{}.png")
     for columns, request in (
         ({"id": column}, {}),
-        ({"x": column}, {"annotations": frozenset({"x"})}),
+        ({"x": column}, {"as_": {"x": "annotation"}}),
         ({"x": np.where(np.arange(N) == 3, "other", column)}, {}),
         ({"x": np.where(np.arange(N) == 3, "in/word0.wav", column)}, {}),
     ):

@@ -163,7 +163,7 @@ def test_readers_are_imported_on_use_only():
         import sys
         from mmppl.data.readers.registry import READERS
         names = "npz mapping frame csv recordings recipe dataset sdk ti46 tidigits tokens npy safetensors items"
-        names += " parquet feather shards"
+        names += " parquet feather shards h5mu mudata"
         assert set(names.split()) == set(READERS), list(READERS)
         assert not [name for name in sys.modules if name.startswith("mmppl.data.readers.") and "registry" not in name]
         assert "torch" not in sys.modules
