@@ -4,7 +4,6 @@ import errno
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,9 +252,7 @@ def test_the_run_folder_is_as_designed(data, tmp_path):
         "counters.json",
         "hashes.json",
     }
-    assert (run.folder / "program.py").read_bytes() == Path(
-        load_program("cmmd").__init__.__code__.co_filename
-    ).read_bytes()
+    assert (run.folder / "program.py").read_bytes() == installed_programs()["cmmd"].read_bytes()
 
 
 def test_resume_touches_no_folder_that_is_no_run(data, tmp_path):

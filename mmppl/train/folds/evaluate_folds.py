@@ -73,11 +73,12 @@ def evaluate_folds(
     how the figures vary between them; folds share training rows, so that it is no standard error of their mean.
 
     Example:
-        >>> import mmppl
+        >>> import mmppl, numpy as np
+        >>> arrays = {"x": np.random.default_rng(0).normal(size=(60, 3)), "label": np.arange(60) % 2}
         >>> small = dict(hyper={"hidden": 8, "layers": 1}, epochs=1, calibrate=False)
-        >>> found = mmppl.evaluate_folds("mvae", "digits-three", folds=2, metrics=["error"], draws=2, **small)
-        >>> len(found["runs"]), found["n"]["image"], sorted(found["mean"])[0]
-        (2, 1797, 'error.label')
+        >>> found = mmppl.evaluate_folds("mvae", arrays, folds=2, metrics=["error"], draws=2, **small)
+        >>> len(found["runs"]), found["n"]["x"], sorted(found["mean"])[0]
+        (2, 60, 'error.label')
     """
     known = [name for name in inspect.signature(fit).parameters if name not in OURS]
     for name in settings:
