@@ -36,6 +36,7 @@ def check(paths, names):
         assert min(pixels.shape[:2]) > 200 and pixels.std() > 0.02  # not blank
 
 
+@pytest.mark.slow
 def test_cmmd(tmp_path):
     run = mmppl.fit("cmmd", hyper=SMALL, epochs=2, out=tmp_path / "run")
     logged = []

@@ -47,7 +47,7 @@ def small_chunks(monkeypatch):
     return shrink
 
 
-@pytest.mark.parametrize("method", ["guide", "importance"])
+@pytest.mark.parametrize("method", ["guide", pytest.param("importance", marks=pytest.mark.slow)])
 def test_slicing_chunking_and_reordering_change_rounding_only(run, method, small_chunks):
     data = run.fitted_on
     rows = data.rows("test")[:20]

@@ -201,7 +201,9 @@ def test_importance_corrects_a_mixture_of_what_each_row_has(name, hyper):
 
 
 @pytest.mark.parametrize(
-    "given", [[], ["a"], pytest.param(["a", "b"], marks=pytest.mark.slow, id="a+b"), NAMES], ids="+".join
+    "given",
+    [[], ["a"], *(pytest.param(of, marks=pytest.mark.slow, id="+".join(of)) for of in (["a", "b"], NAMES))],
+    ids="+".join,
 )
 def test_laplace_latents_against_quadrature(given):
     """Two latents, prior Laplace of scales (1.2, .8), posterior and evidence on a grid of 0.02 with a node at 0.

@@ -377,6 +377,7 @@ def test_the_false_minimum_is_told(digits):
     assert any(str(line).startswith("mean importance") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_mean_importance_is_that_of_the_latest_batches(digits):
     training = trained(digits, settings=dict(epochs=60))
     program = training.program.eval()

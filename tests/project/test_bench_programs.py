@@ -55,6 +55,7 @@ STUB = {
 }
 
 
+@pytest.mark.slow
 def test_two_versions_are_measured_side_by_side(tmp_path):
     """This one, and a checkout whose `read` enters a file, from which another one is entered three times."""
     (tmp_path / "mmppl").mkdir()

@@ -12,10 +12,9 @@ from mmppl import DataError
 from mmppl.bench.endurance import kills, mutations
 from mmppl.bench.endurance.__main__ import NAMES
 
-OFTEN = ("bad_files",)  # in every run of the tests; the others in a slow one
 
-
-@pytest.mark.parametrize("name", [n if n in OFTEN else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_goes_wrong(name):
     command = [sys.executable, "-m", "mmppl.bench.endurance", name, "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -60,7 +60,7 @@ RECORDED = {
 def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
-        rarer = packed == (precision == "bf16") or (name != "mvae" and precision == "bf16")
+        rarer = not packed or precision == "bf16"
         rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic", "dae")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
