@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mmppl
-from mmppl.inference import query
+from mmppl.inference import rows
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_answers_are_those_of_one_thread_and_the_random_generator_stays(run):
 
 def test_a_long_query_lets_a_short_one_go_first(run, monkeypatch):
     """It is asked in chunks of draws, between which others have their turns."""
-    begun, over, short, add = threading.Event(), threading.Event(), [], query._accumulate
+    begun, over, short, add = threading.Event(), threading.Event(), [], rows._accumulate
 
     def accumulate(*words):
         add(*words)
@@ -81,7 +81,7 @@ def test_a_long_query_lets_a_short_one_go_first(run, monkeypatch):
         run.query(rows=slice(0, 1), want="label", draws=1)
         short.append(over.is_set())
 
-    monkeypatch.setattr(query, "_accumulate", accumulate)
+    monkeypatch.setattr(rows, "_accumulate", accumulate)
     at_once(long, other)
     assert short == [False]
 
