@@ -28,11 +28,9 @@ def test_from_file_to_answer(mmppl, program, tmp_path):
     words = [word for name, how in AS.items() for word in ("--as", f"{name}={how}")]
     found = mmppl(
         "fit", program, "--data", tmp_path / "data.npz", *words, "--epochs", 2, "--out", tmp_path / "run", "--json"
-    ).json()
+    ).json
     assert all(np.isfinite(number) for number in found["metrics"].values() if isinstance(number, float))
-    answer = mmppl(
-        "query", tmp_path / "run", "--given", "st", "--want", "po,nb,zi,be", "--rows", "0:9", "--json"
-    ).json()
+    answer = mmppl("query", tmp_path / "run", "--given", "st", "--want", "po,nb,zi,be", "--rows", "0:9", "--json").json
     for name, got in answer["want"].items():
         numbers = {key: np.array(got[key], float) for key in ("mean", "std", "q05", "q50", "q95")}
         assert all((value >= 0).all() and np.isfinite(value).all() for value in numbers.values())
@@ -41,5 +39,5 @@ def test_from_file_to_answer(mmppl, program, tmp_path):
         else:
             assert all((numbers[key] == np.rint(numbers[key])).all() for key in ("q05", "q50", "q95"))
     chosen = [word for name in ("po", "nb", "zi", "be") for word in ("--metric", f"nll.{name}")]
-    scored = mmppl("evaluate", tmp_path / "run", *chosen, "--metric", "nll_global.nb", "--json").json()["metrics"]
+    scored = mmppl("evaluate", tmp_path / "run", *chosen, "--metric", "nll_global.nb", "--json").json["metrics"]
     assert all(np.isfinite(number) for sets in scored.values() if isinstance(sets, dict) for number in sets.values())
