@@ -96,6 +96,8 @@ from .objectives.heads import set_features as set_features
 from .objectives.heads import shown_sets as shown_sets
 from .objectives.heads import whole_batch as whole_batch
 from .objectives.importance import stratified as stratified
+from .objectives.jensen_shannon import dynamic_prior as dynamic_prior
+from .objectives.jensen_shannon import jensen_shannon as jensen_shannon
 from .objectives.suspects import Suspects as Suspects
 from .objectives.svi import ObjectiveELBO as ObjectiveELBO
 from .objectives.traces import Traces as Traces

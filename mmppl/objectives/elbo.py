@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..core.batch import Batch
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
     from ..core.program import Program
 
 
-def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[str, Weight] | None = None) -> Terms:
+def nll(
+    traces: Traces,
+    weights: Mapping[str, Weight] = {},
+    *,
+    cross: Mapping[str, Weight] | None = None,
+    share: Tensor | None = None,
+) -> Terms:
     """−ln p(x_m | ...) of every scored site, in nats.
 
     Args:
@@ -24,9 +31,10 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[st
         weights: name → weight; 1 for names that are absent.
         cross: name → weight of what is scored without having been seen, which then is a term of its own, `cross.NAME`
             (not for names that no guide sees). None: all that is scored is in `nll.NAME`.
+        share: (B,) or (S, B), how much each row counts (under each subset); None: 1.
 
     Returns:
-        The terms `nll.NAME`, and `cross.NAME`.
+        The terms `nll.NAME`, and `cross.NAME`, each a mean over rows of −ln p times what they count.
 
     Example:
         >>> import torch
@@ -40,12 +48,13 @@ def nll(traces: Traces, weights: Mapping[str, Weight] = {}, *, cross: Mapping[st
     terms, batch = Terms(), traces.batch
     for name, site in _scored(traces).items():
         weight = weights.get(name, 1.0)
+        log_p = None if share is None else share * _masked(site, _log_density(site))
         if cross is None or name not in batch.encoded:
-            terms[f"nll.{name}"] = (-_mean_over_rows(site, None, batch), weight)
+            terms[f"nll.{name}"] = (-_mean_over_rows(site, log_p, batch), weight)
             continue
-        log_p, seen = _log_density(site), batch.sees(name)
-        for kind, rows, share in (("nll", seen, weight), ("cross", ~seen, cross.get(name, 1.0))):
-            terms[f"{kind}.{name}"] = (-_mean_over_rows(site, torch.where(rows, log_p, 0.0), batch), share)
+        log_p, seen = _log_density(site) if log_p is None else log_p, batch.sees(name)
+        for kind, rows, of_kind in (("nll", seen, weight), ("cross", ~seen, cross.get(name, 1.0))):
+            terms[f"{kind}.{name}"] = (-_mean_over_rows(site, torch.where(rows, log_p, 0.0), batch), of_kind)
     return terms
 
 

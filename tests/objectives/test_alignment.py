@@ -113,7 +113,7 @@ def test_half_precision_experts_are_compared_in_full(by):
     assert value.dtype == torch.float32 and torch.equal(value, wanted)
 
 
-@pytest.mark.parametrize("name", ["mvae", "jmvae", "mmvae", "mopoe"])
+@pytest.mark.parametrize("name", ["mvae", "jmvae", "mmjsd", "mmvae", "mopoe", "mvtcae"])
 def test_any_program_takes_the_term(name):
     """From its experts, or without another run of the encoders from what a product was made of."""
     modalities = [Modality(n, (4,), "normal") for n in "abc"]

@@ -53,8 +53,8 @@ class Case:
             heads = [program.encoder.head]
         else:
             hyper = dict(self.hyper)
-            alone = self.name == "mmvae" or hyper.get("prior_expert") in ("full", "never")  # no prior joins an expert
-            program = exact_mvae(self.world, self.name, posteriors=alone, **hyper)
+            no_prior = self.name in ("mmvae", "mmjsd") or hyper.get("prior_expert") in ("full", "never")
+            program = exact_mvae(self.world, self.name, posteriors=no_prior, **hyper)
             heads = [*program.encoders.values(), *([program.joint.head] if hasattr(program, "joint") else [])]
         if self.off:
             with torch.no_grad():
@@ -92,6 +92,10 @@ CASES = [
     Case("mopoe"),
     Case("mopoe", off=True),
     Case("mopoe", (("prior_expert", "full"), ("answers", "mixture")), off=True),
+    Case("mmjsd", off=True),
+    Case("mvtcae"),
+    Case("mvtcae", off=True),
+    Case("mvtcae", (("prior_expert", "never"),), off=True),
     Case("cmmd"),
     Case("cmmd", off=True),
 ]

@@ -94,6 +94,7 @@ MIXTURES = [
     pytest.param("mopoe", {"prior_expert": "always"}, id="mopoe-always"),
     pytest.param("mopoe", {"prior_expert": "never"}, id="mopoe-never"),
     pytest.param("mmvae", {}, id="mmvae"),
+    pytest.param("mmjsd", {}, id="mmjsd"),
 ]
 
 
@@ -106,6 +107,8 @@ MIXTURES = [
         ("mvae", dict(temper="learned")),
         ("jmvae", {}),
         ("mmvae", {}),
+        ("mvtcae", dict(prior_expert="never")),
+        pytest.param("mmjsd", dict(answers="dynamic"), marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -30,11 +30,20 @@ MORE = [
     ("fmwvae", dict(private=0)),
     ("fmwvae", dict(cross_style="row", style="another", styles=16, separate="hsic", align="pairwise")),
     ("fmwvae", dict(style="class", styles=300, separate="mmd", cross=0.0)),
+    pytest.param("mmjsd", dict(private=3, prior_component=True, answers="dynamic"), marks=pytest.mark.slow),
+    pytest.param("mvtcae", dict(towards="both", prior_expert="never"), marks=pytest.mark.slow),
     ("ima", dict(dependence="hsic", through_z=True, supervised=True)),
     ("ima", dict(weighted=False)),
 ]
 OWN = {"mdm"}  # has no latent size and holds widths by the order of the modalities: its laws are in test_mdm.py
-EVERY = [*((name, {}) for name in sorted({*installed_programs()} - OWN)), *MORE]
+SLOW = {"mmjsd", "mvtcae"}  # their own tests check the laws on less
+EVERY = [
+    *(
+        pytest.param(name, {}, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in sorted({*installed_programs()} - OWN)
+    ),
+    *MORE,
+]
 every_program = pytest.mark.parametrize(("name", "hyper"), EVERY, ids=str)
 
 
@@ -86,6 +95,8 @@ def exact_in_a_linear_world(name, hyper):
     whose noise is normal, and a guide that is no point."""
     if name == "fmwvae":
         return hyper.get("private") == 0
+    if name == "mmjsd" and hyper.get("private"):
+        return False
     if name in ("cmmd", "factors", "ima", "dae"):
         return False
     return hyper.get("latent") != "laplace" and hyper.get("variant") != "joint"
@@ -107,7 +118,7 @@ def test_the_order_of_the_modalities_does_not_change_the_answers(name, hyper, da
     """All answers, by both methods, evidence and k̂ included. In double precision: k̂ of weights that are nearly equal
     multiplies the rounding of float32. The draws of a mixture name their component by its place, so there the law on
     densities is what can be held."""
-    if name in ("mmvae", "mopoe"):
+    if name in ("mmjsd", "mmvae", "mopoe") and hyper.get("answers") != "dynamic":
         pytest.skip("draws of a mixture name their component by its place")
     values = {n: x.double() if x.is_floating_point() else x for n, x in data.values.items()}
     whole = dataclasses.replace(data, values=values)

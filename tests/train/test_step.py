@@ -49,19 +49,23 @@ RECORDED = {
     "mmvae": small("mmvae"),
     "mwvae": small("mwvae"),
     "mwvae-unaligned": small("mwvae", variant="unaligned"),
+    "mmjsd": small("mmjsd", private=2, prior_component=True),
+    "mvtcae": small("mvtcae"),
+    "mvtcae-both": small("mvtcae", towards="both", prior_expert="never"),
     "ima": small("ima"),
     "ima-hsic": small("ima", dependence="hsic", through_z=True),
     "dae": small("dae"),
     "fmwvae-hsic": small("fmwvae", separate="hsic", styles=50),
     "fmwvae-mmd": small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
 }
+RARELY = {"mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic", "dae", "mmjsd", "mvtcae-both"}
 
 
 def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = not packed or precision == "bf16"
-        rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic", "dae")
+        rarer = rarer or name in RARELY
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )

@@ -25,11 +25,12 @@ LARGEST, PIXEL = 50_000_000, 16  # pixels of a picture; bytes of a pixel as four
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, zlib.error)
 
 
-def photographs(folder: Path | None) -> list[Tensor]:
+def photographs(folder: Path | None, recipe: str = "mnist-photo-text") -> list[Tensor]:
     """Read the pictures to crop from.
 
     Args:
         folder: the folder that holds them; None takes the two that scikit-learn bundles.
+        recipe: the name of the recipe, for messages.
 
     Returns:
         (3, H, W) uint8 each.
@@ -45,10 +46,10 @@ def photographs(folder: Path | None) -> list[Tensor]:
         from matplotlib.image import imread
 
         if not folder.is_dir():
-            raise DataError(f"mnist-photo-text: photos={folder} is no folder.")
+            raise DataError(f"{recipe}: photos={folder} is no folder; give one with pictures in it.")
         files = sorted(f for f in folder.iterdir() if f.suffix.lower() in PICTURES)
         if not files:
-            raise DataError(f"mnist-photo-text: no picture ({', '.join(PICTURES)}) in {folder}.")
+            raise DataError(f"{recipe}: no picture ({', '.join(PICTURES)}) in {folder}; put some there.")
         found = {}
         for file in files:
             try:
@@ -92,8 +93,49 @@ def _picture(name: str, picture: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(picture[..., :3])).movedim(-1, 0)
 
 
+def strips(pictures: Sequence[Tensor], number: int, side: int, recipe: str) -> list[Tensor]:
+    """Cut pictures into as many backgrounds as are wanted: picture by picture, each into strips of one height, from the
+    top.
+
+    Args:
+        pictures: (3, H, W) uint8 each; those beyond `number` are not used.
+        number: how many backgrounds.
+        side: the height of the crops that each must have room for.
+        recipe: the name of the recipe, for messages.
+
+    Returns:
+        (3, h, W) uint8 each, no part of which is in another.
+
+    Raises:
+        DataError: a picture is too low.
+
+    Example:
+        >>> pictures = [torch.zeros(3, 90, 400, dtype=torch.uint8), torch.zeros(3, 50, 400, dtype=torch.uint8)]
+        >>> [strip.shape[1] for strip in strips(pictures, 3, 28, "mine")]
+        [45, 50, 45]
+    """
+    found = []
+    for i in range(number):
+        which, place = i % len(pictures), i // len(pictures)
+        of_one = -(-(number - which) // len(pictures))  # strips of this picture
+        picture = pictures[which]
+        height = picture.shape[1] // of_one
+        if height < side:
+            raise DataError(
+                f"{recipe}: {number} backgrounds of {len(pictures)} pictures, of which one is {picture.shape[1]} high "
+                f"and gives {of_one}; each has to be {side} high. Give more pictures, or larger ones."
+            )
+        found.append(picture[:, place * height : (place + 1) * height])
+    return found
+
+
 def on_photographs(
-    images: Tensor, partner: Tensor, split: np.ndarray, pictures: Sequence[Tensor], draw: torch.Generator
+    images: Tensor,
+    partner: Tensor,
+    split: np.ndarray,
+    pictures: Sequence[Tensor],
+    draw: torch.Generator,
+    side: int = SIDE,
 ) -> Tensor:
     """Draw a random crop for every row, and invert it where the image of its partner is above ½.
 
@@ -103,15 +145,16 @@ def on_photographs(
         split: (N,) 0 train, 1 valid, 2 test; crops of different parts do not overlap.
         pictures: (3, H, W) uint8 each.
         draw: the random generator of choices and positions.
+        side: height and width of the crops, at least those of the images.
 
     Returns:
-        (N, 3, 32, 32) floats in [0, 1].
+        (N, 3, side, side) floats in [0, 1].
     """
     n = len(partner)
-    crops = torch.empty(n, 3, SIDE, SIDE)
+    crops = torch.empty(n, 3, side, side)
     which = torch.randint(len(pictures), (n,), generator=draw)
     place = torch.rand(n, 2, generator=draw)
-    steps = torch.arange(SIDE)
+    steps = torch.arange(side)
     part = torch.from_numpy(split)
     for number, picture in enumerate(pictures):
         height, width = picture.shape[1:]
@@ -119,11 +162,11 @@ def on_photographs(
             rows = ((which == number) & (part == band)).nonzero().squeeze(-1)
             left, right = (round(width * edge) for edge in BANDS[band : band + 2])
             for some in rows.split(CHUNK):
-                top = (place[some, 0] * (height - SIDE + 1)).long()
-                side = left + (place[some, 1] * (right - left - SIDE + 1)).long()
-                y, x = (top[:, None] + steps)[:, :, None], (side[:, None] + steps)[:, None, :]
+                top = (place[some, 0] * (height - side + 1)).long()
+                across = left + (place[some, 1] * (right - left - side + 1)).long()
+                y, x = (top[:, None] + steps)[:, :, None], (across[:, None] + steps)[:, None, :]
                 crops[some] = picture[:, y, x].movedim(0, 1).float() / 255
-    margin = (SIDE - images.shape[-1]) // 2
+    margin = (side - images.shape[-1]) // 2
     for some in torch.arange(n).split(CHUNK):
         digit = torch.nn.functional.pad(images[partner[some]], (margin,) * 4).unsqueeze(1) > 0.5
         crops[some] = torch.where(digit, 1 - crops[some], crops[some])

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...base.random import generator
-from ...modalities.modality import Modality
-from ..dataset import Dataset
-from .parts.mnist import load_mnist
-from .parts.pairing import another_of_class
-from .parts.photographs import SIDE, on_photographs, photographs
-from .parts.words import ALPHABET, LENGTH, written
-from .registry import recipe
+from ....base.random import generator
+from ....modalities.modality import Modality
+from ...dataset import Dataset
+from ..parts.mnist import load_mnist
+from ..parts.pairing import another_of_class
+from ..parts.photographs import SIDE, on_photographs, photographs
+from ..parts.words import ALPHABET, LENGTH, written
+from ..registry import recipe
 
 
 @recipe("mnist-photo-text")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...modalities.modality import Modality
-from ..dataset import Dataset
-from .parts.mnist import load_mnist
-from .registry import recipe
+from ....modalities.modality import Modality
+from ...dataset import Dataset
+from ..parts.mnist import load_mnist
+from ..registry import recipe
 
 
 @recipe("mnist-label")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ..dataset import Dataset
-from .parts.mnist import load_mnist
-from .parts.two_view import two_view
-from .registry import recipe
+from ...dataset import Dataset
+from ..parts.mnist import load_mnist
+from ..parts.two_view import two_view
+from ..registry import recipe
 
 
 @recipe("mnist-two-view")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from ..dataset import Dataset
-from .parts.svhn import digits_and_house_numbers
-from .registry import recipe
+from ...dataset import Dataset
+from ..parts.svhn import digits_and_house_numbers
+from ..registry import recipe
 
 
 @recipe("mnist-svhn")

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import DataError
-from ...modalities.modality import Modality
-from ..dataset import Dataset
-from ..readers.speech.mfcc import OF_IMA, SHAPES, speech_features
-from .parts.files import root_or_default
-from .parts.mnist import PLACES, load_mnist
-from .parts.noisy_pairs import Side, any_of, check_noise, noisy_pairs, shuffled, white_images
-from .parts.spoken import recordings, recordings_wanted, split_of_takes, spoken_digits
-from .registry import recipe
+from ....errors import DataError
+from ....modalities.modality import Modality
+from ...dataset import Dataset
+from ...readers.speech.mfcc import OF_IMA, SHAPES, speech_features
+from ..parts.files import root_or_default
+from ..parts.mnist import PLACES, load_mnist
+from ..parts.noisy_pairs import Side, any_of, check_noise, noisy_pairs, shuffled, white_images
+from ..parts.spoken import recordings, recordings_wanted, split_of_takes, spoken_digits
+from ..registry import recipe
 
 RECIPE = "mnist-speech"
 SECONDS = 1  # of noise

@@ -1,0 +1,1 @@
+"""Recipes made of MNIST's digits, one file each."""
