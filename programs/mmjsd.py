@@ -168,9 +168,9 @@ class MMJSD(Program):
             known: name → (..., B) bool, where the style is that of the row; elsewhere it is of the prior.
         """
         for name, encoder in self.private_encoders.items():
-            own = (t.unsqueeze(0) for t in gaussian_head(encoder(batch.input(self.modality(name)))))
+            loc, log_var = gaussian_head(encoder(batch.input(self.modality(name))))
             rows = known[name].expand(batch.seen.shape[:-1]).unsqueeze(-1)
-            pyro.sample(f"private.{name}", barycentre(*own, rows))  # of one or none
+            pyro.sample(f"private.{name}", barycentre(loc.unsqueeze(0), log_var.unsqueeze(0), rows))  # of one or none
 
     def objective(self, batch: Batch) -> Terms:
         """The mean over a row's components of what everything costs from a draw of them; the divergence; the styles."""

@@ -61,7 +61,11 @@ def read_flickr(folder: Path, *, split: int = 1, unlabelled: int = 0, tags: int 
             )
         image[at : at + len(piece)] = piece
         at += len(piece)
-    found = {"image": image, "label": label.astype(np.uint8), "part": _parts(folder, split, len(label))}
+    found: dict[str, np.ndarray] = {
+        "image": image,
+        "label": label.astype(np.uint8),
+        "part": _parts(folder, split, len(label)),
+    }
     text = [_tags(folder, kind, rows, tags) for kind, rows in (("labelled", len(label)), ("unlabelled", unlabelled))]
     found["tags"] = np.concatenate(text)
     words = folder / "text" / "vocab.txt"

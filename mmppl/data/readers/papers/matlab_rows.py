@@ -51,9 +51,7 @@ def read_mat_rows(path: Path, names: Sequence[str], keep: Mapping[str, np.ndarra
 
 def _check(path: Path, name: str, rows: int, keep: np.ndarray) -> None:
     if rows != len(keep):
-        raise DataError(
-            f"{path}: {name} has {rows:,} rows where there are {len(keep):,} labels; fetch the files again."
-        )
+        raise DataError(f"{path}: {name} has {rows:,} rows of {len(keep):,} that have a label; fetch it again.")
 
 
 def _of_hdf5(path: Path, names: Sequence[str], keep: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from ..registry import recipe
 
 RECIPE = "poly-mnist"
 FEWEST, MOST = 2, 10  # modalities
-SIDE = 28
+SIDE, LEAST = 28, 100  # pixels; rows
 
 
 @recipe("poly-mnist")
@@ -43,14 +43,14 @@ def poly_mnist(
     Needs: the four idx files of MNIST (gz or raw) in ROOT/mnist, or --download; photos=FOLDER for pictures of your own.
 
     The modalities are `m0`, `m1`, ...; each has a background of its own and shows every image of MNIST once. There are
-    50,000 train, 10,000 valid and 10,000 test rows in the order of MNIST's files; images
-    and crops of a part are in no other part. All rows take 0.66 GB of memory for each modality.
+    50,000 train, 10,000 valid and 10,000 test rows in the order of MNIST's files; what images and crops a part shows,
+    no other part does. All rows take 0.66 GB of memory for each modality.
 
     Args:
         root: the folder that holds `mnist/`; None means $MMPPL_DATA.
         download: if True, torchvision downloads MNIST.
         modalities: how many, from 2 to 10.
-        rows: how many rows, the first of each part in proportion.
+        rows: how many rows, five sevenths of them train rows, the first of each part.
         photos: a folder of pictures, each at least 214 wide; the first `modalities` of them are the backgrounds, or are
             cut into strips where they are fewer. None takes the two that scikit-learn bundles.
         seed: the seed of the orders within classes and of the crops.
@@ -65,11 +65,12 @@ def poly_mnist(
     if not FEWEST <= modalities <= MOST:
         raise UsageError(f"{RECIPE}: modalities={modalities}; give {FEWEST} to {MOST}.")
     images, labels, split = load_mnist(RECIPE, root, download)
-    if not 100 <= rows <= len(labels):
-        raise UsageError(f"{RECIPE}: rows={rows}; give 100 to {len(labels):,}.")
+    if not LEAST <= rows <= len(labels):
+        raise UsageError(f"{RECIPE}: rows={rows}; give {LEAST} to {len(labels):,}.")
     backgrounds = strips(photographs(photos, RECIPE), modalities, SIDE, RECIPE)
     of_part = [np.flatnonzero(split == part) for part in range(3)]
-    kept = [all_of_it[: len(all_of_it) * rows // len(labels)] for all_of_it in of_part]
+    few = rows // 7
+    kept = [there[:number] for there, number in zip(of_part, (rows - 2 * few, few, few))]
     row = np.concatenate(kept)
     label, part = labels[row], split[row]
     n, names = len(row), [f"m{i}" for i in range(modalities)]

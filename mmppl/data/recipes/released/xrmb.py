@@ -67,10 +67,11 @@ def xrmb(
     wanted = " and ".join(FILES[0])
     if place is None:
         raise DataError(f"{RECIPE}: needs {wanted} in ROOT/{FOLDER}; give --root ROOT or set MMPPL_DATA.")
-    files = next((found for names in FILES if (found := present(place / FOLDER, names))), None)
+    files = next((there for names in FILES if (there := present(place / FOLDER, names))), None)
     if files is None:
         raise DataError(f"{RECIPE}: put {wanted} into {place / FOLDER} (not all are there; they are not downloaded).")
     found = read_xrmb(files[0], files[1], speaker=speaker, every=every)
+    part: np.ndarray
     notes = []
     if centre == "speaker":
         for name in ("acoustic", "articulatory"):
@@ -83,8 +84,8 @@ def xrmb(
         kept = part >= 0
         found, part = {name: values[kept] for name, values in found.items()}, part[kept]
     else:
-        part = np.searchsorted(sorted(PARTS), found["part"])
-        part = np.array([PARTS.index(name) for name in sorted(PARTS)])[part]
+        names, which = np.unique(found["part"], return_inverse=True)
+        part = np.array([[*PARTS].index(name) for name in names])[which]
     chosen = dict(speaker=speaker, split=split, every=every, centre=centre, seed=seed)
     return Arrays(
         {name: found[name] for name in ("acoustic", "articulatory", "speaker", "frame")}
