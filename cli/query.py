@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mmppl import Run
 
 
-
 def query(
     run: RunFolder,
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
@@ -120,7 +119,8 @@ def query(
 def example(run: "Run", program: str | None = None) -> str:
     """Return a query line that works for a run.
 
-    It gives the conditions of the program, or else the first modality that it answers from, and asks for a label and another modality.
+    It gives the conditions of the program, or else the first modality that it answers from, and asks for a label and
+    another modality.
 
     Args:
         run: the run.

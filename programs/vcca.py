@@ -168,7 +168,9 @@ class VCCA(Program):
         seen = torch.stack([batch.sees(name) for name in self.views], -1)
         alone = len(self.views) == 1
         with batch.plates():
-            pyro.sample("z", where(seen[..., 0], loc[0], log_var[0]) if alone else product_of_experts(loc, log_var, seen))
+            pyro.sample(
+                "z", where(seen[..., 0], loc[0], log_var[0]) if alone else product_of_experts(loc, log_var, seen)
+            )
             for name, head in heads.items():
                 looks = batch.observed[name].expand(batch.seen.shape[:-1]) if own else batch.sees(name)
                 pyro.sample(f"private.{name}", where(looks, *head))
