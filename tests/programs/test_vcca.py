@@ -1,4 +1,4 @@
-"""VCCA and VCCA-private against closed forms, tables and loops in plain Python; what each row teaches; what is refused."""
+"""VCCA and VCCA-private against closed forms, tables and loops in plain Python; what rows teach; what is refused."""
 
 import dataclasses
 import math

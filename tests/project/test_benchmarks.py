@@ -10,7 +10,7 @@ import torch
 from mmppl.bench import product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
-from mmppl.bench.steps import dependence, ima, mopoe, mwvae
+from mmppl.bench.steps import dependence, ima, mopoe, mwvae, vcca
 
 
 @pytest.fixture
