@@ -62,7 +62,7 @@ def test_mlps_have_a_linear_path_unless_it_is_turned_off(make):
         assert [isinstance(made[m.name], LinearPath) for m in (SPEECH, IMAGE)] == [linear, False]
 
 
-@pytest.mark.parametrize("name", ["fmwvae", "jmvae", "mmvae", "mopoe", "mvae", "mwvae"])
+@pytest.mark.parametrize("name", ["fmwvae", "jmvae", "mmvae", "mopoe", "mvae", "mwvae", "vcca"])
 def test_presets_of_papers_have_none(name):
     papers = [preset for title, preset in load_program(name).presets.items() if title.startswith("paper")]
     assert papers and all(preset["linear"] is False for preset in papers)
@@ -81,7 +81,10 @@ def test_the_joint_encoder_sees_every_modality(networks):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) for name in ("jmvae", "mvae", "fmwvae", "mopoe", "mmvae", "mwvae")],
+    [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("jmvae", "mvae", "fmwvae", "mopoe", "mmvae", "mwvae", "vcca")
+    ],
 )
 def test_programs_learn_with_convolutions(name, tmp_path):
     """Two epochs with bfloat16 on a digit of three views: finite, recorded, and better than where it began."""

@@ -92,6 +92,7 @@ CASES = [
     Case("mopoe"),
     Case("mopoe", off=True),
     Case("mopoe", (("prior_expert", "full"), ("answers", "mixture")), off=True),
+    Case("vcca", (("views", "all"), ("private", 0)), off=True),
     Case("cmmd"),
     Case("cmmd", off=True),
 ]

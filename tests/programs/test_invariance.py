@@ -32,9 +32,12 @@ MORE = [
     ("fmwvae", dict(style="class", styles=300, separate="mmd", cross=0.0)),
     ("ima", dict(dependence="hsic", through_z=True, supervised=True)),
     ("ima", dict(weighted=False)),
+    ("vcca", dict(views="all", private=0)),
+    ("vcca", dict(views=("image", "word"), bounds="alone", supervised=True, scale=0.5)),
 ]
 OWN = {"mdm"}  # has no latent size and holds widths by the order of the modalities: its laws are in test_mdm.py
-EVERY = [*((name, {}) for name in sorted({*installed_programs()} - OWN)), *MORE]
+VIEW = {"vcca": dict(views=("image",))}  # by default the first modality
+EVERY = [*((name, VIEW.get(name, {})) for name in sorted({*installed_programs()} - OWN)), *MORE]
 every_program = pytest.mark.parametrize(("name", "hyper"), EVERY, ids=str)
 
 
@@ -84,7 +87,7 @@ def test_every_law_holds(name, hyper, data):
 def exact_in_a_linear_world(name, hyper):
     """Whether the program has, with these hyper-parameters, one encoder and decoder of each modality around z alone,
     whose noise is normal, and a guide that is no point."""
-    if name == "fmwvae":
+    if name in ("fmwvae", "vcca"):
         return hyper.get("private") == 0
     if name in ("cmmd", "factors", "ima", "dae"):
         return False

@@ -84,6 +84,16 @@ def test_the_aligned_programs_that_are_timed_are_the_hand_written_ones(name, mon
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("private", [0, 4])
+def test_the_views_that_are_timed_are_the_hand_written_ones(private, monkeypatch):
+    assert vcca.disagreement(private, 5) < 1e-5
+    other = vcca.program(private)
+    other.beta = 0.5
+    monkeypatch.setattr(vcca, "program", lambda private: other)
+    assert vcca.disagreement(private, 5) > 1e-3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ima.STAGES)
 def test_both_stages_that_are_timed_are_the_hand_written_ones(stage, monkeypatch):
     monkeypatch.setattr(ima, "WIDTHS", (16, 16))
