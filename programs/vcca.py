@@ -119,11 +119,11 @@ class VCCA(Program):
         self.encoders, self.private_encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m, own in zip(modalities, options.of_each([m.role for m in modalities])):
             size = self.private.get(m.name, 0)
-            self.decoders.update(decoders([m], latent_dim + size, own))
+            self.decoders[m.name] = decoders([m], latent_dim + size, own)[m.name]
             if m.name in self.views:
-                self.encoders.update(encoders([m], 2 * latent_dim, own))
+                self.encoders[m.name] = encoders([m], 2 * latent_dim, own)[m.name]
             if size:
-                self.private_encoders.update(encoders([m], 2 * size, own))
+                self.private_encoders[m.name] = encoders([m], 2 * size, own)[m.name]
 
     def _views(self, views: str | tuple[str, ...]) -> tuple[str, ...]:
         """The test-time views by name, in the order of the modalities."""
@@ -166,11 +166,10 @@ class VCCA(Program):
         loc, log_var = self.experts(batch, names=self.views)
         heads = {n: gaussian_head(net(batch.input(self.modality(n)))) for n, net in self.private_encoders.items()}
         seen = torch.stack([batch.sees(name) for name in self.views], -1)
-        alone = len(self.views) == 1
+        several = len(self.views) > 1
+        q = product_of_experts(loc, log_var, seen) if several else where(seen[..., 0], loc[0], log_var[0])
         with batch.plates():
-            pyro.sample(
-                "z", where(seen[..., 0], loc[0], log_var[0]) if alone else product_of_experts(loc, log_var, seen)
-            )
+            pyro.sample("z", q)
             for name, head in heads.items():
                 looks = batch.observed[name].expand(batch.seen.shape[:-1]) if own else batch.sees(name)
                 pyro.sample(f"private.{name}", where(looks, *head))

@@ -32,8 +32,10 @@ MORE = [
     ("fmwvae", dict(style="class", styles=300, separate="mmd", cross=0.0)),
     ("ima", dict(dependence="hsic", through_z=True, supervised=True)),
     ("ima", dict(weighted=False)),
-    ("vcca", dict(views="all", private=0)),
-    ("vcca", dict(views=("image", "word"), bounds="alone", supervised=True, scale=0.5)),
+    pytest.param("vcca", dict(views="all", private=0), marks=pytest.mark.slow),
+    pytest.param(
+        "vcca", dict(views=("image", "word"), bounds="alone", supervised=True, scale=0.5), marks=pytest.mark.slow
+    ),
 ]
 OWN = {"mdm"}  # has no latent size and holds widths by the order of the modalities: its laws are in test_mdm.py
 VIEW = {"vcca": dict(views=("image",))}  # by default the first modality

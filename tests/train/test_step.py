@@ -64,7 +64,7 @@ def recordings():
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = not packed or precision == "bf16"
         rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic", "dae")
-        rarer = rarer or name == "vcca-views"
+        rarer = rarer or name.startswith("vcca")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )

@@ -143,7 +143,9 @@ def test_given_sets_grow_slowly_beyond_four_modalities():
     assert given_sets(cmmd) == [("m0",)]
 
 
-@pytest.mark.parametrize("name", ["cmmd", "mmvae", "mopoe", "jmvae", "mwvae", "fmwvae", "vcca"])
+@pytest.mark.parametrize(
+    "name", ["cmmd", "mmvae", "mopoe", "jmvae", "mwvae", "fmwvae", pytest.param("vcca", marks=pytest.mark.slow)]
+)
 def test_every_program_can_be_calibrated_and_never_loses(name):
     data = read("digits-three")
     torch.manual_seed(0)
