@@ -9,7 +9,7 @@ import torch
 from . import likelihood, pairs, product, step
 from .case import Case, Row, measure
 from .harness import circumstances
-from .steps import dependence, ima, mopoe, mwvae
+from .steps import dependence, ima, mopoe, mwvae, vcca
 
 GROUPS = ("product", "pairs", "likelihood", "step")
 
@@ -40,6 +40,7 @@ def cases(groups: tuple[str, ...] = GROUPS, device: str = "cpu") -> Iterator[Cas
         yield from (dependence.fusion_case(*each) for each in (*dependence.FUSED, *dependence.UNIMODAL))
         yield mopoe.case()
         yield from (mwvae.case(name) for name in ("mwvae", "fmwvae"))
+        yield from (vcca.case(private) for private in (0, vcca.PRIVATE))
         yield from (ima.case(stage) for stage in ima.STAGES)
 
 

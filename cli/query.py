@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mmppl import Run
 
 
-
 def query(
     run: RunFolder,
     data: Annotated[str | None, typer.Option(metavar="D", help="File or recipe; default: the data of the fit.")] = None,
@@ -120,7 +119,8 @@ def query(
 def example(run: "Run", program: str | None = None) -> str:
     """Return a query line that works for a run.
 
-    It gives the conditions of the program, or else the first modality, and asks for a label and another modality.
+    It gives the conditions of the program, or else the first modality that it answers from, and asks for a label and
+    another modality.
 
     Args:
         run: the run.
@@ -131,7 +131,8 @@ def example(run: "Run", program: str | None = None) -> str:
     """
     labels, modalities = labels_and_modalities(run)
     seen = [n for n in run.program.encoded if n not in labels]
-    given = list(run.program.conditions) or [n for n in seen if n in modalities][:1] or seen[:1]
+    alone = [n for n in seen if n in modalities and run.program.can_answer([n]) is None]
+    given = list(run.program.conditions) or alone[:1] or seen[:1]
     want = labels[:1] + [name for name in modalities if name not in given][:1] or ["z"]
     line = ["mmppl", "query", str(run.folder), "--given", ",".join(given), "--want", ",".join(want), *_first_rows(run)]
     return shlex.join(line + (["--program", program] if program else []))

@@ -242,11 +242,12 @@ class Program(nn.Module):
         """Lines for the user that `fit` logs when it has ended, such as what was found; by default none."""
         return []
 
-    def can_answer(self, given: Sequence[str]) -> str | None:
+    def can_answer(self, given: Sequence[str], weighs: bool = False) -> str | None:
         """Say why a query cannot be answered from these modalities.
 
         Args:
             given: names that the query conditions on.
+            weighs: whether its draws are weighed by the model, which also scores what the guide does not see.
 
         Returns:
             The reason and what to do; None where the query can be answered.
@@ -255,7 +256,7 @@ class Program(nn.Module):
         if absent:
             return f"{type(self).__name__} conditions on {', '.join(absent)}; give it too"
         unseen = [name for name in given if name not in self.encoded]
-        if unseen:
+        if unseen and not weighs:
             blind = f"the guide of {type(self).__name__} does not see {', '.join(unseen)}"
             return f"{blind}; leave it out, or query with method importance"
         return None
@@ -323,22 +324,27 @@ class Program(nn.Module):
         return torch.cat(inputs, -1)
 
     def experts(
-        self, batch: Batch, head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head
+        self,
+        batch: Batch,
+        head: Callable[[Tensor], tuple[Tensor, Tensor]] = gaussian_head,
+        names: Sequence[str] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run each encoder of `self.encoders` once, however many subsets are examined.
 
         Args:
             batch: the batch.
             head: reads the (M, B, 2D) outputs as two parameters.
+            names: names of the M modalities that have an encoder, in their order; None: all that is encoded.
 
         Returns:
             Mean and log-variance of every encoder's Gaussian, calibrated, (M, B, D) each, or what another `head`
             returns.
         """
-        outputs = torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in self.encoded])
+        own = self.encoded if names is None else names
+        outputs = torch.stack([self.encoders[name](batch.input(self.modality(name))) for name in own])
         if head is not gaussian_head or not self.calibrated:
             return head(outputs)
         loc, log_var = head(outputs)
-        names = [m.name for m in self.modalities]
-        log_exponents = self.expert_calibration[[names.index(name) for name in self.encoded]]
+        every = [m.name for m in self.modalities]
+        log_exponents = self.expert_calibration[[every.index(name) for name in own]]
         return loc, log_var - log_exponents.to(log_var.dtype).reshape(-1, 1, 1)  # N(m, v)^t is N(m, v / t)

@@ -27,15 +27,16 @@ def default_conditioning_sets(program: Program) -> list[tuple[str, ...]]:
         program: the program.
 
     Returns:
-        The conditions of the program. Without any, every non-empty subset of the modalities that its guide may see,
-        smallest first; of more than `MAX_FOR_ALL_SUBSETS` modalities, each one alone, all but each one, and all
-        together.
+        The conditions of the program. Without any, every non-empty subset of the modalities that its guide may see and
+        that it can answer from, smallest first; of more than `MAX_FOR_ALL_SUBSETS` modalities, each one alone, all but
+        each one, and all together.
     """
     if program.conditions:
         return [tuple(program.conditions)]
     names = [name for name in program.encoded if program.modality(name).role == "modality"]
     sizes = range(1, len(names) + 1) if len(names) <= MAX_FOR_ALL_SUBSETS else (1, len(names) - 1, len(names))
-    return [subset for size in sizes for subset in combinations(names, size)]
+    subsets = (subset for size in sizes for subset in combinations(names, size))
+    return [subset for subset in subsets if program.can_answer(subset) is None]
 
 
 def set_name(given: Sequence[str]) -> str:

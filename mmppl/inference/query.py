@@ -26,7 +26,7 @@ from .questions.imputation import WHOLE, given_with_own, keep_observed
 from .questions.question import Question
 from .questions.set_conditions import about_conditions
 from .rows import answer_rows
-from .warnings import infinite_rows, not_finite, nothing_given, nothing_scored, untrusted_weights
+from .warnings import infinite_rows, not_finite, nothing_given, nothing_scored, nothing_told, untrusted_weights
 
 BLOCK = 2**25  # bytes of the answers of a block, about
 
@@ -225,11 +225,13 @@ class Blocks:
         question = self.question
         targets = question.targets() if "evidence" in question.want else []
         others = question.want != ["evidence"]
+        by_guide = others and question.method == "guide"
         wrong, khats = (
             {name: np.concatenate([chunk[name] for chunk in of]) for name in of[0]} for of in (self._wrong, self._khats)
         )
         return [
             *(nothing_given(question.dataset, question.given) if others else []),
+            *(nothing_told(question.program, question.dataset, question.given) if by_guide else []),
             *(nothing_scored(question.dataset, targets) if targets else []),
             *not_finite(wrong, question.dataset, dict.fromkeys([*question.given, *targets])),
             *untrusted_weights({name: {"khat": khat} for name, khat in khats.items()}, question.draws),

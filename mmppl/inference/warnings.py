@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.program import Program
 from ..data.dataset import Dataset
 from .psis import MAX_KHAT, MIN_DRAWS
 
@@ -27,6 +28,26 @@ def nothing_given(dataset: Dataset, given: Sequence[str]) -> list[str]:
     empty = _without(dataset, given)
     warning = f"{empty} of {len(dataset)} rows have none of the given modalities: their answer is the prior."
     return [warning] * bool(empty)
+
+
+def nothing_told(program: Program, dataset: Dataset, given: Sequence[str]) -> list[str]:
+    """Warn about rows that have some of the given names, but none that the program answers from.
+
+    Args:
+        program: the program that is asked.
+        dataset: the rows that are asked about.
+        given: the names that are given, from which together it can answer.
+
+    Returns:
+        At most one line.
+    """
+    reasons = {name: program.can_answer([name]) for name in given}
+    enough = [name for name, reason in reasons.items() if reason is None]
+    rows = _without(dataset, enough) - _without(dataset, given)
+    if rows <= 0:
+        return []
+    why = next(reason for reason in reasons.values() if reason)
+    return [f"{rows} of {len(dataset)} rows have none of {', '.join(enough)}, and their latent is the prior: {why}."]
 
 
 def nothing_scored(dataset: Dataset, targets: Sequence[str]) -> list[str]:

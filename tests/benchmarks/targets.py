@@ -22,7 +22,7 @@ import torch
 from mmppl.bench import pairs, product, step
 from mmppl.bench.case import Case, Row, measure
 from mmppl.bench.harness import circumstances, peak_memory
-from mmppl.bench.steps import mopoe, mwvae
+from mmppl.bench.steps import mopoe, mwvae, vcca
 from mmppl.kernels.mmd import mmd2, rbf
 
 RESULTS = Path(__file__).parent / "results" / "targets.json"
@@ -130,7 +130,12 @@ def alignment(rounds: int) -> Iterator[Target]:
         yield ours_over(timed(mwvae.case(name), rounds)["hand-written PyTorch"], (1.05, 1.00))
 
 
-GROUPS = {"kernels": kernels, "steps": steps, "subsets": subsets, "alignment": alignment}
+def views(rounds: int) -> Iterator[Target]:
+    for private in (0, vcca.PRIVATE):
+        yield ours_over(timed(vcca.case(private), rounds)["hand-written PyTorch"], (1.10, 1.00))
+
+
+GROUPS = {"kernels": kernels, "steps": steps, "subsets": subsets, "alignment": alignment, "views": views}
 
 
 def in_words(target: dict[str, Any]) -> str:

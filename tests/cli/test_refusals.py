@@ -102,6 +102,8 @@ def test_the_hosts_stdout_outlives_an_error_that_is_not_its_own():
         ("fit mvae --set extra=-1", ["MVAE: extra=-1 is negative"]),
         ("fit mvae --set warm_up=2", ["MVAE: warm_up=2.0 is not between 0 and 1"]),
         ("fit jmvae --set beta=-1", ["JMVAE: beta=-1.0 is negative"]),
+        ("fit vcca --set views=rotatd", ["views=rotatd", "rotated, noisy", "Did you mean rotated?"]),
+        ("fit vcca --set private=-1", ["VCCA: private=-1", "one size ≥ 0"]),
         ("fit jmvae --set alpha=-0.5", ["JMVAE: alpha=-0.5 is negative"]),
         ("fit mmvae --set beta=-1", ["MMVAE: beta=-1.0 is negative"]),
         ("fit mopoe --set label_weight=-1", ["MoPoE: label_weight=-1.0 is negative"]),

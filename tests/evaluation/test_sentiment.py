@@ -75,7 +75,7 @@ def test_which_numbers_look_like_sentiment():
 class Echo(mmppl.Program):
     """Says of `score` what is given: x in model units where it is given, and else its y."""
 
-    def can_answer(self, given):
+    def can_answer(self, given, weighs=False):
         return None
 
 

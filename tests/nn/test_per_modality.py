@@ -62,7 +62,7 @@ def test_mlps_have_a_linear_path_unless_it_is_turned_off(make):
         assert [isinstance(made[m.name], LinearPath) for m in (SPEECH, IMAGE)] == [linear, False]
 
 
-@pytest.mark.parametrize("name", ["fmwvae", "jmvae", "mmjsd", "mmvae", "mopoe", "mvae", "mvtcae", "mwvae"])
+@pytest.mark.parametrize("name", ["fmwvae", "jmvae", "mmjsd", "mmvae", "mopoe", "mvae", "mvtcae", "mwvae", "vcca"])
 def test_presets_of_papers_have_none(name):
     papers = [preset for title, preset in load_program(name).presets.items() if title.startswith("paper")]
     assert papers and all(preset["linear"] is False for preset in papers)
@@ -83,7 +83,7 @@ def test_the_joint_encoder_sees_every_modality(networks):
     "name",
     [
         pytest.param(name, marks=pytest.mark.slow)
-        for name in ("jmvae", "mvae", "fmwvae", "mopoe", "mmvae", "mwvae", "mmjsd", "mvtcae")
+        for name in ("jmvae", "mvae", "fmwvae", "mopoe", "mmvae", "mwvae", "mmjsd", "mvtcae", "vcca")
     ],
 )
 def test_programs_learn_with_convolutions(name, tmp_path):

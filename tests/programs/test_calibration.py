@@ -96,6 +96,7 @@ CASES = [
     Case("mvtcae"),
     Case("mvtcae", off=True),
     Case("mvtcae", (("prior_expert", "never"),), off=True),
+    Case("vcca", (("views", "all"), ("private", 0)), off=True),
     Case("cmmd"),
     Case("cmmd", off=True),
 ]

@@ -77,7 +77,8 @@ def test_what_lies_under_a_condition_that_a_row_lacks_does_not_matter():
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_every_program_that_takes_conditions_obeys_the_laws_with_them(name):
     torch.set_default_dtype(torch.float32)
-    data, own = with_conditions(), dict(observed=("image",)) if name == "cmmd" else {}
+    first = {"cmmd": "observed", "vcca": "views"}
+    data, own = with_conditions(), {first[name]: ("image",)} if name in first else {}
     if name == "mdm":  # its weights follow the order of the modalities, of which test_mdm.py has the law
         program = load_program(name)(data.modalities).eval()
         for law in (laws.finite_gradients, laws.fillers, laws.rows_alone, laws.order_of_rows):

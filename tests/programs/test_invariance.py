@@ -34,12 +34,17 @@ MORE = [
     pytest.param("mvtcae", dict(towards="both", prior_expert="never"), marks=pytest.mark.slow),
     ("ima", dict(dependence="hsic", through_z=True, supervised=True)),
     ("ima", dict(weighted=False)),
+    pytest.param("vcca", dict(views="all", private=0), marks=pytest.mark.slow),
+    pytest.param(
+        "vcca", dict(views=("image", "word"), bounds="alone", supervised=True, scale=0.5), marks=pytest.mark.slow
+    ),
 ]
 OWN = {"mdm"}  # has no latent size and holds widths by the order of the modalities: its laws are in test_mdm.py
+VIEW = {"vcca": dict(views=("image",))}  # by default the first modality
 SLOW = {"mmjsd", "mvtcae"}  # their own tests check the laws on less
 EVERY = [
     *(
-        pytest.param(name, {}, marks=[pytest.mark.slow] * (name in SLOW))
+        pytest.param(name, VIEW.get(name, {}), marks=[pytest.mark.slow] * (name in SLOW))
         for name in sorted({*installed_programs()} - OWN)
     ),
     *MORE,
@@ -93,7 +98,7 @@ def test_every_law_holds(name, hyper, data):
 def exact_in_a_linear_world(name, hyper):
     """Whether the program has, with these hyper-parameters, one encoder and decoder of each modality around z alone,
     whose noise is normal, and a guide that is no point."""
-    if name == "fmwvae":
+    if name in ("fmwvae", "vcca"):
         return hyper.get("private") == 0
     if name == "mmjsd" and hyper.get("private"):
         return False

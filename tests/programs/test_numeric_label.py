@@ -8,7 +8,7 @@ import mmppl
 ROWS = 120
 PROGRAMS = {"mvae": 1, "cmmd": 1}
 SLOW = {"factors": None, "jmvae": 1, "mmvae": 1, "mopoe": 1, "mwvae": 1, "fmwvae": 1, "dae": 1, "ima": 4}
-SLOW |= {"mmjsd": 1, "mvtcae": 1}
+SLOW |= {"mmjsd": 1, "mvtcae": 1, "vcca": 1}
 EVERY = [*PROGRAMS.items(), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW.items())]
 
 

@@ -10,7 +10,7 @@ import torch
 from mmppl.bench import product, step
 from mmppl.bench.case import WrongResult, measure
 from mmppl.bench.harness import figure, interleave, peak_memory, ratio
-from mmppl.bench.steps import dependence, ima, mopoe, mwvae
+from mmppl.bench.steps import dependence, ima, mopoe, mwvae, vcca
 
 
 @pytest.fixture
@@ -81,6 +81,16 @@ def test_the_aligned_programs_that_are_timed_are_the_hand_written_ones(name, mon
     other.gamma = 0.5
     monkeypatch.setattr(mwvae, "program", lambda name: other)
     assert mwvae.disagreement(name, 5) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("private", [0, 4])
+def test_the_views_that_are_timed_are_the_hand_written_ones(private, monkeypatch):
+    assert vcca.disagreement(private, 5) < 1e-5
+    other = vcca.program(private)
+    other.beta = 0.5
+    monkeypatch.setattr(vcca, "program", lambda private: other)
+    assert vcca.disagreement(private, 5) > 1e-3
 
 
 @pytest.mark.slow

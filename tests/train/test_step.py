@@ -55,6 +55,8 @@ RECORDED = {
     "ima": small("ima"),
     "ima-hsic": small("ima", dependence="hsic", through_z=True),
     "dae": small("dae"),
+    "vcca": small("vcca"),
+    "vcca-views": small("vcca", views="all", warm_up=0.5),
     "fmwvae-hsic": small("fmwvae", separate="hsic", styles=50),
     "fmwvae-mmd": small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
 }
@@ -66,7 +68,7 @@ def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = not packed or precision == "bf16"
-        rarer = rarer or name in RARELY
+        rarer = rarer or name in RARELY or name.startswith("vcca")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )
@@ -181,7 +183,7 @@ def test_a_recording_that_fails_without_a_word_runs_eagerly_too(data, monkeypatc
     assert messages[0].endswith(f"{type(error).__name__}: no reason given")
 
 
-RARER = ("jmvae", "mwvae", "fmwvae")  # small ones of which are recorded above
+RARER = ("jmvae", "mwvae", "fmwvae", "vcca")  # small ones of which are recorded above
 
 
 @pytest.mark.parametrize(

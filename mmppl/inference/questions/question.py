@@ -154,8 +154,7 @@ class Question:
         for name in QUANTITIES:
             if name in want and name not in (*program.quantities, *names):
                 raise UsageError(f"query: {type(program).__name__} has no {name} of its modalities; leave it out.")
-        reason = program.can_answer([n for n in seen if n in program.encoded] if weighs else seen)
-        if reason:
+        if reason := program.can_answer(seen, weighs):
             raise UsageError(f"query: {reason}.")
         lacking = torch.zeros(len(dataset), dtype=torch.bool)
         for name in program.conditions:

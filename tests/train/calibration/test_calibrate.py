@@ -147,7 +147,7 @@ def test_given_sets_grow_slowly_beyond_four_modalities():
     "name",
     [
         *("cmmd", "mmvae", "mopoe", "jmvae", "mwvae", "fmwvae"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mmjsd", "mvtcae")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("mmjsd", "mvtcae", "vcca")),
     ],
 )
 def test_every_program_can_be_calibrated_and_never_loses(name):
