@@ -48,7 +48,7 @@ class Range:
         return number and self.low <= value <= self.high and (not self.whole or float(value).is_integer())
 
     def __str__(self) -> str:
-        return f"{self.low}..{self.high}{LOG if self.log else ''}"
+        return f"{self.low:.15g}..{self.high:.15g}{LOG if self.log else ''}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def parse_search(cls: type[Program], search: str | Sequence[str] | Mapping[str, 
         >>> import mmppl
         >>> found = parse_search(mmppl.load_program("cmmd"), "latent_dim=8..64,omega=0..1,kernel=paper|mixture")
         >>> {name: str(where) for name, where in found.items()}
-        {'latent_dim': '8..64', 'omega': '0.0..1.0', 'kernel': 'paper|mixture'}
+        {'latent_dim': '8..64', 'omega': '0..1', 'kernel': 'paper|mixture'}
     """
     found: dict[str, Range | Choices] = {}
     for name, value in _pairs(search):
