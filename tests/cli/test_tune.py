@@ -106,9 +106,6 @@ def test_a_job_that_is_killed_is_replaced(mine, tmp_path):
     table = tmp_path / "s" / "trials.csv"
     with subprocess.Popen([*MAIN, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: table.is_file() and len(table.read_text().splitlines()) > 1, process)
-        for row in table.read_text().splitlines()[1:]:
-            if ",running," in row:
-                break
         os.kill(job_that_runs(tmp_path / "s"), signal.SIGKILL)
         found = json.loads(process.communicate()[0])
     assert process.returncode == 0 and sum(found["counts"].values()) == 6

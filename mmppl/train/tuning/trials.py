@@ -109,7 +109,7 @@ class Trials:
         """The best of those that are complete, of equal ones the first; None: none is."""
         complete = [one for one in self if outcome(one) == "complete"]
         sign = 1 if self.study.direction.name == "MINIMIZE" else -1
-        return min(complete, key=lambda one: sign * one.value, default=None)  # type: ignore[operator]
+        return min(complete, key=lambda one: sign * one.value, default=None)
 
     @property
     def default(self) -> FrozenTrial | None:

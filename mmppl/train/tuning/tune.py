@@ -199,7 +199,7 @@ def _search(runner: Runner, trials: int, deadline: float, inform: Callable[[Any]
     known.bury()
     known.enqueue_default(default_values(runner))
     if before := known.ended:
-        inform(f"{request.folder}: goes on after {before} trials.")
+        inform(f"{request.folder}: goes on after {before} {'trial' if before == 1 else 'trials'}.")
     held_out, objective = runner.held_out, runner.objective
     smaller = "smaller" if objective.direction == "min" else "larger"
     inform(f"{objective.metric} of {held_out.told}, given {objective.asked_from}: {smaller} is better.")

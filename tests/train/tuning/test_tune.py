@@ -217,10 +217,11 @@ def test_folders_that_are_something_else(world, tmp_path):
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="no trials that could go on"):
         tune(out=tmp_path / "full")
-    tune(1, out=tmp_path / "study {a} 50%")  # a name that would be something to SQLite or Optuna
-    assert sorted(file.name for file in (tmp_path / "study {a} 50%").iterdir())[-2:] == ["trials.csv", "tune.json"]
-    with locked(tmp_path / "study {a} 50%"), pytest.raises(LockedError, match="another tuning"):
-        tune(2, out=tmp_path / "study {a} 50%")
+    folder = tmp_path / "study {a} 50%?b#c"  # a name that would be something to SQLite or Optuna
+    tune(1, out=folder)
+    assert {".lock", "best.toml", "study.db", "trials.csv", "tune.json"} == {file.name for file in folder.iterdir()}
+    with locked(folder), pytest.raises(LockedError, match="another tuning"):
+        tune(2, out=folder)
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "study.db").write_bytes(b"no database" * 100)
