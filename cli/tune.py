@@ -12,6 +12,7 @@ from mmppl.errors import UsageError
 
 from ..base.choices import DEVICES, choice
 from ..base.text import columns, number, printable
+from ..evaluation.tables import lines_of
 from .fit import Interrupted
 from .options import (
     As,
@@ -183,6 +184,7 @@ def _text(found: Mapping[str, Any], program: str, data: str | None) -> str:
     if found["importance"]:
         shares = sorted(found["importance"].items(), key=lambda item: -item[1])
         parts.append("share of the variance explained by " + ", ".join(f"{n} {share:.0%}" for n, share in shares))
+    parts += lines_of(found["warnings"])
     source = "" if data is None else f" --data {data}"
     parts.append(f"next: mmppl fit {program}{source} --preset {found['preset']}")
     return printable("\n\n".join(parts), keep="\n")

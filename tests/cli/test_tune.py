@@ -18,6 +18,7 @@ FOUND = {
     "best": {"trial": 7, "value": 0.125, "searched": {"omega": 0.5}, "hyper": {"omega": 0.5}, "training": {}},
     "test": {"rows": 359, "default": 0.5, "best": 0.75}, "importance": {"omega": 1.0}, "study": "runs/omega",
     "preset": "runs/omega/best.toml", "trials": [],
+    "warnings": ["it may be chance"],
 }  # fmt: skip
 
 

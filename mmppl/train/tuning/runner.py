@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...base.files import sha256
-from ...core.loading import load_program, source_of, use_file
+from ...base.turns import turn
+from ...core.loading import blame, load_program, source_of, use_file
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...data.read import read
@@ -91,7 +93,7 @@ class Runner:
             raise UsageError("tune: name the data (--data FILE).")
         self.source = source
         self.whole: Dataset = read(source, **request.read)
-        made = self.cls(self.whole.modalities, **request.base.hyper)
+        made = self.made(request.base.hyper)
         self.objective: Objective = choose_objective(made, request.metric, request.direction, request.sets)
 
     @cached_property
@@ -105,6 +107,21 @@ class Runner:
         trials = Trials(self.request.folder, self.space, self.objective.direction)
         trials.check_plan(self._plan())
         return trials
+
+    def made(self, hyper: Mapping[str, Any]) -> Program:
+        """Make the program with first weights, which nobody uses, for the data.
+
+        Raises:
+            UsageError: the program refuses its hyper-parameters, or its own code fails.
+        """
+        try:
+            with turn(), torch.random.fork_rng(devices=[]):
+                return self.cls(self.whole.modalities, **hyper)
+        except Exception as error:
+            blamed = blame(error, self.cls)
+            if blamed is None:
+                raise
+            raise blamed from error
 
     def _plan(self) -> dict[str, Any]:
         request = self.request

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ...base.parsing import names as names_in
 from ...core.hyperparameters import check_hyper
-from ...core.loading import blame, load_program
+from ...core.loading import load_program
 from ...core.program import Program
 from ...errors import FitError, LockedError, MMPPLError, UsageError, suggest
 from ...runs.storage import locked
@@ -104,7 +104,7 @@ def tune(
         {"metric", "direction", "given", "held_out": {"rows", "fits": per trial}, "search", "counts": trials by how
         they ended, "default" and "best": {"trial", "value", "searched", "hyper", "training"}, "test": {"rows",
         "default", "best"} or None, "importance": name → share of the variance that it explains, "preset": the file,
-        "trials": one dict each, with the reason of those that failed, "program", "data", "study"}.
+        "trials": one dict each, with the reason of those that failed, "warnings", "program", "data", "study"}.
 
     Raises:
         UsageError: a setting, range or choice is wrong, the folder has trials of something else, or Optuna is missing.
@@ -159,7 +159,7 @@ def tune(
     with _folder(folder):
         _search(runner, trials, deadline, inform)
         tested = _test(runner, inform) if test else None
-        found = summary_of(runner, importance=True) | {"test": tested}
+        found = summary_of(runner, importance=True) | {"test": tested, "warnings": _warnings(runner, tested)}
         if folder is not None:
             write_result(folder, runner, found)
     return found
@@ -185,12 +185,9 @@ def check_ends(runner: Runner, hyper: Mapping[str, Any], given: set[str]) -> Non
             try:
                 checked, _ = settings_for(cls, settings.hyper, None, **settings.training)
                 if name not in OF_A_PROGRAM:
-                    cls(runner.whole.modalities, **checked)
-            except Exception as error:
-                blamed = error if isinstance(error, UsageError) else blame(error, cls)
-                if blamed is None:
-                    raise
-                raise UsageError(f"search {name}={where}: {blamed}") from None
+                    runner.made(checked)
+            except UsageError as error:
+                raise UsageError(f"search {name}={where}: {error}") from None
 
 
 def _search(runner: Runner, trials: int, deadline: float, inform: Callable[[Any], None]) -> None:
@@ -214,7 +211,7 @@ def _search(runner: Runner, trials: int, deadline: float, inform: Callable[[Any]
         row = next(row for row in found["trials"] if row["trial"] == number)
         inform(_told(found, row, trials))
         if request.folder is not None:
-            write_result(request.folder, runner, found | {"test": None})
+            write_result(request.folder, runner, found | {"test": None, "warnings": []})
     if known.best is None:
         reasons = {row["reason"] for row in summary_of(runner, importance=False)["trials"] if row["reason"]}
         why = f": {'; '.join(sorted(reasons))}" if reasons else ""
@@ -259,6 +256,14 @@ def _test(runner: Runner, inform: Callable[[Any], None]) -> dict[str, Any] | Non
             trials.study.set_user_attr(TEST, kept)
         found[name] = kept[str(one.number)]
     return found
+
+
+def _warnings(runner: Runner, tested: Mapping[str, Any] | None) -> list[str]:
+    """A line where the test rows do not confirm what the held-out rows chose."""
+    best, default = ((tested or {}).get(name) for name in ("best", "default"))
+    if best is None or default is None or best == default or runner.objective.better(best, default):
+        return []
+    return ["On the test rows the best settings are no better than the default ones: what chose them may be chance."]
 
 
 @contextmanager

@@ -160,3 +160,4 @@ def test_a_search_with_fits_ends_on_the_test_rows():
     settings = {"hyper": found["best"]["hyper"], **found["best"]["training"]}
     run = mmppl.fit("mvae", ARRAYS | {"split": SPLIT}, **settings)
     assert found["test"]["best"] == choose_objective(run.program).score(run)
+    assert bool(found["warnings"]) == (found["test"]["best"] > found["test"]["default"])
