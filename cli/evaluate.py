@@ -59,7 +59,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the runs of the folds; those that are there are done.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(metavar="P", help="With --folds: settings of the fits by name.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="P", help="With --folds: settings by name, or a TOML file.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="With --folds: passes of each fit.")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="With --folds: or gradient steps at most.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="B", help="With --folds: rows per step.")] = None,

@@ -56,7 +56,9 @@ def fit(
     store: Store = None,
     cache: Cache = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN", help="Run folder; default runs/<program>-<time>.")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="P", help="Settings by name; see `mmppl show PROGRAM`.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="P", help="Settings by name (`mmppl show PROGRAM`), or a TOML file.")
+    ] = None,
     set_: Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter.")] = [],
     term: Annotated[
         list[str],

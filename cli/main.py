@@ -32,6 +32,7 @@ from .plot import plot
 from .progress import LogLines
 from .query import query
 from .show import show
+from .tune import tune
 
 app = typer.Typer(
     name="mmppl",
@@ -79,6 +80,7 @@ for _command, _line in (
     (fit, "Fit a program to data and leave a run folder."),
     (query, "Ask a run about rows of data."),
     (evaluate, "Measure how good the answers of one or several runs are."),
+    (tune, "Search settings of a program on held-out rows."),
     (plot, "Draw the figures of a run."),
     (show, "Show what a program or a run is."),
     (data, "List the recipes, or describe a file."),

@@ -112,5 +112,6 @@ from .train.callbacks import Callback as Callback
 from .train.fit import fit as fit
 from .train.folds.evaluate_folds import evaluate_folds as evaluate_folds
 from .train.settings import FitSettings as FitSettings
+from .train.tuning.tune import tune as tune
 
 __version__: str

@@ -168,6 +168,11 @@ def check_query_options(cls: type[Program], hyper: Mapping[str, Any]) -> dict[st
     return check_hyper(cls, hyper)
 
 
+def hyper_type(cls: type[Program], name: str) -> Any:
+    """Return the type that the values of a hyper-parameter are checked against."""
+    return _kind(cls, hyper_parameters(cls)[name])
+
+
 def _kind(cls: type[Program], parameter: inspect.Parameter) -> Any:
     """The annotated type of a keyword argument; without an annotation that of its default, or else str. A bare tuple or
     list becomes one of the types that its default has.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -114,10 +114,11 @@ def evaluate(
     together, on the rows that have everything.
 
     Also on request, in nats per row and input units (see `likelihood`): nll.X of the decoder from every conditioning
-    set, including those with X, and its anchors nll_global.X, nll_class.X and, for grey values, nll_floor.X; evidence,
-    ln p(the other modalities | conditioning set), under "nothing" that of all modalities, on at most 1,000 rows, with
-    evidence_se and evidence_distrusted. Such an estimate is a lower bound on average, and a difference of two of them,
-    as every conditional evidence is, is no bound.
+    set, including those with X, and its anchors nll_global.X, nll_class.X and, for grey values, nll_floor.X;
+    predictive_nats.X, −ln of the predictive density (the mean of p(x | z) over the draws) from every set without X, on
+    average an upper bound that more draws tighten; evidence, ln p(the other modalities | conditioning set), under
+    "nothing" that of all modalities, on at most 1,000 rows, with evidence_se and evidence_distrusted. Such an estimate
+    is a lower bound on average, and a difference of two of them, as every conditional evidence is, is no bound.
 
     Of data read with `hide_cells`, of the hidden cells of a modality X of numbers, answered from all that is left of
     their rows (see `metrics.cells`): cells_rmse.X beside cells_rmse_global.X (training means) and, where that takes
@@ -236,22 +237,42 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
                 rows, given=given, want=asked, draws=study.draws, seed=study.seed, split="all", quantiles=quantiles
             ).want
         for name, metrics in chosen.items():
-            known = rows.observed[name]
-            if not metrics or not known.any():
+            target = target_of(study, rows, name, given, answers.get(name, {})) if metrics else None
+            if target is None:
                 continue
-            m = program.modality(name)
-            answer = {key: x[known.numpy()] for key, x in answers.get(name, {}).items() if key != "classes"}
-            scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
-            truth = existing(scored, m, {"truth": _truth(scored, m)})["truth"]
-            target = Target(study, m, tuple(given), truth, existing(scored, m, answer), scored)
             for metric in metrics:
                 score = metric.score(target)
                 if isinstance(score, dict) or np.isfinite(score):
                     found.setdefault(f"{metric.name}.{name}", {})[set_name(given)] = score
+            m, answer = target.modality, target.answer
             if answer and (kind(m) != "survival" or "q50" in answer):
                 at = (has_all(study.test, given) & study.test.observed[name]).nonzero().squeeze(-1).numpy()
                 study.losses[name, tuple(given)] = losses(target, at)
     return found
+
+
+def target_of(
+    study: Study, rows: Dataset, name: str, given: Sequence[str], answer: Mapping[str, np.ndarray]
+) -> Target | None:
+    """Put together what metrics score: the answer about one modality, and the true values of the rows that have it.
+
+    Args:
+        study: the evaluation.
+        rows: n rows.
+        name: the modality.
+        given: what it was answered from.
+        answer: "mean" and so on of all n rows; {} where the program was not asked.
+
+    Returns:
+        The target; None where no row has the modality.
+    """
+    known, m = rows.observed[name], study.program.modality(name)
+    if not known.any():
+        return None
+    kept = {key: x[known.numpy()] for key, x in answer.items() if key != "classes"}
+    scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
+    truth = existing(scored, m, {"truth": _truth(scored, m)})["truth"]
+    return Target(study, m, tuple(given), truth, existing(scored, m, kept), scored)
 
 
 def _truth(rows: Dataset, m: Modality) -> np.ndarray:

@@ -55,7 +55,7 @@ def fit(
     *,
     hyper: Mapping[str, Any] = {},
     terms: Sequence[str | TermSpec] = (),
-    preset: str | None = None,
+    preset: str | Path | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -94,7 +94,7 @@ def fit(
         data: what `mmppl.read` takes, or a Dataset; default: the program's own recipe.
         hyper: hyper-parameters of the program, over those of the preset.
         terms: to add to the program's own, such as "tc.nwj:on=z,weight=0.1"; see `mmppl.TermSpec`.
-        preset: a name in the program's `presets`.
+        preset: a name in the program's `presets`, or a TOML file with [hyper] and [training].
         epochs: passes over the training rows, whose last weights are kept; default of this and the following: preset,
             then the program's `training`.
         steps: instead of epochs: gradient steps at most. The number that serves held-out rows best is taken, and where

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
+from ..base.annotated import as_type, not_of
 from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, Device, Precision, Schedule, choice
 from ..base.typed_json import from_json
 from ..core.hyperparameters import check_hyper, hyper_parameters
 from ..core.program import Program
 from ..errors import UsageError, suggest
+from .tuning.preset_file import names_a_file, read_preset
 
 OF_THE_RECORD = ("seed", "device")  # settings that run.json has beside `training`, not in it
 
@@ -123,7 +127,7 @@ OF_THE_FIT = (*OF_A_PROGRAM, *OF_THE_RECORD, "gradient_rule", "version", "data",
 def settings_for(
     cls: type[Program],
     hyper: Mapping[str, Any],
-    preset: str | None,
+    preset: str | Path | None,
     *,
     seed: int = 0,
     device: str = "auto",
@@ -134,45 +138,103 @@ def settings_for(
     Args:
         cls: the program.
         hyper: hyper-parameters of the call.
-        preset: a name in `cls.presets`.
+        preset: a name in `cls.presets`, or a preset file.
         seed: of the fit.
         device: of the fit.
         given: settings of the call by name; None where it gives none.
 
     Raises:
         UsageError: an unknown preset, setting or hyper-parameter, or a value that is out of range.
+        DataError: the preset file is no TOML.
     """
     for name in hyper_parameters(cls):
         if name in OF_THE_FIT:
             raise UsageError(
                 f"{cls.__name__}: a hyper-parameter cannot be called {name}, as what belongs to every fit; rename it."
             )
-    for name in cls.training:
+    _check_names(cls.__name__, cls.training)
+    of_preset, chosen = preset_of(cls, preset)
+    training = over(over(cls.training, chosen), {k: v for k, v in given.items() if v is not None})
+    settings = FitSettings(**training, seed=seed, device=device)  # type: ignore[arg-type]
+    return check_hyper(cls, {**of_preset, **hyper}), settings
+
+
+def preset_of(cls: type[Program], preset: str | Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Find what a preset sets.
+
+    Args:
+        cls: the program.
+        preset: a name in `cls.presets`, else a preset file; None sets nothing.
+
+    Returns:
+        Its hyper-parameters, and its settings of a fit.
+
+    Raises:
+        UsageError: there is no such preset; or a file sets what the program does not have, or to another type.
+        DataError: the file is no TOML.
+    """
+    if preset is None:
+        return {}, {}
+    if preset in cls.presets:
+        chosen = cls.presets[str(preset)]
+        of_fit = {k: v for k, v in chosen.items() if k in OF_A_PROGRAM}
+        return {k: v for k, v in chosen.items() if k not in OF_A_PROGRAM}, of_fit
+    if not names_a_file(preset):
+        known = sorted(cls.presets)
+        raise UsageError(
+            f"{cls.__name__} has no preset {preset!r}; it has {', '.join(known) or 'none'}. A file is named by its "
+            f"path.{suggest(str(preset), known)}"
+        )
+    file = read_preset(preset)
+    for table, others, elsewhere in (
+        (file.hyper, OF_A_PROGRAM, "training"),
+        (file.training, hyper_parameters(cls), "hyper"),
+    ):
+        if wrong := [name for name in table if name in others]:
+            raise UsageError(f"{preset}: {wrong[0]} belongs under [{elsewhere}]; move it there.")
+    _check_names(str(preset), file.training)
+    try:
+        return check_hyper(cls, file.hyper), {n: training_value(n, value) for n, value in file.training.items()}
+    except UsageError as error:
+        raise UsageError(f"{preset}: {error}") from None
+
+
+def training_type(name: str) -> Any:
+    """Return the annotated type of a setting of a fit."""
+    return typing.get_type_hints(FitSettings)[name]
+
+
+def training_value(name: str, value: Any) -> Any:
+    """Read a value of a setting of a fit, or the text of one, as its type.
+
+    Raises:
+        UsageError: it is of another type.
+    """
+    kind = training_type(name)
+    try:
+        return as_type(value, kind)
+    except (TypeError, ValueError, KeyError):
+        raise UsageError(f"{name}={value} is {not_of(kind, value)}") from None
+
+
+def _check_names(whose: str, training: Mapping[str, Any]) -> None:
+    for name in training:
         if name not in OF_A_PROGRAM:
             raise UsageError(
-                f"{cls.__name__}: no training setting is called {name!r}; there are {', '.join(OF_A_PROGRAM)}."
+                f"{whose}: no training setting is called {name!r}; there are {', '.join(OF_A_PROGRAM)}."
                 + suggest(name, OF_A_PROGRAM)
             )
-    chosen: dict[str, Any] = {}
-    if preset is not None:
-        if preset not in cls.presets:
-            known = sorted(cls.presets)
-            raise UsageError(
-                f"{cls.__name__} has no preset {preset!r}; it has {', '.join(known) or 'none'}."
-                + suggest(preset, known)
-            )
-        chosen = cls.presets[preset]
-    training = _over(cls.training, {k: v for k, v in chosen.items() if k in OF_A_PROGRAM})
-    training = _over(training, {k: v for k, v in given.items() if v is not None})
-    hyper = {**{k: v for k, v in chosen.items() if k not in OF_A_PROGRAM}, **hyper}
-    settings = FitSettings(**training, seed=seed, device=device)  # type: ignore[arg-type]
-    return check_hyper(cls, hyper), settings
 
 
-def _over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings over others; epochs replace steps, and steps epochs."""
+def over(under: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings over others; epochs replace steps, and steps epochs.
+
+    Example:
+        >>> over({"epochs": 5, "lr": 0.1}, {"steps": 100})
+        {'lr': 0.1, 'steps': 100}
+    """
     length = {"epochs", "steps"}
-    return {**{k: v for k, v in under.items() if not (k in length and length & over.keys())}, **over}
+    return {**{k: v for k, v in under.items() if not (k in length and length & above.keys())}, **above}
 
 
 def choose_device(name: str) -> torch.device:

@@ -68,6 +68,7 @@ def test_what_is_imported_is_declared():
     modules = {renamed.get(name, name) for name in declared}
     # bench/endurance does without pandas; the others come with the extras
     optional = {"pandas", "transformers", "h5py", "pyarrow", "soundfile", "polars", "arviz", "anndata", "mudata"}
+    optional |= {"optuna", "sqlalchemy"}
     assert imported - set(sys.stdlib_module_names) - {"mmppl"} == modules | optional
 
 

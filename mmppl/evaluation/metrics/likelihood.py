@@ -11,7 +11,7 @@ from ...errors import UsageError
 from ...modalities.modality import Modality
 from ..baselines import nll_of_means
 from ..conditioning import set_name, with_all
-from ..likelihood import EVIDENCE, evidence, reconstruction
+from ..likelihood import EVIDENCE, evidence, predictive_nats, reconstruction
 from ..registry import family
 from ..study import Study
 
@@ -43,6 +43,28 @@ class ReconstructionNLL:
                     anchors = nll_of_means(study.train, with_all(study.test, given), m, class_label(program))
                     for anchor, number in anchors.items():
                         found.setdefault(f"{anchor}.{m.name}", {})[set_name(given)] = number
+        return found
+
+
+@family("predictive")
+class PredictiveNats:
+    """predictive_nats.X from every conditioning set without X."""
+
+    on_request = True
+
+    def names(self, program: Program) -> list[str]:
+        """List predictive_nats.X of everything that the program has a distribution for."""
+        return [f"predictive_nats.{name}" for name in program.targets()]
+
+    def compute(self, study: Study, wanted: Collection[str]) -> dict[str, Any]:
+        """Compute what is wanted, on the rows that have the conditioning set."""
+        found: dict[str, dict[str, float]] = {}
+        for given in study.sets:
+            names = [n for n in study.program.targets() if f"predictive_nats.{n}" in wanted and n not in given]
+            rows = with_all(study.test, given)
+            numbers = predictive_nats(study.model, rows, given, names, draws=study.draws, seed=study.seed)
+            for name, number in numbers.items():
+                found.setdefault(f"predictive_nats.{name}", {})[set_name(given)] = number
         return found
 
 
