@@ -59,6 +59,5 @@ def test_simulated_counts_of_two_decades(simulated):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="means of answers are 4 to 5 % too large (RESULTS.md); not understood yet", strict=False)
 def test_means_of_simulated_counts_are_right(simulated):
     assert simulated["nb of a library size"]["mean"] == pytest.approx(1, abs=0.02)
