@@ -152,8 +152,9 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
             first = value[wrong][0].item()
             raise UsageError(f"--as {m.name}: {first!r}, a value of {dataset.name} in the units of the model, {why}")
     again = dataclasses.replace(
-        m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None
-    )
+        m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None,
+        df=override.df,
+    )  # fmt: skip
     if family.kind == "ranks":
         again = dataclasses.replace(again, classes=in_given_order(m.name, m.classes or (), override.order))
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)
