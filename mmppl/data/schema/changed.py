@@ -98,6 +98,7 @@ def with_schema(
         values={m.name: (dataset if m.name in same else moved).values[m.name] for m in after},
         observed={m.name: (dataset if m.name in same else moved).observed[m.name] for m in after},
         present=present,
+        source=dataset.source.only({m.name for m in after if m.name in before and _placed_alike(m, before[m.name])}),
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),
@@ -131,6 +132,11 @@ def _alike(a: Modality, b: Modality) -> bool:
     """Say whether both have the same values in model units, in the same places."""
     units = [(m.shape, m.sequence, m.classes, m.transform, m.shift, m.spread) for m in (a, b)]
     return units[0] == units[1] and aligned(a, b)
+
+
+def _placed_alike(a: Modality, b: Modality) -> bool:
+    """Say whether both have the same features in the same places, in whatever units."""
+    return a.shape == b.shape and a.features == b.features and a.classes is None and b.classes is None
 
 
 def _in_input_units(m: Modality, value: np.ndarray) -> np.ndarray:
