@@ -103,7 +103,7 @@ def with_schema(
         annotations=annotations,
         findings=tuple(told),
         declared={key: how for key, how in declared.items() if how not in (GROUP, TIME) or how in annotations},
-        whole=None,
+        whole=None if dataset.whole is None else with_schema(dataset.whole, as_={}, schema=after),
         scaled_on_all=None,
     )
 
