@@ -7,7 +7,7 @@ import typer
 
 from ..base.text import columns, number, printable
 from ..errors import UsageError
-from .options import As, Download, Json, Missing, Root, Strict, Target, Use, schema_options
+from .options import As, Cache, Download, Json, Missing, Root, Strict, Target, Use, schema_options
 from .output import as_json
 
 
@@ -35,6 +35,10 @@ def data(
         tuple[Path, Path] | None,
         typer.Option(metavar="FILE.pkl OUT.npz", help="Convert the plain data in a pickle; nothing is executed."),
     ] = None,
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Remove converted data from the cache folder that no process uses.")
+    ] = False,
+    cache: Cache = None,
     json: Json = False,
 ) -> str:
     """List the recipes, or describe D: shapes, likelihoods, gaps, splits, what is suspicious; or convert a pickle.
@@ -48,6 +52,8 @@ def data(
     mmppl data recordings/
     mmppl data --convert mosi_raw.pkl mosi_raw.npz
     """
+    if clear_cache:
+        return _cleared(data, json)
     if convert is not None:
         from mmppl.data.convert import convert_pickle
 
@@ -85,6 +91,22 @@ def data(
         return as_json(found)
     shown = f"\n\nwrote {printable(str(schema))}: edit it, and give it back with --schema" if written else ""
     return _text(found) + shown
+
+
+def _cleared(data: str | None, json: bool) -> str:
+    """Remove converted data, and return what is printed of that."""
+    if data is not None:
+        raise UsageError(f"data: describe {data} or clear the cache, not both; leave one of them out.")
+    from mmppl.base.text import size_in_words
+    from mmppl.data.mapped.unused import forget_unused
+    from mmppl.kernels.codegen.cache import cache_folder
+
+    folder = cache_folder() / "data"
+    freed, left = forget_unused(folder)
+    if json:
+        return as_json({"folder": str(folder), "freed": freed, "left": left})
+    rest = f"; {size_in_words(left)} are in use, and stay" if left else ""
+    return f"{printable(str(folder))}: {size_in_words(freed)} of converted data removed{rest}"
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -74,6 +74,9 @@ def evaluate(
     missing: Missing = [],
     strict: Strict = False,
     hide: Annotated[float, typer.Option(metavar="RATE", help="With --folds: hide this share at random.")] = 0.0,
+    hide_cells: Annotated[
+        float, typer.Option("--hide-cells", metavar="RATE", help="With --folds: hide single cells, and score them.")
+    ] = 0.0,
     download: Download = False,
     set_: QueryOptions = [],
     root: Root = None,
@@ -102,6 +105,7 @@ def evaluate(
     changes, sets = pairs("--set", set_), [names(text) for text in given]
     of_fits = dict(preset=preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, calibrate=calibrate)
     of_data: dict[str, Any] = dict(as_=pairs("--as", as_), target=target, missing=values(missing), hide=hide)
+    of_data |= dict(hide_cells=hide_cells)
     of_data |= dict(strict=strict, download=download, root=root)
     if folds is not None:
         if split != "test" or trust or program is not None:

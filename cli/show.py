@@ -196,6 +196,7 @@ def _particulars(m: "Modality") -> str:
     words = ["a sequence"] if m.sequence else []
     words += ["lacks single cells"] if m.gaps else []
     words += [f"size factor, mean {number(m.size_factor[0])}"] if m.size_factor is not None else []
+    words += [f"df {number(m.df)}"] if m.df is not None else []
     words += [f"order {' < '.join(map(str, m.classes))}"] if m.likelihood == "ordinal" and m.classes else []
     words += [f"event in {m.event}"] if m.event else []
     words += [f"part of {m.group}"] if m.group else []

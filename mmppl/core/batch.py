@@ -17,6 +17,8 @@ from torch import Tensor
 from ..modalities.modality import Modality
 from .row_selection import MissingnessPatterns, SelectedRows, SelectedSubsets, Selection
 
+SIZE = "size_"  # before the name of counts: their total, which a query sets as it does a condition
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -39,7 +41,8 @@ class Batch:
         patterns: which modalities the rows of the data set have. With it, `observe` leaves out rows that are not
             scored. None: it decodes every row.
         instead: condition → (*shape), the value that decoders see in all rows instead of each row's own. Encoders see
-            the rows' own.
+            the rows' own. `SIZE` and the name of counts with a size factor → (), their total, at which `observe`
+            samples them.
         holding: name → numbers of the only subsets in which the name may be scored. A name that is absent may be scored
             in any subset.
 

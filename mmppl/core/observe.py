@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..modalities.likelihoods.registry import LIKELIHOODS
 from ..modalities.modality import Modality
-from .batch import Batch
+from .batch import SIZE, Batch
 
 
 def observe(
@@ -52,6 +52,9 @@ def observe(
         beside = batch.beside(modality.covariates, decoded=True)
         z = torch.cat([z, beside.to(z.dtype).expand(*z.shape[:-1], -1)], -1)
     wanted = name in batch.free
+    if wanted and (total := batch.instead.get(f"{SIZE}{name}")) is not None:
+        counts: Any = modality.family
+        modality = counts.of_total(modality, float(total))
     whole = wanted or z.shape[:-1] != batch.seen.shape[:-1] or not isinstance(decoder, nn.Module)
     selection = None if whole else batch.selection(modality, _weight(decoder))
     output = decoder(z if selection is None else selection.of(z))

@@ -21,6 +21,7 @@ from .description import described
 from .examine.finding import Finding
 from .fingerprint import dataset_fingerprint, row_digests
 from .missing import hidden_cells, mask_at_random
+from .source import SourceValues
 from .splits import PARTS
 
 
@@ -55,6 +56,7 @@ class Dataset:
         findings: what reading them told, and what is suspicious about them (`mmppl.data.examine`).
         declared: name in the source → "ignore", "annotation" or "group", as `read(as_=…)` said; a run that is fitted on
             these data takes other data the same way.
+        source: the numbers as they were read, of data that are small or on disk.
 
     Raises:
         DataError: an annotation has another shape than (N,), lacks a value, or has the name of a modality.
@@ -84,6 +86,7 @@ class Dataset:
     present: dict[str, Tensor] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     declared: dict[str, str] = field(default_factory=dict)
+    source: SourceValues = field(default_factory=SourceValues, repr=False)
 
     def __post_init__(self) -> None:
         check_annotations(self.annotations, len(self.ids), [m.name for m in self.modalities])
@@ -124,6 +127,7 @@ class Dataset:
             values={name: _taken(value, rows) for name, value in self.values.items()},
             observed={name: seen.index_select(0, rows) for name, seen in self.observed.items()},
             present={name: _taken(there, rows) for name, there in self.present.items()},
+            source=self.source.take(at),
             ids=self.ids[at],
             split=self.split[at],
             annotations={name: array[at] for name, array in self.annotations.items()},
@@ -164,7 +168,8 @@ class Dataset:
             A new data set with zeros wherever a modality is missing.
         """
         blanked = _blank(self.values | dict(values), self.observed, self.present)
-        return dataclasses.replace(self, values=blanked, whole=None, scaled_on_all=None)
+        kept = self.source.only(self.values.keys() - values.keys())
+        return dataclasses.replace(self, values=blanked, source=kept, whole=None, scaled_on_all=None)
 
     def mask_at_random(
         self,

@@ -141,6 +141,8 @@ def read(
     if parts is not None:
         found = with_parts(found, parts)
     changed = with_schema(found, as_=texts, schema=schema, target=targets)
+    if not hide and not hide_cells:
+        return changed  # with what was hidden before, which metrics of hidden cells ask for
     return with_mask(changed, hide, hide_seed, cells=hide_cells, fixed=schema is not None)
 
 

@@ -61,6 +61,7 @@ class Modality:
             ones.
         size_factor: of counts whose means are proportional to their row's total, the mean and the squared coefficient
             of variation of the training rows' size factors (see `CountLikelihood`); None: the rows have no size.
+        df: the degrees of freedom of a Student's t; None: they are learned.
         gaps: whether training rows lack single elements (cells). Encoders then see 2·size numbers, the values (0 where
             they are missing) and, after them, 1 for each element that is there; of classes K·size + size.
         learned: parameters of the likelihood that a program learns, by name, and its calibration. The program binds
@@ -99,6 +100,7 @@ class Modality:
     event: str | None = None
     event_missing: tuple[str, ...] | None = None
     group: str | None = None
+    df: float | None = None
     gaps: bool = False
     learned: Mapping[str, Tensor] | None = dataclasses.field(default=None, compare=False, repr=False)
     covariates: tuple[Modality, ...] = dataclasses.field(default=(), compare=False, repr=False)
@@ -318,7 +320,7 @@ class Modality:
             f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("learned", "covariates")
         }
         # None is neither in the file nor in the fingerprint
-        for name in ("features", "input_scaling", "event", "event_missing", "group", "missing", "size_factor"):
+        for name in ("features", "input_scaling", "event", "event_missing", "group", "missing", "size_factor", "df"):
             if kept[name] is None:
                 del kept[name]
         for name in ("sequence", "gaps"):

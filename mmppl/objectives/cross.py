@@ -17,6 +17,7 @@ from ..modalities.modality import Modality
 from .traces import Traces, _mean_over_rows, _scored
 
 NOISE = "program.likelihood_parameters."
+ACTIVE = 0.01  # mean square of the posterior's mean of a dimension, below which it tells the decoders nothing
 
 
 def cross_likelihood(
@@ -41,7 +42,7 @@ def cross_likelihood(
         traces: traces under the same subsets, whose guide's latents are Gaussian.
         batch: the rows under those subsets, scored where they are "unseen".
         weights: name → weight of its log-likelihood; 1 for names that are absent.
-        spread: s, the share of the posterior's standard deviations with which z̃ is drawn.
+        spread: s, the share of the posterior's standard deviations with which z̃ is drawn, in the active dimensions.
         seen: the terms `nll.NAME` of the same traces. With them the value of a density is a + h ln(1 + e / h), where a
             are the nats of a row that the model has seen, e the nats by which it is less likely where it has not (a + e
             where e < 0), and h = d/2 the nats of the residuals of d features whose noise is right. Of a Normal, h + e
@@ -64,7 +65,7 @@ def cross_likelihood(
     latents: dict[str, Tensor] = {}
     for name in traces.latents():
         q = traces.guide.nodes[name]["fn"]
-        latents[name] = q.loc + spread * torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
+        latents[name] = q.loc + _spread(q.loc, spread) * torch.exp(0.5 * q.log_var.detach()) * torch.randn_like(q.loc)
     # As other tensors than those of the ELBO: autocast casts a parameter once for both, but a recorded step twice.
     held = {
         n: p.detach() if n.startswith(NOISE) else p.view_as(p) for n, p in program.named_parameters(prefix="program")
@@ -80,6 +81,12 @@ def cross_likelihood(
             grown = torch.where(excess > 0, half * torch.log1p(excess.clamp_min(0.0) / half), excess)
             found[name] = number / len(batch) * (before + grown)
     return Terms({f"cross.{name}": (value, weights.get(name, 1.0)) for name, value in found.items()})
+
+
+def _spread(loc: Tensor, spread: float | Tensor) -> Tensor:
+    """(D,) the share of the standard deviations with which each dimension is drawn, from means (..., D)."""
+    active = loc.detach().square().flatten(0, -2).mean(0) >= ACTIVE
+    return torch.where(active, torch.as_tensor(spread, dtype=loc.dtype, device=loc.device), 1.0)
 
 
 def _number(batch: Batch, name: str) -> Tensor:

@@ -47,3 +47,14 @@ def test_description_as_json(capsys, file):
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads(json.dumps(mmppl.read(file, as_={"dose": "ignore"}).describe()))
     assert [m["name"] for m in found["modalities"]] == ["picture", "label"]
+
+
+def test_the_cache_of_converted_data_is_cleared(mmppl, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMPPL_CACHE", str(tmp_path / "cache"))
+    other = tmp_path / "cache" / "data" / "one"
+    other.mkdir(parents=True)
+    (tmp_path / "cache").chmod(0o700)
+    (other / "contents.json").write_text("{}")
+    cleared = mmppl("data", "--clear-cache", "--json").json
+    assert (cleared["freed"], cleared["left"]) == (2, 0) and not other.exists()
+    mmppl("data", "a.npz", "--clear-cache").failed(2, "or clear the cache, not both")

@@ -14,11 +14,12 @@ def test_folds_pass_the_settings_of_fit_on_and_print_mean_and_spread(mmppl, monk
 
     monkeypatch.setattr(library, "evaluate_folds", evaluate_folds)
     words = ["--set", "hidden=8", "--as", "person=group", "--epochs", "3", "--metric", "rmse", "--out", tmp_path / "f"]
+    words += ["--hide-cells", "0.1"]
     result = mmppl("evaluate", "--folds", "2", "mvae", "--data", "mine.npz", *words)
     assert result.code == 0 and "0.5 ± 0.25" in result.out and "60 rows tested" in result.out
     assert (asked["program"], asked["data"], asked["folds"], asked["epochs"]) == ("mvae", "mine.npz", 2, 3)
     assert asked["hyper"] == {"hidden": "8"} and asked["as_"] == {"person": "group"} and asked["out"] == tmp_path / "f"
-    assert "preset" not in asked and asked["metrics"] == ["rmse"]
+    assert asked["hide_cells"] == 0.1 and "preset" not in asked and asked["metrics"] == ["rmse"]
     assert mmppl("evaluate", "--folds", "2", "mvae", "--data", "mine.npz", "--json").json["n"] == {"x": 60}
 
 

@@ -52,3 +52,33 @@ def test_rows_stay_in_their_part():
 )
 def test_what_is_no_parts_stays_as_it_is(arrays):
     assert joined_parts(arrays) is arrays
+
+
+@pytest.mark.parametrize("suffix", ["", ".npz"], ids=["dict", "npz"])
+def test_labels_that_test_rows_lack_are_missing(tmp_path, suffix):
+    """As competitions hand them out: X of both parts, y of the training rows."""
+    train, test = rows(30, 0), rows(12, 1)
+    data = {"X_train": train["x"], "y_train": train["label"], "X_test": test["x"]}
+    if suffix:
+        np.savez(tmp_path / f"competition{suffix}", **data)
+        data = tmp_path / f"competition{suffix}"
+    found = read(data)
+    assert [(m.name, m.role) for m in found.modalities] == [("X", "modality"), ("y", "label")]
+    assert (found.split[:30] < 2).all() and (found.split[30:] == 2).all()  # some rows are held out
+    assert found.observed["y"].tolist() == [True] * 30 + [False] * 12 and found.observed["X"].all()
+    assert found.modalities[1].classes == (0, 1, 2)  # the filler is no class
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"id_train": np.arange(3)},
+        {"y_train": np.ones(2)},
+        {"y_test": np.ones(4)},
+        {"mask_y_train": np.ones(3, bool), "y_train": np.ones(3)},
+    ],
+    ids=lambda more: "+".join(more),
+)
+def test_what_cannot_be_filled_stays_as_it_is(more):
+    arrays = {"x_train": np.ones(3), "x_test": np.ones(4), **more}
+    assert joined_parts(arrays) is arrays

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmppl import DataError, UsageError, read
+from mmppl.data.examine.report import TOLD, UNSEEN
 
 N, D = 60, 4
 
@@ -141,6 +142,34 @@ def test_other_data_of_a_run():
     frame = pd.DataFrame({f"lab:{i}": nan[:, i] for i in range(D)})
     turned = read(frame[["lab:2", "lab:0", "lab:3", "lab:1"]], schema=read(frame).modalities)
     assert torch.equal(turned.present["lab"], torch.from_numpy(there))
+
+
+@pytest.mark.parametrize("form", ["dict", "frame", "csv"])
+def test_an_odd_cell_of_other_data_is_missing_and_its_row_is_not(form, tmp_path):
+    """A count below 0, or a text among numbers: the run's encoders see gaps, so the rest of the row counts."""
+    _, there = table()
+    counts = np.random.default_rng(2).poisson(4, (N, D)).astype(float)
+    run = read(beside(lab=np.where(there, counts, np.nan)) | {"lab_features": [*"abcd"]}, as_={"lab": "poisson"})
+    odd: object = -1.0 if form == "dict" else "see file"
+    cells = counts.astype(object)
+    cells[3, 2] = odd
+    if form == "dict":
+        later: object = beside(lab=cells.astype(float)) | {"lab_features": [*"abcd"]}
+    else:
+        later = pd.DataFrame({f"lab:{name}": cells[:, i] for i, name in enumerate("abcd")})
+        later = later.assign(**{f"other:{i}": beside()["other"][:, i] for i in (0, 1)})
+        if form == "csv":
+            later.to_csv(tmp_path / "later.csv", index=False)
+            later = tmp_path / "later.csv"
+    found = read(later, schema=run.modalities)
+    assert found.observed["lab"].all() and (~found.present["lab"]).nonzero().tolist() == [[3, 2]]
+    assert found.values["lab"][3].tolist() == [*counts[3, :2], 0, counts[3, 3]]
+    (told,) = (f for f in found.findings if f.kind == TOLD and f.name == "lab")
+    assert "row 3" in told.text and "missing in 1 such row" in told.text
+    assert not [f for f in found.findings if f.kind == UNSEEN]
+    if form == "dict":  # a row whose only cell is odd lacks the modality
+        alone = np.where(np.arange(D) == 2, cells.astype(float), np.nan)
+        assert not read(beside(lab=alone) | {"lab_features": [*"abcd"]}, schema=run.modalities).observed["lab"][3]
 
 
 def test_hidden_cells():

@@ -12,7 +12,7 @@ import torch
 import mmppl
 from mmppl import DataError, UsageError, read
 from mmppl.base.disk import maps
-from mmppl.data.mapped import kept
+from mmppl.data.mapped import kept, unused
 from mmppl.data.mapped.blocks import Column, Contents
 from mmppl.data.mapped.npz import NpzSource
 from mmppl.kernels.codegen import cache
@@ -333,3 +333,29 @@ def test_a_damaged_npz_is_refused(folder, tmp_path):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match=r"not a whole \.npz file"):
         read(path, store="disk")
+
+
+def test_what_no_process_uses_is_forgotten(folder, tmp_path, monkeypatch):
+    """The least recently used first; what this process has mapped stays until it lets go, and then can be made anew."""
+    monkeypatch.setattr(unused, "_held", {})
+    path = tmp_path / "a.npz"
+    np.savez(path, **arrays())
+    data = read(path, store="disk")
+    (own,) = (folder / "data").glob("*/")
+    size = sum(file.stat().st_size for file in own.iterdir())
+    for number, when in enumerate((200, 100, 300)):
+        other = folder / "data" / f"other-{number}"
+        other.mkdir()
+        (other / "0.npy").write_bytes(bytes(1000))
+        (other / "contents.json").write_text("{}")
+        os.utime(other / "contents.json", (when, when))
+    assert unused.forget_unused(folder / "data", size + 2 * 1002) == (1002, size + 2004)
+    assert sorted(one.name[:5] + one.name[-2:] for one in (folder / "data").glob("other*")) == ["other-0", "other-2"]
+    assert unused.forget_unused(folder / "data") == (2004, size) and own.exists()
+    whole = read(path, store="memory").fingerprint()
+    assert data.fingerprint() == whole
+    os.close(unused._held.pop(own))
+    assert unused.forget_unused(folder / "data") == (size, 0) and not own.exists()
+    assert data.fingerprint() == whole  # what is mapped is still there
+    monkeypatch.setenv("MMPPL_CACHE_LIMIT", "1kB")
+    assert read(path, store="disk").fingerprint() == whole and own.exists()  # in use, whatever the limit

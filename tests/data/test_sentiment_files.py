@@ -48,7 +48,9 @@ def flat(data, sign="_"):
     return {f"{part}{sign}{name}": array for part, found in data.items() for name, array in found.items()}
 
 
-@pytest.mark.parametrize("form", ["mapping", "flat mapping", "npz", "npz with /", "pickle", "other names of parts"])
+@pytest.mark.parametrize(
+    "form", ["mapping", "flat mapping", "npz", "npz with /", "npz, the part last", "pickle", "other names of parts"]
+)
 def test_multibench(tmp_path, form):
     data, rows = parts()
     source = data if form == "mapping" else flat(data)
@@ -56,7 +58,10 @@ def test_multibench(tmp_path, form):
         source = {{"valid": "dev"}.get(part, part): found for part, found in data.items()}
     elif "npz" in form:
         source = tmp_path / "mosi_raw.npz"
-        np.savez(source, **flat(data, "/" if "/" in form else "_"))
+        of_parts = flat(data, "/" if "/" in form else "_")
+        if "last" in form:
+            of_parts = {"_".join(reversed(name.split("_"))): array for name, array in of_parts.items()}
+        np.savez(source, **of_parts)
     elif form == "pickle":
         (tmp_path / "mosi_raw.pkl").write_bytes(pickle.dumps(data))
         source = tmp_path / "mosi_raw.npz"

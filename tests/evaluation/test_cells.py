@@ -45,6 +45,18 @@ def test_hidden_cells_are_scored(run, source):
     )
 
 
+def test_what_a_data_set_hides_is_scored_as_what_a_fit_hides(run, source):
+    """`fit(read(…, hide_cells=…))` as `fit(…, hide_cells=…)`, with the same seed of the mask."""
+    data = mmppl.read(source, hide_cells=0.2)
+    found = mmppl.fit("factors", data, hyper=dict(latent_dim=4))
+    asked = dict(metrics=["cells_nats", "cells_coverage90"], draws=4)
+    wanted = mmppl.evaluate(run, **asked)["metrics"]
+    assert wanted["cells_nats.lab"] and mmppl.evaluate(found, **asked)["metrics"] == wanted
+    assert found.is_fitted_on(data) and mmppl.read(data).fingerprint() == data.fingerprint()
+    other = mmppl.read(data, as_={"other": "ignore"})
+    assert [m.name for m in other.whole.modalities] == ["lab"] and other.whole.present["lab"].sum() > 0
+
+
 def test_metrics_count_the_cells_that_are_there(run, source):
     """Against loops: rmse, its anchors, and the coverage."""
     found = mmppl.evaluate(run, metrics=["rmse.", "rmse_global", "rmse_linear", "coverage90"], draws=8)["metrics"]

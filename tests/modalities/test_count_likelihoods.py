@@ -1,5 +1,6 @@
 """Likelihoods of counts, Student's t and the Beta as distributions: quantiles, moments, size factors and bounds."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import scipy.stats
 import torch
 
+import mmppl
 from mmppl import Modality, UsageError
+from mmppl.data.schema.schema_file import schema_text
 from mmppl.modalities.likelihoods.counts.quantiles import count_quantile
 from mmppl.modalities.scaling import Scaling
 
@@ -21,6 +24,7 @@ CASES = [
     Modality("x", (2, 3), "nb", scale=0.7),
     Modality("x", (2, 3), "zinb", learned=INVERSE),
     Modality("x", (2, 3), "student", learned=STUDENT),
+    Modality("x", (2, 3), "student", df=6.0, learned={"log_scale": STUDENT["log_scale"]}),
     Modality("x", (2, 3), "beta", learned={"log_concentration": torch.linspace(0.2, 0.5, 6)}),
     Modality("x", (2, 3), "beta", scale=12.0),
 ]
@@ -141,3 +145,25 @@ def test_a_student_refuses_logs_of_counts():
     with pytest.raises(UsageError, match="choose nb, or --as x=student:transform=standardise"):
         Modality("x", (2,), "student", transform="log1p")
     assert Modality("x", (2,), "student").family.transforms("log1p")[0] == "standardise"
+
+
+def test_degrees_of_freedom_can_be_fixed(float64):
+    """They are the data's own beside `df`, are not learned, and go through a schema file and a run's schema."""
+    x = np.random.default_rng(0).standard_t(4, (60, 3))
+    (m,) = mmppl.read({"x": x}, as_={"x": "student:df=4,scale=shared"}).modalities
+    assert m.df == 4 and Modality.from_json(m.to_json()) == m and list(m.family.parameters(m)) == ["log_scale"]
+    bound = dataclasses.replace(m, learned={"log_scale": torch.tensor(0.05)})
+    law = scipy.stats.t(4, scale=math.exp(0.5))
+    found = m.family(bound, torch.zeros(60, 3)).log_prob(torch.from_numpy(x))
+    np.testing.assert_allclose(found, law.logpdf(x).sum(1), rtol=1e-12)
+    at = m.family(bound, torch.zeros(1, 3)).from_uniform(torch.full((1, 3), 0.9))
+    np.testing.assert_allclose(at, law.ppf(0.9), rtol=1e-12)
+    assert "df = 4.0" in schema_text(mmppl.read({"x": x}, as_={"x": "student:df=4"}))
+
+
+@pytest.mark.parametrize(
+    "how, why", [("student:df=2", "above 2"), ("student:df=x", "no positive"), ("normal:df=4", "no key 'df'")]
+)
+def test_degrees_of_freedom_that_cannot_be(how, why):
+    with pytest.raises(UsageError, match=why):
+        mmppl.read({"x": np.random.default_rng(0).normal(size=(60, 3))}, as_={"x": how})

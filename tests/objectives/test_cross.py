@@ -32,11 +32,11 @@ def terms(program, batch, **options):
     return cross_likelihood(program, traces, batch.under(all_subsets(3), "unseen"), **options)
 
 
-def by_hand(program, batch):
+def by_hand(program, batch, spread=1.0):
     """Σ over rows, subsets S of what a row has, and what it has beside S, over the number of rows."""
     loc, log_var = program.experts(batch)
     torch.manual_seed(2)
-    noise = torch.randn(7, len(batch), 2)
+    noise = spread * torch.randn(7, len(batch), program.latent_dim)
     total = dict.fromkeys(program.encoded, 0.0)
     for s, subset in enumerate(all_subsets(3)):
         for row in range(len(batch)):
@@ -70,6 +70,22 @@ def test_it_is_a_loop_over_rows_and_subsets(setting):
     ]
     for one, other in zip(*slopes):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+def test_a_dimension_of_which_posteriors_know_nothing_is_drawn_as_from_the_prior(setting):
+    """Of three dimensions the last is known to no expert: without spread it alone is drawn."""
+    _, batch = setting
+    modalities = [dataclasses.replace(m, scale="learned") for m in WORLD.modalities()]
+    program = load_program("mvae")(modalities, latent_dim=3, layers=0).double()
+    with torch.no_grad():
+        for encoder in program.encoders.values():
+            encoder[-1].weight[:2].normal_(generator=torch.Generator().manual_seed(0))
+            encoder[-1].weight[2:].zero_()
+            encoder[-1].bias[2:].zero_()
+            encoder[-1].weight[2].fill_(1e-3)  # a little is nothing
+    found = terms(program, batch, spread=0.0)
+    for n, value in by_hand(program, batch, torch.tensor([0.0, 0.0, 1.0])).items():
+        torch.testing.assert_close(found[f"cross.{n}"][0], value, rtol=1e-10, atol=1e-10)
 
 
 def test_the_experts_means_and_the_decoders_learn_and_noise_and_variances_do_not(setting):

@@ -24,14 +24,15 @@ import numpy as np
 from ...base.disk.maps import no_room, open_map
 from ...base.disk.parts import part_in, remove, sweep
 from ...base.files import check_regular, read_regular
+from ...base.parsing import size as size_in
 from ...errors import DataError
 from ...kernels.codegen.cache import cache_folder, distrusted
 from ..readers.parts.archive import Damaged
 from ..readers.parts.npy import read_header
 from .blocks import Contents, OtherType, Source
+from .unused import CONTENTS, forget_unused, hold
 
 FORMAT = 2  # of the folder; another one is not read
-CONTENTS = "contents.json"
 log = logging.getLogger("mmppl")
 
 
@@ -63,6 +64,8 @@ def kept_arrays(path: Path, source: Source, options: list[Any]) -> tuple[dict[st
                 _convert(source, folder / key, str(place), version)
                 _forget_older(folder, str(place), version)
                 found = _opened(folder / key)
+                if limit := os.environ.get("MMPPL_CACHE_LIMIT"):
+                    forget_unused(folder, size_in("$MMPPL_CACHE_LIMIT", limit))
     except OSError as error:
         raise no_room(folder, source.contents().size, error) from None
     if _version(place) != version:
@@ -152,6 +155,7 @@ def _opened(folder: Path) -> tuple[dict[str, np.ndarray], Contents] | None:
         about = json.loads(read_regular(folder / CONTENTS, 2**26))
         if about["format"] != FORMAT:
             return None
+        hold(folder)
         arrays = {str(name): _map(folder / f"{i}.npy") for i, name in enumerate(about["arrays"])}
         features = {str(key): tuple(map(str, names)) for key, names in about["features"].items()}
         return arrays, Contents({}, features, tuple(map(str, about["notes"])))

@@ -98,11 +98,12 @@ def with_schema(
         values={m.name: (dataset if m.name in same else moved).values[m.name] for m in after},
         observed={m.name: (dataset if m.name in same else moved).observed[m.name] for m in after},
         present=present,
+        source=dataset.source.only({m.name for m in after if m.name in before and _placed_alike(m, before[m.name])}),
         refresh=None if fresh is None else refresh,
         annotations=annotations,
         findings=tuple(told),
         declared={key: how for key, how in declared.items() if how not in (GROUP, TIME) or how in annotations},
-        whole=None,
+        whole=None if dataset.whole is None else with_schema(dataset.whole, as_={}, schema=after),
         scaled_on_all=None,
     )
 
@@ -133,6 +134,11 @@ def _alike(a: Modality, b: Modality) -> bool:
     return units[0] == units[1] and aligned(a, b)
 
 
+def _placed_alike(a: Modality, b: Modality) -> bool:
+    """Say whether both have the same features in the same places, in whatever units."""
+    return a.shape == b.shape and a.features == b.features and a.classes is None and b.classes is None
+
+
 def _in_input_units(m: Modality, value: np.ndarray) -> np.ndarray:
     return m.value_in_input_units(value) if m.classes is None else np.asarray(m.classes)[value]
 
@@ -152,8 +158,9 @@ def _overridden(m: Modality, override: Override | None, dataset: Dataset) -> Mod
             first = value[wrong][0].item()
             raise UsageError(f"--as {m.name}: {first!r}, a value of {dataset.name} in the units of the model, {why}")
     again = dataclasses.replace(
-        m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None
-    )
+        m, likelihood=override.likelihood, scale=override.scale, role=override.role or m.role, size_factor=None,
+        df=override.df,
+    )  # fmt: skip
     if family.kind == "ranks":
         again = dataclasses.replace(again, classes=in_given_order(m.name, m.classes or (), override.order))
     use = dataset.observed[m.name].numpy() & (dataset.split == 0)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...base.disk.maps import empty_like, row_blocks
 from ...modalities.modality import Modality
 from ..dataset import Dataset
+from ..source import SourceValues
 from ..splits import combined, stratifying
 from .arrays import Table
 
@@ -73,6 +74,13 @@ def encode_table(
         drawn_valid=table.split is None or not (table.split == 1).any(),
         annotations=dict(annotations),
         notes=(*notes, *table.notes),
+        source=SourceValues.small(
+            {
+                m.name: table.arrays[m.name].reshape(n, *m.shape)
+                for m in modalities
+                if m.name in table.arrays and m.family.values != "classes"
+            }
+        ),
     )
 
 

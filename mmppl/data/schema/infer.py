@@ -97,7 +97,9 @@ def _inferred(
     if override.transform not in (None, *transforms):
         raise UsageError(f"--as {name}: a {override.likelihood} has no transform {override.transform}; leave it out.")
     transform = override.transform or transforms[0]
-    return Modality(name, shape, override.likelihood, override.scale, override.role or role, transform=transform)
+    return Modality(
+        name, shape, override.likelihood, override.scale, override.role or role, transform=transform, df=override.df
+    )
 
 
 def is_label_name(name: str) -> bool:

@@ -112,44 +112,54 @@ def with_known_classes(table: Table, schema: Sequence[Modality]) -> tuple[Table,
 
 
 def with_possible_values(table: Table, schema: Sequence[Modality]) -> tuple[Table, list[Finding]]:
-    """Make rows of numbers missing where a value is none that the transform or likelihood of the run can have, so that
-    only questions about that modality are refused.
+    """Make numbers missing that the transform or likelihood of the run cannot have: single cells where encoders of the
+    run see gaps, else whole rows, so that only questions about that modality are refused.
 
     Args:
         table: the parsed arrays, checked and in the run's order.
         schema: the modalities of the run.
 
     Returns:
-        The table; a finding of the kind `UNSEEN` for each modality with such rows; and one for each with values that
+        The table; a finding for each modality with such numbers, of the kind `UNSEEN` where it is about rows, which
+        questions about them refuse, and `TOLD` where it is about cells; and one for each with values that
         the likelihood takes for others, such as proportions that rounding left outside [0, 1], which are clipped.
     """
     observed, present, told = dict(table.observed), dict(table.present), []
     for m in schema:
         if m.name not in table.arrays or m.family.values == "classes":
             continue
-        wrong, why, clipped = _odd_values(m, table)
+        wrong, why, clipped, cells = _odd_values(m, table)
         if wrong:
             place, rows = wrong[0][1], [row for row, _ in wrong]
             observed[m.name] = observed[m.name].copy()
-            observed[m.name][rows] = False
-            if m.name in present:
-                kept = observed[m.name].reshape(-1, *[1] * (present[m.name].ndim - 1))
-                present[m.name] = present[m.name] & kept
+            if m.gaps:
+                there = present[m.name] = np.broadcast_to(table.there(m.name), table.arrays[m.name].shape).copy()
+                for at, odd in cells:
+                    there[at] &= ~odd
+                observed[m.name][rows] = there[rows].reshape(len(rows), -1).any(1)
+            else:
+                observed[m.name][rows] = False
+                if m.name in present:
+                    kept = observed[m.name].reshape(-1, *[1] * (present[m.name].ndim - 1))
+                    present[m.name] = present[m.name] & kept
             taken = f"taken for missing in {len(rows):,} such row{'s' * (len(rows) != 1)}"
             text = f"{place} {why.partition(';')[0].rstrip('.')}; {taken}."
-            told.append(Finding(UNSEEN, m.name, text, rows=tuple(wrong)))
+            told.append(Finding(TOLD if m.gaps else UNSEEN, m.name, text, rows=tuple(wrong)))
         if clipped:
             text = f"{clipped[0][1]} is clipped to the nearest value that {m.likelihood} has"
             told.append(Finding(TOLD, m.name, f"{text}, in {len(clipped):,} such rows.", rows=tuple(clipped)))
     return dataclasses.replace(table, observed=observed, present=present), told
 
 
-def _odd_values(m: Modality, table: Table) -> tuple[list[tuple[int, str]], str, list[tuple[int, str]]]:
-    """The rows with observed values that a run cannot take, each with the first of them in words, and why; and the rows
-    with values that are clipped."""
+def _odd_values(
+    m: Modality, table: Table
+) -> tuple[list[tuple[int, str]], str, list[tuple[int, str]], list[tuple[slice, np.ndarray]]]:
+    """The rows with observed values that a run cannot take, each with the first of them in words, and why; the rows
+    with values that are clipped; and the cells of the former, in blocks of rows that have any."""
     array = table.arrays[m.name]
     wrong: list[tuple[int, str]] = []
     clipped: list[tuple[int, str]] = []
+    blocks: list[tuple[slice, np.ndarray]] = []
     why = ""
     for at in row_blocks(array):
         raw = array[at].astype(np.float64).reshape(-1, *m.shape)
@@ -165,9 +175,10 @@ def _odd_values(m: Modality, table: Table) -> tuple[list[tuple[int, str]], str, 
                 column = np.argwhere(found[row].reshape(array.shape[1:]))[0].tolist() if array.ndim > 1 else []
                 number = at.start + row
                 rows.append((number, f"{table.place(m.name, number, column)}: {array[(number, *column)].item()!r}"))
-        if cells.any() and not why:
-            why = curve[1] if (curve[0] & seen).any() else family[1]
-    return wrong, why, clipped
+        if cells.any():
+            blocks.append((at, cells.reshape(array[at].shape)))
+            why = why or (curve[1] if (curve[0] & seen).any() else family[1])
+    return wrong, why, clipped, blocks
 
 
 def _column_differences(m: Modality, found: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ class Override:
         size: of counts, "total" if their means are proportional to their row's total, "none" if they are not.
         order: the classes as texts, lowest first, for likelihoods of ordered classes.
         event: the name of the array that says which survival times are those of events.
+        df: the degrees of freedom of a Student's t.
     """
 
     likelihood: str
@@ -43,6 +44,7 @@ class Override:
     size: Literal["total", "none"] | None = None
     order: tuple[str, ...] | None = None
     event: str | None = None
+    df: float | None = None
 
     @property
     def ignored(self) -> bool:
@@ -107,12 +109,14 @@ def _parse(name: str, text: str) -> Override:
             found[key] = tuple(value.split("<" if "<" in value else "/"))
         elif key == "event" and LIKELIHOODS[likelihood].kind == "survival":
             found[key] = value
+        elif key in LIKELIHOODS[likelihood].fixable:
+            found[key] = _number(name, likelihood, key, value)
         elif key == "scale":
             found[key] = _scale(name, likelihood, value, LIKELIHOODS[likelihood].scales)
         elif key not in choices:
             raise UsageError(
                 f"--as {name}: no key {key!r}; there are scale, role, transform, missing, size of counts, order of an "
-                f"ordinal, and event of a weibull.{suggest(key, [*choices])}"
+                f"ordinal, event of a weibull, and df of a student.{suggest(key, [*choices])}"
             )
         elif value not in choices[key]:
             raise UsageError(
@@ -130,17 +134,17 @@ def _parse(name: str, text: str) -> Override:
 def _scale(name: str, likelihood: str, text: str, words: tuple[str, ...]) -> Scale:
     if not words:
         raise UsageError(f"--as {name}: {likelihood} has no scale; leave it out.")
-    if text in words:
-        return cast(Scale, text)
+    return cast(Scale, text) if text in words else _number(name, likelihood, "scale", text, words)
+
+
+def _number(name: str, likelihood: str, key: str, text: str, words: tuple[str, ...] = ()) -> float:
     try:
         number = float(text)
     except ValueError:
         number = np.nan
     if not 0 < number < np.inf:
-        raise UsageError(
-            f"--as {name}: scale={text!r} of {likelihood} is neither a positive number nor {' nor '.join(words)}."
-            f"{suggest(text, words)}"
-        )
+        what = f"neither a positive number nor {' nor '.join(words)}" if words else "no positive number"
+        raise UsageError(f"--as {name}: {key}={text!r} of {likelihood} is {what}.{suggest(text, words)}")
     return number
 
 

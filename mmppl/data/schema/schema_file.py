@@ -260,6 +260,7 @@ def _table(m: Modality, dataset: Dataset) -> list[str]:
     about = f"in {seen:.1%} of the rows" + (f", {len(m.classes)} classes" if m.classes else "")
     keys: dict[str, Any] = {"columns": list(m.features) if m.features else None, "group": m.group}
     keys |= {"likelihood": m.likelihood, "scale": m.scale, "role": m.role, "transform": m.transform, "event": m.event}
+    keys |= {key: getattr(m, key) for key in m.family.fixable}
     if m.family.values == "counts":
         keys["size"] = "none" if m.size_factor is None else "total"
     if m.family.kind == "ranks":

@@ -63,6 +63,8 @@ def keep_observed(found: dict[str, dict[str, Any]], program: Program, dataset: D
         if kind(m) == "survival":
             known = known & (value > 0)  # censored times are negative
         own = np.asarray(m.classes)[value] if m.classes else m.value_in_input_units(value)
+        if (read := dataset.source.of(m.name)) is not None:  # as it is in the file, not through float32 and back
+            own = np.where(known, read, own)
         for key, part in parts.items():
             if key in WHOLE:
                 continue
@@ -73,7 +75,12 @@ def keep_observed(found: dict[str, dict[str, Any]], program: Program, dataset: D
                 parts[key] = np.where(known, 0, part).astype(part.dtype)
             elif key == "draws":
                 kept = value if m.classes else own  # draws of classes are codes
-                parts[key] = np.where(known[:, None], kept[:, None], part).astype(part.dtype)
+                parts[key] = np.where(known[:, None], kept[:, None], part).astype(_exact(part, kept))
             else:
-                parts[key] = np.where(known, own, part).astype(part.dtype)
+                parts[key] = np.where(known, own, part).astype(_exact(part, own))
         parts["imputed"] = ~known
+
+
+def _exact(part: np.ndarray, own: np.ndarray) -> np.dtype:
+    """The type of an answer that holds its own numbers, and what was observed, exactly; of texts that of the answer."""
+    return np.result_type(part, own) if part.dtype.kind == "f" and own.dtype.kind in "fiu" else part.dtype

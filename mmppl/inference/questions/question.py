@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...base.choices import METHODS, PRECISIONS, choice
 from ...base.parsing import whole
+from ...core.batch import SIZE
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...distributions.delta import is_deterministic
@@ -182,6 +183,9 @@ class Question:
                     f"{', '.join([*question.latents, *program.targets()])}."
                 )
         question.instead = set_conditions(program, set_condition)
+        for name in question.instead.keys() - {m.name for m in program.covariates}:
+            if (counts := name.removeprefix(SIZE)) not in want:
+                raise UsageError(f"query: --set-condition {name} is of {counts}, which is not wanted; want it, too.")
         if set_condition and "evidence" in want:
             raise UsageError("query: evidence is that of rows under their own conditions; leave out --set-condition.")
         if set_condition and not any(name in program.targets() for name in want):

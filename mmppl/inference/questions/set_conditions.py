@@ -1,4 +1,4 @@
-"""The conditions that a query sets: "as if measured there"."""
+"""The conditions that a query sets: "as if measured there", and the totals of counts, "as if counted so deep"."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...core.batch import SIZE
 from ...core.program import Program
 from ...data.dataset import Dataset
 from ...errors import UsageError, suggest
@@ -24,6 +25,7 @@ def set_conditions(program: Program, values: Mapping[str, Any]) -> dict[str, Ten
     Args:
         program: the program.
         values: name → a class, a number, or several where the condition is a vector; or a text of it ("0.5,1").
+            "size_NAME" of counts that have a size factor → the total of a row (its library size).
 
     Returns:
         name → (*shape).
@@ -38,12 +40,24 @@ def set_conditions(program: Program, values: Mapping[str, Any]) -> dict[str, Ten
         >>> set_conditions(program, {"site": "south"})
         {'site': tensor(1)}
     """
-    known = {m.name: m for m in program.covariates}
+    own = {m.name: m for m in program.covariates}
+    sizes = [f"{SIZE}{m.name}" for m in program.modalities if m.size_factor is not None]
+    known = list(dict.fromkeys([*own, *sizes]))
     for name in values:
         if name not in known:
             there = f"there are {', '.join(known)}" if known else "this run has none"
-            raise UsageError(f"--set-condition {name}: no condition {name!r}; {there}.{suggest(name, list(known))}")
-    return {name: _value(known[name], value) for name, value in values.items()}
+            raise UsageError(f"--set-condition {name}: no condition {name!r}; {there}.{suggest(name, known)}")
+    return {name: _value(own[name], value) if name in own else _total(name, value) for name, value in values.items()}
+
+
+def _total(name: str, value: Any) -> Tensor:
+    try:
+        total = float(value)
+    except (TypeError, ValueError):
+        total = np.nan
+    if not 0 < total < np.inf:
+        raise UsageError(f"--set-condition {name}={value}: expected a total above 0, such as 1e4.")
+    return torch.tensor(total, dtype=torch.float64)
 
 
 def _value(m: Modality, value: Any) -> Tensor:
@@ -92,8 +106,11 @@ def about_conditions(program: Program, dataset: Dataset, values: Mapping[str, An
     Returns:
         At most one line for each condition.
     """
+    own = {m.name for m in program.covariates}
     lines = [
         f"{name}: predicted as if it were {value} in every row; latents are read under each row's own."
+        if name in own
+        else f"{name.removeprefix(SIZE)}: predicted as counts of a row whose total is {value}."
         for name, value in values.items()
     ]
     for m in program.covariates:

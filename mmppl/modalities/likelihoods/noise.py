@@ -67,9 +67,11 @@ class LearnedParts:
     Attributes:
         calibrates_noise: whether `variance` is proportional to the square of the scale that `_log_scale` returns, so
             that a factor calibrates it.
+        fixable: the fields of `Modality` beside `scale` by which a user may fix what is learned else; keys of `--as`.
     """
 
     calibrates_noise: ClassVar[bool] = False
+    fixable: ClassVar[tuple[str, ...]] = ()
     default_scale: ClassVar[float | str | None] = None
     scales: ClassVar[tuple[str, ...]] = ()
     modality: Modality

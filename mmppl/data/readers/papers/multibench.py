@@ -29,7 +29,8 @@ LEFT_OUT = ("text_bert", "classification_labels", "regression_labels_")  # begin
 EMOTIONS = ("happiness", "sadness", "anger", "surprise", "disgust", "fear")  # of MOSEI, beside the sentiment
 SCORE = "score"
 AS = {SCORE: "laplace:role=label"}
-KEY = re.compile(rf"({'|'.join(PART_OF)})[_/.](\w+)")
+KEY = re.compile(rf"(?P<part>{'|'.join(PART_OF)})[_/.](?P<name>\w+)")
+TURNED = re.compile(rf"(?P<name>\w+)[_/.](?P<part>{'|'.join(PART_OF)})")
 VIDEO = re.compile(r"(.+?)(?:\[\d+\]|\$_\$\d+|/.*|_\d+)")  # of the id of a segment
 
 
@@ -51,7 +52,7 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
     """Read the layout.
 
     Args:
-        arrays: "train_vision" or "train/vision" etc., or "vision" etc. for a single part → array.
+        arrays: "train_vision", "train/vision" or "vision_train" etc., or "vision" etc. for a single part → array.
         name: the name of the data, for messages.
 
     Returns:
@@ -64,8 +65,8 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
     for key, array in arrays.items():
-        match = KEY.fullmatch(key)
-        part, inner = (PART_OF[match[1]], match[2]) if match else ("", key)
+        match = KEY.fullmatch(key) or TURNED.fullmatch(key)
+        part, inner = (PART_OF[match["part"]], match["name"]) if match else ("", key)
         parts.setdefault(part, {})[inner] = array
     if len(parts) > 1 and "" in parts or not all(map(_is_part, parts.values())):
         return None

@@ -14,9 +14,10 @@ import numpy as np
 from ....base.memory import check_room
 from ....errors import DataError
 from ....modalities.likelihoods.registry import LIKELIHOODS
+from ....modalities.modality import Modality
 from ...annotations import WORD
 from ...examine.finding import Finding, listed
-from ...examine.report import UNSEEN
+from ...examine.report import TOLD, UNSEEN
 from ...schema.grouping.column_names import legal_name, owners
 from ...schema.infer import is_label_name
 from ...splits import GROUP
@@ -117,7 +118,7 @@ def read_csv(path: Path, request: Request = Request()) -> Arrays:
     cells, ids, more = _with_ids(cells, rows, guessed, request)
     told += more
     told += [Finding("table", of[0].partition(":")[0], f"{listed(of)}: {note}.") for note, of in notes.items()]
-    told += [*_told_of_words(kept.values(), ids), *_told_of_unread(kept.values())]
+    told += [*_told_of_words(kept.values(), ids), *_told_of_unread(kept.values(), request.schema or ())]
     dates = [column.name for column in kept.values() if column.kind == "dates" and ":" not in column.name]
     wanted = {name for name, how in request.as_.items() if how != "annotation"} | _known(request)
     dropped = [name for name in dates if name not in wanted and cells[name][1].any()]
@@ -270,15 +271,16 @@ def _counts_rows(values: np.ndarray, missing: np.ndarray) -> bool:
     return bool((np.diff(values) == 1).all())
 
 
-def _told_of_unread(columns: Iterable[Column]) -> list[Finding]:
-    """Tell the texts among what a run knows as numbers, which stop only questions about them."""
-    told = []
+def _told_of_unread(columns: Iterable[Column], schema: Iterable[Modality]) -> list[Finding]:
+    """Tell the texts among what a run knows as numbers, which stop only questions about them, or where encoders of the
+    run see gaps, none."""
+    told, gaps = [], {m.name for m in schema if m.gaps}
     for column in columns:
         rows = sorted((row, text) for text, of in column.unread.items() for row in of)
         if rows and column.kind != "truth":
             words = [(row, f"{column.place}, column {column.name!r}, row {row}: {text[:60]!r}") for row, text in rows]
             text = f"{words[0][1]} is no number; taken for missing in {len(rows):,} such row{'s' * (len(rows) > 1)}."
-            told.append(Finding(UNSEEN, column.owner, text, rows=tuple(words)))
+            told.append(Finding(TOLD if column.owner in gaps else UNSEEN, column.owner, text, rows=tuple(words)))
     return told
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ....errors import DataError
 from ....modalities.modality import Modality
 from ...examine.finding import Finding
-from ...examine.report import UNSEEN
+from ...examine.report import TOLD, UNSEEN
 from ...schema.grouping.column_names import owners
 from ..registry import Request
 from .column import cells_of
@@ -44,8 +44,9 @@ def numbers_of(column: str, series: Any, m: Modality) -> tuple[tuple[np.ndarray,
         m: the modality of the run that it belongs to.
 
     Returns:
-        The values and which of them are missing, as `cells_of` returns them; and a finding of the kind `UNSEEN` if
-        there are texts that are no numbers, and none of the words that the run takes for missing.
+        The values and which of them are missing, as `cells_of` returns them; and a finding of the kind `UNSEEN`, or
+        `TOLD` where encoders of the run see gaps, if there are texts that are no numbers, and none of the words that
+        the run takes for missing.
 
     Raises:
         DataError: see `cells_of`; texts among numbers raise nothing.
@@ -69,7 +70,7 @@ def numbers_of(column: str, series: Any, m: Modality) -> tuple[tuple[np.ndarray,
     if not rows:
         return (values, np.isnan(values)), []
     text = f"{rows[0][1]} is no number; taken for missing in {len(rows):,} such row{'s' * (len(rows) > 1)}."
-    return (values, np.isnan(values)), [Finding(UNSEEN, m.name, text, rows=tuple(rows))]
+    return (values, np.isnan(values)), [Finding(TOLD if m.gaps else UNSEEN, m.name, text, rows=tuple(rows))]
 
 
 def _number(cell: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..likelihood import Likelihood
 from .quantiles import count_quantile
 
 LEAST_TOTAL = 0.5  # a row of zeros counts as half a count, so that its size factor has a logarithm
+CERTAIN = 1e-12  # squared coefficient of variation of a size that is set
 SMALLEST = math.exp(-10)  # the least centre of a feature, one that is zero in every training row
 
 
@@ -29,7 +31,8 @@ class CountLikelihood(Likelihood):
     s is 1, or where the modality has a `size_factor` the row's library size: s = Σ x / Σ c over the elements that the
     row has. The latent then explains shares, not depths, and the log-probability is ln p(total) + Σ ln p(x | total),
     with a negative binomial for the totals, so that its nats are those of all counts. Where counts are drawn or
-    averaged (a query), s is unknown and follows the training rows: their mean, and their spread as dispersion.
+    averaged (a query), s is unknown and follows the training rows: their mean, and their spread as dispersion; or it is
+    that of a total which the query sets (`of_total`).
 
     Source: a mean proportional to the library size as in Lopez et al. 2018, Nature Methods 15 (scVI: μ = ℓ ρ), with
     ρ ∝ e^output as in generalised linear models (Love et al. 2014, Genome Biology 15, eq. 1: μ = s q) instead of a
@@ -64,6 +67,20 @@ class CountLikelihood(Likelihood):
         expected = np.where(there, centre, 0.0).sum(1)
         totals = np.maximum(np.where(there, value, 0.0).sum(1, dtype=np.float64), LEAST_TOTAL)
         return np.where(expected > 0, totals / np.where(expected > 0, expected, 1.0), 1.0)
+
+    @classmethod
+    def of_total(cls, modality: Modality, total: float) -> Modality:
+        """Return a modality with a size factor as its rows have it whose total is known, for predictions.
+
+        Args:
+            modality: the modality, with its `size_factor`.
+            total: the total, above 0.
+
+        Returns:
+            The same with the size factor total / Σ c, and no spread of it.
+        """
+        centres = float(np.exp(_log_centres(modality.input_scaling)).sum())
+        return replace(modality, size_factor=(total / centres, CERTAIN))
 
     def _offset(self) -> Tensor | float:
         """(size,) ln c; 0 of a modality that has learned nothing from data."""
