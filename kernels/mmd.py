@@ -212,8 +212,8 @@ def mmd2_of_some(x: Tensor, y: Tensor, kernel: Kernel, rows: Tensor) -> Tensor:
 
     A V-statistic of n rows is not one of N: its bias, of rows that are paired with themselves, is N/n times as large.
     Here it is as large as that of N rows: s V + (1 − s) U with s = n/N, of the statistics of the n rows. U leaves out
-    x_i with x_i, y_i with y_i and x_i with y_i, which belong to one row. The mean over all choices of n of the N rows is
-    exactly the V-statistic of all of them.
+    x_i with x_i, y_i with y_i and x_i with y_i, which belong to one row. The mean over all choices of n of the N rows
+    is exactly the V-statistic of all of them.
 
     Args:
         x: (N, D).

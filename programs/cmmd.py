@@ -52,7 +52,8 @@ class CMMD(Program):
     Each but the MMD is a mean over the rows of a batch. z is told something, and the KL and the MMD are about it, only
     in those n of the N rows that have some x_M. So the MMD counts by their share s = n/N, as the KL does, and its
     V-statistic is estimated as that of N rows (`mmd2_of_some`): on average the ratio of the terms does not depend on
-    how many rows lack x_M. Where none does it is the V-statistic, as in the paper. Of a single row among others it is 0.
+    how many rows lack x_M. Where none does it is the V-statistic, as in the paper; of a single row among others it is
+    0.
 
     With two stages (the paper's for Flickr, where few rows have a label) all rows are learned from at first, without
     the classifier and with no y in the guide; then those that have a label, with both. Their weights that see or

@@ -44,7 +44,9 @@ def _lacks(thing: Any) -> list[str]:
     return missing
 
 
-RECIPES: Registry[Callable[..., Any]] = Registry("recipe", __package__, aside=("registry",), lacks=_lacks)
+RECIPES: Registry[Callable[..., Any]] = Registry(
+    "recipe", __package__, folders=("pictures",), aside=("registry",), lacks=_lacks
+)
 
 
 def recipe(name: str) -> Callable[[Make], Make]:

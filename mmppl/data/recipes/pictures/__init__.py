@@ -1,0 +1,1 @@
+"""Recipes of pictures that are no digits."""
