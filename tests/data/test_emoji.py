@@ -62,6 +62,14 @@ def test_options(root):
     np.testing.assert_allclose(found[3], (np.arange(4, 8) ** 2 + np.arange(8, 12) ** 2) / 2, atol=1e-4)
 
 
+def test_smaller_drawings_are_means_of_squares(root):
+    small, whole = (mmppl.read(f"emoji:least=2,side={side}", root=root) for side in (2, 4))
+    squares = whole.values["other"].unflatten(3, (2, 2)).unflatten(2, (2, 2)).mean((3, 5))
+    np.testing.assert_allclose(small.values["other"], squares, atol=0.51 / 255)
+    with pytest.raises(mmppl.UsageError, match="^emoji: side=3: drawings are 4×4; give a side that divides it.$"):
+        mmppl.read("emoji:side=3", root=root)
+
+
 def without(path, name):
     with np.load(path) as file:
         np.savez(path, **{key: file[key] for key in file.files if key != name})

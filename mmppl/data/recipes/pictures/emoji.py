@@ -71,6 +71,7 @@ def emoji(
     text: Literal["none", "glove"] = "none",
     tags: Literal["label", "modality"] = "label",
     least: int = 10,
+    side: int | None = None,
     repeats: Literal["drop", "keep"] = "drop",
 ) -> Arrays:
     """1,911 emoji: a drawing, 3×32×32, and that of another maker; its tags as labels that are yes or no; its category.
@@ -92,6 +93,7 @@ def emoji(
             of them has one. Words of names are often tags, too.
         tags: whether `tags` is a label, or a bag of words that is a modality.
         least: train rows that must have a tag for it to have a column.
+        side: pixels of a side, of which there are 32: a divisor, such as 16, for the means of squares.
         repeats: "keep" keeps the rows of valid and test parts of which a drawing is in an earlier part.
 
     Returns:
@@ -99,14 +101,14 @@ def emoji(
 
     Raises:
         DataError: files are missing or damaged, or do not belong together.
-        UsageError: no tag has so many rows.
+        UsageError: no tag has so many rows, or the side is no divisor.
     """
     root = root_or_default(root)
     found = _load(root, f", and {WANTED} in ROOT/{FOLDER}" if text == "glove" else "")
     second = next(name for name in DRAWINGS if name != maker)
-    arrays = {"image": _channels_first(found.drawings[maker])}
+    arrays = {"image": _channels_first(found.drawings[maker], side)}
     if other:
-        arrays["other"] = _channels_first(found.drawings[second])
+        arrays["other"] = _channels_first(found.drawings[second], side)
     features, notes = {}, []
     if text == "glove":
         assert root is not None
@@ -130,7 +132,7 @@ def emoji(
         notes.append(
             f"{again.sum()} valid and test rows have a drawing that an earlier part has, too; they are {done}."
         )
-    named = dict(maker=maker, other=other, text=text, tags=tags, least=least, repeats=repeats)
+    named = dict(maker=maker, other=other, text=text, tags=tags, least=least, side=side, repeats=repeats)
     role = ":role=label" if tags == "label" else ""
     return Arrays(
         arrays,
@@ -147,9 +149,15 @@ def emoji(
     )
 
 
-def _channels_first(drawings: np.ndarray) -> np.ndarray:
-    """(N, H, W, 3) → (N, 3, H, W)."""
-    return np.ascontiguousarray(np.moveaxis(drawings, -1, 1))
+def _channels_first(drawings: np.ndarray, side: int | None) -> np.ndarray:
+    """(N, H, W, 3) → (N, 3, side, side), of the means of squares of pixels."""
+    n, high, wide, _ = drawings.shape
+    side = high if side is None else side
+    if side < 1 or high % side or high != wide:
+        raise UsageError(f"{RECIPE}: side={side}: drawings are {high}×{wide}; give a side that divides it.")
+    step = high // side
+    squares = np.moveaxis(drawings, -1, 1).reshape(n, 3, side, step, side, step)
+    return squares[:, :, :, 0, :, 0] if step == 1 else np.rint(squares.mean((3, 5))).astype(np.uint8)
 
 
 def _tags(found: Emoji, least: int) -> tuple[np.ndarray, tuple[str, ...]]:
