@@ -207,6 +207,49 @@ def mmd2(
         return torch.where((mass[0] > 0) & (mass[1] > 0), total, 0.0)
 
 
+def mmd2_of_some(x: Tensor, y: Tensor, kernel: Kernel, rows: Tensor) -> Tensor:
+    """The V-statistic of N pairs of rows, estimated from the n of them that are at hand.
+
+    A V-statistic of n rows is not one of N: its bias, of rows that are paired with themselves, is N/n times as large.
+    Here it is as large as that of N rows: s V + (1 − s) U with s = n/N, of the statistics of the n rows. U leaves out
+    x_i with x_i, y_i with y_i and x_i with y_i, which belong to one row. The mean over all choices of n of the N rows
+    is exactly the V-statistic of all of them.
+
+    Args:
+        x: (N, D).
+        y: (N, D); x_i and y_i may depend on each other, but not on other rows.
+        kernel: kernel of squared distances, e.g. `rbf(1.0)`.
+        rows: (N,) bool, those that are at hand. The others do not matter as long as they are finite.
+
+    Returns:
+        A scalar, which may be negative; the same bits as `mmd2(x, y, kernel)` where all rows are at hand, and 0 where
+        only one or none of several is.
+
+    Raises:
+        ValueError: the shapes disagree.
+
+    Source: Gretton et al. 2012, eqs. 4 (U) and 5 (V); their sum is elementary.
+    """
+    if x.ndim != 2 or x.shape != y.shape or rows.shape != x.shape[:1]:
+        raise ValueError(
+            f"mmd2_of_some: expected x and y (N, D) and rows (N,); got {tuple(x.shape)}, {tuple(y.shape)} and "
+            f"{tuple(rows.shape)}."
+        )
+    with torch.autocast(x.device.type, enabled=False):
+        weight = rows.detach().to(x.dtype)
+        n = rows.detach().double().sum()
+        absent = 1 - n / len(rows)
+        one, whole, apart = n.new_ones(()), n * n, n * n - n
+        share, across = (torch.lerp(_ratio(c * one, whole), _ratio(c * one, apart), absent) for c in (1.0, -2.0))
+        of_row = (1 - absent) * _ratio(one, whole)
+        pairs, parameters = kernel
+        total = pairs.contrast(x, y, parameters, (share, share, across), x_weight=weight, y_weight=weight)
+        total = total + kernel(x.new_zeros(())) * (of_row * n + of_row * n).to(x.dtype)
+        between = torch.where(rows, kernel(torch.where(rows.unsqueeze(-1), x - y, 0.0).square().sum(-1)), 0.0).sum()
+        total = total + (-2 * of_row - across).to(x.dtype) * between
+        return torch.where((n > 1) | ((n > 0) & (absent == 0)), total, 0.0)
+
+
 def mmd2_linear(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     """An unbiased estimate of MMD² in linear time, from successive pairs of rows. An odd last row is left out.
 

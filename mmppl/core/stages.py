@@ -20,6 +20,9 @@ GradientRule = Callable[[dict[str, Tensor]], Tensor]
 Update = Callable[["Program", Iterable["Batch"]], None]
 """Sets parameters from all training rows. The iterable yields them in batches, and may be iterated several times."""
 
+RowChoice = Callable[[Mapping[str, Tensor]], Tensor]
+"""Chooses rows by what they have, as `Program.usable` does: name → (N,) bool, to (N,) bool."""
+
 OPTIMISERS = ("adam", "adamw", "sgd")
 
 
@@ -101,6 +104,8 @@ class Stage:
             once per epoch, without gradients, with the program and an iterable of batches, and sets parameters of the
             stage's groups in place, in closed form or as one iteration of EM. What it has to keep between calls belongs
             in buffers.
+        rows: the training rows that the steps of the stage learn from; None: all. An epoch has as many steps as any
+            other, so that it may pass several times over few rows.
 
     Raises:
         UsageError: a value is out of range.
@@ -116,6 +121,7 @@ class Stage:
     groups: tuple[str, ...] | None = None
     terms: tuple[str, ...] | None = None
     update: Literal["gradient", "lbfgs"] | Update = "gradient"
+    rows: RowChoice | None = None
 
     def __post_init__(self) -> None:
         for name in ("groups", "terms"):
@@ -127,6 +133,8 @@ class Stage:
             raise UsageError(f"stage {self.name}: share {self.share} is not positive.")
         if not callable(self.update) and self.update not in ("gradient", "lbfgs"):
             raise UsageError(f"stage {self.name}: update {self.update!r} is neither gradient, lbfgs nor a function.")
+        if self.rows is not None and self.update != "gradient":
+            raise UsageError(f"stage {self.name}: only gradient steps choose rows; leave rows out.")
 
 
 def _names(given: Any) -> tuple[str, ...]:

@@ -56,8 +56,8 @@ def evaluate(
 
     If the classes have an order, also rank_error.X, the mean distance of the median class from the true one in ranks.
     For tags (a label of probabilities), over all entries: error.X, log_loss.X, calibration_error.X, calibration.X and
-    rmse.X; over columns that hold both yes and no: auc.X, average_precision.X and f1_macro.X; auc_micro.X and
-    f1_micro.X of all entries together.
+    rmse.X; over columns that hold both yes and no: auc.X, average_precision.X and f1_macro.X; auc_micro.X,
+    average_precision_micro.X and f1_micro.X of all entries together. (The mean of average precisions is called mAP.)
 
     For a survival time: concordance.X, Harrell's C of the predictive mean; time_error.X, the mean absolute error of the
     median, of censored times what is known of it (see `survival.scores`).

@@ -13,6 +13,7 @@ SMALLEST = 1e-12  # smaller probabilities count as this, so that one row adds at
 BLOCK = 1_000  # rows whose distances to all others are held at once
 ROUNDING = 1e-6  # a standard deviation of less than this share of the largest value is rounding (float32)
 THRESHOLDS = np.linspace(0, 6, 40)  # nats, of the collapse curve
+DELTA = 0.01  # share of the rows that may lie above them
 
 
 def error_rate(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -228,7 +229,7 @@ def gaussian_kl(
     return 0.5 * ((distance + variance) / other - 1 - np.log(variance / other))
 
 
-def collapse_curve(kl: np.ndarray, eps: np.ndarray = THRESHOLDS, delta: float = 0.01) -> np.ndarray:
+def collapse_curve(kl: np.ndarray, eps: np.ndarray = THRESHOLDS, delta: float = DELTA) -> np.ndarray:
     """Compute the fraction of collapsed latent dimensions at each threshold: those whose KL_d(x) ≤ eps for a share ≥ 1
     − delta of the rows.
 

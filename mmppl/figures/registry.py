@@ -69,7 +69,7 @@ def _lacks(drawing: Drawing) -> list[str]:
     return [part for part in ("shows", "absent") if not getattr(drawing, part)]
 
 
-FIGURES: Registry[Drawing] = Registry("figure", __package__ or "", aside=ASIDE, lacks=_lacks)
+FIGURES: Registry[Drawing] = Registry("figure", __package__ or "", folders=("curves",), aside=ASIDE, lacks=_lacks)
 
 
 def figure(

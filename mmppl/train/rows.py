@@ -13,7 +13,9 @@ from ..core.batch import Batch
 from ..core.elements import check_cells
 from ..core.program import Program
 from ..core.row_selection import MissingnessPatterns
+from ..core.stages import Stage
 from ..data.dataset import Dataset
+from ..errors import DataError
 from .budget.held_out import Fold
 
 VALID_BATCH = 128  # rows at least of a batch that is only looked at, where epochs are counted in steps
@@ -103,27 +105,48 @@ class Rows:
             replaced[name][ours] = value[places[ours]]
         return self.train.replaced({name: value.to(self.device) for name, value in replaced.items()})
 
-    def shuffled(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, in its order."""
-        if self.whole:
+    def shuffled(self, seed: int, epoch: int, stage: Stage = Stage()) -> Iterator[Batch]:
+        """The batches of an epoch of a stage, in their order.
+
+        Raises:
+            DataError: there is no row that the stage learns from.
+        """
+        if self.whole and stage.rows is None:
             of = self.of_epoch(seed, epoch)
             for rows in self._order(seed, epoch).split(self.batch_size):
-                yield self._batch(of, rows)
+                yield self._batch(of, rows, self.patterns)
             return
-        number, current = len(self.train) // self.batch_size, 0  # of the batches of a pass; the pass, from 1
+        among = None if stage.rows is None else self._chosen(stage)
+        count = len(self.train) if among is None else len(among)
+        size = min(self.batch_size, count)
+        patterns = self.patterns if among is None else None  # they tell how much all rows lack
+        number, current = count // size, 0  # of the batches of a pass; the pass, from 1
         for step in range(self.steps_before(epoch), self.steps_before(epoch + 1)):
             if step // number + 1 != current:
                 current = step // number + 1
-                of, batches = self.of_epoch(seed, current), self._order(seed, current).split(self.batch_size)
-            yield self._batch(of, batches[step % number])
+                order = self._order(seed, current)
+                batches = (order if among is None else order[torch.isin(order, among)]).split(size)
+                of = self.of_epoch(seed, current)
+            yield self._batch(of, batches[step % number], patterns)
+
+    def _chosen(self, stage: Stage) -> Tensor:
+        """Numbers of the training rows that a stage learns from."""
+        assert stage.rows is not None
+        rows = stage.rows(self.train.observed).nonzero().squeeze(-1)
+        if not len(rows):
+            raise DataError(
+                f"{type(self.program).__name__}: none of the {len(self.train):,} training rows has what the stage "
+                f"{stage.name!r} learns from; give it such rows, or leave out the stage."
+            )
+        return rows
 
     def _order(self, seed: int, number: int) -> Tensor:
         """The training rows in the order of a pass."""
         purpose = ("order", number, self.key) if self.key else ("order", number)
         return torch.randperm(len(self.train), generator=generator(seed, *purpose)).to(self.device)
 
-    def _batch(self, of: Dataset, rows: Tensor) -> Batch:
-        return replace(of.batch(rows, self.program.encoded, self.size), patterns=self.patterns)
+    def _batch(self, of: Dataset, rows: Tensor, patterns: MissingnessPatterns | None) -> Batch:
+        return replace(of.batch(rows, self.program.encoded, self.size), patterns=patterns)
 
     def in_order(self, dataset: Dataset) -> Iterator[Batch]:
         """Batches of some rows, in the order of the file."""

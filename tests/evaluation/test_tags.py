@@ -58,6 +58,8 @@ def test_scores_are_those_of_scikit_learn():
     assert found["auc"] == pytest.approx(roc_auc_score(truth, share))
     assert found["auc_micro"] == pytest.approx(roc_auc_score(truth, share, average="micro"))
     assert found["average_precision"] == pytest.approx(average_precision_score(truth, share))
+    micro = average_precision_score(truth, share, average="micro")
+    assert found["average_precision_micro"] == pytest.approx(micro)
     assert found["f1_macro"] == pytest.approx(f1_score(truth, share >= 0.5, average="macro"))
     assert found["f1_micro"] == pytest.approx(f1_score(truth, share >= 0.5, average="micro"))
     whole = target_of(np.c_[truth, np.zeros(80)], np.c_[share, share[:, 0]])  # a column of which nothing can be ranked

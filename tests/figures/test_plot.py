@@ -40,8 +40,9 @@ def check(paths, names):
 def test_cmmd(tmp_path):
     run = mmppl.fit("cmmd", hyper=SMALL, epochs=2, out=tmp_path / "run")
     logged = []
-    check(run.plot(log=logged.append), ["calibration", "loss", "generated", "reconstructions", "latent", "traversals"])
-    assert len(logged) == 7 and any("no coherence is drawn" in line for line in logged)
+    names = ["calibration", "collapse", "loss", "generated", "reconstructions", "latent", "traversals"]
+    check(run.plot(log=logged.append), names)
+    assert len(logged) == 8 and any("no coherence is drawn" in line for line in logged)
     with pytest.raises(mmppl.MMPPLError):
         run.plot(tmp_path / "none.npz")
 
@@ -77,7 +78,7 @@ def test_without_images_or_labels(tmp_path):
     genes[:5] = np.nan
     data = {"genes": genes, "age": age, "site": np.array([["n", "s"]] * 60)}
     run = mmppl.fit("mvae", data, hyper=SMALL | {"latent_dim": 1}, epochs=1, out=tmp_path / "run")
-    check(run.plot(data), ["calibration", "loss", "generated", "latent"])
+    check(run.plot(data), ["calibration", "collapse", "loss", "generated", "latent"])
 
 
 def test_coherence_is_drawn_where_classifiers_are_kept_and_nothing_is_trained(tmp_path, monkeypatch):

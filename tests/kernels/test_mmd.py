@@ -1,10 +1,21 @@
 """MMD² against tabulated values (double loops), autograd and its population value."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from mmppl.kernels.mmd import imq, median_heuristic, median_mixture, mmd2, paper_kernel, rbf, squared_distances
+from mmppl.kernels.mmd import (
+    imq,
+    median_heuristic,
+    median_mixture,
+    mmd2,
+    mmd2_of_some,
+    paper_kernel,
+    rbf,
+    squared_distances,
+)
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -100,6 +111,31 @@ def test_unbiased_estimate_has_the_population_value():
         y = torch.tensor([-0.25, 0.0]) + b * torch.tensor([1.2, 1.0])
         estimates.append(mmd2(x, y, rbf(1.0), unbiased=True).item())
     assert abs(np.mean(estimates) - 0.2785838593) < 4 * np.std(estimates, ddof=1) / 40**0.5
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_some_rows_have_the_mean_of_the_v_statistic_of_all(n):
+    """Over all choices of n of 5 rows, values and gradients; rows of x and y depend on each other."""
+    x, whole = X.clone().requires_grad_(), torch.ones(5, dtype=torch.bool)
+    y = 0.8 * X.detach() + 0.3 * det((5, 3), 2.0)
+    choices = [torch.isin(torch.arange(5), torch.tensor(kept)) for kept in itertools.combinations(range(5), n)]
+    found = torch.stack([mmd2_of_some(x, y, rbf(1.0), rows) for rows in choices]).mean()
+    wanted = mmd2(x, y, rbf(1.0))
+    assert torch.equal(mmd2_of_some(x, y, rbf(1.0), whole), wanted)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(value, x)[0] for value in (found, wanted)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+    alone = torch.stack([mmd2(x[rows], y[rows], rbf(1.0)) for rows in choices]).mean()
+    assert abs(alone - wanted) > 0.1 * wanted  # the V-statistic of n rows is another number
+    hidden = torch.where(choices[0].unsqueeze(-1), x.detach(), 1e30)
+    torch.testing.assert_close(mmd2_of_some(hidden, y, rbf(1.0), choices[0]), mmd2_of_some(x, y, rbf(1.0), choices[0]))
+
+
+def test_of_one_row_among_others_nothing_is_known():
+    one = torch.arange(5) == 2
+    y = 0.4 + det((5, 3), 2.0)
+    assert mmd2_of_some(X, y, rbf(1.0), one) == 0 == mmd2_of_some(X, y, rbf(1.0), one & False)
+    assert mmd2_of_some(X[2:3], y[2:3], rbf(1.0), one[2:3]) == mmd2(X[2:3], y[2:3], rbf(1.0))
 
 
 def test_bf16_autocast_costs_no_digits():

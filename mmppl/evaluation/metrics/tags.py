@@ -60,6 +60,7 @@ SCORES: dict[str, Callable[[Columns], float]] = {
     "auc": partial(of_each, area),
     "auc_micro": partial(of_all, area),
     "average_precision": partial(of_each, average_precision),
+    "average_precision_micro": partial(of_all, average_precision),
     "f1_macro": partial(of_each, f1),
     "f1_micro": partial(of_all, f1),
 }

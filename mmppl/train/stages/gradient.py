@@ -120,7 +120,7 @@ class GradientStage:
         return Evaluation(step, moves, CapturedStep(step, moves, state, log=self.log))
 
     def epoch(self, fit: Training, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
-        """One pass over the training rows.
+        """One pass over the training rows, or as many steps over those that the stage chooses.
 
         Returns:
             name → mean value of each term, and name → weight.
@@ -133,7 +133,7 @@ class GradientStage:
         sums: list[float] = []
         outcome: Outcome | None = None
         rows = 0
-        for number, batch in enumerate(fit.rows.shuffled(self.settings.seed, epoch), 1):
+        for number, batch in enumerate(fit.rows.shuffled(self.settings.seed, epoch, self.planned.stage), 1):
             self.schedule.set(fit.step)
             fit.set_progress()
             for evaluate in self.evaluations:

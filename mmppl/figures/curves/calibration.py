@@ -9,10 +9,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..evaluation.evaluate import evaluate, metric_names
-from .drawing import caption, quoted
-from .registry import Subject, figure
-from .training_curves import RUN_COLOURS
+from ...evaluation.evaluate import evaluate, metric_names
+from ..drawing import caption, quoted
+from ..registry import Subject, figure
+from ..training_curves import RUN_COLOURS
 
 MAX_ROWS = 2000
 MAX_PANELS = 12

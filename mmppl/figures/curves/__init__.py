@@ -1,0 +1,1 @@
+"""Figures that are curves of a metric, one file each."""
