@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from .conditioning import (
 )
 from .findings import findings, losses
 from .registry import METRICS, Metric, TargetMetric
-from .study import Study, Target, existing
+from .study import Study, Target, existing, truth_of
 
 BOOSTING = 20.0  # seconds that boosted anchors may take by default, as estimated from the sizes
 
@@ -159,6 +160,34 @@ def evaluate(
         >>> found["n"], list(found["metrics"])
         ({'rotated': 359}, ['rmse.noisy', 'left_out'])
     """
+    found, _ = measure(
+        run, data, split=split, metrics=metrics, conditioning_sets=conditioning_sets, draws=draws,
+        evidence_draws=evidence_draws, seed=seed, root=root, log=log,
+    )  # fmt: skip
+    return found
+
+
+def measure(
+    run: FittedModel,
+    data: Any = None,
+    *,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    metrics: Sequence[str] | None = None,
+    conditioning_sets: Sequence[str | Sequence[str]] | None = None,
+    draws: int = 32,
+    evidence_draws: int = 128,
+    seed: int = 0,
+    root: Any = None,
+    log: Callable[[str], None] | None = None,
+) -> tuple[dict[str, Any], Study]:
+    """Evaluate a model, and keep what the metrics were computed from.
+
+    Args:
+        run: see `evaluate`, as are all others.
+
+    Returns:
+        What `evaluate` returns, and the study, with the losses of single rows.
+    """
     if not 0 <= seed < 2**32:
         raise UsageError(f"evaluate: seed {seed}; scikit-learn takes whole numbers from 0 to {2**32 - 1}.")
     program, log = run.program, log or (lambda line: None)
@@ -192,7 +221,7 @@ def evaluate(
         if own := [name for name in metric.names(program) if name in wanted]:
             found |= metric.compute(study, own)
     chosen = {name: found[name] for name in wanted if name in found}
-    return {
+    told = {
         "run": run.name,
         **({"set": run.options} if run.options else {}),
         "split": split,
@@ -201,6 +230,7 @@ def evaluate(
         "metrics": chosen | {"left_out": left_out},
         "warnings": [*sampled, *findings(study, chosen)],
     }
+    return told, study
 
 
 def metric_names(program: Program) -> list[str]:
@@ -232,9 +262,11 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
         if asked and len(rows):
             study.log(f"{', '.join(asked)} given {set_name(given)}: {len(rows):,} rows")
             quantiles = sorted({q for name in asked for metric in chosen[name] for q in metric.quantiles})
+            began = perf_counter()
             answers = study.model.query(
                 rows, given=given, want=asked, draws=study.draws, seed=study.seed, split="all", quantiles=quantiles
             ).want
+            study.seconds[tuple(given)] = (perf_counter() - began) / len(rows)
         for name, metrics in chosen.items():
             known = rows.observed[name]
             if not metrics or not known.any():
@@ -242,8 +274,7 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
             m = program.modality(name)
             answer = {key: x[known.numpy()] for key, x in answers.get(name, {}).items() if key != "classes"}
             scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
-            truth = existing(scored, m, {"truth": _truth(scored, m)})["truth"]
-            target = Target(study, m, tuple(given), truth, existing(scored, m, answer), scored)
+            target = Target(study, m, tuple(given), truth_of(scored, m), existing(scored, m, answer), scored)
             for metric in metrics:
                 score = metric.score(target)
                 if isinstance(score, dict) or np.isfinite(score):
@@ -252,12 +283,6 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
                 at = (has_all(study.test, given) & study.test.observed[name]).nonzero().squeeze(-1).numpy()
                 study.losses[name, tuple(given)] = losses(target, at)
     return found
-
-
-def _truth(rows: Dataset, m: Modality) -> np.ndarray:
-    """Class codes, or numbers in input units."""
-    values = rows.values[m.name].numpy()
-    return values if m.classes else m.value_in_input_units(values)
 
 
 def _boosting_seconds(study: Study) -> float:

@@ -1,0 +1,65 @@
+"""What models can be compared on: the questions that several of them answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ...core.program import Program
+from ...errors import UsageError
+from ..conditioning import default_conditioning_sets, ordered_set, set_name
+
+
+class Question(NamedTuple):
+    """What a modality is, given others.
+
+    Args:
+        given: the names that are given, in the order of the data.
+        target: the name that is asked about.
+    """
+
+    given: tuple[str, ...]
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.target} given {set_name(self.given)}"
+
+
+def common_questions(
+    programs: Mapping[str, Program], conditioning_sets: Sequence[str | Sequence[str]] | None = None
+) -> dict[Question, list[str]]:
+    """Find the questions that at least two programs answer (or the only one).
+
+    Args:
+        programs: name → program.
+        conditioning_sets: what is given; None: what each program is evaluated with by default, taken together.
+
+    Returns:
+        question → the names of the programs that answer it.
+
+    Raises:
+        UsageError: a name is unknown, or a program answers none of the questions that any other does.
+    """
+    first = next(iter(programs.values()))
+    if conditioning_sets is None:
+        every = [given for program in programs.values() for given in default_conditioning_sets(program)]
+    else:
+        every = [ordered_set(first, names) for names in conditioning_sets]
+    order = {m.name: place for place, m in enumerate(first.modalities)}
+    sets = sorted(dict.fromkeys(every), key=lambda given: (len(given), [order.get(name, 0) for name in given]))
+    found: dict[Question, list[str]] = {}
+    for given in sets:
+        for name, program in programs.items():
+            if program.can_answer(given) is None:
+                for target in program.targets():
+                    if target not in given:
+                        found.setdefault(Question(given, target), []).append(name)
+    shared = {question: names for question, names in found.items() if len(names) >= min(2, len(programs))}
+    for name, program in programs.items():
+        if not any(name in names for names in shared.values()):
+            why = next((reason for given in sets if (reason := program.can_answer(given))), "it has other targets")
+            raise UsageError(
+                f"compare: {name} answers none of the questions that the others answer ({why}); leave it out, or name "
+                "what is given (--given)."
+            )
+    return shared
