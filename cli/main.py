@@ -24,6 +24,7 @@ from mmppl.errors import MMPPLError
 
 from ..base.text import printable
 from .bench import bench
+from .compare import compare
 from .data import data
 from .depend import depend
 from .evaluate import evaluate
@@ -79,6 +80,7 @@ for _command, _line in (
     (fit, "Fit a program to data and leave a run folder."),
     (query, "Ask a run about rows of data."),
     (evaluate, "Measure how good the answers of one or several runs are."),
+    (compare, "Put programs and runs side by side on the same rows."),
     (plot, "Draw the figures of a run."),
     (show, "Show what a program or a run is."),
     (data, "List the recipes, or describe a file."),

@@ -26,8 +26,8 @@ class Entrant:
         name: as it was given, or the method in words.
         kind: a program that was fitted here, a run that was fitted before, or a baseline without a latent.
         fits: the run folders, or names, of its fits.
-        seconds: that a fit took, the mean; None where nothing was fitted.
-        per_row: seconds per row and conditioning set of its answers (of a baseline with its fit), the mean.
+        seconds: that a fit took, the mean (of a baseline with all its answers); None where nothing was fitted.
+        per_row: seconds per row of its answers from a conditioning set, the mean.
         memory: bytes at the peak of the process that fitted and answered; None where it was not measured.
         warnings: in a line each.
     """
@@ -153,8 +153,9 @@ def notes_on(answered: Sequence[Answered], folds: int | None, seeds: int) -> tup
     Returns:
         One line each.
     """
-    over = "paired over rows" if folds is None else "paired over rows and folds (the larger one, folds corrected)"
-    how = f"{over}, and over {seeds} seeds" if seeds > 1 else over
+    how = f"paired over rows, with the spread over {seeds} seeds" if seeds > 1 else "paired over rows"
+    if folds is not None:
+        how = f"paired over {folds} folds and corrected for their common training rows (or over rows, if that is more)"
     found = [
         f"in brackets: difference to the best of the column ± its standard error, {how}; ≈: not different from the "
         "best (0 lies inside the 95 % interval of the difference, without correction for many comparisons)"

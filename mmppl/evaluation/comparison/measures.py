@@ -36,8 +36,8 @@ MEASURES: Mapping[str, Measure] = {
         Measure("time", "error of the median"),
         Measure(
             NATS, "−ln p",
-            note="−ln p is an upper bound on average, by importance sampling: a difference of two models' bounds bounds "
-            "nothing, and part of it may be how loose each is",
+            note="ln p is estimated by importance sampling, on average a lower bound; a difference of two lower bounds "
+            "is no bound, and may tell no more than how loose each of them is",
         ),
     )
 }  # fmt: skip

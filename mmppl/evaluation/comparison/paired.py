@@ -35,11 +35,13 @@ class Difference:
         value: the difference, in the units of the measure.
         se: its standard error; NaN where there is nothing to estimate it from.
         df: the degrees of freedom of that standard error.
+        se_rows: the standard error over rows alone, which takes the fits as they are.
     """
 
     value: float
     se: float
     df: float
+    se_rows: float
 
     @property
     def margin(self) -> float:
@@ -83,8 +85,9 @@ def paired_difference(first: np.ndarray, second: np.ndarray, design: Design, *, 
     - over fits with S seeds, s²/S of each model's h(L) (fits of two programs with one seed have nothing in common). The
       sum counts the interaction of rows and fits twice, and is too large rather than too small. The degrees of freedom
       are those of Welch and Satterthwaite. One fit has no such part: it speaks for that fit only;
-    - of k folds, in place of the sum the larger one of V and (1/k + n_test/n_train) s²_k, with s²_k the variance of the
-      folds' differences: folds share training rows, which s²_k/k takes for independent.
+    - of k folds, in place of the sum (1/k + n_test/n_train) s²_k with k − 1 degrees of freedom, where s²_k is the
+      variance of the folds' differences: folds share training rows, which s²_k/k would take for independent. Where the
+      folds happen to agree so well that V alone gives a wider interval, it is V.
 
     Args:
         first: (S, n) losses of S fits of one model.
@@ -112,17 +115,17 @@ def paired_difference(first: np.ndarray, second: np.ndarray, design: Design, *, 
     of_units = np.bincount(design.units, weights * (one - other))
     units = int((np.bincount(design.units) > 0).sum())
     if units < 2:
-        return Difference(value, math.nan, 0)
+        return Difference(value, math.nan, 0, math.nan)
     over_rows = units / (units - 1) * float(np.square(of_units).sum()) / weights.sum() ** 2
+    se_rows = math.sqrt(over_rows)
     parts = [(over_rows, units - 1)]
     if design.folds is not None:
         parts.append(_over_folds(sides, weights, design, root))
-        variance, df = max(parts)
-        return Difference(value, math.sqrt(variance), df)
+        return max((Difference(value, math.sqrt(part), df, se_rows) for part, df in parts), key=lambda one: one.margin)
     parts += [(float(found.var(ddof=1)) / len(found), len(found) - 1) for found in levels if len(found) > 1]
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / df for part, df in parts)
-    return Difference(value, math.sqrt(variance), variance**2 / below if below > 0 else float(units - 1))
+    return Difference(value, math.sqrt(variance), variance**2 / below if below > 0 else float(units - 1), se_rows)
 
 
 def _influence(losses: np.ndarray, weights: np.ndarray, root: bool) -> np.ndarray:
@@ -133,7 +136,8 @@ def _influence(losses: np.ndarray, weights: np.ndarray, root: bool) -> np.ndarra
 
 
 def _over_folds(sides: list[np.ndarray], weights: np.ndarray, design: Design, root: bool) -> tuple[float, int]:
-    """The variance of the difference from that between folds, and its degrees of freedom; 0 and 0 of a single fold."""
+    """The variance of the difference from that between folds, and its degrees of freedom; 0 and 1 of a single fold,
+    in which the question could be asked."""
     assert design.folds is not None
     each = []
     for fold in np.unique(design.folds):
@@ -141,5 +145,5 @@ def _over_folds(sides: list[np.ndarray], weights: np.ndarray, design: Design, ro
         one, other = (level(side[:, rows], weights[rows], root=root).mean() for side in sides)
         each.append(one - other)
     if len(each) < 2:
-        return 0.0, 0
+        return 0.0, 1
     return (1 / len(each) + design.share) * float(np.var(each, ddof=1)), len(each) - 1

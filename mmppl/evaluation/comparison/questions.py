@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ...core.program import Program
+from ...core.roles import generates
 from ...errors import UsageError
 from ..conditioning import default_conditioning_sets, ordered_set, set_name
 
@@ -16,23 +17,29 @@ class Question(NamedTuple):
     Args:
         given: the names that are given, in the order of the data.
         target: the name that is asked about.
+        evidence: whether the question is ln p of all modalities together, whose names `target` joins.
     """
 
     given: tuple[str, ...]
     target: str
+    evidence: bool = False
 
     def __str__(self) -> str:
         return f"{self.target} given {set_name(self.given)}"
 
 
 def common_questions(
-    programs: Mapping[str, Program], conditioning_sets: Sequence[str | Sequence[str]] | None = None
+    programs: Mapping[str, Program],
+    conditioning_sets: Sequence[str | Sequence[str]] | None = None,
+    *,
+    evidence: bool = False,
 ) -> dict[Question, list[str]]:
     """Find the questions that at least two programs answer (or the only one).
 
     Args:
         programs: name → program.
         conditioning_sets: what is given; None: what each program is evaluated with by default, taken together.
+        evidence: whether programs that condition on nothing are also asked for ln p of what they generate.
 
     Returns:
         question → the names of the programs that answer it.
@@ -54,6 +61,9 @@ def common_questions(
                 for target in program.targets():
                     if target not in given:
                         found.setdefault(Question(given, target), []).append(name)
+    for name, program in programs.items():
+        if evidence and not program.conditions and generates(program):
+            found.setdefault(Question((), set_name(generates(program)), True), []).append(name)
     shared = {question: names for question, names in found.items() if len(names) >= min(2, len(programs))}
     for name, program in programs.items():
         if not any(name in names for names in shared.values()):

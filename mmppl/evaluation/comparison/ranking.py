@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,9 @@ class Entry:
         difference: to the smallest value, 0 for the best itself.
         se: the standard error of the difference, paired; None where there is none.
         df: its degrees of freedom.
-        ties: whether it is the best, or not different from it: 0 lies inside the 95 % interval of the difference.
+        se_rows: the standard error over rows alone, with the fits as they are; None where there is none.
+        ties: whether it is the best, or not different from it: 0 lies inside the 95 % interval of the difference. False
+            where there is no standard error, which would judge.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Entry:
     difference: float
     se: float | None
     df: float
+    se_rows: float | None
     ties: bool
 
 
@@ -75,6 +78,7 @@ def rank(
     losses: Mapping[str, Sequence[Sequence[Losses]]],
     parts: Sequence[Part],
     rank_by: str = "log_loss",
+    distrusted: Collection[str] = (),
 ) -> list[Answered]:
     """Rank what answers a question, by each of its measures.
 
@@ -83,6 +87,7 @@ def rank(
         losses: name → for each part (fold) the losses of each fit (seed) on its rows.
         parts: the parts; several are folds.
         rank_by: see `measures_of`.
+        distrusted: names whose losses are estimates that cannot be trusted: no standard error is told.
 
     Returns:
         One for each measure that all entries have, the one that decides first; none where there is no common row.
@@ -97,17 +102,20 @@ def rank(
     share = float(np.mean([part.tested / part.learnt for part in parts]))
     design = Design(weights, np.unique(units, return_inverse=True)[1], folds, share)
     names = [set(fit.own) for fits in losses.values() for part in fits for fit in part]
-    found = []
+    found: list[Answered] = []
     for measure in measures_of(sorted(set.intersection(*names)), rank_by):
         values = {
             name: np.concatenate([_stacked(fits[i], r, measure.loss) for i, r in enumerate(rows)], axis=1)
             for name, fits in losses.items()
         }
-        found.append(Answered(question, measure, n, _entries(values, design, measure), decides=not found))
+        entries = _entries(values, design, measure, frozenset(distrusted))
+        found.append(Answered(question, measure, n, entries, decides=not found))
     return found
 
 
-def _entries(values: Mapping[str, np.ndarray], design: Design, measure: Measure) -> tuple[Entry, ...]:
+def _entries(
+    values: Mapping[str, np.ndarray], design: Design, measure: Measure, distrusted: frozenset[str]
+) -> tuple[Entry, ...]:
     from scipy.stats import rankdata
 
     root = measure.root
@@ -117,13 +125,13 @@ def _entries(values: Mapping[str, np.ndarray], design: Design, measure: Measure)
     best, entries = order[0], []
     for name in order:
         if name == best:
-            entries.append(Entry(name, means[name], float(ranks[name]), 0.0, None, 0.0, True))
+            entries.append(Entry(name, means[name], float(ranks[name]), 0.0, None, 0.0, None, True))
             continue
         found = paired_difference(values[name], values[best], design, root=root)
-        se = None if np.isnan(found.se) else found.se
-        entries.append(
-            Entry(name, means[name], float(ranks[name]), found.value, se, found.df, not found.differs)
-        )
+        known = not (np.isnan(found.se) or {name, best} & distrusted)
+        se, se_rows = (found.se, found.se_rows) if known else (None, None)
+        ties = known and not found.differs
+        entries.append(Entry(name, means[name], float(ranks[name]), found.value, se, found.df, se_rows, ties))
     return tuple(entries)
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 MOST = 3  # measures beside each other on a terminal
 MAX_WARNINGS = 3  # of each entrant that are told
-HEAD = ("given", "want", "measure", "decides", "rows", "name", "kind", "rank", "value", "difference", "se", "df",
-        "not_different", "fit_seconds", "ms_per_row", "memory_bytes")  # fmt: skip
+HEAD = (
+    "given", "want", "measure", "decides", "rows", "name", "kind", "rank", "value", "difference", "se", "df", "se_rows",
+    "not_different", "fit_seconds", "ms_per_row", "memory_bytes",
+)  # fmt: skip
 
 
 def text(found: Comparison) -> str:
@@ -50,7 +52,8 @@ def markdown(found: Comparison) -> str:
     parts = [f"# {_escaped(_title(found))}", _grid(_summary(found))]
     for given in _sets(found):
         shown = [one for one in found.answered if one.question.given == given]
-        parts += [f"## given {_escaped(set_name(given))}", _rows_of(shown), _grid(_table(shown, _order(shown), "**{}**".format))]
+        table = _table(shown, _order(shown), "**{}**".format)
+        parts += [f"## given {_escaped(set_name(given))}", _rows_of(shown), _grid(table)]
     lines = "\n".join(f"- {_escaped(line)}" for line in lines_below(found))
     return "\n\n".join([*parts, lines]) + "\n"
 
@@ -73,7 +76,7 @@ def csv_table(found: Comparison) -> str:
             ms = None if entrant.per_row is None else 1e3 * entrant.per_row
             writer.writerow(
                 [set_name(one.question.given), one.question.target, one.measure.title, one.decides, one.n, entry.name,
-                 entrant.kind, entry.rank, entry.value, entry.difference, entry.se, entry.df, entry.ties,
+                 entrant.kind, entry.rank, entry.value, entry.difference, entry.se, entry.df, entry.se_rows, entry.ties,
                  entrant.seconds, ms, entrant.memory]
             )  # fmt: skip
     return file.getvalue()
@@ -136,7 +139,7 @@ def _cell(one: Answered, entry: Entry, bold: Callable[[str], str]) -> str:
     if entry is one.entries[0]:
         return bold(value)
     factor = 100 if share else 1
-    around = "" if entry.se is None else f" ± {factor * entry.se:.2g}"
+    around = ", not judged" if entry.se is None else f" ± {factor * entry.se:.2g}"
     return f"{value} (+{factor * entry.difference:.2g}{around}){' ≈' if entry.ties else ''}"
 
 

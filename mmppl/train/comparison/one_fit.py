@@ -34,6 +34,7 @@ class Task:
         place: the run folder; None: nothing is kept.
         settings: of `mmppl.fit`.
         draws: latent draws per row.
+        evidence_draws: the same for the evidence.
         use: files of the user's own to be executed first.
     """
 
@@ -44,6 +45,7 @@ class Task:
     place: Path | None
     settings: Mapping[str, Any]
     draws: int = 32
+    evidence_draws: int = 128
     use: Sequence[str | Path] = ()
 
 
@@ -73,7 +75,7 @@ def fit_and_ask(task: Task, source: Source, log: Callable[[Any], None] | None = 
     Args:
         task: what is to be done.
         source: the data.
-        log: receives what `fit` and `evaluate` tell.
+        log: receives what `fit` tells.
 
     Returns:
         What came of it.
@@ -94,7 +96,8 @@ def fit_and_ask(task: Task, source: Source, log: Callable[[Any], None] | None = 
         contender.program, dataset, hyper=contender.hyper, preset=contender.preset, seed=task.seed, out=place,
         resume=place is not None and os.path.isdir(place), use=task.use, log=log, **task.settings,
     )  # fmt: skip
-    measured = losses_of_model(run, dataset, task.questions, draws=task.draws, seed=task.seed, log=log)
+    draws = dict(draws=task.draws, evidence_draws=task.evidence_draws)
+    measured = losses_of_model(run, dataset, task.questions, seed=task.seed, **draws)
     result = run.record.result
     assert result is not None  # the fit has ended
     memory = peak() if measurable else None
@@ -104,20 +107,19 @@ def fit_and_ask(task: Task, source: Source, log: Callable[[Any], None] | None = 
     return Outcome(measured, run.name if place is None else str(place), result.seconds, memory)
 
 
-def ask(run: Run, source: Source, questions: Sequence[Question], seed: int, draws: int) -> Outcome:
+def ask(run: Run, source: Source, questions: Sequence[Question], **draws: int) -> Outcome:
     """Ask a run that was fitted before, on the same data, about the test rows.
 
     Args:
-        run: the run.
+        run: the run, whose seed is that of the draws, too.
         source: the data, in one part.
         questions: those that the program can answer.
-        seed: of the draws.
-        draws: latent draws per row.
+        draws: see `losses_of_model`.
 
     Returns:
         What it answered.
     """
-    return Outcome(losses_of_model(run, source.part(0), questions, draws=draws, seed=seed), run.name)
+    return Outcome(losses_of_model(run, source.part(0), questions, seed=run.record.seed, **draws), run.name)
 
 
 def _kept(place: Path | None, run: str, memory: int | None) -> int | None:

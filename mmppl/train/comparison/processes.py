@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ...errors import MMPPLError
+
+LONGEST = 300  # letters of somebody else's error
 
 
 class Failure(str):
@@ -28,7 +31,7 @@ def one_after_the_other(work: Sequence[Callable[[], Any]], wanted: Callable[[int
     """
     for number, piece in enumerate(work):
         if wanted(number):
-            yield number, _outcome(piece)
+            yield number, outcome_of(piece)
 
 
 def side_by_side(
@@ -57,14 +60,14 @@ def side_by_side(
                     process.start()
                     sender.close()  # so that the end of the process ends the pipe
                     running[receiver] = number, process
-            for receiver in wait(list(running)) if running else ():
-                number, process = running.pop(receiver)
-                yield number, _received(receiver, process)
+            for ready in wait(list(running)) if running else ():
+                ended, worker = running.pop(ready)
+                yield ended, _received(ready, worker)
     finally:
-        for _, process in running.values():  # Ctrl-C: fits leave states to go on from
-            process.terminate()
-        for _, process in running.values():
-            process.join()
+        for _, worker in running.values():  # Ctrl-C: fits leave states to go on from
+            worker.terminate()
+        for _, worker in running.values():
+            worker.join()
 
 
 def _received(receiver: Any, process: BaseProcess) -> Any:
@@ -78,14 +81,15 @@ def _received(receiver: Any, process: BaseProcess) -> Any:
 
 
 def _send(sender: Connection, piece: Callable[[], Any]) -> None:
-    sender.send(_outcome(piece))
+    with contextlib.redirect_stdout(sys.stderr):  # the result of the command alone goes to stdout
+        sender.send(outcome_of(piece))
 
 
-def _outcome(piece: Callable[[], Any]) -> Any:
+def outcome_of(piece: Callable[[], Any]) -> Any:
+    """Do a piece of work; where it fails, return the reason as a `Failure`. Ctrl-C goes through."""
     try:
         return piece()
     except MMPPLError as error:
         return Failure(" ".join(str(error).split()))
     except Exception as error:  # what fails is one contender, and the work of the others must not be lost
-        name = piece.func.__name__ if isinstance(piece, partial) else "work"
-        return Failure(f"internal error in {name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}")

@@ -66,8 +66,8 @@ class Source:
             The data set; the same one until another part is asked for.
         """
         if self._last is None or self._last[0] != number:
-            split = {"split": self.splits[number]} if self.splits else {}
-            self._last = number, read(self.data, **split, **self.how)
+            split = self.splits[number] if self.splits else None
+            self._last = number, read(self.data, split=split, **self.how)
         return self._last[1]
 
     def __getstate__(self) -> dict[str, Any]:
