@@ -76,7 +76,7 @@ def test_folds_are_corrected_for_the_rows_that_they_share():
 
 def test_intervals_over_folds_cover_and_those_over_rows_alone_do_not():
     """Fits that differ between folds, with the correlation 1/k of fits that share training rows: of 150 intervals of
-    95 %, fewer than 132 would hold 0 in one of 1,800 samplings if they covered exactly."""
+    95 %, fewer than 132 would hold 0 in one of 5,000 samplings if they covered exactly."""
     rng, k, n, inside, of_rows = np.random.default_rng(1), 5, 200, 0, 0
     folds, zero = np.repeat(np.arange(k), n // k), np.zeros((1, n))
     design = Design(np.ones(n), np.arange(n), folds, share=1 / (k - 1))

@@ -65,11 +65,11 @@ def common_questions(
         if evidence and not program.conditions and generates(program):
             found.setdefault(Question((), set_name(generates(program)), True), []).append(name)
     shared = {question: names for question, names in found.items() if len(names) >= min(2, len(programs))}
-    for name, program in programs.items():
-        if not any(name in names for names in shared.values()):
-            why = next((reason for given in sets if (reason := program.can_answer(given))), "it has other targets")
-            raise UsageError(
-                f"compare: {name} answers none of the questions that the others answer ({why}); leave it out, or name "
-                "what is given (--given)."
-            )
+    alone = [name for name in programs if not any(name in names for names in shared.values())]
+    if alone:
+        why = [reason for name in alone for given in sets if (reason := programs[name].can_answer(given))]
+        raise UsageError(
+            f"compare: {', '.join(alone)}: no question that any other answers, too"
+            f"{f' ({why[0]})' if why else ''}; leave it out, or name what is given (--given)."
+        )
     return shared
