@@ -175,6 +175,7 @@ def test_contenders_are_read_from_text():
     common = {"epochs": 5, "lr": 1e-3}
     assert found.settings(common) == {"epochs": 5, "lr": 1e-4}
     assert Contender.parse("mvae:steps=9").settings(common) == {"lr": 1e-3, "steps": 9}  # instead of epochs
+    assert Contender("factors").settings(common, fixed_length=True) == {"lr": 1e-3}
     assert folder_name("mvae") == "mvae" and folder_name("a:b=1") != folder_name("a/b=1")
 
 

@@ -88,8 +88,9 @@ def lines_below(found: Comparison) -> list[str]:
     lines += [f"{name} failed: {why}" for name, why in found.failed.items()]
     for entrant in found.entrants:
         lines += [f"{entrant.name}: {warning}" for warning in entrant.warnings[:MAX_WARNINGS]]
-        if more := len(entrant.warnings) - MAX_WARNINGS:
-            lines += [f"{entrant.name}: and {more} more warnings (--json has them)"] if more > 0 else []
+        more = len(entrant.warnings) - MAX_WARNINGS
+        if more > 0:
+            lines.append(f"{entrant.name}: and {more} more warning{'s' if more > 1 else ''} (--json has all)")
     return lines
 
 

@@ -84,7 +84,8 @@ def compare(
         use: files of the user's own that register likelihoods, readers, recipes or metrics.
         log: receives one line per fit, and a `Progress` after each step in this process.
         root: see `mmppl.read`, as are `as_`, `hide`, `hide_cells`, `download`, `missing`, `target` and `strict`.
-        settings: further keyword arguments of `mmppl.fit` for all programs, such as `epochs`.
+        settings: further keyword arguments of `mmppl.fit` for all programs, such as `epochs` (which, as `steps`, is
+            not for programs that are fitted in closed form).
 
     Returns:
         The comparison, which `print` shows as tables and `write` keeps.
@@ -124,7 +125,7 @@ def compare(
     tasks = [
         Task(
             contender, part, one, asked.of(name), _place(out_dir, name, part, one, folds),
-            contender.settings(settings), use=tuple(use), **effort,
+            contender.settings(settings, fixed_length=name in asked.fixed_length), use=tuple(use), **effort,
         )
         for part in range(folds or 1)
         for name, contender in entered.programs.items()

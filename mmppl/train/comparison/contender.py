@@ -62,14 +62,17 @@ class Contender:
         hyper = {name: value for name, value in values.items() if name not in training}
         return cls(what, hyper, preset, training, text)
 
-    def settings(self, common: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(self, common: Mapping[str, Any], *, fixed_length: bool = False) -> dict[str, Any]:
         """Return the settings of its fits.
 
         Args:
             common: those of all contenders, which its own replace.
+            fixed_length: whether the stages of the program say how long it is fitted, so that `epochs` and `steps` that
+                others have are not for it.
         """
         own = {name: value for name, value in self.training.items() if value is not None}
-        kept = {k: v for k, v in common.items() if not (k in LENGTH and any(name in own for name in LENGTH))}
+        fixed_length = fixed_length or any(name in own for name in LENGTH)
+        kept = {name: value for name, value in common.items() if not (fixed_length and name in LENGTH)}
         return {**kept, **own}
 
     def check(self) -> type[Program]:

@@ -49,9 +49,12 @@ class Asked:
 
     Args:
         by: question → the names of those who answer it.
+        fixed_length: the names of programs all of whose stages have numbers of epochs of their own, such as one of a
+            closed form.
     """
 
     by: Mapping[Question, Sequence[str]]
+    fixed_length: frozenset[str]
 
     @property
     def questions(self) -> list[Question]:
@@ -184,7 +187,8 @@ def questions_for(
             failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if not built:
         raise FitError(none_left(failed))
-    return Asked(common_questions(built, conditioning_sets, evidence=evidence))
+    fixed = frozenset(name for name, program in built.items() if all(stage.epochs for stage in program.stages()))
+    return Asked(common_questions(built, conditioning_sets, evidence=evidence), fixed)
 
 
 def none_left(failed: Mapping[str, str]) -> str:
