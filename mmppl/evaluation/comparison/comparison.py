@@ -15,6 +15,7 @@ from .measures import MEASURES
 from .ranking import Answered, mean_ranks, times_best
 from .tables import csv_table, markdown, text
 
+FEW = 5  # folds, of fewer the intervals are very wide
 KINDS = (".md", ".csv", ".json")  # of files
 
 
@@ -162,5 +163,8 @@ def notes_on(answered: Sequence[Answered], folds: int | None, seeds: int) -> tup
     ]
     if folds is None and seeds < 2:
         found.append("one fit of each program: the standard errors know nothing of other seeds (--seeds 3, --folds 5)")
+    if folds is not None and folds < FEW:
+        found.append(f"{folds} folds leave {folds - 1} degrees of freedom and wide intervals; {FEW} or more tell more")
+    found.append("fit s: a fit (of a baseline with all answers); memory: of the process, data and libraries included")
     used = {one.measure.loss for one in answered}
     return (*found, *(measure.note for measure in MEASURES.values() if measure.note and measure.loss in used))

@@ -140,8 +140,13 @@ def _cell(one: Answered, entry: Entry, bold: Callable[[str], str]) -> str:
     if entry is one.entries[0]:
         return bold(value)
     factor = 100 if share else 1
-    around = ", not judged" if entry.se is None else f" ± {factor * entry.se:.2g}"
-    return f"{value} (+{factor * entry.difference:.2g}{around}){' ≈' if entry.ties else ''}"
+    around = ", not judged" if entry.se is None else f" ± {_short(factor * entry.se)}"
+    return f"{value} (+{_short(factor * entry.difference)}{around}){' ≈' if entry.ties else ''}"
+
+
+def _short(value: float) -> str:
+    """Two digits, or all before the point."""
+    return f"{value:.2g}" if value < 99.5 else f"{value:.0f}"
 
 
 def _sets(found: Comparison) -> list[tuple[str, ...]]:

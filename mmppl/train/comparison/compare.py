@@ -139,9 +139,8 @@ def compare(
     anchors, parts = _without_latent(ways, source, asked, folds or 1, seed, inform)
     ordered = {name: found[name] for name in entered.names if name in found}
     entrants, answered = assemble(ordered, entered, anchors, asked.questions, parts, rank_by)
-    told = source.data if isinstance(source.data, str | Path) else source.part(0).name
     return Comparison(
-        data=str(told),
+        data=source.part(0).name,
         tested=sum(part.tested for part in parts),
         folds=folds,
         seeds=numbers,
