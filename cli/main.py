@@ -24,6 +24,7 @@ from mmppl.errors import MMPPLError
 
 from ..base.text import printable
 from .bench import bench
+from .compare import compare
 from .data import data
 from .depend import depend
 from .evaluate import evaluate
@@ -81,6 +82,7 @@ for _command, _line in (
     (query, "Ask a run about rows of data."),
     (evaluate, "Measure how good the answers of one or several runs are."),
     (tune, "Search settings of a program on held-out rows."),
+    (compare, "Put programs and runs side by side on the same rows."),
     (plot, "Draw the figures of a run."),
     (show, "Show what a program or a run is."),
     (data, "List the recipes, or describe a file."),

@@ -109,6 +109,8 @@ from .objectives.weights import warmup as warmup
 from .runs.record import RunRecord as RunRecord
 from .runs.run import Run as Run
 from .train.callbacks import Callback as Callback
+from .train.comparison.compare import compare as compare
+from .train.comparison.contender import Contender as Contender
 from .train.fit import fit as fit
 from .train.folds.evaluate_folds import evaluate_folds as evaluate_folds
 from .train.settings import FitSettings as FitSettings

@@ -41,6 +41,29 @@ def check_room(size: int, what: str) -> None:
         )
 
 
+def forget_peak() -> bool:
+    """Begin to look for this process's peak of memory anew.
+
+    Returns:
+        Whether the system can (Linux).
+    """
+    try:
+        (PROC / "self" / "clear_refs").write_text("5", encoding="ascii")  # "5" resets VmHWM, see proc(5)
+    except OSError:
+        return False
+    return True
+
+
+def peak() -> int | None:
+    """Return the most memory that this process has held since `forget_peak`.
+
+    Returns:
+        Bytes that were resident, libraries and data included; None where the system does not say.
+    """
+    found = (line.split()[1] for line in _text(PROC / "self" / "status").splitlines() if line.startswith("VmHWM:"))
+    return next((1024 * int(size) for size in found), None)
+
+
 def _of_machine() -> Iterator[int]:
     for line in _text(PROC / "meminfo").splitlines():
         if line.startswith("MemAvailable:"):

@@ -67,14 +67,32 @@ def answerable_rows(
     Raises:
         DataError: no row is left.
     """
+    chosen, left_out = row_numbers_to_ask(program, dataset, split)
+    return dataset.take(chosen), left_out
+
+
+def row_numbers_to_ask(
+    program: Program, dataset: Dataset, split: Literal["train", "valid", "test", "all"]
+) -> tuple[torch.Tensor, int]:
+    """Find the rows that `answerable_rows` selects.
+
+    Args:
+        program: the program.
+        dataset: the data.
+        split: the part.
+
+    Returns:
+        (n,) their numbers in the data set, and how many rows of the part lack a condition.
+
+    Raises:
+        DataError: no row is left.
+    """
     rows = dataset.rows(split)
-    has = torch.ones(len(rows), dtype=torch.bool)
-    for name in program.conditions:
-        has &= dataset.observed[name][rows]
+    has = has_all(dataset, program.conditions)[rows]
     if not has.any():
         lack = f" with {', '.join(program.conditions)}" if program.conditions else ""
         raise DataError(f"{dataset.name}: no {split} row{lack} to ask about; choose another part (--split all).")
-    return dataset.take(sample(dataset, rows[has])), int((~has).sum())
+    return sample(dataset, rows[has]), int((~has).sum())
 
 
 def sample(dataset: Dataset, rows: torch.Tensor) -> torch.Tensor:
@@ -167,11 +185,28 @@ def conditioning_set(program: Program, names: str | Sequence[str]) -> tuple[str,
     Raises:
         UsageError: a name is unknown, or the program cannot answer from this set.
     """
+    chosen = ordered_set(program, names)
+    if reason := program.can_answer(chosen):
+        raise UsageError(f"conditioning set {set_name(chosen)!r}: {reason}.")
+    return chosen
+
+
+def ordered_set(program: Program, names: str | Sequence[str]) -> tuple[str, ...]:
+    """Read a conditioning set, which the program need not be able to answer from.
+
+    Args:
+        program: a program of the data.
+        names: a sequence of names, or a text that joins them by "+".
+
+    Returns:
+        The names in the order of the program's modalities.
+
+    Raises:
+        UsageError: a name is unknown.
+    """
     chosen = [part for part in names.split("+") if part] if isinstance(names, str) else list(names)
     known, chosen = [m.name for m in program.modalities], members(program.modalities, chosen)
     for name in chosen:
         if name not in known:
             raise UsageError(f"conditioning set {set_name(chosen)!r}: no modality {name!r}.{suggest(name, known)}")
-    if reason := program.can_answer(chosen):
-        raise UsageError(f"conditioning set {set_name(chosen)!r}: {reason}.")
     return tuple(name for name in known if name in chosen)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ from .conditioning import (
 )
 from .findings import findings, losses
 from .registry import METRICS, Metric, TargetMetric
-from .study import Study, Target, existing
+from .study import Study, target_of
 
 BOOSTING = 20.0  # seconds that boosted anchors may take by default, as estimated from the sizes
 
@@ -160,6 +161,34 @@ def evaluate(
         >>> found["n"], list(found["metrics"])
         ({'rotated': 359}, ['rmse.noisy', 'left_out'])
     """
+    found, _ = measure(
+        run, data, split=split, metrics=metrics, conditioning_sets=conditioning_sets, draws=draws,
+        evidence_draws=evidence_draws, seed=seed, root=root, log=log,
+    )  # fmt: skip
+    return found
+
+
+def measure(
+    run: FittedModel,
+    data: Any = None,
+    *,
+    split: Literal["train", "valid", "test", "all"] = "test",
+    metrics: Sequence[str] | None = None,
+    conditioning_sets: Sequence[str | Sequence[str]] | None = None,
+    draws: int = 32,
+    evidence_draws: int = 128,
+    seed: int = 0,
+    root: Any = None,
+    log: Callable[[str], None] | None = None,
+) -> tuple[dict[str, Any], Study]:
+    """Evaluate a model, and keep what the metrics were computed from.
+
+    Args:
+        run: see `evaluate`, as are all others.
+
+    Returns:
+        What `evaluate` returns, and the study, with the losses of single rows.
+    """
     if not 0 <= seed < 2**32:
         raise UsageError(f"evaluate: seed {seed}; scikit-learn takes whole numbers from 0 to {2**32 - 1}.")
     program, log = run.program, log or (lambda line: None)
@@ -193,7 +222,7 @@ def evaluate(
         if own := [name for name in metric.names(program) if name in wanted]:
             found |= metric.compute(study, own)
     chosen = {name: found[name] for name in wanted if name in found}
-    return {
+    told = {
         "run": run.name,
         **({"set": run.options} if run.options else {}),
         "split": split,
@@ -202,6 +231,7 @@ def evaluate(
         "metrics": chosen | {"left_out": left_out},
         "warnings": [*sampled, *findings(study, chosen)],
     }
+    return told, study
 
 
 def metric_names(program: Program) -> list[str]:
@@ -233,9 +263,11 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
         if asked and len(rows):
             study.log(f"{', '.join(asked)} given {set_name(given)}: {len(rows):,} rows")
             quantiles = sorted({q for name in asked for metric in chosen[name] for q in metric.quantiles})
+            began = perf_counter()
             answers = study.model.query(
                 rows, given=given, want=asked, draws=study.draws, seed=study.seed, split="all", quantiles=quantiles
             ).want
+            study.seconds[tuple(given)] = (perf_counter() - began) / len(rows)
         for name, metrics in chosen.items():
             target = target_of(study, rows, name, given, answers.get(name, {})) if metrics else None
             if target is None:
@@ -249,36 +281,6 @@ def _of_targets(study: Study, wanted: Sequence[str]) -> dict[str, Any]:
                 at = (has_all(study.test, given) & study.test.observed[name]).nonzero().squeeze(-1).numpy()
                 study.losses[name, tuple(given)] = losses(target, at)
     return found
-
-
-def target_of(
-    study: Study, rows: Dataset, name: str, given: Sequence[str], answer: Mapping[str, np.ndarray]
-) -> Target | None:
-    """Put together what metrics score: the answer about one modality, and the true values of the rows that have it.
-
-    Args:
-        study: the evaluation.
-        rows: n rows.
-        name: the modality.
-        given: what it was answered from.
-        answer: "mean" and so on of all n rows; {} where the program was not asked.
-
-    Returns:
-        The target; None where no row has the modality.
-    """
-    known, m = rows.observed[name], study.program.modality(name)
-    if not known.any():
-        return None
-    kept = {key: x[known.numpy()] for key, x in answer.items() if key != "classes"}
-    scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
-    truth = existing(scored, m, {"truth": _truth(scored, m)})["truth"]
-    return Target(study, m, tuple(given), truth, existing(scored, m, kept), scored)
-
-
-def _truth(rows: Dataset, m: Modality) -> np.ndarray:
-    """Class codes, or numbers in input units."""
-    values = rows.values[m.name].numpy()
-    return values if m.classes else m.value_in_input_units(values)
 
 
 def _boosting_seconds(study: Study) -> float:

@@ -31,10 +31,25 @@ def losses(target: Target, rows: np.ndarray) -> Losses:
     Returns:
         The losses.
     """
-    return Losses(rows, _losses(target, target.answer), _losses(target, target.anchor("global")))
+    of_global = losses_of(target, target.anchor("global"))
+    return Losses(rows, losses_of(target, target.answer), of_global, entries_of_each(target))
 
 
-def _losses(target: Target, answer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def entries_of_each(target: Target) -> np.ndarray:
+    """Count the scored entries of each row: 1 everywhere, but for sequences and where rows lack single cells."""
+    return np.bincount(target.row_of_each) if target.in_parts else np.ones(len(target.truth), np.int64)
+
+
+def losses_of(target: Target, answer: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Compute the losses of single rows.
+
+    Args:
+        target: what is asked about.
+        answer: its answer, or that of an anchor; perhaps empty.
+
+    Returns:
+        See `Losses.own`; {} without an answer.
+    """
     truth, n = target.truth, len(target.truth)
     survival = kind(target.modality) == "survival"
     if not answer or (survival and "q50" not in answer):

@@ -108,7 +108,7 @@ def evidence(
         → the share of rows with k̂ above `MAX_KHAT`, in one of the two estimates.
     """
     program = model.program
-    some = rows.take(torch.linspace(0, len(rows) - 1, min(len(rows), MAX_FOR_EVIDENCE)).long())
+    some = rows.take(_some(len(rows)))
     known: dict[frozenset[str], tuple[np.ndarray, np.ndarray]] = {}
 
     def of(names: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,3 +138,32 @@ def evidence(
                 if name != "evidence_se" or share <= MAX_DISTRUSTED:
                     found[name][set_name(given)] = float(number)
     return found
+
+
+def evidence_of_rows(model: FittedModel, rows: Dataset, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Estimate ln p of all modalities that rows have, by importance sampling; on average it is a lower bound.
+
+    Args:
+        model: a model that conditions on nothing.
+        rows: the rows; `MAX_FOR_EVIDENCE` evenly spaced ones are used if there are more.
+        draws: the number of draws per row.
+        seed: the seed of the draws.
+
+    Returns:
+        (n,) numbers of the rows that have a modality, (n,) nats of each, and the share of them with k̂ above
+        `MAX_KHAT`.
+
+    Raises:
+        UsageError: the program has no density.
+    """
+    names = generates(model.program)
+    numbers = _some(len(rows))
+    numbers = numbers[has_any(rows, names)[numbers]]
+    answer = model.query(rows.take(numbers), given=names, want=["evidence"], draws=draws, seed=seed, split="all")
+    khat = answer["evidence"]["khat"]
+    return numbers.numpy(), answer["evidence"]["nats"], float((khat > MAX_KHAT).mean())
+
+
+def _some(rows: int) -> Tensor:
+    """Evenly spaced row numbers, at most `MAX_FOR_EVIDENCE` of them."""
+    return torch.linspace(0, rows - 1, min(rows, MAX_FOR_EVIDENCE)).long()

@@ -28,11 +28,13 @@ class Losses:
         own: name of a loss → (n,) losses of the program's answers: "square" of numbers (the mean over entries), "error"
             and "log_loss" of classes, "error" of sequences, "time" of the median of survival times.
         of_global: the same of the anchor "global"; empty without train rows.
+        weights: (n,) how many scored entries each row has: the mean over entries is that over rows with these weights.
     """
 
     rows: np.ndarray
     own: Mapping[str, np.ndarray]
     of_global: Mapping[str, np.ndarray]
+    weights: np.ndarray
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Study:
         root: the folder with the files of a recipe.
         log: receives one-line messages.
         losses: (target, conditioning set) → the losses of its rows, of what has been scored.
+        seconds: conditioning set → seconds per row that the answers to all that was asked from it took.
     """
 
     model: FittedModel
@@ -64,6 +67,7 @@ class Study:
     root: Any = None
     log: Callable[[str], None] = lambda line: None
     losses: dict[tuple[str, tuple[str, ...]], Losses] = field(default_factory=dict)
+    seconds: dict[tuple[str, ...], float] = field(default_factory=dict)
 
     @property
     def program(self) -> Program:
@@ -184,6 +188,44 @@ def existing(rows: Dataset, m: Modality, arrays: Mapping[str, np.ndarray]) -> di
     there, same = _parts(rows, m), len(m.shape)
     whole = {k: np.broadcast_to(x, (len(rows), *x.shape)) if x.ndim == same else x for k, x in arrays.items()}
     return {key: array[there] for key, array in whole.items()}
+
+
+def truth_of(rows: Dataset, m: Modality) -> np.ndarray:
+    """Return the true values of a modality.
+
+    Args:
+        rows: n rows that have the modality.
+        m: the modality.
+
+    Returns:
+        Class codes, or numbers in input units, as `Target.truth` has them.
+    """
+    values = rows.values[m.name].numpy()
+    return existing(rows, m, {"truth": values if m.classes else m.value_in_input_units(values)})["truth"]
+
+
+def target_of(
+    study: Study, rows: Dataset, name: str, given: Sequence[str], answer: Mapping[str, np.ndarray]
+) -> Target | None:
+    """Put together what metrics score: the answer about one modality, and the true values of the rows that have it.
+
+    Args:
+        study: the evaluation.
+        rows: n rows.
+        name: the modality.
+        given: what it was answered from.
+        answer: "mean" and so on of all n rows; {} where the program was not asked.
+
+    Returns:
+        The target; None where no row has the modality.
+    """
+    known, m = rows.observed[name], study.program.modality(name)
+    if not known.any():
+        return None
+    kept = {key: x[known.numpy()] for key, x in answer.items() if key != "classes"}
+    scored = rows if known.all() else rows.take(known.nonzero().squeeze(-1))
+    truth = truth_of(scored, m)
+    return Target(study, m, tuple(given), truth, existing(scored, m, kept), scored)
 
 
 def _parts(rows: Dataset, m: Modality) -> np.ndarray:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...core.loading import use_file
 from ...core.program import Program
-from ...data.read import read
-from ...data.split_rules import SplitRules
-from ...errors import UsageError, suggest
 from ...evaluation.evaluate import evaluate
 from ...evaluation.summary import summarise
 from ..fit import fit
-
-SEED = 0  # of the division into folds, which like a split does not depend on the seed of the fit
-OF_DATA = ("root", "as_", "hide", "hide_cells", "download", "missing", "target", "strict")
-OURS = ("program", "data", "out", "resume", "seed", "log", *OF_DATA)
+from .source import Source, check_settings
 
 
 def evaluate_folds(
@@ -80,25 +73,15 @@ def evaluate_folds(
         >>> len(found["runs"]), found["n"]["x"], sorted(found["mean"])[0]
         (2, 60, 'error.label')
     """
-    known = [name for name in inspect.signature(fit).parameters if name not in OURS]
-    for name in settings:
-        if name not in known:
-            raise UsageError(
-                f"evaluate_folds: no setting {name!r}; there are {', '.join(known)}.{suggest(name, known)}"
-            )
+    check_settings("evaluate_folds", settings)
     inform = log or (lambda line: None)
     how: dict[str, Any] = dict(root=root, as_=as_, hide=hide, hide_seed=seed, download=download)
     how |= dict(missing=missing, target=target, strict=strict, hide_cells=hide_cells)
     for file in settings.get("use", ()):
         use_file(file)  # it may register the reader
-    whole = read(data, **(how | {"hide": 0.0, "hide_cells": 0.0}))
-    if whole.has_split:
-        inform(f"{whole.name}: its own parts are put aside; all rows are dealt into folds.")
-    rules, results = SplitRules.of(whole), []
-    dealt = rules.folds(folds, seed=SEED)
-    rules.check_folds(dealt)
-    for number, split in enumerate(dealt, 1):
-        dataset = read(data, split=split, **how)
+    source, results = Source.in_folds(data, how, folds, inform), []
+    for number, split in enumerate(source.splits, 1):
+        dataset = source.part(number - 1)
         place = None if out is None else Path(out) / f"fold-{number}"
         kept = place is not None and (place / "run.json").exists()
         learnt, tested = (int((split == code).sum()) for code in (0, 2))

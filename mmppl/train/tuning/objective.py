@@ -19,10 +19,10 @@ from ...core.roles import generates
 from ...data.dataset import Dataset
 from ...errors import FitError, UsageError, suggest
 from ...evaluation.conditioning import answerable_rows, conditioning_set, set_name
-from ...evaluation.evaluate import evaluate, metric_names, target_of
+from ...evaluation.evaluate import evaluate, metric_names
 from ...evaluation.likelihood import predictive_nats
 from ...evaluation.registry import METRICS, TargetMetric
-from ...evaluation.study import Study
+from ...evaluation.study import Study, target_of
 from ...inference.fitted import FittedModel
 from ...modalities.kinds import kind
 from ...modalities.modality import Modality

@@ -1,0 +1,1 @@
+"""Several models side by side: the losses of the same rows, paired differences, ranks and tables."""
