@@ -2,9 +2,9 @@
 
 Source: Andrew, Arora, Bilmes & Livescu 2013, "Deep canonical correlation analysis" (ICML); DCCAE: Wang, Arora, Livescu
 & Bilmes 2015, "On deep multi-view representation learning" (ICML), eq. 5; running covariances as in Wang et al. 2015,
-arXiv:1510.02054; several views: Benton et al. 2019, arXiv:1702.02519. Differs: any view may be missing from any row; the
-ridge is relative to the variance of a view; decoders have likelihoods; labels are read off the codes by a linear probe,
-which is fitted afterwards and teaches the codes nothing.
+arXiv:1510.02054; several views: Benton et al. 2019, arXiv:1702.02519. Differs: any view may be missing from any row;
+the ridge is relative to the variance of a view; decoders have likelihoods; labels are read off the codes by a linear
+probe, which is fitted afterwards and teaches the codes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,11 +57,12 @@ FAR = 0.01  # above 1
 class DCCA(Program):
     """z_m = W_m f_m(x_m) + b_m for each view m, a point; z of a row is the mean of those of the views that it has.
 
-    The networks f_m maximise Σ_j ρ_j, the sum of the canonical correlations of their outputs (for more than two views the
-    problem MAXVAR, and ρ_j is the mean over pairs), minus `reconstruct` times what a decoder loses of x_m from f_m(x_m).
-    Covariances are those of a batch, or running ones. Then W_m is found from all training rows, in closed form: the
-    components of z are ordered by correlation and, given one view, have variance 1. With layers=0 and reconstruct=0
-    there are no networks, and all is in closed form (linear CCA).
+    The networks f_m maximise Σ_j ρ_j, the sum of the canonical correlations of their outputs (for more than two views
+    the problem MAXVAR, and ρ_j is the mean over pairs), minus `reconstruct` times what a decoder loses of x_m from
+    f_m(x_m). Covariances are those of a batch, or running ones. Then W_m is found from all training rows, in closed
+    form: the components of z are ordered by correlation and, given one of two views, have variance 1. With layers=0 and
+    reconstruct=0 there are no networks, and all is in closed form (linear CCA). All steps are taken: the number that
+    serves held-out rows best is not looked for, but metrics.jsonl has their correlation.
 
     A row that lacks a view counts for the covariance of those that it has. Codes have no density: there is neither
     evidence nor importance sampling. A row of which nothing is seen has the prior N(0, I). Other views are predicted
@@ -315,9 +316,9 @@ def notes_of(program: Any, found: CanonicalFit) -> list[str]:
     rho = found.correlations.tolist()
     some = [r for r in rho if r > 0]
     listed = ", ".join(f"{r:.3f}" for r in some[:LISTED]) + (", ..." if len(some) > LISTED else "")
-    lines = [f"correlation of the training rows: {sum(rho):.4g} of {len(rho)} ({listed}); evaluate tells that of others"]
+    lines = [f"correlation of the training rows: {sum(rho):.4g} of {len(rho)} ({listed})"]
     if len(some) < len(rho):
-        lines.append(f"{len(rho) - len(some)} of {len(rho)} components of z are 0: the views have {len(some)} in common.")
+        lines.append(f"{len(rho) - len(some)} of {len(rho)} components of z are 0: the views share no more.")
     columns = [weight.shape[-1] for weight in found.weights]
     for name, size, rows in zip(program.views, columns, found.count.diagonal().tolist()):
         if size >= rows:

@@ -13,7 +13,7 @@ from mmppl.inference.formats.columns import columns_of
 from mmppl.testing import check_program, laws
 from mmppl.testing.samples import small_gaps
 
-SLOW = {"mwvae", "fmwvae", "jmvae", "mopoe", "mdm", "ima", "mmvae"}
+SLOW = {"mwvae", "fmwvae", "jmvae", "mopoe", "mdm", "ima", "mmvae", "dcca"}
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in sorted(installed_programs())]
 
 
@@ -38,7 +38,9 @@ def test_no_program_sees_what_is_missing(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dae", "factors", "ima", "jmvae", "mmvae", "mopoe", "mvae", "mwvae", "fmwvae"])
+@pytest.mark.parametrize(
+    "name", ["dae", "dcca", "factors", "ima", "jmvae", "mmvae", "mopoe", "mvae", "mwvae", "fmwvae"]
+)
 def test_programs_keep_their_promises(name):
     assert "fillers" in check_program(load_program(name), data=small_gaps())
 

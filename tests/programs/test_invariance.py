@@ -32,6 +32,8 @@ MORE = [
     ("fmwvae", dict(style="class", styles=300, separate="mmd", cross=0.0)),
     ("ima", dict(dependence="hsic", through_z=True, supervised=True)),
     ("ima", dict(weighted=False)),
+    ("dcca", dict(layers=0)),
+    ("dcca", dict(reconstruct=1.0, memory=0.9)),
 ]
 OWN = {"mdm"}  # has no latent size and holds widths by the order of the modalities: its laws are in test_mdm.py
 EVERY = [*((name, {}) for name in sorted({*installed_programs()} - OWN)), *MORE]
@@ -86,7 +88,7 @@ def exact_in_a_linear_world(name, hyper):
     whose noise is normal, and a guide that is no point."""
     if name == "fmwvae":
         return hyper.get("private") == 0
-    if name in ("cmmd", "factors", "ima", "dae"):
+    if name in ("cmmd", "factors", "ima", "dae", "dcca"):
         return False
     return hyper.get("latent") != "laplace" and hyper.get("variant") != "joint"
 

@@ -13,8 +13,8 @@ from mmppl.core.row_selection import SelectedRows, SelectedSubsets, Selection
 from mmppl.testing import check_program, laws
 from mmppl.testing.samples import overwritten, small_series
 
-PROGRAMS = ["mvae", "mopoe", "mmvae", "jmvae", "mwvae", "fmwvae", "ima", "dae", "cmmd"]
-SLOW = ("mwvae", "fmwvae", "jmvae", "mopoe")  # half a minute each where the machine is busy
+PROGRAMS = ["mvae", "mopoe", "mmvae", "jmvae", "mwvae", "fmwvae", "ima", "dae", "dcca", "cmmd"]
+SLOW = ("mwvae", "fmwvae", "jmvae", "mopoe", "dcca")  # half a minute each where the machine is busy
 NETWORKS = ["auto", "mlp", "gru", "lstm", "conv1d", "transformer"]
 N, T, F = 60, 5, 2
 

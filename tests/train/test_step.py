@@ -52,6 +52,7 @@ RECORDED = {
     "ima": small("ima"),
     "ima-hsic": small("ima", dependence="hsic", through_z=True),
     "dae": small("dae"),
+    "dcca": small("dcca", reconstruct=0.5, memory=0.5),
     "fmwvae-hsic": small("fmwvae", separate="hsic", styles=50),
     "fmwvae-mmd": small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
 }
@@ -61,7 +62,8 @@ def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = not packed or precision == "bf16"
-        rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic", "dae")
+        rarer = rarer or name in ("mvae-options", "fmwvae-mmd", "fmwvae-hsic", "mwvae-unaligned", "ima-hsic")
+        rarer = rarer or name in ("dae", "dcca")
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )

@@ -2,8 +2,8 @@
 
 With A the covariances between views (0 on the diagonal blocks) and B those within views (0 elsewhere), each with a
 ridge, the canonical directions are the top generalised eigenvectors of A w = μ B w. For two views μ are the singular
-values of S11^(−1/2) S12 S22^(−1/2), the canonical correlations; for more it is the problem MAXVAR, and μ / (M − 1) is the
-mean correlation of the pairs of views.
+values of S11^(−1/2) S12 S22^(−1/2), the canonical correlations; for more it is the problem MAXVAR, and μ / (M − 1) is
+the mean correlation of the pairs of views.
 
 Source: Andrew, Arora, Bilmes & Livescu 2013, "Deep canonical correlation analysis" (ICML), sec. 3; Kettenring 1971,
 "Canonical analysis of several sets of variables" (Biometrika 58), for MAXVAR. Differs: a view may be missing from any
@@ -71,6 +71,13 @@ def canonical_directions(moments: ViewMoments, size: int, reg: float | Sequence[
 
     Raises:
         UsageError: there is one view only, or a negative ridge.
+
+    Example:
+        >>> x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+        >>> moments = ViewMoments.of([x, x.flip(1)], torch.ones(50, 2, dtype=torch.bool))
+        >>> found = canonical_directions(moments, 1, 0.0)
+        >>> found.weights.shape, found.eigenvalues
+        (torch.Size([1, 4]), tensor([1.0000], dtype=torch.float64))
     """
     sizes = moments.sizes
     ridges = _ridges(sizes, reg)
@@ -99,10 +106,10 @@ def canonical_correlation(
     """The total correlation Σ_j μ_j / (M − 1) of the moments along directions, as a Lagrangian: with the directions of
     these moments it is their total correlation, and its gradient is the exact one.
 
-    Σ_j [w_jᵀ A w_j − μ_j (w_jᵀ B w_j − 1)] is stationary in w_j and μ_j at the optimum, so w_j and μ_j are constants. No
+    Σ_j [w_jᵀ A w_j − μ_j (w_jᵀ B w_j − 1)] is stationary in w_j and μ_j at the optimum, so both are constants. No
     difference of eigenvalues is divided by: where eigenvalues are equal the gradient is finite, and it is a subgradient
-    where the last one that counts equals the first that does not. With directions of running moments it is the
-    gradient for these, from a batch.
+    where the last one that counts equals the first that does not. With directions of running moments it is the gradient
+    for these, from a batch.
 
     Args:
         moments: of a batch, through which gradients flow.

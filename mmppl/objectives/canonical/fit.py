@@ -26,6 +26,12 @@ class CanonicalFit:
         biases: (k,) for each view.
         correlations: (k,) of the rows, falling; of more than two views the mean over their pairs.
         count: (M, M) rows that have both of two views.
+
+    Example:
+        >>> x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+        >>> found = fit_projections(lambda: [([x, 3 * x], torch.ones(50, 2, dtype=torch.bool))], 2, 0.0)
+        >>> found.correlations, torch.allclose(found.weights[0], 3 * found.weights[1])
+        (tensor([1.0000, 1.0000], dtype=torch.float64), True)
     """
 
     weights: tuple[Tensor, ...]

@@ -15,7 +15,9 @@ from ..heads import fit_head, set_features, shown_sets
 LEAST = 1e-9  # ridge of the least squares, relative to the mean square of a code
 
 
-def pooled_sets(codes: Mapping[str, Tensor], observed: Mapping[str, Tensor]) -> dict[tuple[str, ...], tuple[Tensor, Tensor]]:
+def pooled_sets(
+    codes: Mapping[str, Tensor], observed: Mapping[str, Tensor]
+) -> dict[tuple[str, ...], tuple[Tensor, Tensor]]:
     """Pool the codes of views over the sets that a reader learns from.
 
     Args:
@@ -75,7 +77,9 @@ def fit_probe(
     fit_head(label, probe, learned, batch, features, ridge)
 
 
-def fit_lift(lift: nn.Linear, outputs: Tensor, observed: Tensor, sets: Mapping[tuple[str, ...], tuple[Tensor, Tensor]]) -> None:
+def fit_lift(
+    lift: nn.Linear, outputs: Tensor, observed: Tensor, sets: Mapping[tuple[str, ...], tuple[Tensor, Tensor]]
+) -> None:
     """Set an affine map from codes to the outputs of a view's network by least squares, in place.
 
     Args:
