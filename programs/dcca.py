@@ -1,10 +1,10 @@
 """DCCA: codes of the views of a row that are as correlated as they can be; linear CCA, DCCAE and MAXVAR among them.
 
 Source: Andrew, Arora, Bilmes & Livescu 2013, "Deep canonical correlation analysis" (ICML); DCCAE: Wang, Arora, Livescu
-& Bilmes 2015, "On deep multi-view representation learning" (ICML), eq. 5; running covariances as in Wang et al. 2015,
-arXiv:1510.02054; several views: Benton et al. 2019, arXiv:1702.02519. Differs: any view may be missing from any row;
-the ridge is relative to the variance of a view; decoders have likelihoods; labels are read off the codes by a linear
-probe, which is fitted afterwards and teaches the codes nothing.
+& Bilmes 2015, "On deep multi-view representation learning" (ICML), eq. 5; several views: Benton et al. 2019,
+arXiv:1702.02519. Differs: any view may be missing from any row; the ridge is relative to the variance of a view;
+decoders have likelihoods; labels are read off the codes by a linear probe, which is fitted afterwards and teaches the
+codes nothing.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ from mmppl import (
     whole_batch,
 )
 
-REMEMBERED = 0.9  # of the running covariances after a batch, where they do not whiten the next
+REMEMBERED = 0.9  # of the running covariances after a batch
 PER_DIMENSION = 10  # rows that a batch should have
 LISTED = 10  # correlations
 FAR = 0.01  # above 1
@@ -59,10 +59,11 @@ class DCCA(Program):
 
     The networks f_m maximise Σ_j ρ_j, the sum of the canonical correlations of their outputs (for more than two views
     the problem MAXVAR, and ρ_j is the mean over pairs), minus `reconstruct` times what a decoder loses of x_m from
-    f_m(x_m). Covariances are those of a batch, or running ones. Then W_m is found from all training rows, in closed
-    form: the components of z are ordered by correlation and, given one of two views, have variance 1. With layers=0 and
-    reconstruct=0 there are no networks, and all is in closed form (linear CCA). All steps are taken: the number that
-    serves held-out rows best is not looked for, but metrics.jsonl has their correlation.
+    f_m(x_m). Covariances are those of a batch, which should have ten rows for each dimension; those that run over
+    several batches lag behind the networks. Then W_m is found from all training rows, in closed form: the components of
+    z are ordered by correlation and, given one of two views, have variance 1. With layers=0 and reconstruct=0 there are
+    no networks, and all is in closed form (linear CCA). All steps are taken: the number that serves held-out rows best
+    is not looked for, but metrics.jsonl has their correlation.
 
     A row that lacks a view counts for the covariance of those that it has. Codes have no density: there is neither
     evidence nor importance sampling. A row of which nothing is seen has the prior N(0, I). Other views are predicted
@@ -77,8 +78,6 @@ class DCCA(Program):
             Normal whose noise is learned it is the squared error, and the noise is calibrated after the fit. 0: no
             decoders.
         reg: r of the ridges, r times the mean variance of a view.
-        memory: how much running covariances keep at a batch, in [0, 1); they whiten it, so that it may be small. 0: a
-            batch is whitened by its own covariances, as in DCCA, and should have ten rows for each dimension.
         weight_decay: of the networks, by AdamW; 0: that of a linear path beside them, where there is one.
         ridge: λ of the penalty λ/2 ‖V‖² on the probe, in nats of all rows.
     """
@@ -101,20 +100,19 @@ class DCCA(Program):
         options: NetworkOptions = NetworkOptions(),
         reconstruct: float = 0.0,
         reg: float = 1e-3,
-        memory: float = 0.0,
         weight_decay: float = 0.0,
         ridge: float = 1.0,
     ) -> None:
         super().__init__(modalities)
         self.check_nonnegative(reconstruct=reconstruct, reg=reg, weight_decay=weight_decay, ridge=ridge)
-        if not 0 <= memory < 1 or latent_dim < 1:
-            raise UsageError(f"DCCA: memory={memory} is in [0, 1), and latent_dim={latent_dim} at least 1.")
+        if latent_dim < 1:
+            raise UsageError(f"DCCA: latent_dim={latent_dim} has to be at least 1.")
         if len(self.encoded) < 2:
             raise UsageError(
                 f"DCCA: {', '.join(self.encoded) or 'no modality'}: correlation needs two views; give another one, or "
                 "choose another program."
             )
-        self.latent_dim, self.reg, self.memory, self.ridge = latent_dim, reg, memory, ridge
+        self.latent_dim, self.reg, self.ridge = latent_dim, reg, ridge
         self.reconstruct, self.weight_decay, self.most_rows = reconstruct, weight_decay, 0
         self.views = tuple(sorted(self.encoded))  # whatever is computed from all of them does not know their order
         seen = [self.modality(name) for name in self.encoded]
@@ -216,24 +214,24 @@ class DCCA(Program):
         return torch.stack([(h.double() - mean) @ w.T for h, mean, w in own]).to(self.progress.dtype)
 
     def _whitened(self, outputs: Mapping[str, Tensor], has: Tensor, rows: int) -> Tensor:
-        """Σ_j ρ_j of a batch, with its gradient; it comes into the running covariances."""
+        """Σ_j ρ_j of a batch, with its gradient. Its covariances come into the running ones, by which the codes of rows
+        that are only looked at are found."""
         self._check_rows(rows)
         moments = ViewMoments.of(list(outputs.values()), has)
         now = replace(moments, **{n: getattr(moments, n).detach() for n in ("count", "mean", "covariance")})
-        running = self._running().mixed(now, self.memory or REMEMBERED)
+        running = self._running().mixed(now, REMEMBERED)
         with torch.no_grad():
             for name in ("mean", "covariance", "count"):
                 getattr(self, name).copy_(getattr(running, name))
-        return canonical_correlation(moments, self._directions(running if self.memory else now), self.reg)
+        return canonical_correlation(moments, self._directions(now), self.reg)
 
     def _check_rows(self, rows: int) -> None:
         """Refuse batches in which everything is correlated; the last of an epoch may be small."""
         self.most_rows = max(self.most_rows, rows)
-        if self.stage == "networks" and self.most_rows / (1 - self.memory) <= self.latent_dim:
+        if self.stage == "networks" and self.most_rows <= self.latent_dim:
             raise UsageError(
                 f"DCCA: batches of {self.most_rows} rows for latent_dim={self.latent_dim}, in which everything is "
-                f"correlated; take a batch_size of {PER_DIMENSION * self.latent_dim} or more, running covariances "
-                "(memory=0.99), or a smaller latent_dim."
+                f"correlated; take a batch_size of {PER_DIMENSION * self.latent_dim} or more, or a smaller latent_dim."
             )
 
     def _lost(self, batch: Batch, outputs: Mapping[str, Tensor]) -> Terms:
@@ -331,10 +329,9 @@ def notes_of(program: Any, found: CanonicalFit) -> list[str]:
             f"a correlation of {rho[0]:.3g}: covariances are of other rows than variances, as views are missing, and "
             "these are too few; raise reg."
         )
-    enough = PER_DIMENSION * program.latent_dim * (1 - program.memory)
-    if 0 < program.most_rows < enough:
+    if 0 < program.most_rows < PER_DIMENSION * program.latent_dim:
         lines.append(
             f"batches of {program.most_rows} rows whiten {program.latent_dim} dimensions badly; take a batch_size of "
-            f"{PER_DIMENSION * program.latent_dim}, or running covariances (memory=0.9)."
+            f"{PER_DIMENSION * program.latent_dim}, or a smaller latent_dim."
         )
     return lines

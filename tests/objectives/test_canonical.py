@@ -150,10 +150,11 @@ def test_running_moments_weigh_rows_by_their_age():
 
 
 def test_codes_that_agree_in_what_rows_have():
-    codes = torch.tensor([[[1.0, 1.0], [-1.0, 1.0], [5.0, 5.0]], [[1.0, -1.0], [-1.0, -1.0], [9.0, 9.0]]])
+    codes = torch.tensor([[[1.0, 1.0], [-1.0, 3.0], [5.0, 5.0]], [[1.0, 3.0], [-1.0, 1.0], [9.0, 9.0]]])
     observed = torch.tensor([[True, True], [True, True], [False, False]])
     assert code_correlation(codes, observed).tolist() == [1.0, -1.0]
     assert code_correlation(codes, torch.zeros(3, 2).bool()).tolist() == [0.0, 0.0]
+    assert code_correlation(codes[:, :1], observed[:1]).tolist() == [0.0, 0.0]
 
 
 def test_a_lift_is_least_squares():

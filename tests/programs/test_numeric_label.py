@@ -7,7 +7,7 @@ import mmppl
 
 ROWS = 120
 PROGRAMS = {"mvae": 1, "cmmd": 1}
-SLOW = {"factors": None, "jmvae": 1, "mmvae": 1, "mopoe": 1, "mwvae": 1, "fmwvae": 1, "dae": 1, "dcca": 2, "ima": 4}
+SLOW = {"factors": None, "jmvae": 1, "mmvae": 1, "mopoe": 1, "mwvae": 1, "fmwvae": 1, "dae": 1, "ima": 4}
 EVERY = [*PROGRAMS.items(), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW.items())]
 
 

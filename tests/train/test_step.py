@@ -52,7 +52,7 @@ RECORDED = {
     "ima": small("ima"),
     "ima-hsic": small("ima", dependence="hsic", through_z=True),
     "dae": small("dae"),
-    "dcca": small("dcca", reconstruct=0.5, memory=0.5),
+    "dcca": small("dcca", reconstruct=0.5),
     "fmwvae-hsic": small("fmwvae", separate="hsic", styles=50),
     "fmwvae-mmd": small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
 }

@@ -108,12 +108,11 @@ def canonical_correlation(
 
     Σ_j [w_jᵀ A w_j − μ_j (w_jᵀ B w_j − 1)] is stationary in w_j and μ_j at the optimum, so both are constants. No
     difference of eigenvalues is divided by: where eigenvalues are equal the gradient is finite, and it is a subgradient
-    where the last one that counts equals the first that does not. With directions of running moments it is the gradient
-    for these, from a batch.
+    where the last one that counts equals the first that does not.
 
     Args:
         moments: of a batch, through which gradients flow.
-        directions: from `canonical_directions`, of the same moments or of running ones.
+        directions: from `canonical_directions`, of the same moments.
         reg: as of `canonical_directions`.
 
     Returns:
@@ -140,11 +139,9 @@ def canonical_correlation(
 
 
 def code_correlation(codes: Tensor, observed: Tensor) -> Tensor:
-    """How far the codes of the views of a row agree, component by component: the mean product of two views' codes over
-    the mean square of all, both about 0.
-
-    It is the correlation of codes that are centred by what they were fitted on; between −1 and 1 for two views that all
-    rows have.
+    """How far the codes of the views of a row agree, component by component: the covariance of the codes of two views,
+    on average over the pairs, over the variance, on average over the views. For two views that all rows have it is
+    between −1 and 1, and the correlation where both have the same variance.
 
     Args:
         codes: (M, B, D).
@@ -159,6 +156,7 @@ def code_correlation(codes: Tensor, observed: Tensor) -> Tensor:
     """
     keep = observed.T.unsqueeze(-1)  # (M, B, 1)
     z, seen = torch.where(keep, codes, 0.0), observed.to(codes.dtype)
+    z = torch.where(keep, z - z.sum(1, keepdim=True) / keep.sum(1, keepdim=True).clamp_min(1), 0.0)
     both = (seen.T @ seen).unsqueeze(-1)
     products = torch.einsum("mbd,nbd->mnd", z, z) / both.clamp_min(1)
     of_pair = (both > 0).to(z.dtype) * (1 - torch.eye(len(codes), dtype=z.dtype, device=z.device)).unsqueeze(-1)
