@@ -200,6 +200,11 @@ def test_codes_have_no_density_and_views_no_decoder(linear):
     assert (prior["mean"] == 0).all() and (prior["std"] == 1).all()
 
 
+@pytest.mark.slow
+def test_figures_are_of_what_it_predicts(linear, tmp_path):
+    assert {path.stem for path in linear.save(tmp_path / "run").plot()} >= {"generated", "latent", "loss"}
+
+
 def test_what_it_cannot_take_is_one_line(data):
     one = [m for m in data.modalities if m.name != "right"]
     with pytest.raises(UsageError, match="^DCCA: left: correlation needs two views; give another one, or [^\n]*$"):
