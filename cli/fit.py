@@ -34,6 +34,7 @@ ANCHORS = {
     "auc_boosting": "gradient boosting",
 }
 TITLES = {"error": "error of", "auc": "AUC of", "concordance": "concordance of", "rmse": "rmse of", "r2": "R² of"}
+TITLES |= {"correlation_total": "correlation of z given each view"}
 
 
 class Interrupted(MMPPLError):

@@ -72,6 +72,16 @@ from .nn.per_modality import decoders as decoders
 from .nn.per_modality import encoders as encoders
 from .objectives.added.registry import TermSpec as TermSpec
 from .objectives.alignment import alignment as alignment
+from .objectives.canonical.directions import CanonicalDirections as CanonicalDirections
+from .objectives.canonical.directions import canonical_correlation as canonical_correlation
+from .objectives.canonical.directions import canonical_directions as canonical_directions
+from .objectives.canonical.directions import code_correlation as code_correlation
+from .objectives.canonical.fit import CanonicalFit as CanonicalFit
+from .objectives.canonical.fit import fit_projections as fit_projections
+from .objectives.canonical.moments import ViewMoments as ViewMoments
+from .objectives.canonical.readers import fit_lift as fit_lift
+from .objectives.canonical.readers import fit_probe as fit_probe
+from .objectives.canonical.readers import pooled_sets as pooled_sets
 from .objectives.codes import bernoulli_kl as bernoulli_kl
 from .objectives.codes import pool_codes as pool_codes
 from .objectives.cross import cross_likelihood as cross_likelihood

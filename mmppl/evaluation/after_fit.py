@@ -19,6 +19,7 @@ from .evaluate import evaluate, metric_names
 from .imputation.hidden_cells import LEVELS
 
 DRAWS = 16  # per test row
+OF_CODES = ("correlation_total",)  # of programs that have it
 COVERAGES = tuple(f"coverage{level}" for level in LEVELS)  # of cells that were hidden
 SHARE = 0.1  # of the time of the fit that anchors may take
 PER_STEP, PER_WEIGHT = 5e-3, 6e-10  # seconds of one core: of a step by itself, and of one weight for one row
@@ -55,7 +56,7 @@ def after_fit(
     try:
         dataset = model.data(root)
         ways = ["global", *_affordable(program, targets, dataset, epochs, batch_size)]
-        wanted = [name for m in targets for name in _names(m, ways) if name in known]
+        wanted = [name for name in (*(n for m in targets for n in _names(m, ways)), *OF_CODES) if name in known]
         if not wanted:
             return {"n": {}, "metrics": {}, "warnings": []}
         collapse = ["collapse"] if generates(program) else []

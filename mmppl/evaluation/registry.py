@@ -87,7 +87,9 @@ def _lacks(thing: Metric | TargetMetric) -> list[str]:
     return [part for part in ("names", "compute", "on_request") if not hasattr(thing, part)]
 
 
-METRICS: Registry[Any] = Registry("metric", f"{__package__}.metrics", named_by_file=False, lacks=_lacks)
+METRICS: Registry[Any] = Registry(
+    "metric", f"{__package__}.metrics", folders=("views",), named_by_file=False, lacks=_lacks
+)
 
 
 def metric(

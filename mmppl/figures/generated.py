@@ -33,7 +33,7 @@ def generated(subject: Subject) -> Figure | None:
     program = model.program
     given = default_conditioning_sets(program)[0]
     test = example_rows(program, rows, given, SAMPLES)
-    made = [m for m in program.modalities if m.name not in given and m.name not in program.conditions]
+    made = [m for m in program.modalities if m.name not in given and m.name in program.targets()]
     if not made:
         return None
     answer = model.query(test, given=given, want=[m.name for m in made], draws=DRAWS, split="all").want

@@ -26,7 +26,7 @@ def reconstructions(subject: Subject) -> Figure | None:
     """
     model, rows, about = subject.model, subject.rows, subject.about
     program = model.program
-    images = [m for m in program.modalities if m.drawn == "image" and m.name not in program.conditions]
+    images = [m for m in program.modalities if m.drawn == "image" and m.name in program.targets()]
     if not images:
         return None
     sets = default_conditioning_sets(program)

@@ -14,7 +14,7 @@ from mmppl.inference.formats.columns import columns_of
 from mmppl.testing import check_program, laws
 from mmppl.testing.samples import small_gaps
 
-SLOW = {"mwvae", "fmwvae", "jmvae", "mopoe", "mdm", "ima", "mmvae", "mmjsd", "mvtcae", "vcca"}
+SLOW = {"mwvae", "fmwvae", "jmvae", "mopoe", "mdm", "ima", "mmvae", "mmjsd", "mvtcae", "vcca", "dcca"}
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in sorted(installed_programs())]
 
 

@@ -57,6 +57,7 @@ RECORDED = {
     "dae": small("dae"),
     "vcca": small("vcca"),
     "vcca-views": small("vcca", views="all", warm_up=0.5),
+    "dcca": small("dcca", reconstruct=0.5),
     "fmwvae-hsic": small("fmwvae", separate="hsic", styles=50),
     "fmwvae-mmd": small("fmwvae", separate="mmd", cross_style="row", align="pairwise"),
 }
@@ -68,7 +69,7 @@ def recordings():
     """Every program in both precisions, packed or not; those that take longest only in a slow run."""
     for name, precision, packed in itertools.product(RECORDED, ["fp32", "bf16"], [False, True]):
         rarer = not packed or precision == "bf16"
-        rarer = rarer or name in RARELY or name.startswith("vcca")
+        rarer = rarer or name in RARELY or name.startswith(("vcca", "dcca"))
         yield pytest.param(
             RECORDED[name], precision, packed, id=f"{name}-{precision}-{packed}", marks=[pytest.mark.slow] * rarer
         )

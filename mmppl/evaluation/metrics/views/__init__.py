@@ -1,0 +1,1 @@
+"""Metrics of what the views of a row have in common."""

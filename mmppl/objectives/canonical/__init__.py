@@ -1,0 +1,1 @@
+"""Canonical correlations of views: moments, directions, and what is read off the codes."""
