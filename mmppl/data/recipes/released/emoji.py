@@ -83,6 +83,8 @@ def emoji(
     its code points. Parts are those of the files, 1,540 train, 198 valid and 173 test rows, which were drawn by a hash
     of the code points.
 
+    Networks learn much faster from centred pixels, `--as image=normal:transform=standardise`.
+
     **Trap:** some drawings occur under two code points, in two parts. Such valid and test rows are left out, and told.
 
     Args:
