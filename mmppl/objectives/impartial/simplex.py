@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ...errors import UsageError
-from ...modalities.subsets import all_subsets
 
 MOST = 10  # gradients, of which all 1,023 subsets are tried
 
@@ -98,7 +97,8 @@ def least_on_simplex(gram: Tensor, linear: Tensor, radius: Tensor) -> Tensor:
     gram, linear, radius = gram.double(), linear.double(), radius.double().unsqueeze(-1)
     there = gram.diagonal(dim1=-2, dim2=-1) > 0
     spare = exact * gram.diagonal(dim1=-2, dim2=-1).amax(-1)  # gradients may depend on others
-    free = all_subsets(number).to(gram.device)  # (S, K)
+    every = torch.arange(1, 2**number, device=gram.device)  # the bits of each number are a subset: nothing is copied
+    free = (every.unsqueeze(-1) >> torch.arange(number, device=gram.device)) % 2 == 1  # (S, K)
     kept = free & there.unsqueeze(-2)  # (..., S, K)
     own = torch.where(kept.unsqueeze(-1) & kept.unsqueeze(-2), gram.unsqueeze(-3), 0.0)
     own = own + torch.diag_embed(torch.where(kept, spare[..., None, None], 1.0))
