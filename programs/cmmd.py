@@ -165,8 +165,9 @@ class CMMD(Program):
             with poutine.mask(mask=self.informed(batch)):
                 z = pyro.sample("z", Gaussian(loc, log_var))
             x_o = torch.cat([batch.input(m.alone) for m in self.given], -1)  # `observe` puts the covariates behind
+            decoded = z.view_as(z)  # where the decoders' gradients meet before those of the KL and the MMD join
             for m in self.missing if self.generative else ():
-                observe(m, self.decoders[m.name], z, batch, beside=x_o)
+                observe(m, self.decoders[m.name], decoded, batch, beside=x_o)
             code = loc if self.classify == "mean" else pyro.sample("z_y", Gaussian(loc, log_var))
             for m in self.labels:
                 observe(m, self.classifiers[m.name], code, batch)

@@ -71,7 +71,7 @@ def fitted(model: str, rule: str, seed: int, data: mmppl.Dataset, epochs: int) -
 def cost(model: str, data: mmppl.Dataset, rounds: int) -> dict[str, Any]:
     """Processor time of a recorded step with each rule over one without."""
     program, hyper = MODELS[model]
-    batch = data.batch(data.rows("train")[:BATCH], data.names[: len(NAMES)])
+    batch = data.batch(data.rows("train")[:BATCH], NAMES)
     steps: dict[str, Callable[[], object]] = {}
     with compiled_kernels(True):
         for rule in RULES:
