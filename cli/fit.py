@@ -11,7 +11,7 @@ import typer
 
 from mmppl.errors import MMPPLError, UsageError
 
-from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, choice
+from ..base.choices import DEVICES, GRADIENTS, PRECISIONS, SCHEDULES, choice
 from ..base.text import columns, number, printable
 from ..evaluation.tables import lines_of, metric_table
 from .options import As, Cache, Download, Json, Missing, Root, Schema, Store, Strict, Target, Use, pairs, schema_options
@@ -104,6 +104,10 @@ def fit(
     ] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     precision: Annotated[str | None, typer.Option(metavar="fp32|bf16")] = None,
+    gradients: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help=f"Combine those of decoders that share a latent: {', '.join(GRADIENTS)}."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", help="Of the processor; default: one for small networks, else all.")
     ] = None,
@@ -125,6 +129,8 @@ def fit(
         choice("--schedule", schedule, SCHEDULES)
     if precision is not None:
         choice("--precision", precision, PRECISIONS)
+    if gradients is not None:
+        choice("--gradients", gradients, GRADIENTS)
     if resume and out is None:
         raise UsageError("--resume: name the run folder to go on with, --out RUN.")
     if program is None and data is None:
@@ -155,6 +161,7 @@ def fit(
                 seed=seed,
                 device=device,
                 precision=precision,  # type: ignore[arg-type]
+                gradients=gradients,  # type: ignore[arg-type]
                 threads=threads,
                 out=folder,
                 resume=resume,

@@ -105,6 +105,8 @@ from .objectives.heads import fit_head as fit_head
 from .objectives.heads import set_features as set_features
 from .objectives.heads import shown_sets as shown_sets
 from .objectives.heads import whole_batch as whole_batch
+from .objectives.impartial.rules import GradientsOfTerms as GradientsOfTerms
+from .objectives.impartial.rules import combine_gradients as combine_gradients
 from .objectives.importance import stratified as stratified
 from .objectives.jensen_shannon import dynamic_prior as dynamic_prior
 from .objectives.jensen_shannon import jensen_shannon as jensen_shannon

@@ -193,9 +193,9 @@ class CMMD(Program):
             with poutine.mask(mask=self.informed(batch)):
                 z = pyro.sample("z", Gaussian(loc, log_var))
             x_o = torch.cat([batch.input(m.alone) for m in self.given], -1)  # `observe` puts the covariates behind
-            beside = torch.cat([z, x_o.expand(*z.shape[:-1], -1)], -1)
+            decoded = z.view_as(z)  # where the decoders' gradients meet before those of the KL and the MMD join
             for m in self.missing if self.generative else ():
-                observe(m, self.decoders[m.name], beside, batch)
+                observe(m, self.decoders[m.name], decoded, batch, beside=x_o)
             code = loc if self.classify == "mean" else pyro.sample("z_y", Gaussian(loc, log_var))
             for m in self.labels:
                 observe(m, self.classifiers[m.name], code, batch)

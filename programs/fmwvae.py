@@ -168,13 +168,12 @@ class FMWVAE(Program):
         """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
-            inputs = {}
+            styles = {}
             for name, size in self.private.items():
                 with poutine.mask(mask=batch.sees(name)):  # a style costs nothing where only z is examined
-                    style = pyro.sample(f"private.{name}", self.standard_normal(size))
-                inputs[name] = torch.cat([z, style], -1)
+                    styles[name] = pyro.sample(f"private.{name}", self.standard_normal(size))
             for m in self.each_modality():
-                observe(m, self.decoders[m.name], inputs.get(m.name, z), batch)
+                observe(m, self.decoders[m.name], z, batch, beside=styles.get(m.name))
 
     def guide(self, batch: Batch, style: str = "prior") -> None:
         """q(z | seen x), the barycentre of the seen modalities' posteriors, and q(s_m | x_m) of the seen modalities.

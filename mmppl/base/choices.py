@@ -11,6 +11,7 @@ from ..errors import UsageError, suggest
 Device = Literal["auto", "cpu", "cuda"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
+Gradients = Literal["norm", "pcgrad", "imtl", "graddrop", "mgda", "cagrad"]  # rules that combine several
 Method = Literal["guide", "importance"]
 Split = Literal["train", "valid", "test", "all"]
 Store = Literal["auto", "memory", "disk"]  # where data are kept
@@ -18,6 +19,7 @@ Store = Literal["auto", "memory", "disk"]  # where data are kept
 DEVICES: tuple[str, ...] = get_args(Device)
 SCHEDULES: tuple[str, ...] = get_args(Schedule)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+GRADIENTS: tuple[str, ...] = get_args(Gradients)
 METHODS: tuple[str, ...] = get_args(Method)
 SPLITS: tuple[str, ...] = get_args(Split)
 STORES: tuple[str, ...] = get_args(Store)

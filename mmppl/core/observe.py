@@ -10,13 +10,20 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
+from ..distributions.fan_out import branch
 from ..modalities.likelihoods.registry import LIKELIHOODS
 from ..modalities.modality import Modality
 from .batch import SIZE, Batch
 
 
 def observe(
-    modality: Modality, decoder: Callable[[Tensor], Tensor], z: Tensor, batch: Batch, scale: Tensor | None = None
+    modality: Modality,
+    decoder: Callable[[Tensor], Tensor],
+    z: Tensor,
+    batch: Batch,
+    scale: Tensor | None = None,
+    *,
+    beside: Tensor | None = None,
 ) -> None:
     """Decode a modality and score it under its likelihood or, where a query wants it, sample it.
 
@@ -30,8 +37,11 @@ def observe(
             (..., modality.output_size), row by row. It decodes all rows unless it is an `nn.Module`, for example where
             it is `lambda z: output` for an output that has been computed already.
         z: (..., B, D), latents. The decoder gets the columns of the modality's covariates behind them, (..., B, D + C).
+            Decoders that get the same tensor share it: their gradients there are those that `--gradients` combines.
         batch: the batch.
         scale: overrides the modality's own scale (model units; broadcasts against the features).
+        beside: (..., B, E), what the decoder gets between latents and covariates and shares with no other, such as a
+            latent of its own or what the model conditions on.
 
     Example:
         >>> import torch
@@ -48,9 +58,12 @@ def observe(
     name = modality.name
     if batch.needed is not None and name not in batch.needed:  # nothing reads the site
         return
+    z = branch(z, name, tuple(batch.values))
+    behind = [] if beside is None else [beside]
     if modality.covariates:
-        beside = batch.beside(modality.covariates, decoded=True)
-        z = torch.cat([z, beside.to(z.dtype).expand(*z.shape[:-1], -1)], -1)
+        behind.append(batch.beside(modality.covariates, decoded=True).to(z.dtype))
+    if behind:
+        z = torch.cat([z, *(part.expand(*z.shape[:-1], -1) for part in behind)], -1)
     wanted = name in batch.free
     if wanted and (total := batch.instead.get(f"{SIZE}{name}")) is not None:
         counts: Any = modality.family

@@ -15,6 +15,7 @@ from ..base.precision import full_precision
 from ..base.random import off_the_ends
 from ..kernels.poe import gaussian_product, gaussian_product_kl, gaussian_product_sample
 from ..modalities.subsets import all_subsets
+from .fan_out import for_each
 from .gaussian import Gaussian, StandardNormal
 from .laplace import Laplace
 
@@ -68,7 +69,8 @@ class Mixture(TorchDistribution):
         Returns:
             (..., B) nats.
         """
-        return torch.logsumexp(self.components.log_prob(value.unsqueeze(-3)) + self.log_weight, -2)
+        of_each = self.components.log_prob(for_each(value, len(self.active)))
+        return torch.logsumexp(of_each + self.log_weight, -2)
 
     @property
     def mean(self) -> Tensor:

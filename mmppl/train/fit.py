@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from .. import __version__
+from ..base.choices import Gradients
 from ..base.files import sha256
 from ..base.parsing import names as names_in
 from ..base.precision import matmul_precision, probe_matmul
@@ -38,9 +39,11 @@ from .budget.rule import resolve
 from .calibration.after_selection import Calibrator
 from .callbacks import Callback, Card, Checkpoint, LabelErrors, MetricsLog, Report, RunFiles, Weights
 from .checkpoint import has_state, load_state, sweep
+from .gradients import name_of_rule
 from .loop import Progress, Training
 from .settings import FitSettings, choose_device, settings_for
-from .threads import check_threads, choose_threads
+from .stages.shared_latents import check_shared_latents
+from .threads import check_threads, choose_threads, on_threads
 
 FULL = {  # kinds of error that leave no room for a file
     errno.ENOSPC: "the disk is full. Free some space",
@@ -70,6 +73,7 @@ def fit(
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] | str = "auto",
     precision: Literal["fp32", "bf16"] | None = None,
+    gradients: Gradients | None = None,
     threads: int | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -116,6 +120,8 @@ def fit(
         seed: of all random draws.
         device: "auto" is the GPU where there is a usable one.
         precision: "bf16" runs the networks under autocast.
+        gradients: rule that combines the gradients of decoders that share a latent, where they meet: norm, pcgrad,
+            imtl, graddrop, mgda or cagrad (`mmppl.combine_gradients`). Default: their sum.
         threads: of the processor; other numbers give other bits. None: see `mmppl.train.threads`.
         out: the run folder; None: everything stays in memory, until `save` of the run.
         resume: go on where a killed fit in `out` stopped.
@@ -169,10 +175,10 @@ def fit(
     hyper, settings = settings_for(
         cls, hyper, preset, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr, schedule=schedule, clip=clip,
         patience=patience, validation=validation, folds=folds, refit=refit, calibrate=calibrate,
-        precision=precision, seed=seed, device=device,
+        precision=precision, gradients=gradients, seed=seed, device=device,
     )  # fmt: skip
     if gradient_rule is not None:
-        settings = dataclasses.replace(settings, gradient_rule=_name_of_rule(gradient_rule))
+        settings = dataclasses.replace(settings, gradient_rule=name_of_rule(gradient_rule))
     place = choose_device(device)
     check_threads(threads)
     spec = data if data is not None else cls.default_data
@@ -209,6 +215,7 @@ def fit(
         with _blaming(cls):  # a term that the program cannot have is refused before there is a folder, too
             first = dataset.batch(dataset.rows("train")[:2], made.encoded)
             add(made, added, first, seed)
+            check_shared_latents(made, first, settings, inform)
         with _folder(path, resume), _blaming(cls):
             if path is not None:
                 record = begin_folder(path, record, source, resume)
@@ -216,7 +223,7 @@ def fit(
                 run = Run.load(path, program=cls)
                 run.fitted_on = dataset
                 return run
-            record = _on_threads(record, threads, inform)
+            record = on_threads(record, threads, inform)
             for line in short_report(dataset):
                 inform(line)
             files = RunFiles(path, record)
@@ -290,14 +297,6 @@ def _train(
     return list(training.lines)
 
 
-def _on_threads(record: RunRecord, asked: int | None, log: Callable[[str], None]) -> RunRecord:
-    """The record with the threads that are asked for, after a line where a fit that goes on began with others."""
-    if asked is None or asked == record.threads:
-        return record
-    log(f"It began with --threads {record.threads} and goes on with {asked}: its bits are those of neither number.")
-    return dataclasses.replace(record, threads=asked)
-
-
 @contextmanager
 def _folder(path: Path | None, resume: bool) -> Iterator[None]:
     """Make and hold a run folder; where nothing is learnt in it, the corrected command finds the place free.
@@ -344,7 +343,3 @@ def _blaming(cls: type[Program]) -> Iterator[None]:
 
 def _name_of(program: type[Program] | str | Path, cls: type[Program]) -> str:
     return cls.__name__.lower() if isinstance(program, type) else Path(program).stem
-
-
-def _name_of_rule(rule: GradientRule) -> str:
-    return f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', type(rule).__qualname__)}"

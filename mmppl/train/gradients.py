@@ -70,6 +70,11 @@ def by_rule(
     return [piece.view_as(p) for piece, p in zip(pieces, parameters)]
 
 
+def name_of_rule(rule: GradientRule) -> str:
+    """How run.json names a rule."""
+    return f"{getattr(rule, '__module__', '')}.{getattr(rule, '__qualname__', type(rule).__qualname__)}"
+
+
 def _signed(terms: Terms, group: Group) -> Terms:
     """The terms as a group weighs them, with those negative that it maximises."""
     if not terms.keys() & {*group.maximises, *group.weights}:

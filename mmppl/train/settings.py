@@ -13,7 +13,17 @@ from typing import Any, ClassVar
 import torch
 
 from ..base.annotated import as_type, not_of
-from ..base.choices import DEVICES, PRECISIONS, SCHEDULES, Device, Precision, Schedule, choice
+from ..base.choices import (
+    DEVICES,
+    GRADIENTS,
+    PRECISIONS,
+    SCHEDULES,
+    Device,
+    Gradients,
+    Precision,
+    Schedule,
+    choice,
+)
 from ..base.typed_json import from_json
 from ..core.hyperparameters import check_hyper, hyper_parameters
 from ..core.program import Program
@@ -46,6 +56,8 @@ class FitSettings:
             held-out rows best; None: with `steps`, where the data bring no validation rows of their own.
         calibrate: whether noise, temperatures and exponents of experts are fitted to the validation rows afterwards.
         precision: "bf16" runs the networks under autocast.
+        gradients: rule by which the gradients of decoders that share a latent are combined there (`combine_gradients`);
+            None: their sum.
         seed: of all random draws; 64 bits.
         device: "cpu", "cuda", or "auto": the GPU where there is a usable one.
         gradient_rule: name of the function that combines gradients, given in the call; None: their sum.
@@ -71,6 +83,7 @@ class FitSettings:
     refit: bool | None = None
     calibrate: bool = True
     precision: Precision = "fp32"
+    gradients: Gradients | None = None
     seed: int = 0
     device: Device = "auto"
     gradient_rule: str | None = None
@@ -97,6 +110,8 @@ class FitSettings:
             raise UsageError(f"seed {self.seed} has more than 64 bits; choose a smaller one.")
         for name, words in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("device", DEVICES)):
             choice(name, getattr(self, name), words)
+        if self.gradients is not None:
+            choice("gradients", self.gradients, GRADIENTS)
         if self.version != self.VERSION:
             raise UsageError(f"settings of version {self.version}, this one reads {self.VERSION}; fit again.")
 
@@ -111,12 +126,12 @@ class FitSettings:
         Raises:
             ValueError: a setting is missing, unknown or of another type.
         """
-        return from_json(cls, {**data, "seed": seed, "device": device}, "training.", whole=True)
+        return from_json(cls, {"gradients": None, **data, "seed": seed, "device": device}, "training.", whole=True)
 
 
 OF_A_PROGRAM = (
     "epochs", "steps", "batch_size", "lr", "schedule", "clip", "patience", "validation", "folds", "refit", "calibrate",
-    "precision",
+    "precision", "gradients",
 )  # fmt: skip
 """What a program, a preset or a call may set."""
 

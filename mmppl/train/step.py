@@ -22,6 +22,7 @@ from ..core.batch import Batch
 from ..core.program import Program
 from ..core.stages import Group
 from ..core.terms import Terms, Weight, terms_of
+from ..distributions.fan_out import Combine, combining
 from ..errors import UsageError
 from ..kernels.codegen.triton_backend import in_short
 from .fx_graph import simplify
@@ -48,6 +49,7 @@ class Step:
         terms: names of those that count, the others have weight 0; None: all.
         check: receives the names of the objective's terms at the first batch.
         precision: "bf16" runs the networks under autocast.
+        combine: what combines the gradients of decoders that share a latent; None: their sum.
         replay: False never records.
         log: receives the one line that says why a program cannot be recorded.
 
@@ -63,6 +65,7 @@ class Step:
         terms: Sequence[str] | None = None,
         check: Callable[[Sequence[str]], None] | None = None,
         precision: str = "fp32",
+        combine: Combine | None = None,
         replay: bool = True,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -70,7 +73,7 @@ class Step:
         self.groups = [Group("program", [p for p in program.parameters() if p.requires_grad])]
         if groups is not None:
             self.groups = list(groups)
-        self.terms, self.check = terms, check
+        self.terms, self.check, self.combine = terms, check, combine
         self.parameters = [p for group in self.groups for p in group.parameters]
         self.replay = replay
         self.checks = CHECKS
@@ -162,7 +165,7 @@ class Step:
         overflows: list[Tensor] = []
         if batch.patterns is not None:
             batch = replace(batch, patterns=replace(batch.patterns, overflow=overflows))
-        with autocast(self.precision, batch.index.device):
+        with autocast(self.precision, batch.index.device), combining(self.combine):
             terms = terms_of(self.program, batch)
             if self.check is not None:
                 self.check(list(terms))

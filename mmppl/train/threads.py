@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from ..core.program import Program
 from ..errors import UsageError
+from ..runs.record import RunRecord
 
 MOST = 1024
 # Multiplications of a step, counted once through every layer, below which a second thread does not pay. Measured on two
@@ -50,3 +54,20 @@ def work_of_row(program: Program) -> int:
         times = positions if isinstance(module, nn.modules.conv._ConvNd) else 1
         work += times * sum(p.numel() for p in module.parameters(recurse=False))
     return work
+
+
+def on_threads(record: RunRecord, asked: int | None, log: Callable[[str], None]) -> RunRecord:
+    """Take the threads that are asked for into a record, after a line where a fit that goes on began with others.
+
+    Args:
+        record: of the fit.
+        asked: the number; None: that of the record.
+        log: receives the line.
+
+    Returns:
+        The record.
+    """
+    if asked is None or asked == record.threads:
+        return record
+    log(f"It began with --threads {record.threads} and goes on with {asked}: its bits are those of neither number.")
+    return dataclasses.replace(record, threads=asked)

@@ -33,7 +33,10 @@ def program_of(name: str, data: mmppl.Dataset, **hyper) -> mmppl.Program:
 @pytest.mark.parametrize("method", ["guide", "importance"])
 @pytest.mark.parametrize(
     ("name", "number", "shape", "hyper"),
-    [(name, 2, (20,), MLP) for name in ("mvae", "jmvae", "mmvae", "mopoe", "mwvae", "fmwvae", "mmjsd", "mvtcae", "vcca")]
+    [
+        (name, 2, (20,), MLP)
+        for name in ("mvae", "jmvae", "mmvae", "mopoe", "mwvae", "fmwvae", "mmjsd", "mvtcae", "vcca")
+    ]
     + [
         ("mvae", 3, (28, 28), {}),
         ("mvae", 6, (30,), {}),

@@ -15,6 +15,7 @@ from ...core.batch import Batch
 from ...core.program import Program
 from ...core.stages import Group
 from ...errors import FitError
+from ...objectives.impartial.rules import combiner
 from ..cuda_graph import CapturedStep
 from ..optimiser import LRSchedule, Optimiser, load_moments, moments_of, move, mutable_state, optimiser_of
 from ..settings import FitSettings
@@ -110,6 +111,7 @@ class GradientStage:
                 terms=self.planned.stage.terms,
                 check=self.check,
                 precision=self.settings.precision,
+                combine=combiner(self.settings.gradients),
                 replay=self.records and not graph,
                 log=self.log,
             )

@@ -1,0 +1,1 @@
+"""Rules that combine the gradients of several tasks into one, such as those of the decoders that share a latent."""
