@@ -6,7 +6,21 @@ from mmppl import load_program
 from mmppl.testing import check_program
 from mmppl.testing.samples import small_labels
 
-SLOW = ("factors", "cmmd", "jmvae", "mmvae", "mopoe", "mwvae", "fmwvae", "dae", "ima", "mmjsd", "mvtcae", "vcca", "dcca")
+SLOW = (
+    "factors",
+    "cmmd",
+    "jmvae",
+    "mmvae",
+    "mopoe",
+    "mwvae",
+    "fmwvae",
+    "dae",
+    "ima",
+    "mmjsd",
+    "mvtcae",
+    "vcca",
+    "dcca",
+)
 
 
 @pytest.mark.parametrize("program", ["mvae", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])

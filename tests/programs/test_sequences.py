@@ -13,8 +13,31 @@ from mmppl.core.row_selection import SelectedRows, SelectedSubsets, Selection
 from mmppl.testing import check_program, laws
 from mmppl.testing.samples import overwritten, small_series
 
-PROGRAMS = ["mvae", "mopoe", "mmvae", "jmvae", "mwvae", "fmwvae", "ima", "dae", "mmjsd", "mvtcae", "vcca", "dcca", "cmmd"]
-SLOW = ("mwvae", "fmwvae", "jmvae", "mopoe", "mmjsd", "mvtcae", "vcca", "dcca")  # half a minute each where the machine is busy
+PROGRAMS = [
+    "mvae",
+    "mopoe",
+    "mmvae",
+    "jmvae",
+    "mwvae",
+    "fmwvae",
+    "ima",
+    "dae",
+    "mmjsd",
+    "mvtcae",
+    "vcca",
+    "dcca",
+    "cmmd",
+]
+SLOW = (
+    "mwvae",
+    "fmwvae",
+    "jmvae",
+    "mopoe",
+    "mmjsd",
+    "mvtcae",
+    "vcca",
+    "dcca",
+)  # half a minute each where the machine is busy
 NETWORKS = ["auto", "mlp", "gru", "lstm", "conv1d", "transformer"]
 N, T, F = 60, 5, 2
 
