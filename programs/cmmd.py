@@ -220,11 +220,12 @@ class CMMD(Program):
         """Eq. 5. Rows without x_O add nothing; rows without x_M train the classifier, rows without y all the rest. In
         the stage for labels, rows without y add nothing.
         """
-        batch = batch.requiring(self.conditions)
+        batch, counted = batch.requiring(self.conditions), batch.has(self.conditions)
         if self.stage == UNLABELLED:
             batch = replace(batch, seen=batch.seeing([m.name for m in (*self.given, *self.missing)]).seen)
         elif self.stage == LABELLED:
-            batch = replace(batch, active=batch.active & any_of([m.name for m in self.labels], batch.observed))
+            counted = counted & any_of([m.name for m in self.labels], batch.observed)
+            batch = replace(batch, active=counted)
         traces = trace(self, batch)
         terms = nll(traces, {m.name: self.alpha for m in self.labels})
         if not self.generative:
@@ -232,7 +233,7 @@ class CMMD(Program):
         terms |= kl(traces, self.omega)
         if self.omega < 1:
             q, prior = traces.value("z"), traces.model.nodes["z"]["fn"].rsample()
-            rows = batch.active & self.informed(batch)
+            rows = counted & self.informed(batch)
             wide = self.kernel == "paper"
             kernel = paper_kernel(self.latent_dim) if wide else median_mixture(q, prior, x_weight=rows, y_weight=rows)
             apart = mmd2_of_some(q, prior, kernel, rows)
