@@ -120,7 +120,7 @@ class DCCA(Program):
         self.encoders = nn.ModuleDict() if self.linear else encoders(seen, latent_dim, options)
         widths = {m.name: m.input_size if self.linear else latent_dim for m in seen}
         self.projections = nn.ModuleDict({name: mlp(size, 1, latent_dim, layers=0) for name, size in widths.items()})
-        own = decoders(seen, latent_dim, options) if reconstruct else {}
+        own = decoders(seen, latent_dim, options) if reconstruct else nn.ModuleDict()
         lifted = {name: nn.Sequential(mlp(latent_dim, 1, latent_dim, layers=0), net) for name, net in own.items()}
         self.decoders = nn.ModuleDict(lifted)
         features = (len(seen) + 1) * latent_dim + len(seen)
@@ -140,12 +140,13 @@ class DCCA(Program):
     def parameter_groups(self) -> Sequence[Group]:
         """What is found in closed form; the networks are the group "program", or with a weight decay "networks"."""
         closed = [*self.projections.parameters(), *self.probes.parameters()]
-        closed += [p for net in self.decoders.values() for p in cast(nn.Sequential, net)[0].parameters()]
+        nets = [cast(nn.Sequential, net) for net in self.decoders.values()]
+        closed += [p for net in nets for p in net[0].parameters()]
         for name in self.probes:
             closed += self._learned(name)
         groups = [Group("closed", closed)]
         if self.weight_decay and not self.linear:
-            own = [*self.encoders.parameters(), *(p for net in self.decoders.values() for p in net[1].parameters())]
+            own = [*self.encoders.parameters(), *(p for net in nets for p in net[1].parameters())]
             how = dict(weight_decay=self.weight_decay)
             groups.append(Group("networks", own, optimiser="adamw", options=how))
         return groups

@@ -95,14 +95,16 @@ def fit_lift(
         >>> lift(torch.tensor([5.0])).item()
         11.0
     """
-    gram, product = 0.0, 0.0
+    size = lift.in_features + 1
+    gram, product = (
+        torch.zeros(size, n, dtype=torch.float64, device=outputs.device) for n in (size, outputs.shape[-1])
+    )
     for z, shown in sets.values():
         rows = observed & shown.any(-1)
         inputs = torch.cat([z[rows].double(), torch.ones(int(rows.sum()), 1, device=z.device).double()], -1)
         gram, product = gram + inputs.T @ inputs, product + inputs.T @ outputs[rows].double()
-    assert isinstance(gram, Tensor) and isinstance(product, Tensor)
-    size = len(gram) - 1
-    gram[range(size), range(size)] += LEAST * gram.diagonal()[:size].mean().clamp_min(LEAST)
+    ridge = LEAST * gram.diagonal()[:-1].mean().clamp_min(LEAST)
+    gram.diagonal()[:-1].add_(ridge)
     found = torch.linalg.lstsq(gram, product).solution
     with torch.no_grad():
         lift.weight.copy_(found[:-1].T)

@@ -67,9 +67,10 @@ def resolve(settings: FitSettings, program: Program, dataset: Dataset) -> FitSet
         folds, refit = 1, False
     folds = max(1, min(folds, rows))
     settings = dataclasses.replace(settings, validation=validation, folds=folds, refit=refit)
-    own = [stage.epochs for stage in program.stages()]
-    if in_steps and own and None not in own:  # stages that say how long they are, such as closed forms
-        settings, in_steps = dataclasses.replace(settings, steps=None, epochs=sum(own)), False
+    stages = program.stages()
+    fixed = [stage.epochs for stage in stages if stage.epochs is not None]
+    if in_steps and stages and len(fixed) == len(stages):  # they say how long they are, such as closed forms
+        settings, in_steps = dataclasses.replace(settings, steps=None, epochs=sum(fixed)), False
     if not in_steps:
         batch = settings.batch_size or EPOCHS_BATCH
         return dataclasses.replace(settings, batch_size=batch)
