@@ -66,6 +66,10 @@ class Objective:
         """Whether it takes so little time that it may be computed while a fit goes on."""
         return all(_of_answers(name) for name in self.names)
 
+    def better(self, value: float, other: float) -> bool:
+        """Return whether a value is better than another one."""
+        return value < other if self.direction == "min" else value > other
+
     def score(self, model: FittedModel, *, draws: int = DRAWS, seed: int = 0, root: Any = None) -> float:
         """Score a model on the test rows of its data.
 
