@@ -65,7 +65,8 @@ def weights(program):
 
 def idle_in(name, loss, weights):
     """The single posteriors are in JMVAE's objective, not in its ELBO. `factors` fits its classifiers afterwards, has
-    its noise in `log_noise`, and sees no label in its objective."""
+    its noise in `log_noise`, and sees no label in its objective. `dcca` reads labels alone off its codes, and sets its
+    projections and probes in closed form after the stage that the objective belongs to."""
     idle = ()
     if name == "jmvae" and loss != "ObjectiveELBO":
         idle = ("encoders.",)
@@ -74,6 +75,9 @@ def idle_in(name, loss, weights):
     if name == "factors":
         idle = ("classifiers.", "likelihood_parameters.profile.")
         idle += ("surrogates.label.", "log_noise.label") if loss == "ObjectiveELBO" else ()
+    if name == "dcca":
+        idle = ("likelihood_parameters.profile.",)
+        idle += ("projections.", "probes.") if loss == "ObjectiveELBO" else ()
     return {n for n in weights if n.startswith(idle)} if idle else set()
 
 
