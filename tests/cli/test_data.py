@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmppl.cli import main
+from mmppl.kernels.codegen import cache
 
 
 @pytest.fixture
@@ -49,8 +50,16 @@ def test_description_as_json(capsys, file):
     assert [m["name"] for m in found["modalities"]] == ["picture", "label"]
 
 
-def test_the_cache_of_converted_data_is_cleared(mmppl, tmp_path, monkeypatch):
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache of the test's own: a process chooses its folder once, and another one must not be cleared."""
     monkeypatch.setenv("MMPPL_CACHE", str(tmp_path / "cache"))
+    cache.cache_folder.cache_clear()
+    yield
+    cache.cache_folder.cache_clear()
+
+
+def test_the_cache_of_converted_data_is_cleared(mmppl, tmp_path, own_cache):
     other = tmp_path / "cache" / "data" / "one"
     other.mkdir(parents=True)
     (tmp_path / "cache").chmod(0o700)
