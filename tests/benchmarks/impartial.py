@@ -66,7 +66,7 @@ def fitted(model: str, rule: str, seed: int, data: mmppl.Dataset, epochs: int, p
         generated = found[f"coherence.{name}"]
         line[f"coherence.{name}"] = generated
         line[f"coherence.{name}.mean"] = float(np.mean(list(generated.values())))
-    valid = run.history[-1]["valid"]
+    valid = run.metrics[-1]["valid"]
     return line | {"valid": {name: valid[f"nll.{name}"] for name in NAMES if f"nll.{name}" in valid}}
 
 
