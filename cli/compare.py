@@ -89,6 +89,7 @@ def compare(
     schema: Schema = None,
     strict: Strict = False,
     hide: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the modalities at random.")] = 0.0,
+    hide_cells: Annotated[float, typer.Option(metavar="RATE", help="Hide this share of the single values.")] = 0.0,
     download: Download = False,
     root: Root = None,
     store: Store = None,
@@ -124,7 +125,7 @@ def compare(
                 contenders, data, folds=folds, seeds=seeds, seed=seed, baselines=baseline or None,  # type: ignore[arg-type]
                 conditioning_sets=[names(text) for text in given] or None, rank_by=rank_by,  # type: ignore[arg-type]
                 draws=draws, evidence_draws=evidence_draws, out_dir=folder, jobs=jobs, trust=trust, use=use, log=log,
-                root=root, hide=hide, download=download, strict=strict, device=device, **said,
+                root=root, hide=hide, hide_cells=hide_cells, download=download, strict=strict, device=device, **said,
             )  # fmt: skip
             if out is not None:
                 log(f"written: {found.write(out)}")

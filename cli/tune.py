@@ -34,6 +34,11 @@ from .output import as_json
 from .progress import talk
 
 DIRECTIONS = ("min", "max")
+OF_SEARCH = (  # options that a fit has not, or that the preset file takes the place of
+    "--search", "--trials", "--study", "--jobs", "--timeout", "--metric", "--direction", "--given", "--folds",
+    "--preset",
+)  # fmt: skip
+FLAGS = ("--test", "--no-test", "--json")
 
 
 def tune(
@@ -153,7 +158,7 @@ def tune(
             )
     except KeyboardInterrupt:
         raise Interrupted(_how_to_go_on(folder, context.obj)) from None
-    return as_json(found) if json else _text(found, program, data)
+    return as_json(found) if json else _text(found, context.obj)
 
 
 def _how_to_go_on(folder: Path, words: Sequence[str]) -> str:
@@ -164,7 +169,20 @@ def _how_to_go_on(folder: Path, words: Sequence[str]) -> str:
     return f"interrupted; go on with: {shlex.join(['mmppl', *words, *([] if named else ['--study', str(folder)])])}"
 
 
-def _text(found: Mapping[str, Any], program: str, data: str | None) -> str:
+def _fit(words: Sequence[str], preset: str) -> str:
+    """The command line that fits what was found: the options of data and of fits are those that were given."""
+    kept, drop = [], False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if drop or name in FLAGS or name in OF_SEARCH:
+            drop = not drop and name in OF_SEARCH and not equals
+            continue
+        kept.append(word)
+    at = kept.index("tune")
+    return shlex.join(["mmppl", *kept[:at], "fit", *kept[at + 1 :], "--preset", preset])
+
+
+def _text(found: Mapping[str, Any], words: Sequence[str]) -> str:
     """The best settings beside the default ones."""
     best, default, test = found["best"], found["default"], found["test"]
     better = {"min": "smaller", "max": "larger"}[found["direction"]]
@@ -185,8 +203,7 @@ def _text(found: Mapping[str, Any], program: str, data: str | None) -> str:
         shares = sorted(found["importance"].items(), key=lambda item: -item[1])
         parts.append("share of the variance explained by " + ", ".join(f"{n} {share:.0%}" for n, share in shares))
     parts += lines_of(found["warnings"])
-    source = "" if data is None else f" --data {data}"
-    parts.append(f"next: mmppl fit {program}{source} --preset {found['preset']}")
+    parts.append(f"next: {_fit(words, found['preset'])}")
     return printable("\n\n".join(parts), keep="\n")
 
 

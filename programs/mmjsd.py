@@ -124,11 +124,11 @@ class MMJSD(Program):
         """z, s_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, s_m))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
-            inputs = {}
+            own: dict[str, Tensor] = {}
             for name, size in self.private.items():
-                inputs[name] = torch.cat([z, pyro.sample(f"private.{name}", self.standard_normal(size))], -1)
+                own[name] = pyro.sample(f"private.{name}", self.standard_normal(size))
             for m in self.each_modality():
-                observe(m, self.decoders[m.name], inputs.get(m.name, z), batch)
+                observe(m, self.decoders[m.name], z, batch, beside=own.get(m.name))
 
     def guide(self, batch: Batch) -> None:
         """q(z | seen x): the posterior of one of the seen modalities, all equally likely; and q(s_m | x_m) of these."""

@@ -149,12 +149,12 @@ class VCCA(Program):
         """z, h_m ~ N(0, I);  x_m ~ likelihood_m(decoder_m(z, h_m));  y ~ likelihood_y(decoder_y(z))."""
         with batch.plates():
             z = pyro.sample("z", self.standard_normal(self.latent_dim))
+            own: dict[str, Tensor] = {}
             code = {m.name: z if self.supervised else z.detach() for m in self.modalities if m.role == "label"}
             for name, size in self.private.items():
-                h = pyro.sample(f"private.{name}", self.standard_normal(size))
-                code[name] = torch.cat([z, h], -1)
+                own[name] = pyro.sample(f"private.{name}", self.standard_normal(size))
             for m in self.each_modality():
-                observe(m, self.decoders[m.name], code.get(m.name, z), batch)
+                observe(m, self.decoders[m.name], code.get(m.name, z), batch, beside=own.get(m.name))
 
     def guide(self, batch: Batch, *, own: bool = False) -> None:
         """q(z | seen test-time views) and q(h_m | x_m) of the seen views; the prior of what nothing is seen of.

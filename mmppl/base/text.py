@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import escaped
+
+NUMBERS = re.compile(r"(\d+)")
 
 
 def printable(text: Any, keep: str = "") -> str:
@@ -51,3 +54,8 @@ def size_in_words(size: int) -> str:
             tenths = -(-10 * size // unit)
             return f"{tenths / 10:.1f} {name}" if tenths < 100 else f"{-(-size // unit):,} {name}"
     return f"{size:,} bytes"
+
+
+def as_counted(name: str) -> list[tuple[int, str]]:
+    """A key by which names sort as a reader counts: part-9 before part-10."""
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in NUMBERS.split(name)]

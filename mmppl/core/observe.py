@@ -65,7 +65,8 @@ def observe(
     if behind:
         z = torch.cat([z, *(part.expand(*z.shape[:-1], -1) for part in behind)], -1)
     wanted = name in batch.free
-    if wanted and (total := batch.instead.get(f"{SIZE}{name}")) is not None:
+    total = batch.instead.get(f"{SIZE}{name}")
+    if wanted and total is not None and f"{SIZE}{name}" not in {m.name for m in modality.covariates}:
         counts: Any = modality.family
         modality = counts.of_total(modality, float(total))
     whole = wanted or z.shape[:-1] != batch.seen.shape[:-1] or not isinstance(decoder, nn.Module)

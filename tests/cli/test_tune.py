@@ -46,7 +46,7 @@ def test_what_is_passed_on_and_printed(mmppl, monkeypatch, tmp_path):
         "9 complete, 2 pruned, 1 failed",
     ):
         assert text in result.out
-    assert "next: mmppl fit cmmd --data mine.npz --preset runs/omega/best.toml" in result.out
+    assert result.out.endswith("mmppl fit cmmd --data mine.npz --set layers=1 --epochs 3 --preset runs/omega/best.toml\n")
     assert mmppl("tune", "cmmd", "--search", "omega=0..1", "--json").json == FOUND
 
 
@@ -140,3 +140,11 @@ def wait_until(so, process=None, seconds=300):
         assert time.monotonic() < end, "it takes too long"
         assert process is None or process.poll() is None, "the search has ended before it could be killed"
         time.sleep(0.05)
+
+
+def test_the_next_command_fits_what_was_tuned():
+    from mmppl.cli.tune import _fit
+
+    words = "tune mvae --data a.npz --as au=student --search lr=0.1..1 --trials=3 --term tc.nwj:on=z --no-test"
+    wanted = "mmppl fit mvae --data a.npz --as au=student --term tc.nwj:on=z --preset 'my study/best.toml'"
+    assert _fit([*words.split(), "--preset", "p"], "my study/best.toml") == wanted

@@ -9,6 +9,7 @@ import torch
 
 import mmppl
 from mmppl import DataError, Modality, UsageError, fit, load_program, read
+from mmppl.cli import main
 from mmppl.core.calibration import uncalibrated
 from mmppl.evaluation.after_fit import after_fit
 from mmppl.evaluation.evaluate import metric_names
@@ -265,3 +266,12 @@ def test_a_query_is_of_rows_alone(data, linear):
     some = data.take(torch.tensor([5]))
     alone, among = (ask(linear.program, rows, want=["z", "kind"], draws=1) for rows in (some, data))
     np.testing.assert_allclose(alone["z"]["mean"][0], among["z"]["mean"][5], rtol=1e-5, atol=1e-6)
+
+
+def test_the_command_line_tells_the_figures_of_a_run(tmp_path, capsys):
+    np.savez(tmp_path / "views.npz", **arrays())
+    source, run = str(tmp_path / "views.npz"), str(tmp_path / "run")
+    as_ = ["--as", "kind=ignore", "--as", "score=ignore", "--set", "layers=0", "--set", "latent_dim=2"]
+    assert main(["fit", "dcca", "--data", source, *as_, "--out", run]) == 0
+    assert main(["evaluate", run]) == 0
+    assert "correlation_total" in capsys.readouterr().out

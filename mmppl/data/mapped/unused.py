@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +30,8 @@ def hold(folder: Path) -> None:
         OSError: it is not there, or another process removes it right now.
     """
     file = folder / CONTENTS
-    os.utime(file)
+    with suppress(OSError):  # of somebody else, or on a disk that is only read: it may still be used
+        os.utime(file)
     if fcntl is None:
         return
     if folder in _held:
@@ -39,9 +41,11 @@ def hold(folder: Path) -> None:
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        raise
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            raise
+        return  # a file system without locks
     _held[folder] = descriptor
 
 

@@ -63,8 +63,11 @@ def keep_observed(found: dict[str, dict[str, Any]], program: Program, dataset: D
         if kind(m) == "survival":
             known = known & (value > 0)  # censored times are negative
         own = np.asarray(m.classes)[value] if m.classes else m.value_in_input_units(value)
-        if (read := dataset.source.of(m.name)) is not None:  # as it is in the file, not through float32 and back
-            own = np.where(known, read, own)
+        read = None if m.classes else dataset.source.of(m.name)
+        if read is not None:  # as it is in the file, not through float32 and back, where that is what the row holds
+            with np.errstate(all="ignore"):  # of what lies under a mask
+                held = m.family.as_stored(m.to_model_units(np.where(known, read, 0))).astype(value.dtype)
+            own = np.where(known & (held == value), read, own)
         for key, part in parts.items():
             if key in WHOLE:
                 continue

@@ -155,7 +155,7 @@ class Question:
         for name in QUANTITIES:
             if name in want and name not in (*program.quantities, *names):
                 raise UsageError(f"query: {type(program).__name__} has no {name} of its modalities; leave it out.")
-        if reason := program.can_answer(seen, weighs):
+        if reason := program.can_answer(seen, *[True] * weighs):
             raise UsageError(f"query: {reason}.")
         lacking = torch.zeros(len(dataset), dtype=torch.bool)
         for name in program.conditions:

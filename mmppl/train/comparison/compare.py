@@ -22,6 +22,8 @@ from .entered import Asked, Entered, enter, none_left, questions_for
 from .one_fit import Outcome, Task, ask, fit_and_ask
 from .processes import Failure, one_after_the_other, outcome_of, side_by_side
 
+OF_DATA = ("as_", "hide", "hide_cells", "missing", "target", "strict")  # which a run has read its data by
+
 
 def compare(
     contenders: Sequence[str | Path | type[Program] | Contender | Run],
@@ -239,6 +241,12 @@ def _source(
     if data is None:
         run = next((run for runs in entered.runs.values() for run in runs), None)
         if run is not None:
+            said = next((name for name in OF_DATA if how.get(name)), None)
+            if said is not None:
+                raise UsageError(
+                    f"compare: {said.rstrip('_')} says how data are read, and those of {run.name} are taken as it read "
+                    "them; name --data, or leave it out."
+                )
             data, how = run.data(how["root"]), {}
         else:
             data = next((cls.default_data for cls in entered.classes.values() if cls.default_data), None)

@@ -16,7 +16,7 @@ from ...core.hyperparameters import check_hyper
 from ...core.loading import load_program
 from ...core.program import Program
 from ...errors import UsageError
-from ..settings import OF_A_PROGRAM, FitSettings
+from ..settings import OF_A_PROGRAM, FitSettings, preset_of
 
 FORM = re.compile(r"(?P<what>.+?)(?:@(?P<preset>[^:@]+))?(?::(?P<settings>\w+=.*))?")
 LENGTH = ("epochs", "steps")
@@ -76,13 +76,14 @@ class Contender:
         return {**kept, **own}
 
     def check(self) -> type[Program]:
-        """Load the program and check the names and values of the hyper-parameters.
+        """Load the program and check the names and values of the hyper-parameters, and the preset.
 
         Raises:
             UsageError: one is wrong.
         """
         cls = load_program(self.program)
         check_hyper(cls, self.hyper)
+        preset_of(cls, self.preset)
         return cls
 
 

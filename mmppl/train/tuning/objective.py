@@ -38,7 +38,7 @@ LARGER = (
     "balanced_accuracy", "r2", "corr", "a2", "a2_nonzero", "a7", "f1", "f1_nonzero", "concordance", "auc", "auc_micro",
     "average_precision", "f1_macro", "f1_micro", "probe", "probe500", "mlp", "precision1", "precision5", "precision10",
     "precision50", "precision10_apart", "precision50_apart", "nmi", "coherence", "coherence_joint", "evidence",
-    "importance_auc", "cells_r2",
+    "importance_auc", "cells_r2", "correlation_total",
 )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _by_default(program: Program) -> str:
         return f"{'log_loss' if _has_log_loss(labels[0]) else NATS}.{labels[0].name}"
     if not generates(program):
         raise UsageError(
-            f"tune: {type(program).__name__} answers nothing here that could be scored; name a metric (--metric probe)."
+            f"tune: {type(program).__name__} answers nothing here that could be scored; name a metric (--metric)."
         )
     return NATS
 

@@ -67,7 +67,7 @@ def read_preset(path: str | os.PathLike[str]) -> PresetFile:
     if not path.is_file():
         raise UsageError(f"{path}: there is no such preset file. Check the path.")
     try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8"))
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not a preset file in TOML ({' '.join(str(error).split())}); correct it.") from None
     for name, value in content.items():

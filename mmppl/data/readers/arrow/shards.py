@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ....base.text import as_counted
 from ....errors import DataError
 from ...recipes.registry import on_disk
 from ...splits import PART_OF
@@ -22,7 +23,6 @@ from .files import open_table
 from .table import read_tables
 
 SUFFIXES = (*parquet.SUFFIXES, *feather.SUFFIXES)
-NUMBERS = re.compile(r"(\d+)")
 WORD = re.compile(r"[a-z]+")
 
 
@@ -49,7 +49,7 @@ class ShardsReader:
         if isinstance(source, (list, tuple)):
             return _read([Path(one) for one in source], [""] * len(source), request, f"{len(source)} files")
         folder = Path(source)
-        names = sorted((name for name in files_below(folder) if _is_part(Path(name))), key=_natural)
+        names = sorted((name for name in files_below(folder) if _is_part(Path(name))), key=as_counted)
         suffixes = sorted({Path(name).suffix.lower() for name in names})
         if len(suffixes) > 1:
             raise DataError(f"{folder}: files of several formats ({', '.join(suffixes)}); leave those of one.")
@@ -86,11 +86,6 @@ def _near(folder: Path) -> Iterator[Path]:
                 yield from path.iterdir()
     except OSError:
         return  # who reads it says what is wrong
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A key by which names sort as a reader counts: part-9 before part-10."""
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in NUMBERS.split(name)]
 
 
 def _part_of(name: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ....base.memory import check_room
+from ....base.text import as_counted
 from ....errors import DataError
 from ...splits import PARTS
 from ..npz import read_npz
@@ -84,7 +85,7 @@ def _npy(path: Path) -> np.ndarray:
 def _pieces(folder: Path, kind: str, rows: int) -> Iterator[np.ndarray]:
     """Yield matrices that have so many rows together."""
     place, left = folder / "image" / kind, rows
-    files = sorted(place.glob("*.npy")) if rows else []
+    files = sorted(place.glob("*.npy"), key=lambda path: as_counted(path.name)) if rows else []
     for path in files:
         piece = _npy(path)
         if piece.ndim != 2 or piece.dtype.kind not in "iuf":

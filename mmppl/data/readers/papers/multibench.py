@@ -64,8 +64,12 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
         DataError: arrays of a part differ in length, or labels have an unknown shape.
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
+    turned = False
     for key, array in arrays.items():
-        match = KEY.fullmatch(key) or TURNED.fullmatch(key)
+        match = KEY.fullmatch(key)
+        if match is None:
+            match = TURNED.fullmatch(key)
+            turned |= match is not None
         part, inner = (PART_OF[match["part"]], match["name"]) if match else ("", key)
         parts.setdefault(part, {})[inner] = array
     if len(parts) > 1 and "" in parts or not all(map(_is_part, parts.values())):
@@ -74,6 +78,8 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
         return None  # arrays of these names may be anything
     if "" in parts and _own(parts[""]):
         return None  # somebody's own data, nothing of which is left out
+    if turned and not all(map(_whole, parts.values())):
+        return None  # so many people name their own
     notes: list[str] = []
     read = {part: _of_part(found, f"{name}, {part}" if part else name) for part, found in parts.items()}
     streams = [stream for stream in STREAMS if all(stream in found for found in read.values())]
@@ -106,6 +112,13 @@ def of_words(arrays: Mapping[str, np.ndarray], name: str) -> Arrays | None:
 def _is_part(found: Mapping[str, np.ndarray]) -> bool:
     shapes = [found[stream].ndim == 3 and found[stream].dtype.kind == "f" for stream in STREAMS if stream in found]
     return len(shapes) > 1 and all(shapes) and any(label in found for label in LABELS)
+
+
+def _whole(found: Mapping[str, np.ndarray]) -> bool:
+    """Whether a part holds scores, one for each row, and nothing that would be left out."""
+    scores = next(found[label] for label in LABELS if label in found)
+    others = [key for key in found.keys() - _known(STREAMS) if not key.startswith(LEFT_OUT)]
+    return scores.dtype.kind == "f" and scores.size == len(scores) and not others
 
 
 def _own(found: Mapping[str, np.ndarray]) -> bool:

@@ -49,7 +49,7 @@ def xrmb(
             part; "frames": drawn, 30 % test rows and of the rest a tenth valid rows (CMMD), which share frames with
             train rows: errors on them are too good.
         every: keep one of so many frames; with 7 or more no two rows share any.
-        centre: "speaker" subtracts each speaker's own mean of a part, for which no label is needed.
+        centre: "speaker" subtracts each speaker's own mean of a part of the split, for which no label is needed.
         seed: the seed of split=frames.
 
     Returns:
@@ -73,9 +73,6 @@ def xrmb(
     found = read_xrmb(files[0], files[1], speaker=speaker, every=every)
     part: np.ndarray
     notes = []
-    if centre == "speaker":
-        for name in ("acoustic", "articulatory"):
-            _subtract_means(found[name], found["speaker"], found["part"])
     if split == "frames":
         part = stratified_split(found["phone"], seed=seed, shares=OF_CMMD)
         notes = ["split=frames: rows of different parts share frames, so errors are too good."] * (every < WINDOW)
@@ -86,6 +83,9 @@ def xrmb(
     else:
         names, which = np.unique(found["part"], return_inverse=True)
         part = np.array([[*PARTS].index(name) for name in names])[which]
+    if centre == "speaker":  # after the split: no row is centred by rows of another part
+        for name in ("acoustic", "articulatory"):
+            _subtract_means(found[name], found["speaker"], part)
     chosen = dict(speaker=speaker, split=split, every=every, centre=centre, seed=seed)
     return Arrays(
         {name: found[name] for name in ("acoustic", "articulatory", "speaker", "frame")}
