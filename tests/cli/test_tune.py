@@ -46,7 +46,8 @@ def test_what_is_passed_on_and_printed(mmppl, monkeypatch, tmp_path):
         "9 complete, 2 pruned, 1 failed",
     ):
         assert text in result.out
-    assert result.out.endswith("mmppl fit cmmd --data mine.npz --set layers=1 --epochs 3 --preset runs/omega/best.toml\n")
+    following = "mmppl fit cmmd --data mine.npz --set layers=1 --epochs 3 --preset runs/omega/best.toml"
+    assert f"next: {following}" in result.out
     assert mmppl("tune", "cmmd", "--search", "omega=0..1", "--json").json == FOUND
 
 
