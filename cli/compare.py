@@ -1,6 +1,5 @@
 """`mmppl compare`: put programs and runs side by side on the same rows."""
 
-import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from .options import (
     names,
     schema_options,
 )
-from .output import as_json
+from .output import as_json, to_go_on
 from .progress import talk
 
 BASELINES, RANKS = ("global", "linear", "boosting"), ("log_loss", "error")
@@ -138,5 +137,4 @@ def _how_to_go_on(folder: Path, words: Sequence[str]) -> str:
     """The command line that was given, completed so that it finds what is done."""
     if not folder.is_dir():
         return "interrupted before a fit began; nothing is kept"
-    named = any(word == "--out-dir" or word.startswith("--out-dir=") for word in words)
-    return f"interrupted; go on with: {shlex.join(['mmppl', *words, *([] if named else ['--out-dir', str(folder)])])}"
+    return to_go_on(words, "--out-dir", folder)

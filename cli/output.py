@@ -1,8 +1,9 @@
-"""Results as one JSON object."""
+"""Results as one JSON object, and the line after an interruption."""
 
 import json
 import math
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,9 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # arrays and scalars of numpy and torch
         return _plain(value.tolist())
     return value
+
+
+def to_go_on(words: Sequence[str], option: str, folder: Path) -> str:
+    """The line of an interrupted command: what was given, completed so that it finds what is done in `folder`."""
+    named = any(word == option or word.startswith(f"{option}=") for word in words)
+    return f"interrupted; go on with: {shlex.join(['mmppl', *words, *([] if named else [option, str(folder)])])}"

@@ -30,7 +30,7 @@ from .options import (
     pairs,
     schema_options,
 )
-from .output import as_json
+from .output import as_json, to_go_on
 from .progress import talk
 
 DIRECTIONS = ("min", "max")
@@ -165,8 +165,7 @@ def _how_to_go_on(folder: Path, words: Sequence[str]) -> str:
     """The command line that was given, completed so that it goes on in `folder`."""
     if not (folder / "study.db").is_file():
         return "interrupted before the first trial; nothing is kept"
-    named = any(word == "--study" or word.startswith("--study=") for word in words)
-    return f"interrupted; go on with: {shlex.join(['mmppl', *words, *([] if named else ['--study', str(folder)])])}"
+    return to_go_on(words, "--study", folder)
 
 
 def _fit(words: Sequence[str], preset: str) -> str:
